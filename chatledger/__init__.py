@@ -1,0 +1,3 @@
+"""Event-sourced chat backend."""
+
+__version__ = "0.1.0"

@@ -1,0 +1,126 @@
+"""A generator that says what it is told to, at the pace and with the failures it is told: for tests and load."""
+
+import asyncio
+import shlex
+from collections.abc import AsyncGenerator, Iterator, Mapping
+from typing import Annotated, Any, Literal
+
+import msgspec
+
+from chatledger.adapters.generator.app_settings import read_settings
+from chatledger.application.ports.generator import (
+    Finish,
+    GenerationRequest,
+    GeneratorError,
+    Part,
+    SettingsError,
+    Text,
+    TokenCount,
+)
+
+COMMAND = "/script"
+
+_Count = Annotated[int, msgspec.Meta(ge=0, le=1_000_000)]
+_Milliseconds = Annotated[float, msgspec.Meta(ge=0, le=3_600_000)]
+
+
+class ScriptedSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What it says.
+
+    Attributes:
+        tokens: how many numbered words, ``t0 t1 t2 ...``, each followed by a space.
+        interval_ms: time from one token to the next.
+        first_token_ms: time before the first.
+        text: said word by word instead of numbered words.
+        vary_by_attempt: attempt 2 says ``a2t0 a2t1 ...``, so that a splice of two attempts shows.
+        fail_after: how many tokens come before a failure.
+        fail_as: the kind of the failure; none without it.
+        fail_times: how many attempts fail; all, without it.
+    """
+
+    tokens: _Count = 200
+    interval_ms: _Milliseconds = 0
+    first_token_ms: _Milliseconds = 0
+    text: str | None = None
+    vary_by_attempt: bool = False
+    fail_after: _Count = 0
+    fail_as: Literal["transient", "quota", "credentials", "invalid", "internal"] | None = None
+    fail_times: _Count | None = None
+
+
+class ScriptedGenerator:
+    """A query that begins with ``/script key=value ...`` overrides the app's settings for its own message."""
+
+    name = "scripted"
+    repeatable = True
+
+    def check_settings(self, settings: Mapping[str, Any]) -> None:
+        """Refuse what the generator would not understand.
+
+        Raises:
+            SettingsError: the setting and the reason.
+        """
+        read_settings(ScriptedSettings, settings)
+
+    def settings_for(self, query: str, settings: Mapping[str, Any]) -> Mapping[str, Any]:
+        """The app's settings, and on top of them those of the query.
+
+        Raises:
+            SettingsError: the query asks for settings that do not exist.
+        """
+        if query != COMMAND and not query.startswith(f"{COMMAND} "):
+            return settings
+        merged = dict(settings) | dict(_overrides(query))
+        read_settings(ScriptedSettings, merged)
+        return merged
+
+    async def generate(self, request: GenerationRequest) -> AsyncGenerator[Part, None]:
+        """Say it.
+
+        Raises:
+            GeneratorError: where the script says so.
+        """
+        script = read_settings(ScriptedSettings, request.settings)
+        fails = script.fail_as is not None and (script.fail_times is None or request.attempt <= script.fail_times)
+        loop = asyncio.get_running_loop()
+        due = loop.time() + script.first_token_ms / 1000
+        said = 0
+        for token in _tokens(script, request.attempt):
+            if fails and said >= script.fail_after:
+                break
+            if due > loop.time():
+                await asyncio.sleep(due - loop.time())
+            yield Text(token)
+            due += script.interval_ms / 1000
+            said += 1
+        if fails and script.fail_as is not None:
+            raise GeneratorError(script.fail_as, f"scripted failure: {script.fail_as}")
+        yield TokenCount(len(request.query.split()), said)
+        yield Finish("stop")
+
+    async def close(self) -> None:
+        """Nothing is held."""
+
+
+def _overrides(query: str) -> Iterator[tuple[str, str]]:
+    try:
+        words = shlex.split(query)[1:]
+    except ValueError as error:
+        raise SettingsError(f"{COMMAND}: {error}") from error
+    for word in words:
+        name, equals, value = word.partition("=")
+        if not equals:
+            raise SettingsError(f"{COMMAND}: {word!r} is not key=value")
+        yield name, value
+
+
+def _tokens(script: ScriptedSettings, attempt: int) -> Iterator[str]:
+    if script.text is not None:
+        words = script.text.split(" ")
+        yield from (f"{word} " for word in words[:-1])
+        if words[-1]:
+            yield words[-1]
+        return
+    prefix = f"a{attempt}t" if script.vary_by_attempt else "t"
+    for number in range(script.tokens):
+        yield f"{prefix}{number} "

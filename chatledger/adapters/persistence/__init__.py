@@ -1,0 +1,1 @@
+"""The ledger and its read models on SQLAlchemy Core."""

@@ -1,0 +1,70 @@
+"""The schema of the store, brought to this release's revision by Alembic."""
+
+from pathlib import Path
+
+import sqlalchemy as sa
+
+from chatledger.adapters.persistence.engine import storage_errors
+from chatledger.application.ports.storage import SchemaError
+
+HEAD_REVISION = "0001"
+"""The newest revision in ``migrations/versions``."""
+
+MIGRATIONS = Path(__file__).with_name("migrations")
+
+
+def schema_revision(engine: sa.Engine) -> str | None:
+    """The revision that the store has; None where it is empty.
+
+    Raises:
+        StorageUnavailableError: the store is in trouble.
+    """
+    with storage_errors(), engine.connect() as connection:
+        return _revision(connection)
+
+
+def _revision(connection: sa.Connection) -> str | None:
+    if not sa.inspect(connection).has_table("alembic_version"):
+        return None
+    return connection.execute(sa.text("SELECT version_num FROM alembic_version")).scalar()
+
+
+def require_current(engine: sa.Engine) -> None:
+    """Let a store of this release's revision pass.
+
+    Raises:
+        SchemaError: it has another one; the text says what to do.
+    """
+    found = schema_revision(engine)
+    if found != HEAD_REVISION:
+        has = "is empty" if found is None else f"has revision {found}"
+        raise SchemaError(f"the store {has}, this release works with revision {HEAD_REVISION}: run `chatledger migrate`")
+
+
+def upgrade(engine: sa.Engine) -> bool:
+    """Bring the store to this release's revision, whole or not at all; False if it was there already.
+
+    Raises:
+        SchemaError: the store is of a newer release.
+        StorageUnavailableError: the store is in trouble; nothing was changed.
+    """
+    with storage_errors(), engine.begin() as connection:
+        if _revision(connection) == HEAD_REVISION:
+            return False
+        _run_alembic(connection)
+    return True
+
+
+def _run_alembic(connection: sa.Connection) -> None:
+    # Importing Alembic costs a fifth of a cold start, and nearly every start finds nothing to do.
+    from alembic import command  # noqa: PLC0415
+    from alembic.config import Config  # noqa: PLC0415
+    from alembic.util import CommandError  # noqa: PLC0415
+
+    config = Config()
+    config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
+    config.attributes["connection"] = connection
+    try:
+        command.upgrade(config, "head")
+    except CommandError as error:
+        raise SchemaError(f"the store is of a newer release of chatledger: {error}") from error

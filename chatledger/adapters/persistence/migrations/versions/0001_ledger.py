@@ -1,0 +1,224 @@
+"""The ledger, its read models, and operational state.
+
+It spells out every table, whatever ``tables.py`` may say one day: a revision is history and does not change.
+"""
+
+from typing import Any
+from uuid import uuid4
+
+import sqlalchemy as sa
+from alembic import op
+
+from chatledger.application.ledger.projections import READ_MODELS_VERSION
+
+revision = "0001"
+down_revision = None
+branch_labels = None
+depends_on = None
+
+ID = sa.Uuid().with_variant(sa.LargeBinary(16), "sqlite")
+NUMBER = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
+
+
+def _id(name: str, **options: Any) -> sa.Column[Any]:
+    return sa.Column(name, ID, **{"nullable": False} | options)
+
+
+def _number(name: str, **options: Any) -> sa.Column[Any]:
+    return sa.Column(name, NUMBER, **{"nullable": False} | options)
+
+
+def _text(name: str, **options: Any) -> sa.Column[Any]:
+    return sa.Column(name, sa.Text(), **{"nullable": False} | options)
+
+
+def _bytes(name: str, **options: Any) -> sa.Column[Any]:
+    return sa.Column(name, sa.LargeBinary(), **{"nullable": False} | options)
+
+
+def upgrade() -> None:
+    _create_ledger()
+    _create_read_models()
+    _create_operational_state()
+
+
+def _create_ledger() -> None:
+    head = op.create_table(
+        "head",
+        _number("singleton", primary_key=True, autoincrement=False),
+        _number("position"),
+        _number("recorded_at"),
+        _number("last_stream"),
+        _number("read_models"),
+        _id("incarnation"),
+    )
+    op.create_table(
+        "streams",
+        _number("number", primary_key=True, autoincrement=False),
+        _id("stream_id", unique=True),
+        _text("category"),
+        _id("key_id", nullable=True),
+    )
+    op.create_table(
+        "event_types",
+        _number("number", primary_key=True, autoincrement=False),
+        _text("name"),
+        _number("schema"),
+        sa.UniqueConstraint("name", "schema"),
+    )
+    op.create_table(
+        "events",
+        _number("position", primary_key=True, autoincrement=False),
+        _number("stream"),
+        _number("version"),
+        _id("event_id"),
+        _number("type"),
+        _number("recorded_at"),
+        _bytes("public"),
+        _bytes("sealed", nullable=True),
+        sa.Column("algorithm", sa.SmallInteger(), nullable=False),
+        _number("context_position"),
+        _bytes("context", nullable=True),
+        _bytes("leaf"),
+        sa.UniqueConstraint("stream", "version", name="events_stream_version"),
+    )
+    op.execute("""
+CREATE VIEW ledger AS
+SELECT e.position, s.stream_id, s.category, e.version, e.event_id, t.name, t.schema, e.recorded_at, e.public, e.sealed,
+       s.key_id, e.algorithm, e.context_position, e.context, e.leaf
+FROM events e JOIN streams s ON s.number = e.stream JOIN event_types t ON t.number = e.type
+""")
+    op.create_table("tracking", _text("name", primary_key=True), _number("position"))
+    incarnation = uuid4()
+    on_sqlite = op.get_bind().dialect.name == "sqlite"
+    # Read models without a row are those of any version.
+    first = {
+        "singleton": 1,
+        "position": 0,
+        "recorded_at": 0,
+        "last_stream": 0,
+        "read_models": READ_MODELS_VERSION,
+        "incarnation": incarnation.bytes if on_sqlite else incarnation,
+    }
+    op.bulk_insert(head, [first])
+
+
+def _create_read_models() -> None:
+    op.create_table(
+        "apps",
+        _id("app_id", primary_key=True),
+        _text("mode"),
+        _id("key_id"),
+        _number("position"),
+        _number("created_at"),
+        _bytes("name"),
+        _bytes("configuration", nullable=True),
+    )
+    op.create_table("api_keys", _text("key_hash", primary_key=True), _id("key_id", unique=True), _id("app_id"))
+    op.create_table(
+        "operator_tokens",
+        _text("token_hash", primary_key=True),
+        _id("operator_id", unique=True),
+        _text("scopes"),
+    )
+    op.create_table(
+        "end_users",
+        _id("end_user_id", primary_key=True),
+        _id("app_id"),
+        _text("kind"),
+        _text("lookup"),
+        sa.Column("anonymous", sa.Boolean(), nullable=False),
+        _id("key_id"),
+        _number("created_at"),
+        _bytes("content"),
+        sa.UniqueConstraint("app_id", "kind", "lookup"),
+    )
+    _create_conversations()
+    _create_messages()
+    op.create_table(
+        "feedbacks",
+        _id("message_id", primary_key=True),
+        _text("source", primary_key=True),
+        _id("feedback_id"),
+        _id("app_id"),
+        _id("conversation_id"),
+        _id("end_user_id", nullable=True),
+        _id("key_id"),
+        _text("rating"),
+        _bytes("content"),
+        _number("position"),
+        _number("created_at"),
+        _number("updated_at"),
+    )
+    op.create_index("feedbacks_by_position", "feedbacks", ["app_id", "position"])
+
+
+def _create_conversations() -> None:
+    op.create_table(
+        "conversations",
+        _id("conversation_id", primary_key=True),
+        _id("app_id"),
+        _id("end_user_id"),
+        sa.Column("hidden", sa.Boolean(), nullable=False),
+        _id("key_id"),
+        _number("created_at"),
+        _number("created_position"),
+        _number("updated_at"),
+        _number("updated_position"),
+        _bytes("content"),
+    )
+    for order in ("created_position", "updated_position"):
+        op.create_index(
+            f"conversations_by_{order}",
+            "conversations",
+            ["end_user_id", order],
+            sqlite_where=sa.text("hidden = 0"),
+            postgresql_where=sa.text("NOT hidden"),
+        )
+
+
+def _create_messages() -> None:
+    op.create_table(
+        "messages",
+        _id("message_id", primary_key=True),
+        _id("conversation_id"),
+        _id("app_id"),
+        _id("end_user_id"),
+        _id("parent_id"),
+        _id("task_id", unique=True),
+        _id("key_id"),
+        _text("mode"),
+        _number("position"),
+        _number("created_at"),
+        _text("state"),
+        _number("attempt"),
+        _number("not_before", nullable=True),
+        _number("started_at", nullable=True),
+        _number("ended_at", nullable=True),
+        _number("ended_position", nullable=True),
+        sa.Column("has_answer", sa.Boolean(), nullable=True),
+        _text("usage", nullable=True),
+        _text("stopped_by", nullable=True),
+        _text("error_code", nullable=True),
+        _bytes("question"),
+        _bytes("answer", nullable=True),
+    )
+    op.create_index("messages_by_position", "messages", ["conversation_id", "position"])
+    op.create_index(
+        "messages_unfinished",
+        "messages",
+        ["position"],
+        sqlite_where=sa.text("ended_position IS NULL"),
+        postgresql_where=sa.text("ended_position IS NULL"),
+    )
+
+
+def _create_operational_state() -> None:
+    op.create_table(
+        "leases",
+        _id("message_id", primary_key=True),
+        _text("worker"),
+        _number("attempt"),
+        _number("expires_at"),
+    )
+    op.create_index("leases_by_worker", "leases", ["worker"])

@@ -1,0 +1,230 @@
+"""The tables: the ledger, the read models, and operational state."""
+
+from typing import Any
+from uuid import UUID
+
+import sqlalchemy as sa
+
+METADATA = sa.MetaData()
+
+Position = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
+
+
+class CompactUuid(sa.types.TypeDecorator[UUID]):
+    """A UUID in 16 bytes on every database: half of its text, in each row and in each index."""
+
+    impl = sa.Uuid
+    cache_ok = True
+
+    def load_dialect_impl(self, dialect: sa.Dialect) -> sa.types.TypeEngine[Any]:
+        """The type that the database has for it."""
+        return dialect.type_descriptor(sa.Uuid() if dialect.name == "postgresql" else sa.LargeBinary(16))
+
+    def process_bind_param(self, value: UUID | None, dialect: sa.Dialect) -> Any:
+        """On its way in."""
+        return value if value is None or dialect.name == "postgresql" else value.bytes
+
+    def process_result_value(self, value: Any, dialect: sa.Dialect) -> UUID | None:
+        """On its way out."""
+        return value if value is None or dialect.name == "postgresql" else UUID(bytes=value)
+
+
+def _id(name: str, **options: Any) -> sa.Column[UUID]:
+    return sa.Column(name, CompactUuid(), **{"nullable": False} | options)
+
+
+def _number(name: str, **options: Any) -> sa.Column[int]:
+    return sa.Column(name, Position, **{"nullable": False} | options)
+
+
+def _text(name: str, **options: Any) -> sa.Column[str]:
+    return sa.Column(name, sa.Text(), **{"nullable": False} | options)
+
+
+def _bytes(name: str, **options: Any) -> sa.Column[bytes]:
+    return sa.Column(name, sa.LargeBinary(), **{"nullable": False} | options)
+
+
+# The ledger. What many events share (the stream's id and key, the type's name and schema) stands once, in a table of
+# its own; the view ``ledger`` puts the rows together again for whoever reads with SQL.
+
+HEAD = sa.Table(
+    "head",
+    METADATA,
+    _number("singleton", primary_key=True, autoincrement=False),
+    _number("position"),
+    _number("recorded_at"),
+    _number("last_stream"),
+    _number("read_models"),
+    _id("incarnation"),
+)
+
+STREAMS = sa.Table(
+    "streams",
+    METADATA,
+    _number("number", primary_key=True, autoincrement=False),
+    _id("stream_id", unique=True),
+    _text("category"),
+    _id("key_id", nullable=True),
+)
+
+EVENT_TYPES = sa.Table(
+    "event_types",
+    METADATA,
+    _number("number", primary_key=True, autoincrement=False),
+    _text("name"),
+    _number("schema"),
+    sa.UniqueConstraint("name", "schema"),
+)
+
+EVENTS = sa.Table(
+    "events",
+    METADATA,
+    _number("position", primary_key=True, autoincrement=False),
+    _number("stream"),
+    _number("version"),
+    _id("event_id"),
+    _number("type"),
+    _number("recorded_at"),
+    _bytes("public"),
+    _bytes("sealed", nullable=True),
+    sa.Column("algorithm", sa.SmallInteger(), nullable=False),
+    _number("context_position"),
+    _bytes("context", nullable=True),
+    _bytes("leaf"),
+    sa.UniqueConstraint("stream", "version", name="events_stream_version"),
+)
+
+LEDGER_VIEW = """
+CREATE VIEW ledger AS
+SELECT e.position, s.stream_id, s.category, e.version, e.event_id, t.name, t.schema, e.recorded_at, e.public, e.sealed,
+       s.key_id, e.algorithm, e.context_position, e.context, e.leaf
+FROM events e JOIN streams s ON s.number = e.stream JOIN event_types t ON t.number = e.type
+"""
+
+TRACKING = sa.Table("tracking", METADATA, _text("name", primary_key=True), _number("position"))
+
+# Read models: disposable. Whatever a person wrote is sealed in them.
+
+APPS = sa.Table(
+    "apps",
+    METADATA,
+    _id("app_id", primary_key=True),
+    _text("mode"),
+    _id("key_id"),
+    _number("position"),
+    _number("created_at"),
+    _bytes("name"),
+    _bytes("configuration", nullable=True),
+)
+
+API_KEYS = sa.Table("api_keys", METADATA, _text("key_hash", primary_key=True), _id("key_id", unique=True), _id("app_id"))
+
+OPERATOR_TOKENS = sa.Table(
+    "operator_tokens",
+    METADATA,
+    _text("token_hash", primary_key=True),
+    _id("operator_id", unique=True),
+    _text("scopes"),
+)
+
+END_USERS = sa.Table(
+    "end_users",
+    METADATA,
+    _id("end_user_id", primary_key=True),
+    _id("app_id"),
+    _text("kind"),
+    _text("lookup"),
+    sa.Column("anonymous", sa.Boolean(), nullable=False),
+    _id("key_id"),
+    _number("created_at"),
+    _bytes("content"),
+    sa.UniqueConstraint("app_id", "kind", "lookup"),
+)
+
+CONVERSATIONS = sa.Table(
+    "conversations",
+    METADATA,
+    _id("conversation_id", primary_key=True),
+    _id("app_id"),
+    _id("end_user_id"),
+    sa.Column("hidden", sa.Boolean(), nullable=False),
+    _id("key_id"),
+    _number("created_at"),
+    _number("created_position"),
+    _number("updated_at"),
+    _number("updated_position"),
+    _bytes("content"),
+)
+for _order in ("created_position", "updated_position"):
+    sa.Index(
+        f"conversations_by_{_order}",
+        CONVERSATIONS.c.end_user_id,
+        CONVERSATIONS.c[_order],
+        sqlite_where=sa.text("hidden = 0"),
+        postgresql_where=sa.text("NOT hidden"),
+    )
+
+MESSAGES = sa.Table(
+    "messages",
+    METADATA,
+    _id("message_id", primary_key=True),
+    _id("conversation_id"),
+    _id("app_id"),
+    _id("end_user_id"),
+    _id("parent_id"),
+    _id("task_id", unique=True),
+    _id("key_id"),
+    _text("mode"),
+    _number("position"),
+    _number("created_at"),
+    _text("state"),
+    _number("attempt"),
+    _number("not_before", nullable=True),
+    _number("started_at", nullable=True),
+    _number("ended_at", nullable=True),
+    _number("ended_position", nullable=True),
+    sa.Column("has_answer", sa.Boolean(), nullable=True),
+    _text("usage", nullable=True),
+    _text("stopped_by", nullable=True),
+    _text("error_code", nullable=True),
+    _bytes("question"),
+    _bytes("answer", nullable=True),
+)
+sa.Index("messages_by_position", MESSAGES.c.conversation_id, MESSAGES.c.position)
+sa.Index(
+    "messages_unfinished",
+    MESSAGES.c.position,
+    sqlite_where=MESSAGES.c.ended_position.is_(None),
+    postgresql_where=MESSAGES.c.ended_position.is_(None),
+)
+
+FEEDBACKS = sa.Table(
+    "feedbacks",
+    METADATA,
+    _id("message_id", primary_key=True),
+    _text("source", primary_key=True),
+    _id("feedback_id"),
+    _id("app_id"),
+    _id("conversation_id"),
+    _id("end_user_id", nullable=True),
+    _id("key_id"),
+    _text("rating"),
+    _bytes("content"),
+    _number("position"),
+    _number("created_at"),
+    _number("updated_at"),
+)
+sa.Index("feedbacks_by_position", FEEDBACKS.c.app_id, FEEDBACKS.c.position)
+
+# Operational state: may be lost at any time, and is never a source of truth.
+
+LEASES = sa.Table(
+    "leases",
+    METADATA,
+    _id("message_id", primary_key=True),
+    _text("worker"),
+    _number("attempt"),
+    _number("expires_at"),
+)
+sa.Index("leases_by_worker", LEASES.c.worker)

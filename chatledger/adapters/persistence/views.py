@@ -1,0 +1,335 @@
+"""The queries on the read models. Sealed columns are opened in the reading thread."""
+
+from collections.abc import Sequence
+from typing import Any
+from uuid import UUID
+
+import msgspec
+import sqlalchemy as sa
+
+from chatledger.adapters.persistence.store import Reader
+from chatledger.adapters.persistence.tables import (
+    API_KEYS,
+    APPS,
+    CONVERSATIONS,
+    END_USERS,
+    FEEDBACKS,
+    LEASES,
+    MESSAGES,
+    OPERATOR_TOKENS,
+)
+from chatledger.application.ledger.sealed_rows import (
+    Answer,
+    AppConfigurationContent,
+    AppName,
+    ConversationContent,
+    FeedbackContent,
+    Question,
+    RowSeals,
+)
+from chatledger.application.ports.generator import Exchange
+from chatledger.application.ports.views import (
+    AppView,
+    ConversationOrder,
+    ConversationView,
+    EndUserView,
+    FeedbackView,
+    MessageView,
+    OperatorView,
+    Page,
+    UnfinishedTask,
+)
+from chatledger.domain.app import AppConfiguration
+from chatledger.domain.values import NIL_UUID, EndUserKind, Usage
+
+_OWN_FEEDBACK = sa.and_(FEEDBACKS.c.message_id == MESSAGES.c.message_id, FEEDBACKS.c.source == "user")
+_MESSAGES = sa.select(
+    MESSAGES, FEEDBACKS.c.rating.label("rating"), FEEDBACKS.c.content.label("feedback_content")
+).select_from(MESSAGES.outerjoin(FEEDBACKS, _OWN_FEEDBACK))
+_LIVING_LEASE = LEASES.c.message_id == MESSAGES.c.message_id
+_TASK = (
+    MESSAGES.c.task_id,
+    MESSAGES.c.message_id,
+    MESSAGES.c.conversation_id,
+    MESSAGES.c.mode,
+    MESSAGES.c.state,
+    MESSAGES.c.attempt,
+)
+
+
+class SqlViews:
+    """The read models on SQL. Every list is one index range: a page costs the same in a store of any size."""
+
+    def __init__(self, reader: Reader, seals: RowSeals) -> None:
+        self._reader = reader
+        self._seals = seals
+
+    # Apps and operators
+
+    async def app(self, app_id: UUID) -> AppView | None:
+        """One app."""
+        query = sa.select(APPS).where(APPS.c.app_id == app_id)
+        return await self._reader.query(lambda c: self._first_app(c.execute(query).first()))
+
+    async def apps(self) -> list[AppView]:
+        """All apps, oldest first."""
+        query = sa.select(APPS).order_by(APPS.c.position)
+        return await self._reader.query(lambda c: [self._app(row) for row in c.execute(query)])
+
+    async def app_of_key(self, key_hash: str) -> UUID | None:
+        """The app that a key opens."""
+        query = sa.select(API_KEYS.c.app_id).where(API_KEYS.c.key_hash == key_hash)
+        return await self._reader.query(lambda c: c.execute(query).scalar())
+
+    async def operator_of_token(self, token_hash: str) -> OperatorView | None:
+        """What an operator's token opens."""
+        query = sa.select(OPERATOR_TOKENS).where(OPERATOR_TOKENS.c.token_hash == token_hash)
+        row = await self._reader.query(lambda c: c.execute(query).first())
+        return None if row is None else OperatorView(row.operator_id, frozenset(row.scopes.split(",")))
+
+    def _first_app(self, row: Any) -> AppView | None:
+        return None if row is None else self._app(row)
+
+    def _app(self, row: Any) -> AppView:
+        name = self._seals.open(row.key_id, AppName, row.name, row.app_id)
+        content = self._seals.open(row.key_id, AppConfigurationContent, row.configuration, row.app_id)
+        return AppView(
+            app_id=row.app_id,
+            mode=row.mode,
+            name=name.name,
+            key_id=row.key_id,
+            created_at=row.created_at,
+            configuration=msgspec.convert(content.configuration, AppConfiguration),
+        )
+
+    # People and conversations
+
+    async def end_user(self, app_id: UUID, kind: EndUserKind, lookup: str) -> EndUserView | None:
+        """The person with this keyed hash of an external id."""
+        table = END_USERS.c
+        query = sa.select(table.end_user_id, table.key_id).where(
+            table.app_id == app_id, table.kind == kind, table.lookup == lookup
+        )
+        row = await self._reader.query(lambda c: c.execute(query).first())
+        return None if row is None else EndUserView(row.end_user_id, row.key_id)
+
+    async def conversation_place(self, conversation_id: UUID) -> tuple[UUID, UUID] | None:
+        """The app and the end user that a conversation belongs to."""
+        table = CONVERSATIONS.c
+        query = sa.select(table.app_id, table.end_user_id).where(
+            table.conversation_id == conversation_id, sa.not_(table.hidden)
+        )
+        row = await self._reader.query(lambda c: c.execute(query).first())
+        return None if row is None else (row.app_id, row.end_user_id)
+
+    async def conversations(
+        self, app_id: UUID, end_user_id: UUID, order: ConversationOrder, page: Page
+    ) -> tuple[list[ConversationView], bool] | None:
+        """One page of a person's conversations, and whether more follow; None if ``page.beyond`` is not among them."""
+        table = CONVERSATIONS.c
+        place = table.created_position if order.endswith("created_at") else table.updated_position
+        descending = order.startswith("-")
+        own = sa.and_(table.end_user_id == end_user_id, table.app_id == app_id, sa.not_(table.hidden))
+
+        def read(connection: sa.Connection) -> tuple[list[ConversationView], bool] | None:
+            query = sa.select(CONVERSATIONS).where(own)
+            if page.beyond is not None:
+                cursor = sa.select(place).where(own, table.conversation_id == page.beyond)
+                last = connection.execute(cursor).scalar()
+                if last is None:
+                    return None
+                query = query.where(place < last if descending else place > last)
+            query = query.order_by(place.desc() if descending else place).limit(page.limit + 1)
+            rows = connection.execute(query).all()
+            return [self._conversation(row) for row in rows[: page.limit]], len(rows) > page.limit
+
+        return await self._reader.query(read)
+
+    def _conversation(self, row: Any) -> ConversationView:
+        content = self._seals.open(row.key_id, ConversationContent, row.content, row.conversation_id)
+        return ConversationView(
+            conversation_id=row.conversation_id,
+            app_id=row.app_id,
+            end_user_id=row.end_user_id,
+            name=content.name,
+            inputs=content.inputs,
+            introduction=content.introduction,
+            created_at=row.created_at,
+            updated_at=row.updated_at,
+        )
+
+    # Messages
+
+    async def message(self, message_id: UUID) -> MessageView | None:
+        """One message."""
+        return await self._one_message(MESSAGES.c.message_id == message_id)
+
+    async def message_of_task(self, task_id: UUID) -> MessageView | None:
+        """The message that a task generates."""
+        return await self._one_message(MESSAGES.c.task_id == task_id)
+
+    async def _one_message(self, condition: sa.ColumnElement[bool]) -> MessageView | None:
+        def read(connection: sa.Connection) -> MessageView | None:
+            row = connection.execute(_MESSAGES.where(condition)).first()
+            return None if row is None else self._message(row)
+
+        return await self._reader.query(read)
+
+    async def messages(self, conversation_id: UUID, page: Page) -> tuple[list[MessageView], bool] | None:
+        """The latest messages before ``page.beyond``, oldest first, and whether older ones exist.
+
+        None if ``page.beyond`` is not in the conversation.
+        """
+        table = MESSAGES.c
+
+        def read(connection: sa.Connection) -> tuple[list[MessageView], bool] | None:
+            query = _MESSAGES.where(table.conversation_id == conversation_id)
+            if page.beyond is not None:
+                cursor = sa.select(table.position).where(
+                    table.message_id == page.beyond, table.conversation_id == conversation_id
+                )
+                first = connection.execute(cursor).scalar()
+                if first is None:
+                    return None
+                query = query.where(table.position < first)
+            rows = connection.execute(query.order_by(table.position.desc()).limit(page.limit + 1)).all()
+            return [self._message(row) for row in reversed(rows[: page.limit])], len(rows) > page.limit
+
+        return await self._reader.query(read)
+
+    async def siblings(self, message: MessageView) -> list[UUID]:
+        """The other messages with the same parent, oldest first. The nil parent has no children."""
+        if message.parent_id == NIL_UUID:
+            return []
+        table = MESSAGES.c
+        query = (
+            sa.select(table.message_id)
+            .where(
+                table.conversation_id == message.conversation_id,
+                table.parent_id == message.parent_id,
+                table.message_id != message.message_id,
+            )
+            .order_by(table.position)
+        )
+        return await self._reader.query(lambda c: list(c.execute(query).scalars()))
+
+    async def exchanges(self, conversation_id: UUID, context_cut: int, limit: int) -> Sequence[Exchange]:
+        """The answered messages of a conversation as they were at a ledger position, oldest first."""
+        table = MESSAGES.c
+        query = (
+            sa.select(table.message_id, table.key_id, table.question, table.answer)
+            .where(table.conversation_id == conversation_id, table.position <= context_cut)
+            .where(table.ended_position <= context_cut, table.has_answer)
+            .order_by(table.position.desc())
+            .limit(limit)
+        )
+
+        def read(connection: sa.Connection) -> list[Exchange]:
+            rows = connection.execute(query).all()
+            return [self._exchange(row) for row in reversed(rows)]
+
+        return await self._reader.query(read)
+
+    def _exchange(self, row: Any) -> Exchange:
+        question = self._seals.open(row.key_id, Question, row.question, row.message_id)
+        answer = self._seals.open(row.key_id, Answer, row.answer, row.message_id)
+        return Exchange(question.query, answer.text)
+
+    def _message(self, row: Any) -> MessageView:
+        question = self._seals.open(row.key_id, Question, row.question, row.message_id)
+        answer = Answer("", None, ())
+        if row.answer is not None:
+            answer = self._seals.open(row.key_id, Answer, row.answer, row.message_id)
+        content = None
+        if row.feedback_content is not None:
+            feedback = self._seals.open(row.key_id, FeedbackContent, row.feedback_content, row.message_id, "user")
+            content = feedback.content
+        return MessageView(
+            message_id=row.message_id,
+            conversation_id=row.conversation_id,
+            app_id=row.app_id,
+            end_user_id=row.end_user_id,
+            parent_id=row.parent_id,
+            task_id=row.task_id,
+            mode=row.mode,
+            position=row.position,
+            created_at=row.created_at,
+            state=row.state,
+            attempt=row.attempt,
+            started_at=row.started_at,
+            ended_at=row.ended_at,
+            query=question.query,
+            inputs=question.inputs,
+            answer=answer.text,
+            resources=answer.resources,
+            usage=None if row.usage is None else msgspec.json.decode(row.usage, type=Usage),
+            stopped_by=row.stopped_by,
+            error_code=row.error_code,
+            error=answer.error,
+            feedback=row.rating,
+            feedback_content=content,
+        )
+
+    # Feedback
+
+    async def feedbacks(self, app_id: UUID, offset: int, limit: int) -> list[FeedbackView]:
+        """The ratings of an app, newest first."""
+        table = FEEDBACKS.c
+        query = (
+            sa.select(FEEDBACKS)
+            .where(table.app_id == app_id)
+            .order_by(table.position.desc())
+            .offset(offset)
+            .limit(limit)
+        )
+        return await self._reader.query(lambda c: [self._feedback(row) for row in c.execute(query)])
+
+    def _feedback(self, row: Any) -> FeedbackView:
+        content = self._seals.open(row.key_id, FeedbackContent, row.content, row.message_id, row.source)
+        return FeedbackView(
+            feedback_id=row.feedback_id,
+            app_id=row.app_id,
+            conversation_id=row.conversation_id,
+            message_id=row.message_id,
+            rating=row.rating,
+            content=content.content,
+            source=row.source,
+            end_user_id=row.end_user_id,
+            created_at=row.created_at,
+            updated_at=row.updated_at,
+        )
+
+    # Tasks
+
+    async def unclaimed(self, now: int, limit: int) -> list[UnfinishedTask]:
+        """Tasks that are due and that no worker holds a living lease on, at this time in microseconds."""
+        table = MESSAGES.c
+        living = sa.exists().where(_LIVING_LEASE, LEASES.c.expires_at > now)
+        due = sa.or_(table.not_before.is_(None), table.not_before <= now)
+        query = (
+            sa.select(*_TASK)
+            .where(table.ended_position.is_(None), due, sa.not_(living))
+            .order_by(table.position)
+            .limit(limit)
+        )
+        return await self._reader.query(lambda c: [_task(row) for row in c.execute(query)])
+
+    async def held_by(self, worker: str) -> list[UnfinishedTask]:
+        """Unfinished tasks that this worker holds a lease on."""
+        query = (
+            sa.select(*_TASK)
+            .select_from(MESSAGES.join(LEASES, _LIVING_LEASE))
+            .where(LEASES.c.worker == worker, MESSAGES.c.ended_position.is_(None))
+        )
+        return await self._reader.query(lambda c: [_task(row) for row in c.execute(query)])
+
+
+def _task(row: Any) -> UnfinishedTask:
+    return UnfinishedTask(
+        task_id=row.task_id,
+        message_id=row.message_id,
+        conversation_id=row.conversation_id,
+        mode=row.mode,
+        state=row.state,
+        attempt=row.attempt,
+    )

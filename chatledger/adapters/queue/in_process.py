@@ -1,0 +1,118 @@
+"""The task queue and the live bus of one process. Both may forget everything: the ledger does not."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from uuid import UUID
+
+from chatledger.application.ports.queue import QueueFullError, QueueItem
+
+MAX_QUEUED = 10_000
+
+_TERMINAL = frozenset(("MessageCompleted", "MessageStopped", "MessageErrored"))
+
+_Key = tuple[UUID, int, int]
+
+
+class InProcessTaskQueue:
+    """A bounded first-in, first-out queue that holds each task, attempt and dispatch once."""
+
+    def __init__(self, bound: int = MAX_QUEUED) -> None:
+        self._items: asyncio.Queue[QueueItem | None] = asyncio.Queue()
+        self._bound = bound
+        self._waiting: set[_Key] = set()
+        self._listeners = 0
+        self._is_stopped = False
+
+    async def publish(self, item: QueueItem) -> bool:
+        """Offer work; False if the same task, attempt and dispatch is waiting already.
+
+        Raises:
+            QueueFullError: the bound is reached.
+        """
+        key = _key(item)
+        if key in self._waiting:
+            return False
+        if len(self._waiting) >= self._bound:
+            raise QueueFullError
+        self._waiting.add(key)
+        self._items.put_nowait(item)
+        return True
+
+    async def listen(self) -> AsyncIterator[QueueItem]:
+        """Take work, item by item, until :meth:`stop_listen`. Several listeners share the work."""
+        self._listeners += 1
+        try:
+            while not self._is_stopped and (item := await self._items.get()) is not None:
+                self._waiting.discard(_key(item))
+                yield item
+        finally:
+            self._listeners -= 1
+
+    async def stop_listen(self) -> None:
+        """End every :meth:`listen`. What was not taken stays queued."""
+        self._is_stopped = True
+        for _ in range(self._listeners):
+            self._items.put_nowait(None)
+
+
+def _key(item: QueueItem) -> _Key:
+    return item.task_id, item.attempt, item.dispatch
+
+
+class InProcessListener:
+    """Waits without a task of its own."""
+
+    def __init__(self) -> None:
+        self._has_news = False
+        self._waiter: asyncio.Future[bool] | None = None
+
+    def tell(self) -> None:
+        """Something was published."""
+        self._has_news = True
+        self._settle(told=True)
+
+    def _settle(self, *, told: bool) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(told)
+
+    async def wait(self, timeout: float) -> bool:
+        """Until something was published since the last call: True; or until ``timeout`` seconds passed: False."""
+        if not self._has_news:
+            loop = asyncio.get_running_loop()
+            self._waiter = loop.create_future()
+            timer = loop.call_later(timeout, lambda: self._settle(told=False))
+            try:
+                await self._waiter
+            finally:
+                timer.cancel()
+                self._waiter = None
+        told, self._has_news = self._has_news, False
+        return told
+
+
+class InProcessLiveBus:
+    """Wakes the listeners of a message. A terminal event ends listening: nothing more will be told."""
+
+    def __init__(self) -> None:
+        self._listeners: dict[UUID, set[InProcessListener]] = {}
+
+    def publish(self, item: QueueItem) -> None:
+        """Tell all listeners of ``item.message_id``. Never waits for them."""
+        for listener in self._listeners.get(item.message_id, ()):
+            listener.tell()
+        if item.event in _TERMINAL:
+            self._listeners.pop(item.message_id, None)
+
+    def listen(self, message_id: UUID) -> InProcessListener:
+        """Begin to listen."""
+        listener = InProcessListener()
+        self._listeners.setdefault(message_id, set()).add(listener)
+        return listener
+
+    def stop_listen(self, message_id: UUID, listener: InProcessListener) -> None:
+        """End listening."""
+        listeners = self._listeners.get(message_id)
+        if listeners is not None:
+            listeners.discard(listener)
+            if not listeners:
+                del self._listeners[message_id]

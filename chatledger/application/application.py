@@ -1,0 +1,37 @@
+"""The use cases of chatledger: its table of contents."""
+
+import msgspec
+
+from chatledger.application.caller import EndUsers
+from chatledger.application.commands.managing_apps import ManagingApps
+from chatledger.application.commands.managing_operators import ManagingOperators
+from chatledger.application.commands.rating import RatingMessages
+from chatledger.application.commands.sending import Sending
+from chatledger.application.commands.stopping import Stopping
+from chatledger.application.ports.clock import Clock, IdFactory
+from chatledger.application.ports.views import Views
+from chatledger.application.queries.credentials import Credentials
+from chatledger.application.queries.facts import Facts
+from chatledger.application.queries.following import Following
+from chatledger.application.queries.history import History
+
+
+class Application(msgspec.Struct, frozen=True, kw_only=True):
+    """Everything that a caller can do or ask."""
+
+    # commands
+    sending: Sending
+    stopping: Stopping
+    rating: RatingMessages
+    apps: ManagingApps
+    operators: ManagingOperators
+    # queries
+    credentials: Credentials
+    history: History
+    following: Following
+    facts: Facts
+    end_users: EndUsers
+    views: Views
+    # the one clock and the one id factory
+    clock: Clock
+    new_id: IdFactory

@@ -1,0 +1,103 @@
+"""Who calls, and the one place that decides what is theirs."""
+
+from collections import OrderedDict
+from uuid import UUID
+
+import msgspec
+
+from chatledger.application.context import Actor, Context
+from chatledger.application.errors import Missing, NotFoundError, WrongModeError
+from chatledger.application.ports.keys import Keyring
+from chatledger.application.ports.views import AppView, EndUserView, Views
+from chatledger.domain.values import EndUserKind
+
+CACHED_END_USERS = 50_000
+
+
+class Caller(msgspec.Struct, frozen=True, kw_only=True):
+    """One request by one app's key.
+
+    Attributes:
+        user: the external id that the request names, or None where it names nobody.
+        correlation_id: the request's own id.
+        trace: what the caller wants it to be traced by.
+    """
+
+    app: AppView
+    user: str | None
+    correlation_id: UUID
+    kind: EndUserKind = "service-api"
+    trace: str | None = None
+
+    def context(self, end_user_id: UUID | None) -> Context:
+        """The metadata of what this request records."""
+        actor = Actor("end_user", str(end_user_id)) if end_user_id else Actor("api_key", str(self.app.app_id))
+        return Context(
+            actor=actor, correlation_id=self.correlation_id, app_id=self.app.app_id, trace=self.trace
+        )
+
+
+def require_chat(app: AppView) -> None:
+    """Let only apps with conversations pass.
+
+    Raises:
+        WrongModeError: the app is of another kind.
+    """
+    if app.mode == "completion":
+        raise WrongModeError("chat")
+
+
+def require_completion(app: AppView) -> None:
+    """Let only completion apps pass.
+
+    Raises:
+        WrongModeError: the app is of another kind.
+    """
+    if app.mode != "completion":
+        raise WrongModeError("completion")
+
+
+class EndUsers:
+    """Finds people by the external id that a caller names."""
+
+    def __init__(self, views: Views, keyring: Keyring) -> None:
+        self._views = views
+        self._keyring = keyring
+        self._known: OrderedDict[tuple[UUID, EndUserKind, str], EndUserView] = OrderedDict()
+
+    def lookup(self, app_id: UUID, kind: EndUserKind, external_id: str) -> str:
+        """The keyed hash that stands for an external id in the read models."""
+        return self._keyring.lookup(f"{app_id} {kind}", external_id)
+
+    async def find(self, app_id: UUID, kind: EndUserKind, external_id: str) -> EndUserView | None:
+        """The person, or None if the app has never seen them."""
+        place = (app_id, kind, external_id)
+        known = self._known.get(place)
+        if known is None:
+            known = await self._views.end_user(app_id, kind, self.lookup(app_id, kind, external_id))
+            if known is not None:
+                self._known[place] = known
+                if len(self._known) > CACHED_END_USERS:
+                    self._known.popitem(last=False)
+        return known
+
+
+class Ownership:
+    """The owner check. Whoever fails it is told that the object does not exist."""
+
+    def __init__(self, end_users: EndUsers) -> None:
+        self._end_users = end_users
+
+    async def require(self, caller: Caller, missing: Missing, app_id: UUID, end_user_id: UUID) -> None:
+        """Pass if the object belongs to the caller's app and, where the caller names a user, to that user.
+
+        Raises:
+            NotFoundError: it does not.
+        """
+        if app_id != caller.app.app_id:
+            raise NotFoundError(missing)
+        if caller.user is None:
+            return
+        person = await self._end_users.find(app_id, caller.kind, caller.user)
+        if person is None or person.end_user_id != end_user_id:
+            raise NotFoundError(missing)

@@ -1,0 +1,105 @@
+"""Setting up apps, their configuration and their keys."""
+
+import hashlib
+import secrets
+import string
+from collections.abc import Callable, Mapping
+from uuid import UUID
+
+import msgspec
+
+from chatledger.application.context import Context
+from chatledger.application.errors import InvalidParameterError, NotFoundError
+from chatledger.application.ledger.ledger import Ledger, Staged
+from chatledger.application.ports.clock import IdFactory
+from chatledger.application.ports.generator import Generator, SettingsError
+from chatledger.domain.app import App, AppConfiguration
+from chatledger.domain.errors import InvalidInputError
+from chatledger.domain.inputs import validate_form
+from chatledger.domain.values import AppMode
+
+KEY_PREFIX = "app-"
+KEY_CHARACTERS = 24
+
+
+def new_secret(prefix: str) -> str:
+    """A random credential: the prefix and 24 letters and digits."""
+    alphabet = string.ascii_letters + string.digits
+    return prefix + "".join(secrets.choice(alphabet) for _ in range(KEY_CHARACTERS))
+
+
+def hash_secret(secret: str) -> str:
+    """What the ledger knows of a credential (SHA-256 in hex: 24 random characters need no slow hash)."""
+    return hashlib.sha256(secret.encode()).hexdigest()
+
+
+class CreatedApp(msgspec.Struct, frozen=True):
+    """A new app. The key is shown this once."""
+
+    app_id: UUID
+    api_key: str
+    mode: AppMode
+
+
+class ManagingApps:
+    """The use cases of whoever runs the server."""
+
+    def __init__(self, ledger: Ledger, generators: Mapping[str, Generator], new_id: IdFactory) -> None:
+        self._ledger = ledger
+        self._generators = generators
+        self._new_id = new_id
+
+    async def create(self, mode: AppMode, name: str, configuration: AppConfiguration, context: Context) -> CreatedApp:
+        """Set up an app with one key.
+
+        Raises:
+            InvalidParameterError: the configuration is not acceptable.
+        """
+        self._check(configuration)
+        key = self._ledger.keyring.new_key(None)
+        secret = new_secret(KEY_PREFIX)
+        app = App.create(self._new_id(), mode=mode, name=name, configuration=configuration)
+        app.issue_key(self._new_id(), hash_secret(secret))
+        await self._ledger.hand_in(Staged(app, key.key_id), context=context, new_keys=(key,))
+        return CreatedApp(app.id, secret, mode)
+
+    async def configure(self, app_id: UUID, configuration: AppConfiguration, context: Context) -> None:
+        """Replace an app's configuration.
+
+        Raises:
+            InvalidParameterError: the configuration is not acceptable.
+            NotFoundError: there is no such app.
+        """
+        self._check(configuration)
+        await self._decide(app_id, lambda staged: staged.aggregate.configure(configuration), context)
+
+    async def rotate_key(self, app_id: UUID, context: Context) -> str:
+        """A new key; all earlier ones open nothing from here on.
+
+        Raises:
+            NotFoundError: there is no such app.
+        """
+        secret = new_secret(KEY_PREFIX)
+        await self._decide(
+            app_id, lambda staged: staged.aggregate.rotate_key(self._new_id(), hash_secret(secret)), context
+        )
+        return secret
+
+    async def _decide(self, app_id: UUID, command: Callable[[Staged[App]], None], context: Context) -> None:
+        try:
+            await self._ledger.decide(App, app_id, command, context)
+        except LookupError as error:
+            raise NotFoundError("app") from error
+
+    def _check(self, configuration: AppConfiguration) -> None:
+        generator = self._generators.get(configuration.generator)
+        if generator is None:
+            known = ", ".join(sorted(self._generators))
+            raise InvalidParameterError("generator", f"no generator named {configuration.generator!r}; there are {known}")
+        try:
+            generator.check_settings(configuration.settings)
+            validate_form(configuration.user_input_form)
+        except SettingsError as error:
+            raise InvalidParameterError("settings", str(error)) from error
+        except InvalidInputError as error:
+            raise InvalidParameterError(error.field, str(error)) from error

@@ -1,0 +1,38 @@
+"""Issuing the tokens of operators."""
+
+from collections.abc import Iterable
+from uuid import UUID
+
+import msgspec
+
+from chatledger.application.commands.managing_apps import hash_secret, new_secret
+from chatledger.application.context import Context
+from chatledger.application.ledger.ledger import Ledger, Staged
+from chatledger.application.ports.clock import IdFactory
+from chatledger.domain.operator import Operator
+from chatledger.domain.values import Scope
+
+TOKEN_PREFIX = "op-"
+
+
+class IssuedToken(msgspec.Struct, frozen=True):
+    """A new token. It is shown this once."""
+
+    operator_id: UUID
+    token: str
+
+
+class ManagingOperators:
+    """The use case of whoever runs the server."""
+
+    def __init__(self, ledger: Ledger, new_id: IdFactory) -> None:
+        self._ledger = ledger
+        self._new_id = new_id
+
+    async def issue(self, name: str, scopes: Iterable[Scope], context: Context) -> IssuedToken:
+        """Make a token with these scopes."""
+        key = self._ledger.keyring.new_key(None)
+        token = new_secret(TOKEN_PREFIX)
+        operator = Operator.issue(self._new_id(), name=name, token_hash=hash_secret(token), scopes=scopes)
+        await self._ledger.hand_in(Staged(operator, key.key_id), context=context, new_keys=(key,))
+        return IssuedToken(operator.id, token)

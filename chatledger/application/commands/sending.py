@@ -1,0 +1,210 @@
+"""Sending a message: one commit, and an answer on its way."""
+
+from collections.abc import Mapping
+from typing import Any
+from uuid import UUID
+
+import msgspec
+
+from chatledger.application.caller import Caller, EndUsers, Ownership
+from chatledger.application.errors import AppUnavailableError, InvalidParameterError, NotFoundError
+from chatledger.application.ledger.envelope import Envelope
+from chatledger.application.ledger.ledger import MAX_TRIES, Ledger, Staged
+from chatledger.application.ledger.writer import NotUniqueError, VersionConflictError
+from chatledger.application.ports.clock import IdFactory
+from chatledger.application.ports.generator import Generator, SettingsError
+from chatledger.application.ports.keys import NewKey
+from chatledger.application.ports.storage import UniqueGuard
+from chatledger.application.queries.following import Follower, Following
+from chatledger.domain.conversation import Conversation, name_from_query
+from chatledger.domain.end_user import SHARED_EXTERNAL_ID, EndUser
+from chatledger.domain.errors import InvalidInputError
+from chatledger.domain.events import MessageCreated
+from chatledger.domain.inputs import accept_inputs
+from chatledger.domain.message import Message
+from chatledger.domain.values import NIL_UUID
+
+PROMPT_VERSION = 1
+"""How prompts are built from history; recorded with each message, raised when that changes."""
+
+
+class NewMessage(msgspec.Struct, frozen=True, kw_only=True):
+    """What a caller sends.
+
+    Attributes:
+        conversation_id: the conversation to go on with; None begins one.
+        automatic_name: whether a new conversation may get a name that fills a line.
+    """
+
+    query: str
+    inputs: Mapping[str, Any]
+    conversation_id: UUID | None = None
+    automatic_name: bool = True
+
+
+class Sent(msgspec.Struct, frozen=True, kw_only=True):
+    """A committed message, and the follower that saw it come."""
+
+    message_id: UUID
+    task_id: UUID
+    conversation_id: UUID
+    created: Envelope
+    follower: Follower
+
+
+class _Person(msgspec.Struct, frozen=True):
+    """The sender: known already, or met with this very message."""
+
+    end_user_id: UUID
+    key_id: UUID
+    staged: tuple[Staged[EndUser], ...] = ()
+    new_keys: tuple[NewKey, ...] = ()
+    guards: tuple[UniqueGuard, ...] = ()
+
+
+class _Place(msgspec.Struct, frozen=True):
+    """The conversation: known already, or begun with this very message."""
+
+    conversation_id: UUID
+    key_id: UUID | None
+    expected: dict[UUID, int]
+    staged: tuple[Staged[Conversation], ...] = ()
+    new_keys: tuple[NewKey, ...] = ()
+
+
+class Sending:
+    """The use case of both send routes."""
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        end_users: EndUsers,
+        ownership: Ownership,
+        following: Following,
+        generators: Mapping[str, Generator],
+        new_id: IdFactory,
+    ) -> None:
+        self._ledger = ledger
+        self._end_users = end_users
+        self._ownership = ownership
+        self._following = following
+        self._generators = generators
+        self._new_id = new_id
+
+    async def send(self, caller: Caller, new: NewMessage) -> Sent:
+        """Commit the message; the follower in the answer is the caller's to close.
+
+        Raises:
+            InvalidParameterError: an input or a setting is not acceptable.
+            NotFoundError: the conversation does not exist, or is not the caller's.
+            AppUnavailableError: the app names a generator that this server does not have.
+            StorageUnavailableError: the store is in trouble; nothing was written.
+        """
+        configuration = caller.app.configuration
+        try:
+            inputs = accept_inputs(configuration.user_input_form, new.inputs)
+        except InvalidInputError as error:
+            raise InvalidParameterError(error.field, str(error)) from error
+        generator = self._generators.get(configuration.generator)
+        if generator is None:
+            raise AppUnavailableError
+        try:
+            parameters = dict(generator.settings_for(new.query, configuration.settings))
+        except SettingsError as error:
+            raise InvalidParameterError("query", str(error)) from error
+        for _ in range(MAX_TRIES):
+            try:
+                return await self._commit(caller, new, inputs, parameters)
+            except (VersionConflictError, NotUniqueError):
+                continue
+        raise VersionConflictError(str(new.conversation_id))
+
+    async def _commit(
+        self, caller: Caller, new: NewMessage, inputs: dict[str, Any], parameters: dict[str, Any]
+    ) -> Sent:
+        person = await self._person(caller)
+        place = await self._place(caller, person, new, inputs)
+        created = MessageCreated(
+            conversation_id=place.conversation_id,
+            parent_id=NIL_UUID,
+            app_id=caller.app.app_id,
+            end_user_id=person.end_user_id,
+            task_id=self._new_id(),
+            mode=caller.app.mode,
+            generator=caller.app.configuration.generator,
+            prompt_version=PROMPT_VERSION,
+            context_cut=self._ledger.head_position,
+            parameters=parameters,
+            inputs=inputs,
+            query=new.query,
+        )
+        message = Staged(Message.create(self._new_id(), created), place.key_id)
+        message_id = message.aggregate.id
+        follower = self._following.follow(message_id)
+        self._ledger.keep_hot(message)
+        try:
+            committed = await self._ledger.hand_in(
+                *person.staged,
+                *place.staged,
+                message,
+                context=caller.context(person.end_user_id),
+                expected=place.expected,
+                guards=person.guards,
+                new_keys=(*person.new_keys, *place.new_keys),
+            )
+        except BaseException:
+            self._ledger.forget_hot(message_id)
+            follower.close()
+            raise
+        return Sent(
+            message_id=message_id,
+            task_id=created.task_id,
+            conversation_id=place.conversation_id,
+            created=committed[-1],
+            follower=follower,
+        )
+
+    async def _person(self, caller: Caller) -> _Person:
+        external_id = caller.user or SHARED_EXTERNAL_ID
+        app_id = caller.app.app_id
+        known = await self._end_users.find(app_id, caller.kind, external_id)
+        if known is not None:
+            return _Person(known.end_user_id, known.key_id)
+        lookup = self._end_users.lookup(app_id, caller.kind, external_id)
+        key = self._ledger.keyring.new_key(None)
+        seen = EndUser.see(
+            self._new_id(), app_id=app_id, kind=caller.kind, external_id=external_id, lookup=lookup
+        )
+        return _Person(
+            seen.id,
+            key.key_id,
+            (Staged(seen, key.key_id),),
+            (key,),
+            (UniqueGuard("end_user", (app_id, caller.kind, lookup)),),
+        )
+
+    async def _place(self, caller: Caller, person: _Person, new: NewMessage, inputs: dict[str, Any]) -> _Place:
+        if new.conversation_id is None:
+            return self._new_place(caller, person, new, inputs)
+        staged = await self._ledger.load(Conversation, new.conversation_id)
+        if staged is None or staged.aggregate.started.hidden:
+            raise NotFoundError("conversation")
+        conversation = staged.aggregate
+        await self._ownership.require(
+            caller, "conversation", conversation.started.app_id, conversation.started.end_user_id
+        )
+        return _Place(conversation.id, staged.key_id, {conversation.id: conversation.version})
+
+    def _new_place(self, caller: Caller, person: _Person, new: NewMessage, inputs: dict[str, Any]) -> _Place:
+        app = caller.app
+        key = self._ledger.keyring.new_key(person.key_id)
+        conversation = Conversation.start(
+            self._new_id(),
+            app_id=app.app_id,
+            end_user_id=person.end_user_id,
+            hidden=app.mode == "completion",
+            name=name_from_query(new.query, automatic=new.automatic_name),
+            inputs=inputs,
+            introduction=app.configuration.opening_statement,
+        )
+        return _Place(conversation.id, key.key_id, {}, (Staged(conversation, key.key_id),), (key,))

@@ -1,0 +1,67 @@
+"""What the use cases refuse. Adapters translate; nobody else decides."""
+
+from typing import Literal
+
+from chatledger.domain.values import ErrorCode
+
+Missing = Literal["conversation", "message", "first_message", "last_conversation", "task", "app"]
+
+
+class ApplicationError(Exception):
+    """A use case refused; nothing is half-written."""
+
+
+class NotFoundError(ApplicationError):
+    """The object does not exist, or belongs to somebody else: on purpose nobody can tell which."""
+
+    def __init__(self, missing: Missing) -> None:
+        super().__init__(missing)
+        self.missing: Missing = missing
+
+
+class InvalidParameterError(ApplicationError):
+    """A value is not acceptable.
+
+    Attributes:
+        field: the name of the first offending field.
+    """
+
+    def __init__(self, field: str, reason: str) -> None:
+        super().__init__(reason)
+        self.field = field
+
+
+class WrongModeError(ApplicationError):
+    """The app's mode does not have this operation.
+
+    Attributes:
+        needs: what kind of app has it.
+    """
+
+    def __init__(self, needs: Literal["chat", "completion"]) -> None:
+        super().__init__(needs)
+        self.needs: Literal["chat", "completion"] = needs
+
+
+class AppUnavailableError(ApplicationError):
+    """The app's configuration names a generator that this server does not have."""
+
+
+class UnauthorizedError(ApplicationError):
+    """The credential opens nothing."""
+
+
+class ForbiddenError(ApplicationError):
+    """The credential is good, but not for this."""
+
+
+class GenerationFailedError(ApplicationError):
+    """The answer that a caller waited for ended as errored."""
+
+    def __init__(self, code: ErrorCode, reason: str) -> None:
+        super().__init__(reason)
+        self.code: ErrorCode = code
+
+
+class GenerationStoppedError(Exception):
+    """The producer's task was stopped: raised by its next append, caught by the worker alone."""

@@ -1,0 +1,249 @@
+"""One attempt at an answer: gathers what the generator says and commits it under the attempt's fence."""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from chatledger.application.errors import GenerationStoppedError
+from chatledger.application.ledger.envelope import Envelope
+from chatledger.application.ledger.ledger import MAX_TRIES, Ledger, Staged
+from chatledger.application.ledger.writer import VersionConflictError
+from chatledger.application.ports.keys import DataKey
+from chatledger.application.ports.queue import LiveBus, QueueItem
+from chatledger.application.ports.storage import Delete
+from chatledger.domain.events import REGISTRY
+from chatledger.domain.message import Message
+from chatledger.domain.values import ErrorCode, FinishReason, Resource, StoppedBy, Usage
+
+MAX_PENDING = 64 * 1024
+"""Characters that may wait for a commit before the generator has to."""
+
+
+class Attempt:
+    """Text that arrives while a commit runs gathers into one event; at most one commit of a message runs at a time.
+
+    An append that conflicts folds what came between and decides again: feedback or a stop request disturbs nothing.
+    Only a newer attempt or a terminal event fences it out.
+    """
+
+    def __init__(
+        self,
+        staged: Staged[Message],
+        context_position: int,
+        ledger: Ledger,
+        bus: LiveBus,
+        flush_interval: float,
+    ) -> None:
+        self.number = staged.aggregate.attempt
+        self.stopped_by: StoppedBy | None = None
+        self.has_answered = False
+        self._staged = staged
+        self._context_position = context_position
+        self._ledger = ledger
+        self._bus = bus
+        self._flush_interval = flush_interval
+        self._loop = asyncio.get_running_loop()
+        self._scope: asyncio.Timeout | None = None
+        self._pending: list[str] = []
+        self._pending_length = 0
+        self._commit: asyncio.Future[Any] | None = None
+        self._flushed_at = 0.0
+        self._timer: asyncio.TimerHandle | None = None
+        self._failure: Exception | None = None
+
+    @property
+    def message(self) -> Message:
+        """The message as this attempt knows it."""
+        return self._staged.aggregate
+
+    # What the worker's signals do
+
+    def within(self, scope: asyncio.Timeout) -> None:
+        """End this scope when the attempt is to end from outside."""
+        self._scope = scope
+
+    def stop(self, by: StoppedBy) -> None:
+        """Ask the producer to end: its next append raises, and a wait for the provider ends at once."""
+        if self.stopped_by is None:
+            self.stopped_by = by
+            self._interrupt()
+
+    def fail(self, error: Exception) -> None:
+        """End the attempt without a further fact: it was fenced out, or the store is in trouble."""
+        if self._failure is None:
+            self._failure = error
+            self._interrupt()
+
+    def raise_failure(self) -> None:
+        """Raise what ended the attempt without a fact, if anything did."""
+        if self._failure is not None:
+            raise self._failure
+
+    def _interrupt(self) -> None:
+        if self._scope is not None:
+            self._scope.reschedule(self._loop.time())
+
+    # What the producer appends
+
+    def append(self, text: str) -> None:
+        """Add to the answer.
+
+        Raises:
+            GenerationStoppedError: the task was stopped.
+        """
+        if self.stopped_by is not None:
+            raise GenerationStoppedError
+        self.raise_failure()
+        self._pending.append(text)
+        self._pending_length += len(text)
+        if self._commit is None and self._timer is None:
+            self._flush_when_due()
+
+    @property
+    def is_full(self) -> bool:
+        """Whether the producer has to wait for :meth:`room`."""
+        return self._pending_length > MAX_PENDING
+
+    async def room(self) -> None:
+        """Wait for the commits to catch up."""
+        self._flush_now()
+        await self._settle()
+
+    async def retrieve(self, resources: tuple[Resource, ...]) -> None:
+        """Note the passages that the answer rests on."""
+        await self._record(lambda message: message.record_resources(self.number, resources))
+
+    # How it ends
+
+    async def complete(self, usage: Usage, finish_reason: FinishReason, key: DataKey) -> None:
+        """The answer is whole."""
+
+        def decide(message: Message) -> None:
+            message.complete(self.number, usage, finish_reason, key.fingerprint(message.answer.encode()))
+
+        await self._record(decide, ends=True)
+
+    async def end_stopped(self, by: StoppedBy, usage: Usage, key: DataKey) -> None:
+        """The generation was ended from outside; what was delivered stays."""
+
+        def decide(message: Message) -> None:
+            message.stop(self.number, by, usage, key.fingerprint(message.answer.encode()))
+
+        await self._record(decide, ends=True)
+
+    async def end_failed(self, code: ErrorCode, reason: str) -> None:
+        """The generation failed for good."""
+        await self._record(lambda message: message.fail(self.number, code, reason), ends=True)
+
+    async def requeue(self, decide: Callable[[Message], None]) -> None:
+        """Leave the message to a later attempt."""
+        await self._record(decide, ends=True)
+
+    # Committing
+
+    def _flush_when_due(self) -> None:
+        wait = self._flushed_at + self._flush_interval - self._loop.time() if self.has_answered else 0.0
+        if wait <= 0:
+            self._flush_now()
+        else:
+            self._timer = self._loop.call_later(wait, self._flush_now)
+
+    def _flush_now(self) -> None:
+        self._cancel_timer()
+        if self._commit is not None or not self._pending or self._failure is not None:
+            return
+        text = self._take_pending()
+        try:
+            self.message.append_chunk(self.number, text)
+            self._commit = self._ledger.hand_in(self._staged, context=self._context_position)
+        except Exception as error:
+            self.fail(error)
+            return
+        self._commit.add_done_callback(lambda commit: self._flushed(commit, text))
+
+    def _flushed(self, commit: "asyncio.Future[Sequence[Envelope]]", text: str) -> None:
+        error = None if commit.cancelled() else commit.exception()
+        if isinstance(error, VersionConflictError):
+            self._commit = self._loop.create_task(self._decide_again(text))
+            self._commit.add_done_callback(lambda again: self._flushed(again, ""))
+            return
+        self._commit = None
+        if isinstance(error, Exception):
+            self.fail(error)
+            return
+        self.has_answered = True
+        self._flushed_at = self._loop.time()
+        self._publish(commit.result())
+        if self._pending:
+            self._flush_when_due()
+
+    async def _decide_again(self, text: str) -> Sequence[Envelope]:
+        return await self._hand_in(lambda message: message.append_chunk(self.number, text), is_stale=True)
+
+    async def _record(self, decide: Callable[[Message], None], *, ends: bool = False) -> None:
+        """Commit the pending text together with what ``decide`` records."""
+        await self._settle()
+        text = self._take_pending()
+
+        def both(message: Message) -> None:
+            if text:
+                message.append_chunk(self.number, text)
+            decide(message)
+
+        envelopes = await self._hand_in(both, ends=ends)
+        self.has_answered = self.has_answered or bool(text)
+        self._publish(envelopes)
+
+    async def _hand_in(
+        self, decide: Callable[[Message], None], *, ends: bool = False, is_stale: bool = False
+    ) -> Sequence[Envelope]:
+        changes = [Delete("leases", {"message_id": self.message.id, "attempt": self.number})] if ends else []
+        for _ in range(MAX_TRIES):
+            if is_stale:
+                await self._reload()
+            decide(self.message)
+            try:
+                return await self._ledger.hand_in(self._staged, context=self._context_position, changes=changes)
+            except VersionConflictError:
+                is_stale = True
+        raise VersionConflictError(str(self.message.id))
+
+    async def _reload(self) -> None:
+        staged = await self._ledger.load(Message, self.message.id)
+        if staged is None:
+            raise LookupError(str(self.message.id))
+        self._staged = staged
+
+    async def _settle(self) -> None:
+        self._cancel_timer()
+        while self._commit is not None:
+            await asyncio.wait([self._commit])
+            self._cancel_timer()
+        self.raise_failure()
+
+    def _take_pending(self) -> str:
+        text = "".join(self._pending)
+        self._pending.clear()
+        self._pending_length = 0
+        return text
+
+    def _cancel_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _publish(self, envelopes: Sequence[Envelope]) -> None:
+        message, newest = self.message, envelopes[-1]
+        created = message.created
+        self._bus.publish(
+            QueueItem(
+                task_id=created.task_id,
+                message_id=message.id,
+                conversation_id=created.conversation_id,
+                mode=created.mode,
+                event=REGISTRY.of(type(newest.body)).name,
+                source="application",
+                version=newest.version,
+                attempt=self.number,
+            )
+        )

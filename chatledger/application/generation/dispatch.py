@@ -1,0 +1,97 @@
+"""From the ledger to the queue: the dispatcher follows it, the sweeper finds what got lost on the way."""
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Sequence
+
+from chatledger.application.ledger.envelope import Envelope, to_microseconds
+from chatledger.application.ports.clock import Clock
+from chatledger.application.ports.queue import QueueFullError, QueueItem, TaskQueue
+from chatledger.application.ports.storage import StorageUnavailableError
+from chatledger.application.ports.views import Views
+from chatledger.domain.events import MessageCreated
+
+log = logging.getLogger(__name__)
+
+SWEEP_LIMIT = 1_000
+MAX_BACKLOG = 10_000
+
+
+class Dispatcher:
+    """Publishes each new task once it is committed. What it cannot publish, the sweeper does."""
+
+    def __init__(self, queue: TaskQueue) -> None:
+        self._queue = queue
+        self._backlog: deque[QueueItem] = deque(maxlen=MAX_BACKLOG)
+        self._news = asyncio.Event()
+
+    def committed(self, envelopes: Sequence[Envelope]) -> None:
+        """Take note of committed events, in order."""
+        for envelope in envelopes:
+            created = envelope.body
+            if isinstance(created, MessageCreated):
+                self._backlog.append(
+                    QueueItem(
+                        task_id=created.task_id,
+                        message_id=envelope.stream_id,
+                        conversation_id=created.conversation_id,
+                        mode=created.mode,
+                        event="MessageCreated",
+                        source="pipeline",
+                        version=envelope.version,
+                    )
+                )
+                self._news.set()
+
+    async def run(self) -> None:
+        """Publish as news comes in."""
+        while True:
+            await self._news.wait()
+            self._news.clear()
+            while self._backlog:
+                item = self._backlog.popleft()
+                try:
+                    await self._queue.publish(item)
+                except QueueFullError:
+                    log.warning("task %s: the queue is full; left to the sweeper", item.task_id)
+
+
+class Sweeper:
+    """Looks at the tasks themselves: those that are due, and those whose worker is dead."""
+
+    def __init__(self, views: Views, queue: TaskQueue, clock: Clock, interval: float) -> None:
+        self._views = views
+        self._queue = queue
+        self._clock = clock
+        self._interval = interval
+
+    async def run(self) -> None:
+        """Sweep at once, then again and again."""
+        while True:
+            try:
+                await self.sweep()
+            except StorageUnavailableError:
+                log.warning("sweep missed: the store is in trouble")
+            except QueueFullError:
+                log.warning("sweep cut short: the queue is full")
+            await asyncio.sleep(self._interval)
+
+    async def sweep(self) -> int:
+        """Publish every task that nobody works on; how many there were."""
+        now = to_microseconds(self._clock.now())
+        tasks = await self._views.unclaimed(now, SWEEP_LIMIT)
+        for task in tasks:
+            await self._queue.publish(
+                QueueItem(
+                    task_id=task.task_id,
+                    message_id=task.message_id,
+                    conversation_id=task.conversation_id,
+                    mode=task.mode,
+                    event="GenerationRequeued",
+                    source="pipeline",
+                    attempt=task.attempt,
+                    dispatch=1,
+                )
+            )
+        return len(tasks)

@@ -1,0 +1,337 @@
+"""The worker: takes tasks off the queue and brings each message to its end, or leaves it to another."""
+
+import asyncio
+import logging
+from collections.abc import Mapping, Sequence
+from contextlib import aclosing
+from uuid import UUID
+
+import msgspec
+
+from chatledger.application.context import Actor, Context
+from chatledger.application.errors import GenerationStoppedError
+from chatledger.application.generation.attempt import Attempt
+from chatledger.application.generation.failures import CODES, INTERNAL_MESSAGE, RetryPolicy
+from chatledger.application.ledger.envelope import Envelope, to_microseconds
+from chatledger.application.ledger.ledger import Ledger, Staged
+from chatledger.application.ledger.writer import VersionConflictError
+from chatledger.application.ports.clock import Clock
+from chatledger.application.ports.generator import (
+    Exchange,
+    Finish,
+    GenerationRequest,
+    Generator,
+    GeneratorError,
+    Part,
+    Retrieved,
+    Text,
+    TokenCount,
+)
+from chatledger.application.ports.keys import DataKey
+from chatledger.application.ports.queue import LiveBus, QueueItem, TaskQueue
+from chatledger.application.ports.storage import StorageUnavailableError, Update, Upsert
+from chatledger.application.ports.views import Views
+from chatledger.domain.errors import DomainError, FencedOutError, StopPendingError
+from chatledger.domain.events import StopRequested
+from chatledger.domain.message import Message
+from chatledger.domain.values import FinishReason, Usage
+
+log = logging.getLogger(__name__)
+
+HISTORY_LIMIT = 500
+PARTS_BETWEEN_BREATHS = 256
+
+
+class WorkerSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """Times are seconds. ``take_overs`` bounds how many attempts crashes alone may cost a message."""
+
+    name: str
+    concurrency: int = 2_000
+    lease: float = 5.0
+    heartbeat: float = 1.0
+    timeout: float = 1_200.0
+    flush_interval: float = 0.05
+    take_overs: int = 10
+    retry: RetryPolicy = RetryPolicy()
+
+
+class Worker:
+    """Any number of generations at once, each an attempt under a lease."""
+
+    def __init__(
+        self,
+        settings: WorkerSettings,
+        ledger: Ledger,
+        views: Views,
+        queue: TaskQueue,
+        bus: LiveBus,
+        generators: Mapping[str, Generator],
+        clock: Clock,
+    ) -> None:
+        self._settings = settings
+        self._ledger = ledger
+        self._views = views
+        self._queue = queue
+        self._bus = bus
+        self._generators = generators
+        self._clock = clock
+        self._running: dict[UUID, Attempt] = {}
+        self._tasks: dict[UUID, asyncio.Task[None]] = {}
+        self._places = asyncio.Semaphore(settings.concurrency)
+        self._is_draining = False
+
+    # Taking work
+
+    async def run(self) -> None:
+        """Take tasks until the queue ends listening."""
+        async for item in self._queue.listen():
+            await self._places.acquire()
+            if item.message_id in self._tasks or self._is_draining:
+                self._places.release()
+                continue
+            task = asyncio.create_task(self._guarded(item))
+            self._tasks[item.message_id] = task
+            task.add_done_callback(lambda _, message_id=item.message_id: self._leave(message_id))
+
+    def _leave(self, message_id: UUID) -> None:
+        del self._tasks[message_id]
+        self._places.release()
+
+    async def drain(self, grace: float) -> None:
+        """Take nothing new; let running generations end within ``grace`` seconds, then hand them over."""
+        self._is_draining = True
+        await self._queue.stop_listen()
+        if self._tasks:
+            await asyncio.wait(list(self._tasks.values()), timeout=grace)
+        for attempt in list(self._running.values()):
+            attempt.fail(HandedOverError())
+        if self._tasks:
+            await asyncio.wait(list(self._tasks.values()), timeout=self._settings.lease)
+        for task in list(self._tasks.values()):
+            task.cancel()
+
+    # Signals
+
+    def committed(self, envelopes: Sequence[Envelope]) -> None:
+        """Hear of a stop as soon as it is on the ledger."""
+        for envelope in envelopes:
+            if isinstance(envelope.body, StopRequested):
+                attempt = self._running.get(envelope.stream_id)
+                if attempt is not None:
+                    attempt.stop(envelope.body.by)
+
+    async def keep_leases(self) -> None:
+        """Renew the leases of all running generations, and hear what signals were lost: one beat after another."""
+        while True:
+            await asyncio.sleep(self._settings.heartbeat)
+            if not self._running:
+                continue
+            try:
+                await self._beat()
+            except (StorageUnavailableError, VersionConflictError):
+                log.warning("heartbeat missed: the store is in trouble")
+
+    async def _beat(self) -> None:
+        renewed = Update("leases", {"worker": self._settings.name}, {"expires_at": self._lease_end()})
+        running = dict(self._running)
+        await self._ledger.keep(renewed)
+        held = {task.message_id: task for task in await self._views.held_by(self._settings.name)}
+        for message_id, attempt in running.items():
+            task = held.get(message_id)
+            if self._running.get(message_id) is not attempt:
+                continue
+            if task is None or task.attempt != attempt.number:
+                attempt.fail(FencedOutError())
+            elif task.state == "stopping":
+                attempt.stop("user")
+
+    def _lease_end(self) -> int:
+        return to_microseconds(self._clock.now()) + int(self._settings.lease * 1_000_000)
+
+    # One generation
+
+    async def _guarded(self, item: QueueItem) -> None:
+        try:
+            await self._take(item)
+        except FencedOutError:
+            log.info("task %s: fenced out", item.task_id)
+        except StorageUnavailableError:
+            log.warning("task %s: the store is in trouble; left to recovery", item.task_id)
+        except Exception:
+            log.exception("task %s: left to recovery", item.task_id)
+
+    async def _take(self, item: QueueItem) -> None:
+        staged = await self._ledger.take_message(item.message_id)
+        while staged is not None and not staged.aggregate.has_ended and staged.aggregate.attempt == item.attempt:
+            try:
+                await self._open(staged, item)
+            except VersionConflictError:
+                staged = await self._ledger.load(Message, item.message_id)
+            else:
+                return
+
+    async def _open(self, staged: Staged[Message], item: QueueItem) -> None:
+        """Start the next attempt, or end a message that must not have another.
+
+        Raises:
+            VersionConflictError: somebody else came first; nothing was started.
+        """
+        message = staged.aggregate
+        created = message.created
+        generator = self._generators.get(created.generator)
+        is_take_over = message.attempt_is_open
+        context = Context(
+            actor=Actor("worker", self._settings.name), correlation_id=created.task_id, app_id=created.app_id
+        )
+        key = await self._key(staged)
+        if message.stop_requested_by is not None:
+            message.stop(message.attempt, message.stop_requested_by, Usage(), key.fingerprint(message.answer.encode()))
+        elif generator is None:
+            message.fail(message.attempt, "internal_server_error", f"no generator named {created.generator}")
+        elif is_take_over and not generator.repeatable:
+            message.fail(message.attempt, "internal_server_error", INTERNAL_MESSAGE)
+        elif message.attempt >= self._settings.take_overs:
+            message.fail(message.attempt, "internal_server_error", INTERNAL_MESSAGE)
+        else:
+            message.start_attempt(self._settings.name)
+            envelopes = await self._ledger.hand_in(staged, context=context, changes=[self._lease(message)])
+            await self._generate(staged, envelopes[0].context_position, generator, key)
+            return
+        await self._ledger.hand_in(staged, context=context)
+        self._bus.publish(msgspec.structs.replace(item, event="MessageErrored", version=message.version))
+
+    def _lease(self, message: Message) -> Upsert:
+        values = {"worker": self._settings.name, "attempt": message.attempt, "expires_at": self._lease_end()}
+        key = {"message_id": message.id}
+        return Upsert("leases", key, key | values, values)
+
+    async def _key(self, staged: Staged[Message]) -> DataKey:
+        if staged.key_id is None:
+            raise ValueError("a message without a data key")
+        keyring = self._ledger.keyring
+        return keyring.cached(staged.key_id) or await asyncio.to_thread(keyring.key, staged.key_id)
+
+    async def _generate(
+        self, staged: Staged[Message], context_position: int, generator: Generator, key: DataKey
+    ) -> None:
+        attempt = Attempt(staged, context_position, self._ledger, self._bus, self._settings.flush_interval)
+        tally = Tally(self._clock)
+        message_id = attempt.message.id
+        self._running[message_id] = attempt
+        try:
+            await self._pump(attempt, generator, tally)
+            attempt.raise_failure()
+            if attempt.stopped_by is not None:
+                await attempt.end_stopped(attempt.stopped_by, tally.usage(), key)
+            else:
+                await attempt.complete(tally.usage(), tally.finish_reason, key)
+        except GeneratorError as error:
+            await self._give_up(attempt, error)
+        except HandedOverError:
+            await self._requeue(attempt)
+        finally:
+            del self._running[message_id]
+
+    async def _pump(self, attempt: Attempt, generator: Generator, tally: "Tally") -> None:
+        """Feed the attempt with what the generator says, until it ends, is stopped, or runs out of time."""
+        try:
+            async with asyncio.timeout(self._settings.timeout) as scope:
+                attempt.within(scope)
+                async with aclosing(generator.generate(self._request(attempt.message))) as parts:
+                    async for part in parts:
+                        await self._accept(part, attempt, tally)
+        except GenerationStoppedError:
+            pass
+        except TimeoutError:
+            attempt.stop("timeout")
+        except (GeneratorError, DomainError, StorageUnavailableError, HandedOverError):
+            raise
+        except Exception as error:
+            log.exception("generator %s failed", generator.name)
+            raise GeneratorError("internal", INTERNAL_MESSAGE) from error
+
+    async def _accept(self, part: Part, attempt: Attempt, tally: "Tally") -> None:
+        match part:
+            case Text(text):
+                if text:
+                    attempt.append(text)
+                    tally.count()
+                    if attempt.is_full:
+                        await attempt.room()
+                    elif tally.parts % PARTS_BETWEEN_BREATHS == 0:
+                        await asyncio.sleep(0)
+            case Retrieved(resources):
+                await attempt.retrieve(resources)
+            case TokenCount():
+                tally.counted = part
+            case Finish(reason):
+                tally.finish_reason = reason
+
+    def _request(self, message: Message) -> GenerationRequest:
+        created = message.created
+
+        async def history() -> Sequence[Exchange]:
+            return await self._views.exchanges(created.conversation_id, created.context_cut, HISTORY_LIMIT)
+
+        return GenerationRequest(
+            message_id=message.id,
+            attempt=message.attempt,
+            mode=created.mode,
+            query=created.query,
+            inputs=created.inputs,
+            settings=created.parameters,
+            history=history,
+        )
+
+    async def _give_up(self, attempt: Attempt, error: GeneratorError) -> None:
+        code, reason = CODES[error.kind], str(error)
+        now = self._clock.now()
+        again = self._settings.retry.next_attempt(attempt.number, error, attempt.has_answered, now)
+        if again is not None:
+            try:
+                await attempt.requeue(lambda message: message.requeue(attempt.number, code, reason, again))
+            except StopPendingError:
+                await attempt.end_failed(code, reason)
+            return
+        await attempt.end_failed(code, reason)
+
+    async def _requeue(self, attempt: Attempt) -> None:
+        now = self._clock.now()
+        await attempt.requeue(
+            lambda message: message.requeue(attempt.number, "internal_server_error", "handed over", now)
+        )
+
+
+class HandedOverError(Exception):
+    """The process is going down; another worker goes on with the message."""
+
+
+class Tally:
+    """Counts an attempt's tokens and times."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._started = clock.monotonic()
+        self._first: float | None = None
+        self.parts = 0
+        self.counted: TokenCount | None = None
+        self.finish_reason: FinishReason = "stop"
+
+    def count(self) -> None:
+        """One more piece of text; its time counts if it is the first."""
+        if self._first is None:
+            self._first = self._clock.monotonic()
+        self.parts += 1
+
+    def usage(self) -> Usage:
+        """What it came to. Where the provider counted no tokens, each piece of text counts as one."""
+        now = self._clock.monotonic()
+        counted = self.counted or TokenCount(0, self.parts)
+        return Usage(
+            prompt_tokens=counted.prompt_tokens,
+            completion_tokens=counted.completion_tokens,
+            total_tokens=counted.prompt_tokens + counted.completion_tokens,
+            latency=round(now - self._started, 6),
+            time_to_first_token=None if self._first is None else round(self._first - self._started, 6),
+            time_to_generate=None if self._first is None else round(now - self._first, 6),
+        )

@@ -1,0 +1,1 @@
+"""How facts get onto the ledger and off it again."""

@@ -1,0 +1,113 @@
+"""Events to stored parts and back: public fields as JSON, sealed fields under the stream's key."""
+
+from collections.abc import Sequence
+from typing import Any
+from uuid import UUID
+
+import msgspec
+
+from chatledger.application.ledger.envelope import Envelope
+from chatledger.application.ports.keys import Keyring
+from chatledger.application.ports.storage import EventRow
+from chatledger.domain.events import REGISTRY, Event
+from chatledger.domain.registry import EventRegistry, EventType, UnknownEventError
+from chatledger.domain.visibility import visibilities
+
+
+class EncodedBody(msgspec.Struct, frozen=True):
+    """The stored parts of one event that do not depend on its place in the ledger."""
+
+    name: str
+    schema: int
+    public: bytes
+    sealed: bytes | None
+
+
+class _TypeCodec:
+    """How one event type is written and read."""
+
+    def __init__(self, event_type: EventType) -> None:
+        declared = visibilities(event_type.body)
+        self.event_type = event_type
+        self.public = tuple(name for name, visibility in declared.items() if visibility == "public")
+        self.sealed = tuple(name for name, visibility in declared.items() if visibility == "sealed")
+        self._decoder = msgspec.json.Decoder(event_type.body)
+
+    def decode(self, schema: int, public: bytes, sealed: bytes | None) -> Any:
+        if schema == self.event_type.schema:
+            return self._decoder.decode(_merge(public, sealed))
+        fields = msgspec.json.decode(_merge(public, sealed))
+        return msgspec.convert(self.event_type.upcast(schema, fields), self.event_type.body)
+
+
+def _merge(public: bytes, sealed: bytes | None) -> bytes:
+    """One JSON object of two, without parsing either."""
+    if sealed is None:
+        return public
+    if public == b"{}":
+        return sealed
+    return public[:-1] + b"," + sealed[1:]
+
+
+def associated_data(stream_id: UUID, event_id: UUID, name: str, schema: int) -> bytes:
+    """What binds a sealed part to its event. The position is not known yet when it is sealed; the leaf binds that."""
+    return stream_id.bytes + event_id.bytes + schema.to_bytes(4, "big") + name.encode()
+
+
+class EventCodec:
+    """Writes and reads event bodies. ``decode`` may block where a key has to be fetched."""
+
+    def __init__(self, keyring: Keyring, registry: EventRegistry = REGISTRY) -> None:
+        self._keyring = keyring
+        self._by_body = {event_type.body: _TypeCodec(event_type) for event_type in registry}
+        self._by_name = {event_type.name: self._by_body[event_type.body] for event_type in registry}
+        self._encode = msgspec.json.Encoder().encode
+
+    def encode(self, body: Event, stream_id: UUID, event_id: UUID, key_id: UUID | None) -> EncodedBody:
+        """The stored parts of an event.
+
+        Raises:
+            KeyDestroyedError: the stream's key is gone.
+            ValueError: the type has sealed fields and the stream has no key.
+        """
+        codec = self._by_body[type(body)]
+        event_type = codec.event_type
+        public = self._encode({name: getattr(body, name) for name in codec.public})
+        if not codec.sealed:
+            return EncodedBody(event_type.name, event_type.schema, public, None)
+        if key_id is None:
+            raise ValueError(f"{event_type.name} has sealed fields and its stream has no key")
+        plaintext = self._encode({name: getattr(body, name) for name in codec.sealed})
+        associated = associated_data(stream_id, event_id, event_type.name, event_type.schema)
+        sealed = self._keyring.key(key_id).seal(plaintext, associated)
+        return EncodedBody(event_type.name, event_type.schema, public, sealed)
+
+    def decode(self, row: EventRow) -> Envelope:
+        """The event of a row, upcast to the newest schema of its type.
+
+        Raises:
+            KeyDestroyedError: the key that sealed it is gone.
+            UnknownEventError: this release does not know its type or schema.
+        """
+        codec = self._by_name.get(row.name)
+        if codec is None:
+            raise UnknownEventError(row.name)
+        plaintext = None
+        if row.sealed is not None and row.key_id is not None:
+            associated = associated_data(row.stream_id, row.event_id, row.name, row.schema)
+            plaintext = self._keyring.key(row.key_id).open(row.sealed, associated)
+        return Envelope(
+            row.position,
+            row.stream_id,
+            row.category,
+            row.version,
+            row.event_id,
+            row.recorded_at,
+            row.context_position,
+            row.key_id,
+            codec.decode(row.schema, row.public, plaintext),
+        )
+
+    def decode_all(self, rows: Sequence[EventRow]) -> list[Envelope]:
+        """:meth:`decode` for each row."""
+        return [self.decode(row) for row in rows]

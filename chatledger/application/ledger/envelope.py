@@ -1,0 +1,52 @@
+"""An event in its envelope: what happened, where it stands, and when."""
+
+from datetime import UTC, datetime, timedelta
+from uuid import UUID
+
+import msgspec
+
+from chatledger.application.ports.storage import Category
+from chatledger.domain.events import Event
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def from_microseconds(microseconds: int) -> datetime:
+    """A stored time as a datetime in UTC, exact to the microsecond."""
+    return _EPOCH + timedelta(microseconds=microseconds)
+
+
+def to_microseconds(moment: datetime) -> int:
+    """A datetime as it is stored."""
+    return (moment - _EPOCH) // timedelta(microseconds=1)
+
+
+class Envelope(msgspec.Struct, frozen=True):
+    """A committed event.
+
+    Attributes:
+        context_position: the position of the row that holds its metadata (actor, cause).
+        recorded_at: microseconds since the epoch.
+    """
+
+    position: int
+    stream_id: UUID
+    category: Category
+    version: int
+    event_id: UUID
+    recorded_at: int
+    context_position: int
+    key_id: UUID | None
+    body: Event
+
+    # The names under which the ``eventsourcing`` library asks for the same two facts.
+
+    @property
+    def originator_id(self) -> UUID:
+        """The stream."""
+        return self.stream_id
+
+    @property
+    def originator_version(self) -> int:
+        """The version within the stream."""
+        return self.version

@@ -1,0 +1,162 @@
+"""The unit of work: aggregates off the ledger, their new events onto it, whole or not at all."""
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from typing import Any, Generic, TypeVar
+from uuid import UUID
+
+import msgspec
+
+from chatledger.application.context import Context
+from chatledger.application.ledger.codec import EventCodec
+from chatledger.application.ledger.envelope import Envelope
+from chatledger.application.ledger.writer import (
+    GroupCommitWriter,
+    HandIn,
+    NewEvent,
+    VersionConflictError,
+)
+from chatledger.application.ports.clock import IdFactory
+from chatledger.application.ports.keys import Keyring, NewKey
+from chatledger.application.ports.storage import Category, Change, LedgerStore, UniqueGuard
+from chatledger.domain.aggregate import Aggregate
+from chatledger.domain.app import App
+from chatledger.domain.conversation import Conversation
+from chatledger.domain.end_user import EndUser
+from chatledger.domain.message import Message
+from chatledger.domain.operator import Operator
+
+A = TypeVar("A", bound=Aggregate[Any])
+
+MAX_TRIES = 10
+HOT_MESSAGES = 4_096
+
+CATEGORIES: dict[type[Aggregate[Any]], Category] = {
+    Message: "message",
+    Conversation: "conversation",
+    App: "app",
+    EndUser: "end_user",
+    Operator: "operator",
+}
+
+
+class Staged(msgspec.Struct, Generic[A]):
+    """An aggregate with the data key that seals its events."""
+
+    aggregate: A
+    key_id: UUID | None
+
+
+class Ledger:
+    """Loads aggregates and hands in what they record."""
+
+    def __init__(
+        self,
+        store: LedgerStore,
+        codec: EventCodec,
+        keyring: Keyring,
+        writer: GroupCommitWriter,
+        new_id: IdFactory,
+    ) -> None:
+        self._store = store
+        self._codec = codec
+        self._writer = writer
+        self._new_id = new_id
+        self.keyring = keyring
+        self._hot: OrderedDict[UUID, Staged[Message]] = OrderedDict()
+
+    @property
+    def head_position(self) -> int:
+        """The last position that this process knows to be committed."""
+        return self._writer.head_position
+
+    async def read(self, stream_id: UUID, after: int = 0) -> list[Envelope]:
+        """The committed events of a stream after a version."""
+        return await self._store.stream(stream_id, self._codec.decode_all, after=after)
+
+    async def load(self, kind: type[A], aggregate_id: UUID) -> Staged[A] | None:
+        """An aggregate as it stands on the ledger, or None where it does not exist."""
+        envelopes = await self.read(aggregate_id)
+        if not envelopes:
+            return None
+        aggregate = kind.fold(aggregate_id, (envelope.body for envelope in envelopes))
+        return Staged(aggregate, envelopes[0].key_id)
+
+    def hand_in(
+        self,
+        *staged: Staged[Any],
+        context: Context | int,
+        expected: dict[UUID, int] | None = None,
+        guards: Sequence[UniqueGuard] = (),
+        new_keys: Sequence[NewKey] = (),
+        changes: Sequence[Change] = (),
+    ) -> "asyncio.Future[list[Envelope]]":
+        """Commit what the aggregates have recorded. Where the future fails they are spent: load them anew.
+
+        The future raises:
+            VersionConflictError: one of them has moved on since it was read.
+            NotUniqueError: a guard does not hold.
+            StorageUnavailableError: the store is in trouble; nothing was written.
+        """
+        events, folded = [], {}
+        for entry in staged:
+            category = CATEGORIES[type(entry.aggregate)]
+            for recorded in entry.aggregate.collect_events():
+                events.append(NewEvent(recorded, category, self._new_id(), entry.key_id))
+            if category == "message":
+                folded[entry.aggregate.id] = entry.aggregate
+        return self._writer.hand_in(
+            HandIn(
+                events=events,
+                context=context,
+                expected=expected or {},
+                guards=guards,
+                new_keys=new_keys,
+                changes=changes,
+                folded=folded,
+            )
+        )
+
+    async def decide(
+        self, kind: type[A], aggregate_id: UUID, command: Callable[[Staged[A]], None], context: Context
+    ) -> list[Envelope]:
+        """Load, run a command, commit; on a conflict all over again. No new events, no commit.
+
+        Raises:
+            LookupError: there is no such aggregate.
+            VersionConflictError: it kept moving on under ten tries in a row.
+        """
+        for _ in range(MAX_TRIES):
+            staged = await self.load(kind, aggregate_id)
+            if staged is None:
+                raise LookupError(str(aggregate_id))
+            before = staged.aggregate.version
+            command(staged)
+            if staged.aggregate.version == before:
+                return []
+            try:
+                return await self.hand_in(staged, context=context)
+            except VersionConflictError:
+                continue
+        raise VersionConflictError(str(aggregate_id))
+
+    async def keep(self, *changes: Change) -> None:
+        """Move operational state, which is no fact, with the next commit."""
+        await self._writer.hand_in(HandIn(events=(), context=0, changes=changes))
+
+    # A message that was just sent is about to be answered by a worker in this process, most of the time.
+
+    def keep_hot(self, staged: Staged[Message]) -> None:
+        """Keep a message that is being committed for the worker. Bounded; whoever finds none loads it."""
+        self._hot[staged.aggregate.id] = staged
+        if len(self._hot) > HOT_MESSAGES:
+            self._hot.popitem(last=False)
+
+    def forget_hot(self, message_id: UUID) -> None:
+        """The commit failed: there is no such message."""
+        self._hot.pop(message_id, None)
+
+    async def take_message(self, message_id: UUID) -> Staged[Message] | None:
+        """The message, handed over to the caller alone. It may be stale; then its next hand-in conflicts."""
+        return self._hot.pop(message_id, None) or await self.load(Message, message_id)

@@ -1,0 +1,224 @@
+"""The inline read models: what each event changes in them, in the event's own transaction."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import msgspec
+
+from chatledger.application.ledger.envelope import Envelope, to_microseconds
+from chatledger.application.ledger.sealed_rows import (
+    Answer,
+    AppConfigurationContent,
+    AppName,
+    ConversationContent,
+    EndUserContent,
+    FeedbackContent,
+    Question,
+    RowSeals,
+)
+from chatledger.application.ports.storage import Change, Delete, Insert, Update, Upsert
+from chatledger.domain.events import (
+    AnswerChunkAppended,
+    ApiKeyIssued,
+    ApiKeyRevoked,
+    AppConfigured,
+    AppCreated,
+    ConversationStarted,
+    EndUserSeen,
+    FeedbackGiven,
+    FeedbackWithdrawn,
+    GenerationRequeued,
+    GenerationStarted,
+    MessageCompleted,
+    MessageCreated,
+    MessageErrored,
+    MessageStopped,
+    OperatorTokenIssued,
+    OperatorTokenRevoked,
+    ResourcesRetrieved,
+    StopRequested,
+)
+from chatledger.domain.message import Message
+from chatledger.domain.values import TaskState, Usage
+
+READ_MODELS_VERSION = 1
+"""Raised with every change to a projection; a store with another version has to be rebuilt first."""
+
+READ_MODELS = ("apps", "api_keys", "operator_tokens", "end_users", "conversations", "messages", "feedbacks")
+"""The tables that a rebuild empties and fills again."""
+
+_NOTHING: Sequence[Change] = ()
+
+
+class Projections:
+    """From one event to the changes that it makes. Pure, but for sealing."""
+
+    def __init__(self, seals: RowSeals) -> None:
+        self._seals = seals
+
+    def changes(self, envelope: Envelope, folded: Callable[[], Message]) -> Sequence[Change]:
+        """What an event changes. ``folded`` gives its message as it stood right after it."""
+        body, at = envelope.body, envelope.recorded_at
+        match body:
+            case AnswerChunkAppended() | ResourcesRetrieved():
+                return _NOTHING
+            case MessageCreated():
+                return self._message_created(envelope, body)
+            case GenerationStarted():
+                values: dict[str, Any] = {"state": "running", "attempt": body.attempt, "not_before": None}
+                if body.attempt == 1:
+                    values["started_at"] = at
+                return (_message(envelope, values),)
+            case GenerationRequeued():
+                return (_message(envelope, {"state": "retrying", "not_before": to_microseconds(body.not_before)}),)
+            case StopRequested():
+                return (_message(envelope, {"state": "stopping"}),)
+            case MessageCompleted():
+                return (self._message_ended(envelope, "completed", folded(), body.usage),)
+            case MessageStopped():
+                return (self._message_ended(envelope, "stopped", folded(), body.usage, stopped_by=body.by),)
+            case MessageErrored():
+                return (self._message_ended(envelope, "errored", folded(), None, error_code=body.code),)
+            case FeedbackGiven():
+                return (self._feedback_given(envelope, body, folded()),)
+            case FeedbackWithdrawn():
+                return (Delete("feedbacks", {"message_id": envelope.stream_id, "source": body.source}),)
+            case ConversationStarted():
+                return (self._conversation_started(envelope, body),)
+            case EndUserSeen():
+                return (self._end_user_seen(envelope, body),)
+            case AppCreated():
+                return (self._app_created(envelope, body),)
+            case AppConfigured():
+                return (self._app_configured(envelope, body),)
+            case ApiKeyIssued():
+                row = {"key_hash": body.key_hash, "key_id": body.key_id, "app_id": envelope.stream_id}
+                return (Insert("api_keys", row),)
+            case ApiKeyRevoked():
+                return (Delete("api_keys", {"key_id": body.key_id}),)
+            case OperatorTokenIssued():
+                token = {
+                    "token_hash": body.token_hash,
+                    "operator_id": envelope.stream_id,
+                    "scopes": ",".join(body.scopes),
+                }
+                return (Insert("operator_tokens", token),)
+            case OperatorTokenRevoked():
+                return (Delete("operator_tokens", {"operator_id": envelope.stream_id}),)
+
+    def _message_created(self, envelope: Envelope, body: MessageCreated) -> Sequence[Change]:
+        message_id, position, at = envelope.stream_id, envelope.position, envelope.recorded_at
+        question = self._seals.seal(envelope.key_id, Question(body.query, body.inputs), message_id)
+        row = {
+            "message_id": message_id,
+            "conversation_id": body.conversation_id,
+            "app_id": body.app_id,
+            "end_user_id": body.end_user_id,
+            "parent_id": body.parent_id,
+            "task_id": body.task_id,
+            "key_id": envelope.key_id,
+            "mode": body.mode,
+            "position": position,
+            "created_at": at,
+            "state": "queued",
+            "attempt": 0,
+            "question": question,
+        }
+        bump = Update(
+            "conversations",
+            {"conversation_id": body.conversation_id},
+            {"updated_at": at, "updated_position": position},
+        )
+        return (Insert("messages", row), bump)
+
+    def _message_ended(
+        self,
+        envelope: Envelope,
+        state: TaskState,
+        message: Message,
+        usage: Usage | None,
+        *,
+        stopped_by: str | None = None,
+        error_code: str | None = None,
+    ) -> Change:
+        error = message.error.message if message.error else None
+        answer = Answer(message.answer, error, message.resources)
+        values = {
+            "state": state,
+            "not_before": None,
+            "ended_at": envelope.recorded_at,
+            "ended_position": envelope.position,
+            "has_answer": bool(message.answer_length),
+            "usage": None if usage is None else msgspec.json.encode(usage).decode(),
+            "stopped_by": stopped_by,
+            "error_code": error_code,
+            "answer": self._seals.seal(envelope.key_id, answer, envelope.stream_id),
+        }
+        return _message(envelope, values)
+
+    def _feedback_given(self, envelope: Envelope, body: FeedbackGiven, message: Message) -> Change:
+        message_id, created = envelope.stream_id, message.created
+        key = {"message_id": message_id, "source": body.source}
+        values = {
+            "rating": body.rating,
+            "content": self._seals.seal(envelope.key_id, FeedbackContent(body.content), message_id, body.source),
+            "updated_at": envelope.recorded_at,
+        }
+        row = key | values | {
+            "feedback_id": envelope.event_id,
+            "app_id": created.app_id,
+            "conversation_id": created.conversation_id,
+            "end_user_id": created.end_user_id if body.source == "user" else None,
+            "key_id": envelope.key_id,
+            "position": envelope.position,
+            "created_at": envelope.recorded_at,
+        }
+        return Upsert("feedbacks", key, row, values)
+
+    def _conversation_started(self, envelope: Envelope, body: ConversationStarted) -> Change:
+        content = ConversationContent(body.name, body.inputs, body.introduction)
+        row = {
+            "conversation_id": envelope.stream_id,
+            "app_id": body.app_id,
+            "end_user_id": body.end_user_id,
+            "hidden": body.hidden,
+            "key_id": envelope.key_id,
+            "created_at": envelope.recorded_at,
+            "created_position": envelope.position,
+            "updated_at": envelope.recorded_at,
+            "updated_position": envelope.position,
+            "content": self._seals.seal(envelope.key_id, content, envelope.stream_id),
+        }
+        return Insert("conversations", row)
+
+    def _end_user_seen(self, envelope: Envelope, body: EndUserSeen) -> Change:
+        row = {
+            "end_user_id": envelope.stream_id,
+            "app_id": body.app_id,
+            "kind": body.kind,
+            "lookup": body.lookup,
+            "anonymous": body.anonymous,
+            "key_id": envelope.key_id,
+            "created_at": envelope.recorded_at,
+            "content": self._seals.seal(envelope.key_id, EndUserContent(body.external_id), envelope.stream_id),
+        }
+        return Insert("end_users", row)
+
+    def _app_created(self, envelope: Envelope, body: AppCreated) -> Change:
+        row = {
+            "app_id": envelope.stream_id,
+            "mode": body.mode,
+            "key_id": envelope.key_id,
+            "position": envelope.position,
+            "created_at": envelope.recorded_at,
+            "name": self._seals.seal(envelope.key_id, AppName(body.name), envelope.stream_id),
+        }
+        return Insert("apps", row)
+
+    def _app_configured(self, envelope: Envelope, body: AppConfigured) -> Change:
+        content = self._seals.seal(envelope.key_id, AppConfigurationContent(body.configuration), envelope.stream_id)
+        return Update("apps", {"app_id": envelope.stream_id}, {"configuration": content})
+
+
+def _message(envelope: Envelope, values: dict[str, Any]) -> Change:
+    return Update("messages", {"message_id": envelope.stream_id}, values)

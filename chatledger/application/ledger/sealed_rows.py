@@ -1,0 +1,85 @@
+"""The sealed columns of the read models: what a person wrote stays sealed there too, under the same keys."""
+
+from typing import Any, TypeVar
+from uuid import UUID
+
+import msgspec
+
+from chatledger.application.ports.keys import Keyring
+from chatledger.domain.values import Json, Resource
+
+S = TypeVar("S", bound=msgspec.Struct)
+
+
+class AppName(msgspec.Struct, frozen=True):
+    """Of a row of ``apps``, from its creation on."""
+
+    name: str
+
+
+class AppConfigurationContent(msgspec.Struct, frozen=True):
+    """Of a row of ``apps``, as last configured."""
+
+    configuration: dict[str, Json]
+
+
+class EndUserContent(msgspec.Struct, frozen=True):
+    """Of a row of ``end_users``."""
+
+    external_id: str
+
+
+class ConversationContent(msgspec.Struct, frozen=True):
+    """Of a row of ``conversations``."""
+
+    name: str
+    inputs: dict[str, Json]
+    introduction: str
+
+
+class Question(msgspec.Struct, frozen=True):
+    """Of a row of ``messages``, from its creation on."""
+
+    query: str
+    inputs: dict[str, Json]
+
+
+class Answer(msgspec.Struct, frozen=True):
+    """Of a row of ``messages``, from its terminal event on."""
+
+    text: str
+    error: str | None
+    resources: tuple[Resource, ...]
+
+
+class FeedbackContent(msgspec.Struct, frozen=True):
+    """Of a row of ``feedbacks``."""
+
+    content: str | None
+
+
+class RowSeals:
+    """Seals and opens such columns. Blocks where a key has to be fetched."""
+
+    def __init__(self, keyring: Keyring) -> None:
+        self._keyring = keyring
+
+    def seal(self, key_id: UUID | None, content: msgspec.Struct, *place: Any) -> bytes:
+        """The column's bytes; the same for the same content at the same place, so that a replay gives equal rows."""
+        if key_id is None:
+            raise ValueError("sealed content needs a key")
+        return self._keyring.key(key_id).seal_row(msgspec.json.encode(content), _place(content, place))
+
+    def open(self, key_id: UUID, kind: type[S], sealed: bytes, *place: Any) -> S:
+        """The content of a column.
+
+        Raises:
+            KeyDestroyedError: the key that sealed it is gone.
+        """
+        plaintext = self._keyring.key(key_id).open_row(sealed, _place(kind, place))
+        return msgspec.json.decode(plaintext, type=kind)
+
+
+def _place(kind: Any, place: tuple[Any, ...]) -> bytes:
+    name = kind.__name__ if isinstance(kind, type) else type(kind).__name__
+    return b"\0".join((name.encode(), *(str(part).encode() for part in place)))

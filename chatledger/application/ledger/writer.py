@@ -1,0 +1,367 @@
+"""The group-commit writer: whatever was handed in since the last commit goes into the next one."""
+
+import asyncio
+import queue
+import threading
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
+from uuid import UUID
+
+import msgspec
+
+from chatledger.application.context import Context
+from chatledger.application.ledger.codec import EncodedBody, EventCodec
+from chatledger.application.ledger.envelope import Envelope, to_microseconds
+from chatledger.application.ledger.leaf import leaf_hash
+from chatledger.application.ports.clock import Clock
+from chatledger.application.ports.keys import Keyring, NewKey
+from chatledger.application.ports.storage import (
+    Category,
+    Change,
+    EventRow,
+    LedgerStore,
+    StorageUnavailableError,
+    StoredStream,
+    Transaction,
+    UniqueGuard,
+)
+from chatledger.domain.aggregate import Recorded
+from chatledger.domain.message import Message
+
+MAX_EVENTS_PER_COMMIT = 2_000
+MAX_WAITING = 20_000
+
+
+class VersionConflictError(Exception):
+    """A stream has moved on since it was read; the command reloads and decides again."""
+
+
+class NotUniqueError(Exception):
+    """A guard does not hold: another hand-in took the same key first."""
+
+    def __init__(self, guard: UniqueGuard) -> None:
+        super().__init__(guard.index)
+        self.guard = guard
+
+
+class NewEvent(msgspec.Struct, frozen=True):
+    """An event on its way to the ledger."""
+
+    recorded: Recorded[Any]
+    category: Category
+    event_id: UUID
+    key_id: UUID | None
+
+
+class HandIn(msgspec.Struct, frozen=True, kw_only=True):
+    """What is committed whole or not at all.
+
+    Attributes:
+        events: may touch several streams; within one stream their versions continue what is stored.
+        context: the metadata of all of them, or the position of the row that holds it already.
+        expected: versions that further streams must have for the hand-in to hold.
+        guards: keys that must be free.
+        new_keys: data keys to make durable before the events that use them.
+        changes: operational state to move along; never a source of truth.
+        folded: messages as they stand after these events, where the caller has them at hand.
+    """
+
+    events: Sequence[NewEvent]
+    context: Context | int
+    expected: dict[UUID, int] = msgspec.field(default_factory=dict)
+    guards: Sequence[UniqueGuard] = ()
+    new_keys: Sequence[NewKey] = ()
+    changes: Sequence[Change] = ()
+    folded: dict[UUID, Message] = msgspec.field(default_factory=dict)
+
+
+class InlineProjections(Protocol):
+    """The read models that move in the same transaction as the events."""
+
+    def changes(self, envelope: Envelope, folded: Callable[[], Message]) -> Sequence[Change]:
+        """What an event changes. ``folded`` gives its message as it stood right after it."""
+        ...
+
+
+class _Member:
+    """One hand-in on its way through a commit."""
+
+    __slots__ = ("bodies", "envelopes", "error", "future", "hand_in")
+
+    def __init__(self, hand_in: HandIn, future: "asyncio.Future[list[Envelope]] | None") -> None:
+        self.hand_in = hand_in
+        self.future = future
+        self.bodies: list[EncodedBody] = []
+        self.envelopes: list[Envelope] = []
+        self.error: Exception | None = None
+
+
+Observer = Callable[[Sequence[Envelope]], None]
+
+
+class GroupCommitWriter:
+    """One thread; one transaction after another; one call into the event loop per transaction.
+
+    A hand-in that conflicts fails alone and costs the others nothing. Any other failure rolls the whole group back,
+    and its members are run one by one, so that a bad one fails alone too. Observers are told of committed events in
+    order of position, before the caller's own future is set, and never of anything that is not committed.
+    """
+
+    def __init__(
+        self,
+        store: LedgerStore,
+        codec: EventCodec,
+        keyring: Keyring,
+        projections: InlineProjections,
+        clock: Clock,
+        loop: asyncio.AbstractEventLoop,
+    ) -> None:
+        self._store = store
+        self._codec = codec
+        self._keyring = keyring
+        self._projections = projections
+        self._clock = clock
+        self._loop = loop
+        self._inbox: queue.SimpleQueue[_Member | Callable[[], None] | None] = queue.SimpleQueue()
+        self._observers: list[Observer] = []
+        self._head_position = 0
+        self._is_closed = False
+        self._thread = threading.Thread(target=self._run, name="ledger-writer", daemon=True)
+
+    def observe(self, observer: Observer) -> None:
+        """Call ``observer`` in the event loop after each commit. It must not block or raise."""
+        self._observers.append(observer)
+
+    def start(self, head_position: int) -> None:
+        """Begin to commit, at this end of the ledger."""
+        self._head_position = head_position
+        self._thread.start()
+
+    @property
+    def head_position(self) -> int:
+        """The last position that this process knows to be committed."""
+        return self._head_position
+
+    def hand_in(self, hand_in: HandIn) -> "asyncio.Future[list[Envelope]]":
+        """Queue for the next commit. The future gives the committed events, or the reason of the refusal.
+
+        Raises:
+            StorageUnavailableError: the writer is closed, or its queue is at its bound.
+        """
+        if self._is_closed or self._inbox.qsize() >= MAX_WAITING:
+            raise StorageUnavailableError("the ledger's writer takes no more work")
+        future: asyncio.Future[list[Envelope]] = self._loop.create_future()
+        self._inbox.put(_Member(hand_in, future))
+        return future
+
+    async def run_alone(self, work: Callable[[], None]) -> None:
+        """Run blocking ``work`` on the writer's thread, between two commits."""
+        done: asyncio.Future[None] = self._loop.create_future()
+
+        def run() -> None:
+            try:
+                work()
+            except Exception as error:
+                self._loop.call_soon_threadsafe(_settle_exception, done, error)
+            else:
+                self._loop.call_soon_threadsafe(_settle_result, done, None)
+
+        self._inbox.put(run)
+        await done
+
+    async def close(self) -> None:
+        """Commit what was handed in, then end the thread."""
+        if not self._is_closed:
+            self._is_closed = True
+            self._inbox.put(None)
+            await asyncio.to_thread(self._thread.join)
+
+    # The writer's thread
+
+    def _run(self) -> None:
+        while (item := self._inbox.get()) is not None:
+            if isinstance(item, _Member):
+                group, item = self._gather(item)
+                self._commit(group)
+                self._loop.call_soon_threadsafe(self._settle, group)
+            if item is None:
+                return
+            if not isinstance(item, _Member):
+                item()
+
+    def _gather(self, first: _Member) -> tuple[list[_Member], Any]:
+        """What is waiting, up to the bound; and the item that ended it, if that was not a hand-in."""
+        group, events = [first], len(first.hand_in.events)
+        while events < MAX_EVENTS_PER_COMMIT:
+            try:
+                item = self._inbox.get_nowait()
+            except queue.Empty:
+                break
+            if not isinstance(item, _Member):
+                return group, item
+            group.append(item)
+            events += len(item.hand_in.events)
+        return group, first
+
+    def _commit(self, group: Sequence[_Member]) -> None:
+        ready = [member for member in group if self._encode(member)]
+        if not ready:
+            return
+        try:
+            self._keyring.make_durable([key for member in ready for key in member.hand_in.new_keys])
+            self._write(ready)
+        except StorageUnavailableError as error:
+            for member in ready:
+                member.error = error
+        except Exception as error:
+            if len(ready) == 1:
+                ready[0].error = error
+            else:
+                for member in ready:
+                    member.error = None
+                    self._commit([member])
+
+    def _encode(self, member: _Member) -> bool:
+        """Seal and encode before the lock is taken."""
+        try:
+            member.bodies = [
+                self._codec.encode(event.recorded.body, event.recorded.originator_id, event.event_id, event.key_id)
+                for event in member.hand_in.events
+            ]
+        except Exception as error:
+            member.error = error
+            return False
+        return True
+
+    def _write(self, members: Sequence[_Member]) -> None:
+        with self._store.write() as transaction:
+            head = transaction.head()
+            admitted = _admit(members, transaction)
+            recorded_at = max(head.recorded_at, to_microseconds(self._clock.now()))
+            position, rows, changes = head.position, [], []
+            for member in admitted:
+                position = self._number(member, position, recorded_at, rows)
+            transaction.append(rows)
+            for member in admitted:
+                for envelope in member.envelopes:
+                    changes += self._projections.changes(envelope, self._folder(transaction, member, envelope))
+                changes += member.hand_in.changes
+            transaction.apply(changes)
+
+    def _number(self, member: _Member, position: int, recorded_at: int, rows: list[EventRow]) -> int:
+        context = member.hand_in.context
+        context_position = context if isinstance(context, int) else position + 1
+        context_bytes = None if isinstance(context, int) else msgspec.json.encode(context)
+        member.envelopes = []
+        for event, body in zip(member.hand_in.events, member.bodies, strict=True):
+            position += 1
+            recorded = event.recorded
+            row = EventRow(
+                position=position,
+                stream_id=recorded.originator_id,
+                category=event.category,
+                version=recorded.originator_version,
+                event_id=event.event_id,
+                name=body.name,
+                schema=body.schema,
+                recorded_at=recorded_at,
+                public=body.public,
+                sealed=body.sealed,
+                key_id=event.key_id,
+                algorithm="none" if body.sealed is None else "aes-256-gcm",
+                context_position=context_position,
+                context=context_bytes if position == context_position else None,
+            )
+            rows.append(msgspec.structs.replace(row, leaf=leaf_hash(row)))
+            member.envelopes.append(
+                Envelope(
+                    position,
+                    recorded.originator_id,
+                    event.category,
+                    recorded.originator_version,
+                    event.event_id,
+                    recorded_at,
+                    context_position,
+                    event.key_id,
+                    recorded.body,
+                )
+            )
+        return position
+
+    def _folder(self, transaction: Transaction, member: _Member, envelope: Envelope) -> Callable[[], Message]:
+        def folded() -> Message:
+            at_hand = member.hand_in.folded.get(envelope.stream_id)
+            if at_hand is not None:
+                return at_hand
+            rows = transaction.read_stream(envelope.stream_id)
+            bodies = [self._codec.decode(row).body for row in rows if row.version <= envelope.version]
+            return Message.fold(envelope.stream_id, bodies)
+
+        return folded
+
+    # The event loop
+
+    def _settle(self, group: Sequence[_Member]) -> None:
+        committed = [envelope for member in group if member.error is None for envelope in member.envelopes]
+        if committed:
+            self._head_position = committed[-1].position
+            for observer in self._observers:
+                observer(committed)
+        for member in group:
+            if member.future is None:
+                continue
+            if member.error is None:
+                _settle_result(member.future, member.envelopes)
+            else:
+                _settle_exception(member.future, member.error)
+
+
+def _admit(members: Sequence[_Member], transaction: Transaction) -> list[_Member]:
+    """Those whose versions and guards hold, each counted on top of the ones before it; the others get their error."""
+    touched = {event.recorded.originator_id for member in members for event in member.hand_in.events}
+    touched |= {stream_id for member in members for stream_id in member.hand_in.expected}
+    streams = dict(transaction.streams(touched))
+    taken: set[UniqueGuard] = set()
+    admitted = []
+    for member in members:
+        error = _objection(member.hand_in, streams, taken, transaction)
+        if error is None:
+            admitted.append(member)
+            for event in member.hand_in.events:
+                streams[event.recorded.originator_id] = StoredStream(event.recorded.originator_version, event.key_id)
+            taken.update(member.hand_in.guards)
+        else:
+            member.error = error
+    return admitted
+
+
+def _objection(
+    hand_in: HandIn, streams: dict[UUID, StoredStream], taken: set[UniqueGuard], transaction: Transaction
+) -> Exception | None:
+    versions: dict[UUID, int] = {}
+    for event in hand_in.events:
+        stream_id, version = event.recorded.originator_id, event.recorded.originator_version
+        if stream_id not in versions:
+            stored = streams.get(stream_id)
+            versions[stream_id] = stored.version if stored else 0
+        if version != versions[stream_id] + 1:
+            return VersionConflictError(str(stream_id))
+        versions[stream_id] = version
+    for stream_id, expected in hand_in.expected.items():
+        stored = streams.get(stream_id)
+        if (stored.version if stored else 0) != expected:
+            return VersionConflictError(str(stream_id))
+    for guard in hand_in.guards:
+        if guard in taken or not transaction.holds(guard):
+            return NotUniqueError(guard)
+    return None
+
+
+def _settle_result(future: "asyncio.Future[Any]", result: Any) -> None:
+    if not future.done():
+        future.set_result(result)
+
+
+def _settle_exception(future: "asyncio.Future[Any]", error: Exception) -> None:
+    if not future.done():
+        future.set_exception(error)

@@ -1,0 +1,124 @@
+"""What answers: an async stream of typed parts."""
+
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
+from typing import Any, Literal, Protocol
+from uuid import UUID
+
+import msgspec
+
+from chatledger.domain.values import AppMode, FinishReason, Resource
+
+GeneratorErrorKind = Literal["transient", "quota", "credentials", "invalid", "content", "internal"]
+
+
+class GeneratorError(Exception):
+    """The generator gave up.
+
+    Attributes:
+        kind: what may be done about it. Only ``transient`` may pass by itself.
+        retry_after: seconds after which the provider wants to be asked again, if it said so.
+    """
+
+    def __init__(self, kind: GeneratorErrorKind, message: str, *, retry_after: float | None = None) -> None:
+        super().__init__(message)
+        self.kind: GeneratorErrorKind = kind
+        self.retry_after = retry_after
+
+
+class SettingsError(ValueError):
+    """A generator's setting has an unknown name or an impossible value; the text names it."""
+
+
+class Text(msgspec.Struct, frozen=True):
+    """A piece of the answer, never empty."""
+
+    text: str
+
+
+class Retrieved(msgspec.Struct, frozen=True):
+    """The passages that the answer rests on."""
+
+    resources: tuple[Resource, ...]
+
+
+class TokenCount(msgspec.Struct, frozen=True):
+    """What the provider counted."""
+
+    prompt_tokens: int
+    completion_tokens: int
+
+
+class Finish(msgspec.Struct, frozen=True):
+    """The generator's own reason for ending."""
+
+    reason: FinishReason
+
+
+Part = Text | Retrieved | TokenCount | Finish
+
+
+class Exchange(msgspec.Struct, frozen=True):
+    """An earlier question of the conversation with its answer."""
+
+    query: str
+    answer: str
+
+
+class GenerationRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """Everything that an attempt may depend on.
+
+    Attributes:
+        attempt: counts from 1.
+        settings: the generator's settings as they were when the message was sent.
+        history: reads the earlier exchanges of the conversation, oldest first, as they were at the context cut.
+    """
+
+    message_id: UUID
+    attempt: int
+    mode: AppMode
+    query: str
+    inputs: Mapping[str, Any]
+    settings: Mapping[str, Any]
+    history: Callable[[], Awaitable[Sequence[Exchange]]]
+
+
+class Generator(Protocol):
+    """One way to answer."""
+
+    @property
+    def name(self) -> str:
+        """What apps call it."""
+        ...
+
+    @property
+    def repeatable(self) -> bool:
+        """Whether a second attempt may ask again after a crash."""
+        ...
+
+    def check_settings(self, settings: Mapping[str, Any]) -> None:
+        """Refuse what the generator would not understand.
+
+        Raises:
+            SettingsError: the setting and the reason.
+        """
+        ...
+
+    def settings_for(self, query: str, settings: Mapping[str, Any]) -> Mapping[str, Any]:
+        """The settings that one message is answered with; recorded with it.
+
+        Raises:
+            SettingsError: the query asks for settings that do not exist.
+        """
+        ...
+
+    def generate(self, request: GenerationRequest) -> AsyncGenerator[Part, None]:
+        """Answer. Closing the stream closes the connection to the provider.
+
+        Raises:
+            GeneratorError: while iterating.
+        """
+        ...
+
+    async def close(self) -> None:
+        """Release what the generator holds."""
+        ...

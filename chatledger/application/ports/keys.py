@@ -1,0 +1,83 @@
+"""Data keys: what seals what a person wrote, and what is destroyed to forget it."""
+
+from collections.abc import Iterable
+from typing import Protocol
+from uuid import UUID
+
+import msgspec
+
+
+class KeyDestroyedError(LookupError):
+    """The key is gone for good; what it sealed cannot be read again."""
+
+
+class NewKey(msgspec.Struct, frozen=True):
+    """A key that no disk knows yet. Its secret is for the key store alone."""
+
+    key_id: UUID
+    parent: UUID | None
+    secret: bytes
+
+    def __repr__(self) -> str:
+        """Without the secret."""
+        return f"NewKey({self.key_id})"
+
+
+class DataKey(Protocol):
+    """One data key, ready for use. All methods compute only; none touches a disk."""
+
+    def seal(self, plaintext: bytes, associated: bytes) -> bytes:
+        """AES-256-GCM (NIST SP 800-38D) with a random 96-bit nonce in front."""
+        ...
+
+    def open(self, sealed: bytes, associated: bytes) -> bytes:
+        """The plaintext of :meth:`seal`.
+
+        Raises:
+            SealBrokenError: the bytes are not what was sealed under this key for this place.
+        """
+        ...
+
+    def seal_row(self, plaintext: bytes, place: bytes) -> bytes:
+        """Deterministic AES-SIV (RFC 5297), for read models: a replay gives the same bytes."""
+        ...
+
+    def open_row(self, sealed: bytes, place: bytes) -> bytes:
+        """The plaintext of :meth:`seal_row`."""
+        ...
+
+    def fingerprint(self, content: bytes) -> str:
+        """A keyed hash (HMAC-SHA-256) in hex: after erasure it confirms no guess."""
+        ...
+
+
+class SealBrokenError(ValueError):
+    """Sealed bytes do not open: another key, another place, or a changed byte."""
+
+
+class Keyring(Protocol):
+    """All data keys, each wrapped by its parent and at last by the master key, kept apart from the ledger."""
+
+    def new_key(self, parent: UUID | None) -> NewKey:
+        """Make a key under ``parent``, or under the master key. Ready for use, but in memory only; never blocks."""
+        ...
+
+    def make_durable(self, keys: Iterable[NewKey]) -> None:
+        """Bring new keys to the disk. Blocks. Called before the first event that uses them is committed."""
+        ...
+
+    def cached(self, key_id: UUID) -> DataKey | None:
+        """The key, if it is at hand. Never blocks."""
+        ...
+
+    def key(self, key_id: UUID) -> DataKey:
+        """The key, from disk if need be. May block.
+
+        Raises:
+            KeyDestroyedError: there is none.
+        """
+        ...
+
+    def lookup(self, scope: str, text: str) -> str:
+        """A keyed hash by which a text can be found again without being stored."""
+        ...

@@ -1,0 +1,81 @@
+"""Work for the generators, and news for those who listen."""
+
+from collections.abc import AsyncIterator
+from typing import Literal, Protocol
+from uuid import UUID
+
+import msgspec
+
+from chatledger.domain.values import AppMode
+
+Source = Literal["application", "pipeline"]
+"""Who published: the producer of the answer, or the machinery around it (dispatch, stop)."""
+
+
+class QueueItem(msgspec.Struct, frozen=True, kw_only=True):
+    """An envelope that travels between processes. It carries ids, never content.
+
+    Attributes:
+        event: the name of the ledger event that it tells of.
+        version: that event's version in the message's stream.
+        attempt: the attempt that the event belongs to, or that work would follow.
+        dispatch: counts the times that the same work was published on purpose.
+    """
+
+    task_id: UUID
+    message_id: UUID
+    conversation_id: UUID
+    mode: AppMode
+    event: str
+    source: Source
+    version: int = 0
+    attempt: int = 0
+    dispatch: int = 0
+
+
+class QueueFullError(Exception):
+    """The bound is reached. The work is not lost: the sweeper finds it on the ledger."""
+
+
+class TaskQueue(Protocol):
+    """Generation tasks on their way to a worker, at least once."""
+
+    async def publish(self, item: QueueItem) -> bool:
+        """Offer work; False if the same task, attempt and dispatch is waiting already.
+
+        Raises:
+            QueueFullError: the bound is reached.
+        """
+        ...
+
+    def listen(self) -> AsyncIterator[QueueItem]:
+        """Take work, item by item, until :meth:`stop_listen`. Several listeners share the work."""
+        ...
+
+    async def stop_listen(self) -> None:
+        """End every :meth:`listen` of this process. What was not taken stays queued."""
+        ...
+
+
+class Listener(Protocol):
+    """One listener's place on the live bus."""
+
+    async def wait(self, timeout: float) -> bool:
+        """Until something was published since the last call: True; or until ``timeout`` seconds passed: False."""
+        ...
+
+
+class LiveBus(Protocol):
+    """News of one message, as it happens. It only makes things faster: whoever misses one reads the ledger."""
+
+    def publish(self, item: QueueItem) -> None:
+        """Tell all listeners of ``item.message_id``. Never waits for them."""
+        ...
+
+    def listen(self, message_id: UUID) -> Listener:
+        """Begin to listen."""
+        ...
+
+    def stop_listen(self, message_id: UUID, listener: Listener) -> None:
+        """End listening."""
+        ...

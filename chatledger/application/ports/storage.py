@@ -1,0 +1,180 @@
+"""The ledger's store: rows in, rows out, under one lock."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from typing import Any, Literal, Protocol, TypeVar
+from uuid import UUID
+
+import msgspec
+
+T = TypeVar("T")
+
+Algorithm = Literal["none", "aes-256-gcm"]
+Category = Literal["message", "conversation", "app", "end_user", "operator"]
+
+
+class StorageUnavailableError(Exception):
+    """The store cannot be used right now (disk full, database away). Nothing was written."""
+
+
+class StoreBusyError(Exception):
+    """Another server has this store open; the text names it."""
+
+
+class SchemaError(Exception):
+    """The store's schema is not the one that this release knows; the text says what to do."""
+
+
+class EventRow(msgspec.Struct, frozen=True, kw_only=True):
+    """One event as it is stored. Never changed, deleted or renumbered.
+
+    Attributes:
+        position: place in the ledger, 1, 2, 3, ... without gaps.
+        recorded_at: microseconds since the epoch, never falling from one position to the next.
+        public: the public fields, JSON.
+        sealed: the sealed fields, encrypted under ``key_id`` by ``algorithm``.
+        context_position: the position whose row holds the metadata of this one; its own, for the first of a hand-in.
+        context: that metadata (JSON), in the row that holds it.
+        leaf: the RFC 6962 leaf hash over all of the above.
+    """
+
+    position: int
+    stream_id: UUID
+    category: Category
+    version: int
+    event_id: UUID
+    name: str
+    schema: int
+    recorded_at: int
+    public: bytes
+    sealed: bytes | None
+    key_id: UUID | None
+    algorithm: Algorithm
+    context_position: int
+    context: bytes | None
+    leaf: bytes = b""
+
+
+class Head(msgspec.Struct, frozen=True):
+    """Where the ledger ends. Kept in a row of its own, so that no position is ever given twice."""
+
+    position: int
+    recorded_at: int
+
+
+class UniqueGuard(msgspec.Struct, frozen=True):
+    """Holds only while no row of a read model has this key. ``index`` names the read model and its key."""
+
+    index: Literal["end_user", "api_key", "operator_token"]
+    key: tuple[Any, ...]
+
+
+class Insert(msgspec.Struct, frozen=True):
+    """A new row of a read model."""
+
+    table: str
+    row: dict[str, Any]
+
+
+class Update(msgspec.Struct, frozen=True):
+    """New values in the row with this key; no row, no change."""
+
+    table: str
+    key: dict[str, Any]
+    values: dict[str, Any]
+
+
+class Upsert(msgspec.Struct, frozen=True):
+    """A row of a read model; where one with this key exists, only ``values`` replace its own."""
+
+    table: str
+    key: dict[str, Any]
+    row: dict[str, Any]
+    values: dict[str, Any]
+
+
+class Delete(msgspec.Struct, frozen=True):
+    """The row with this key is gone."""
+
+    table: str
+    key: dict[str, Any]
+
+
+Change = Insert | Update | Upsert | Delete
+
+
+class StoredStream(msgspec.Struct, frozen=True):
+    """What is on record of a stream."""
+
+    version: int
+    key_id: UUID | None
+
+
+class Transaction(Protocol):
+    """One write transaction, under the ledger's lock. Blocks."""
+
+    def head(self) -> Head:
+        """Where the ledger ends."""
+        ...
+
+    def streams(self, stream_ids: Iterable[UUID]) -> Mapping[UUID, StoredStream]:
+        """Those of the streams that exist."""
+        ...
+
+    def holds(self, guard: UniqueGuard) -> bool:
+        """Whether the guard's key is free."""
+        ...
+
+    def append(self, rows: Sequence[EventRow]) -> None:
+        """Insert rows and move the head."""
+        ...
+
+    def apply(self, changes: Sequence[Change]) -> None:
+        """Move read models and operational state, in order."""
+        ...
+
+    def read_stream(self, stream_id: UUID) -> list[EventRow]:
+        """All rows of a stream, this transaction's included."""
+        ...
+
+    def read_log(self, after: int, limit: int) -> list[EventRow]:
+        """Rows in order of position."""
+        ...
+
+    def clear(self, tables: Iterable[str]) -> None:
+        """Empty read models, to replay them."""
+        ...
+
+
+class LedgerStore(Protocol):
+    """The events of all streams."""
+
+    def write(self) -> AbstractContextManager[Transaction]:
+        """A write transaction: committed at the end of the block, rolled back when it raises. Blocks.
+
+        Raises:
+            StorageUnavailableError: the store is in trouble; nothing was written.
+        """
+        ...
+
+    async def stream(
+        self, stream_id: UUID, decode: Callable[[Sequence[EventRow]], T], *, after: int = 0, limit: int | None = None
+    ) -> T:
+        """Committed rows of one stream in order of version. ``decode`` runs off the event loop."""
+        ...
+
+    async def log(self, decode: Callable[[Sequence[EventRow]], T], *, after: int, limit: int) -> T:
+        """Committed rows in order of position. ``decode`` runs off the event loop."""
+        ...
+
+    async def context_at(self, positions: Iterable[int]) -> Mapping[int, bytes]:
+        """The metadata that these rows hold."""
+        ...
+
+    async def head(self) -> Head:
+        """Where the ledger ends."""
+        ...
+
+    async def close(self) -> None:
+        """Release every connection."""
+        ...

@@ -1,0 +1,191 @@
+"""What the queries read: one method per question, each page at a price that does not grow with the store."""
+
+from collections.abc import Sequence
+from typing import Literal, Protocol
+from uuid import UUID
+
+import msgspec
+
+from chatledger.application.ports.generator import Exchange
+from chatledger.domain.app import AppConfiguration
+from chatledger.domain.values import (
+    AppMode,
+    EndUserKind,
+    FeedbackSource,
+    Json,
+    Rating,
+    Resource,
+    Scope,
+    TaskState,
+    Usage,
+)
+
+ConversationOrder = Literal["created_at", "-created_at", "updated_at", "-updated_at"]
+
+
+class AppView(msgspec.Struct, frozen=True, kw_only=True):
+    """An app with its configuration. Times are microseconds since the epoch, here and below."""
+
+    app_id: UUID
+    mode: AppMode
+    name: str
+    key_id: UUID
+    created_at: int
+    configuration: AppConfiguration
+
+
+class OperatorView(msgspec.Struct, frozen=True):
+    """What an operator token opens."""
+
+    operator_id: UUID
+    scopes: frozenset[Scope]
+
+
+class EndUserView(msgspec.Struct, frozen=True):
+    """Who an external id is."""
+
+    end_user_id: UUID
+    key_id: UUID
+
+
+class ConversationView(msgspec.Struct, frozen=True, kw_only=True):
+    """A conversation as lists show it."""
+
+    conversation_id: UUID
+    app_id: UUID
+    end_user_id: UUID
+    name: str
+    inputs: dict[str, Json]
+    introduction: str
+    created_at: int
+    updated_at: int
+
+
+class MessageView(msgspec.Struct, frozen=True, kw_only=True):
+    """A message as history shows it. ``answer`` is empty and ``ended_at`` None while it is being generated."""
+
+    message_id: UUID
+    conversation_id: UUID
+    app_id: UUID
+    end_user_id: UUID
+    parent_id: UUID
+    task_id: UUID
+    mode: AppMode
+    position: int
+    created_at: int
+    state: TaskState
+    attempt: int
+    started_at: int | None
+    ended_at: int | None
+    query: str
+    inputs: dict[str, Json]
+    answer: str
+    resources: tuple[Resource, ...]
+    usage: Usage | None
+    stopped_by: str | None
+    error_code: str | None
+    error: str | None
+    feedback: Rating | None
+    feedback_content: str | None
+
+
+class FeedbackView(msgspec.Struct, frozen=True, kw_only=True):
+    """A rating as an app's list shows it."""
+
+    feedback_id: UUID
+    app_id: UUID
+    conversation_id: UUID
+    message_id: UUID
+    rating: Rating
+    content: str | None
+    source: FeedbackSource
+    end_user_id: UUID | None
+    created_at: int
+    updated_at: int
+
+
+class UnfinishedTask(msgspec.Struct, frozen=True, kw_only=True):
+    """A generation that has no terminal event, as recovery sees it."""
+
+    task_id: UUID
+    message_id: UUID
+    conversation_id: UUID
+    mode: AppMode
+    state: TaskState
+    attempt: int
+
+
+class Page(msgspec.Struct, frozen=True):
+    """How many rows, and from where on."""
+
+    limit: int
+    beyond: UUID | None = None
+
+
+class Views(Protocol):
+    """The read models."""
+
+    async def app(self, app_id: UUID) -> AppView | None:
+        """One app."""
+        ...
+
+    async def app_of_key(self, key_hash: str) -> UUID | None:
+        """The app that a key opens."""
+        ...
+
+    async def apps(self) -> list[AppView]:
+        """All apps, oldest first."""
+        ...
+
+    async def operator_of_token(self, token_hash: str) -> OperatorView | None:
+        """What an operator's token opens."""
+        ...
+
+    async def end_user(self, app_id: UUID, kind: EndUserKind, lookup: str) -> EndUserView | None:
+        """The person with this keyed hash of an external id."""
+        ...
+
+    async def conversation_place(self, conversation_id: UUID) -> tuple[UUID, UUID] | None:
+        """The app and the end user that a conversation belongs to."""
+        ...
+
+    async def conversations(
+        self, app_id: UUID, end_user_id: UUID, order: ConversationOrder, page: Page
+    ) -> tuple[list[ConversationView], bool] | None:
+        """One page of a person's conversations, and whether more follow; None if ``page.beyond`` is not among them."""
+        ...
+
+    async def message(self, message_id: UUID) -> MessageView | None:
+        """One message."""
+        ...
+
+    async def message_of_task(self, task_id: UUID) -> MessageView | None:
+        """The message that a task generates."""
+        ...
+
+    async def messages(self, conversation_id: UUID, page: Page) -> tuple[list[MessageView], bool] | None:
+        """The latest messages before ``page.beyond``, oldest first, and whether older ones exist.
+
+        None if ``page.beyond`` is not in the conversation.
+        """
+        ...
+
+    async def siblings(self, message: MessageView) -> list[UUID]:
+        """The other messages with the same parent, oldest first. The nil parent has no children."""
+        ...
+
+    async def feedbacks(self, app_id: UUID, offset: int, limit: int) -> list[FeedbackView]:
+        """The ratings of an app, newest first."""
+        ...
+
+    async def exchanges(self, conversation_id: UUID, context_cut: int, limit: int) -> Sequence[Exchange]:
+        """The answered messages of a conversation as they were at a ledger position, oldest first."""
+        ...
+
+    async def unclaimed(self, now: int, limit: int) -> list[UnfinishedTask]:
+        """Tasks that are due and that no worker holds a living lease on, at this time in microseconds."""
+        ...
+
+    async def held_by(self, worker: str) -> list[UnfinishedTask]:
+        """Unfinished tasks that this worker holds a lease on."""
+        ...

@@ -1,0 +1,206 @@
+"""The composition root: settings in, a running application out. The only module that knows every adapter."""
+
+import asyncio
+import logging
+import os
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from chatledger.adapters.clock import SystemClock, new_id
+from chatledger.adapters.generator.extractive import ExtractiveGenerator
+from chatledger.adapters.generator.openai_compatible import OpenAICompatibleGenerator
+from chatledger.adapters.generator.scripted import ScriptedGenerator
+from chatledger.adapters.keys.store import MasterKeyError, SqliteKeyring, load_master_key
+from chatledger.adapters.persistence.engine import sqlite_engine
+from chatledger.adapters.persistence.lock import DataFolderLock
+from chatledger.adapters.persistence.migrate import upgrade
+from chatledger.adapters.persistence.store import Reader, SqlLedgerStore
+from chatledger.adapters.persistence.views import SqlViews
+from chatledger.adapters.queue.in_process import InProcessLiveBus, InProcessTaskQueue
+from chatledger.application.application import Application
+from chatledger.application.caller import EndUsers, Ownership
+from chatledger.application.commands.managing_apps import ManagingApps
+from chatledger.application.commands.managing_operators import ManagingOperators
+from chatledger.application.commands.rating import RatingMessages
+from chatledger.application.commands.sending import Sending
+from chatledger.application.commands.stopping import Stopping
+from chatledger.application.generation.dispatch import Dispatcher, Sweeper
+from chatledger.application.generation.failures import RetryPolicy
+from chatledger.application.generation.worker import Worker, WorkerSettings
+from chatledger.application.ledger.codec import EventCodec
+from chatledger.application.ledger.ledger import Ledger
+from chatledger.application.ledger.projections import Projections
+from chatledger.application.ledger.sealed_rows import RowSeals
+from chatledger.application.ledger.tail import Tail
+from chatledger.application.ledger.writer import GroupCommitWriter
+from chatledger.application.ports.generator import Generator
+from chatledger.application.queries.credentials import Credentials
+from chatledger.application.queries.facts import Facts
+from chatledger.application.queries.following import Following
+from chatledger.application.queries.history import History
+from chatledger.settings import Settings
+
+log = logging.getLogger(__name__)
+
+OPERATIONAL_STATE = ("leases",)
+RESTART_PAUSE = 1.0
+
+
+class Running(msgspec.Struct, frozen=True):
+    """An open chatledger: its use cases, and what its server and its command line need beside them."""
+
+    application: Application
+    worker: Worker | None
+    ledger: Ledger
+    writer: GroupCommitWriter
+    store: SqlLedgerStore
+    codec: EventCodec
+    projections: Projections
+
+
+@asynccontextmanager
+async def open_chatledger(settings: Settings, *, with_worker: bool = True) -> AsyncIterator[Running]:
+    """Open the store, start what runs beside it, and close everything at the end.
+
+    Raises:
+        StoreBusyError: another server has the store open.
+        SchemaError: the store was written by a newer release.
+        MasterKeyError: the master key is missing, or is not the one of the key store.
+    """
+    async with AsyncExitStack() as stack:
+        _make_private(settings.data_dir)
+        stack.enter_context(DataFolderLock(settings.database_path))
+        clock, loop = SystemClock(), asyncio.get_running_loop()
+
+        writing = sqlite_engine(settings.database_path, settings.durability)
+        await asyncio.to_thread(upgrade, writing)
+        keyring = stack.enter_context(_open_keyring(settings))
+        reader = Reader(sqlite_engine(settings.database_path, read_only=True))
+        store = SqlLedgerStore(writing, reader)
+        stack.push_async_callback(store.close)
+        codec, seals = EventCodec(keyring), RowSeals(keyring)
+        projections, views = Projections(seals), SqlViews(reader, seals)
+
+        await asyncio.to_thread(_forget_operational_state, store)
+        writer = GroupCommitWriter(store, codec, keyring, projections, clock, loop)
+        writer.start((await store.head()).position)
+        stack.push_async_callback(writer.close)
+
+        bus, queue, tail = InProcessLiveBus(), InProcessTaskQueue(), Tail()
+        ledger = Ledger(store, codec, keyring, writer, new_id)
+        generators = _generators(settings)
+        for generator in generators.values():
+            stack.push_async_callback(generator.close)
+        end_users = EndUsers(views, keyring)
+        ownership = Ownership(end_users)
+        following = Following(ledger, tail, bus)
+        credentials = Credentials(views)
+        application = Application(
+            sending=Sending(ledger, end_users, ownership, following, generators, new_id),
+            stopping=Stopping(ledger, views, ownership, bus),
+            rating=RatingMessages(ledger, views, ownership),
+            apps=ManagingApps(ledger, generators, new_id),
+            operators=ManagingOperators(ledger, new_id),
+            credentials=credentials,
+            history=History(ledger, views, end_users, ownership),
+            following=following,
+            facts=Facts(store, codec),
+            end_users=end_users,
+            views=views,
+            clock=clock,
+            new_id=new_id,
+        )
+
+        writer.observe(tail.committed)
+        writer.observe(credentials.committed)
+        worker = None
+        if with_worker:
+            worker = Worker(_worker_settings(settings), ledger, views, queue, bus, generators, clock)
+            dispatcher = Dispatcher(queue)
+            sweeper = Sweeper(views, queue, clock, settings.heartbeat)
+            writer.observe(worker.committed)
+            writer.observe(dispatcher.committed)
+            background = await stack.enter_async_context(_Background())
+            background.start(worker.run, dispatcher.run, sweeper.run, worker.keep_leases)
+            stack.push_async_callback(worker.drain, settings.shutdown_grace)
+        yield Running(application, worker, ledger, writer, store, codec, projections)
+
+
+def _make_private(folder: Path) -> None:
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+
+
+@contextmanager
+def _open_keyring(settings: Settings) -> Iterator[SqliteKeyring]:
+    key_store, master_key = settings.data_dir / "keys.db", settings.data_dir / "master.key"
+    if key_store.exists() and not master_key.exists():
+        raise MasterKeyError(f"{key_store} is there, but its master key {master_key} is not")
+    keyring = SqliteKeyring(key_store, load_master_key(master_key), new_id)
+    try:
+        yield keyring
+    finally:
+        keyring.close()
+
+
+def _forget_operational_state(store: SqlLedgerStore) -> None:
+    """Whoever holds the lock knows that every earlier worker is dead: its leases bind nobody."""
+    with store.write() as transaction:
+        transaction.clear(OPERATIONAL_STATE)
+
+
+def _generators(settings: Settings) -> Mapping[str, Generator]:
+    key = settings.openai_api_key
+    openai = (
+        OpenAICompatibleGenerator(api_key=key)
+        if settings.openai_base_url is None
+        else OpenAICompatibleGenerator(base_url=settings.openai_base_url, api_key=key)
+    )
+    generators: list[Generator] = [ScriptedGenerator(), ExtractiveGenerator(settings.documents), openai]
+    return {generator.name: generator for generator in generators}
+
+
+def _worker_settings(settings: Settings) -> WorkerSettings:
+    return WorkerSettings(
+        name=f"{settings.worker_name}:{os.getpid()}",
+        concurrency=settings.worker_concurrency,
+        lease=settings.lease,
+        heartbeat=settings.heartbeat,
+        timeout=settings.generation_timeout,
+        flush_interval=settings.flush_interval_ms / 1000,
+        retry=RetryPolicy(
+            attempts=settings.attempts,
+            first_delay=settings.first_retry_delay,
+            longest_delay=settings.longest_retry_delay,
+        ),
+    )
+
+
+class _Background:
+    """Owns what runs beside the use cases. Work that fails unexpectedly is logged and begun again."""
+
+    def __init__(self) -> None:
+        self._tasks: list[asyncio.Task[None]] = []
+
+    def start(self, *work: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        self._tasks += [asyncio.create_task(_keep_running(begin)) for begin in work]
+
+    async def __aenter__(self) -> "_Background":
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+
+async def _keep_running(begin: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    while True:
+        try:
+            return await begin()
+        except Exception:
+            log.critical("%s failed; begun again", getattr(begin, "__qualname__", begin), exc_info=True)
+            await asyncio.sleep(RESTART_PAUSE)

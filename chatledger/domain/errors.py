@@ -1,0 +1,33 @@
+"""What the domain refuses, each refusal a type of its own."""
+
+
+class DomainError(Exception):
+    """A command was refused; nothing was recorded."""
+
+
+class FencedOutError(DomainError):
+    """The attempt may append nothing more: a newer attempt exists, or the message has ended."""
+
+
+class MessageEndedError(FencedOutError):
+    """The message has its terminal event."""
+
+
+class StopPendingError(DomainError):
+    """A stop was requested: the message may only be brought to its end."""
+
+
+class NothingToWithdrawError(DomainError):
+    """Feedback was withdrawn that nobody had given."""
+
+
+class InvalidInputError(DomainError):
+    """A value does not fit its declaration.
+
+    Attributes:
+        field: the name of the offending field.
+    """
+
+    def __init__(self, field: str, reason: str) -> None:
+        super().__init__(reason)
+        self.field = field

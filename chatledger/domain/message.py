@@ -1,0 +1,251 @@
+"""A message: a question, and the attempts to answer it."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from uuid import UUID
+
+from chatledger.domain.aggregate import Aggregate
+from chatledger.domain.errors import (
+    FencedOutError,
+    MessageEndedError,
+    NothingToWithdrawError,
+    StopPendingError,
+)
+from chatledger.domain.events import (
+    AnswerChunkAppended,
+    FeedbackGiven,
+    FeedbackWithdrawn,
+    GenerationRequeued,
+    GenerationStarted,
+    MessageCompleted,
+    MessageCreated,
+    MessageErrored,
+    MessageEvent,
+    MessageStopped,
+    ResourcesRetrieved,
+    StopRequested,
+)
+from chatledger.domain.values import (
+    TERMINAL_STATES,
+    AttemptBase,
+    ErrorCode,
+    Feedback,
+    FeedbackSource,
+    FinishReason,
+    Rating,
+    Resource,
+    StoppedBy,
+    TaskState,
+    Usage,
+)
+
+
+class Message(Aggregate[MessageEvent]):
+    """Exactly one terminal event; generation events only from the current attempt and only before it.
+
+    Attributes:
+        created: what was asked; the first event of every message.
+        attempt: the number of the newest attempt, 0 before the first. It is the fencing token.
+        state: the state of the generation task.
+        resources: the passages that the current attempt rests on.
+        error: why the message failed, where it did.
+    """
+
+    created: MessageCreated
+
+    def __init__(self, aggregate_id: UUID) -> None:
+        super().__init__(aggregate_id)
+        self.attempt = 0
+        self.state: TaskState = "queued"
+        self.attempt_is_open = False
+        self.stop_requested_by: StoppedBy | None = None
+        self.resources: tuple[Resource, ...] = ()
+        self.error: MessageErrored | None = None
+        self.feedback: dict[FeedbackSource, Feedback] = {}
+        self.answer_length = 0
+        self._answer: list[str] = []
+
+    # Questions
+
+    @property
+    def answer(self) -> str:
+        """The fold of the attempts by their bases."""
+        if len(self._answer) > 1:
+            self._answer = ["".join(self._answer)]
+        return self._answer[0] if self._answer else ""
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether the terminal event is on record."""
+        return self.state in TERMINAL_STATES
+
+    # Commands
+
+    @classmethod
+    def create(cls, message_id: UUID, created: MessageCreated) -> "Message":
+        """Ask."""
+        message = cls(message_id)
+        message._record(created)
+        return message
+
+    def start_attempt(self, worker: str, base: AttemptBase = "reset", offset: int = 0) -> int:
+        """Open the next attempt and fence out every earlier one; returns its number.
+
+        Raises:
+            MessageEndedError: the message has its terminal event.
+            StopPendingError: somebody asked for the generation to end.
+        """
+        self._require_going_on()
+        keep = min(offset, self.answer_length) if base == "continue" else 0
+        self._record(GenerationStarted(attempt=self.attempt + 1, worker=worker, base=base, offset=keep))
+        return self.attempt
+
+    def append_chunk(self, attempt: int, text: str) -> None:
+        """Add to the answer. Empty text is no fact and records nothing.
+
+        Raises:
+            FencedOutError: the attempt is not the open one.
+        """
+        self._require_open(attempt)
+        if text:
+            self._record(AnswerChunkAppended(attempt, text))
+
+    def record_resources(self, attempt: int, resources: Sequence[Resource]) -> None:
+        """Note the passages that the answer rests on.
+
+        Raises:
+            FencedOutError: the attempt is not the open one.
+        """
+        self._require_open(attempt)
+        self._record(ResourcesRetrieved(attempt=attempt, resources=tuple(resources)))
+
+    def requeue(self, attempt: int, cause: ErrorCode, detail: str, not_before: datetime) -> None:
+        """Give the attempt up for a later one.
+
+        Raises:
+            FencedOutError: the attempt is not the open one.
+            StopPendingError: somebody asked for the generation to end.
+        """
+        self._require_open(attempt)
+        self._require_going_on()
+        self._record(GenerationRequeued(attempt=attempt, cause=cause, detail=detail, not_before=not_before))
+
+    def request_stop(self, by: StoppedBy) -> None:
+        """Ask for the generation to end. Asking again, or after the end, changes nothing."""
+        if not self.has_ended and self.stop_requested_by is None:
+            self._record(StopRequested(by=by))
+
+    def stop(self, attempt: int, by: StoppedBy, usage: Usage, fingerprint: str) -> None:
+        """End the generation from outside; what was answered stays.
+
+        Raises:
+            FencedOutError: the attempt is not the newest one.
+        """
+        self._require_newest(attempt)
+        self._record(
+            MessageStopped(by=by, attempt=attempt, offset=self.answer_length, usage=usage, fingerprint=fingerprint)
+        )
+
+    def fail(self, attempt: int, code: ErrorCode, reason: str) -> None:
+        """End the generation as failed; what was answered stays.
+
+        Raises:
+            FencedOutError: the attempt is not the newest one.
+        """
+        self._require_newest(attempt)
+        self._record(MessageErrored(attempt=attempt, code=code, message=reason))
+
+    def complete(self, attempt: int, usage: Usage, finish_reason: FinishReason, fingerprint: str) -> None:
+        """End the generation: the answer is whole.
+
+        Raises:
+            FencedOutError: the attempt is not the open one.
+        """
+        self._require_open(attempt)
+        self._record(
+            MessageCompleted(attempt=attempt, usage=usage, finish_reason=finish_reason, fingerprint=fingerprint)
+        )
+
+    def give_feedback(self, source: FeedbackSource, rating: Rating, content: str | None) -> None:
+        """Rate the message as it stands; a second rating from the same side replaces the first."""
+        self._record(
+            FeedbackGiven(
+                source=source, rating=rating, content=content, attempt=self.attempt, rated_version=self.version
+            )
+        )
+
+    def withdraw_feedback(self, source: FeedbackSource) -> None:
+        """Take a rating back.
+
+        Raises:
+            NothingToWithdrawError: that side has given none.
+        """
+        if source not in self.feedback:
+            raise NothingToWithdrawError
+        self._record(FeedbackWithdrawn(source=source))
+
+    # Guards
+
+    def _require_unended(self) -> None:
+        if self.has_ended:
+            raise MessageEndedError
+
+    def _require_going_on(self) -> None:
+        self._require_unended()
+        if self.stop_requested_by is not None:
+            raise StopPendingError
+
+    def _require_newest(self, attempt: int) -> None:
+        self._require_unended()
+        if attempt != self.attempt:
+            raise FencedOutError
+
+    def _require_open(self, attempt: int) -> None:
+        self._require_newest(attempt)
+        if not self.attempt_is_open:
+            raise FencedOutError
+
+    # State
+
+    def apply(self, body: MessageEvent) -> None:
+        """Fold one event into the state."""
+        match body:
+            case AnswerChunkAppended(_, text):
+                self._answer.append(text)
+                self.answer_length += len(text)
+            case MessageCreated():
+                self.created = body
+            case GenerationStarted():
+                self._apply_attempt(body)
+            case ResourcesRetrieved():
+                self.resources = body.resources
+            case GenerationRequeued():
+                self.attempt_is_open = False
+                self.state = "retrying"
+            case StopRequested():
+                self.stop_requested_by = body.by
+                self.state = "stopping"
+            case MessageStopped():
+                self._end("stopped")
+            case MessageErrored():
+                self.error = body
+                self._end("errored")
+            case MessageCompleted():
+                self._end("completed")
+            case FeedbackGiven():
+                self.feedback[body.source] = Feedback(body.rating, body.content)
+            case FeedbackWithdrawn():
+                del self.feedback[body.source]
+
+    def _apply_attempt(self, started: GenerationStarted) -> None:
+        self.attempt = started.attempt
+        self.attempt_is_open = True
+        self.resources = ()
+        kept = self.answer[: started.offset]
+        self._answer = [kept] if kept else []
+        self.answer_length = len(kept)
+        self.state = "running"
+
+    def _end(self, state: TaskState) -> None:
+        self.attempt_is_open = False
+        self.state = state
