@@ -4,9 +4,9 @@ import asyncio
 import logging
 import os
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import msgspec
 
@@ -17,7 +17,7 @@ from chatledger.adapters.generator.scripted import ScriptedGenerator
 from chatledger.adapters.keys.store import MasterKeyError, SqliteKeyring, load_master_key
 from chatledger.adapters.persistence.engine import sqlite_engine
 from chatledger.adapters.persistence.lock import DataFolderLock
-from chatledger.adapters.persistence.migrate import upgrade
+from chatledger.adapters.persistence.migrate import HEAD_REVISION, require_current, schema_revision, upgrade
 from chatledger.adapters.persistence.store import Reader, SqlLedgerStore
 from chatledger.adapters.persistence.views import SqlViews
 from chatledger.adapters.queue.in_process import InProcessLiveBus, InProcessTaskQueue
@@ -60,6 +60,29 @@ class Running(msgspec.Struct, frozen=True):
     store: SqlLedgerStore
     codec: EventCodec
     projections: Projections
+    reader: Reader
+
+
+class Reading(msgspec.Struct, frozen=True):
+    """A store that is open for reading, whoever else may be writing to it."""
+
+    reader: Reader
+    keyring: SqliteKeyring
+    codec: EventCodec
+    projections: Projections
+    views: SqlViews
+
+
+class Repairing(msgspec.Struct, frozen=True):
+    """A store that is open for the repair of its read models, whatever their version; nothing runs beside it."""
+
+    store: SqlLedgerStore
+    codec: EventCodec
+    projections: Projections
+
+
+class NoStoreError(Exception):
+    """There is nothing to read yet."""
 
 
 @asynccontextmanager
@@ -124,10 +147,78 @@ async def open_chatledger(settings: Settings, *, with_worker: bool = True) -> As
             sweeper = Sweeper(views, queue, clock, settings.heartbeat)
             writer.observe(worker.committed)
             writer.observe(dispatcher.committed)
+            writer.observe(sweeper.committed)
             background = await stack.enter_async_context(_Background())
             background.start(worker.run, dispatcher.run, sweeper.run, worker.keep_leases)
             stack.push_async_callback(worker.drain, settings.shutdown_grace)
-        yield Running(application, worker, ledger, writer, store, codec, projections)
+        yield Running(application, worker, ledger, writer, store, codec, projections, reader)
+
+
+@asynccontextmanager
+async def open_for_reading(settings: Settings) -> AsyncIterator[Reading]:
+    """Open an existing store on connections that cannot write; a server may go on beside it.
+
+    Raises:
+        NoStoreError: there is no store yet.
+        SchemaError: the store's schema is not the one of this release.
+        MasterKeyError: the master key is missing, or is not the one of the key store.
+    """
+    key_store = settings.data_dir / "keys.db"
+    for path in (settings.database_path, key_store):
+        if not path.exists():
+            raise NoStoreError(f"there is no {path} yet: `chatledger serve` or `chatledger migrate` makes a store")
+    engine = sqlite_engine(settings.database_path, read_only=True)
+    with ExitStack() as stack:
+        stack.callback(engine.dispose)
+        await asyncio.to_thread(require_current, engine)
+        keyring = stack.enter_context(_open_keyring(settings, read_only=True))
+        reader = Reader(engine)
+        stack.callback(reader.close)
+        seals = RowSeals(keyring)
+        yield Reading(reader, keyring, EventCodec(keyring), Projections(seals), SqlViews(reader, seals))
+
+
+@asynccontextmanager
+async def open_for_repair(settings: Settings) -> AsyncIterator[Repairing]:
+    """Open a store alone, bring its schema up to date, and leave its read models as they are.
+
+    Raises:
+        StoreBusyError: a server has the store open.
+        SchemaError: the store was written by a newer release.
+        MasterKeyError: the master key is missing, or is not the one of the key store.
+    """
+    async with AsyncExitStack() as stack:
+        _make_private(settings.data_dir)
+        stack.enter_context(DataFolderLock(settings.database_path))
+        writing = sqlite_engine(settings.database_path, settings.durability)
+        store = SqlLedgerStore(writing, Reader(sqlite_engine(settings.database_path, read_only=True)))
+        stack.push_async_callback(store.close)
+        await asyncio.to_thread(upgrade, writing)
+        keyring = stack.enter_context(_open_keyring(settings))
+        yield Repairing(store, EventCodec(keyring), Projections(RowSeals(keyring)))
+
+
+def migrate(settings: Settings) -> tuple[str | None, str]:
+    """Bring the store's schema up to date, from nothing if need be; the revision before, and the one now. Blocks.
+
+    Raises:
+        StoreBusyError: a server has the store open.
+        SchemaError: the store was written by a newer release.
+        MasterKeyError: the master key is missing, or is not the one of the key store.
+    """
+    _make_private(settings.data_dir)
+    with DataFolderLock(settings.database_path), ExitStack() as stack:
+        engine = sqlite_engine(settings.database_path, settings.durability)
+        stack.callback(engine.dispose)
+        before = schema_revision(engine)
+        upgrade(engine)
+        stack.enter_context(_open_keyring(settings))
+    return before, HEAD_REVISION
+
+
+def make_generators(settings: Settings) -> Mapping[str, Generator]:
+    """Every generator that an app may name. Whoever uses one closes it."""
+    return _generators(settings)
 
 
 def _make_private(folder: Path) -> None:
@@ -135,11 +226,11 @@ def _make_private(folder: Path) -> None:
 
 
 @contextmanager
-def _open_keyring(settings: Settings) -> Iterator[SqliteKeyring]:
+def _open_keyring(settings: Settings, *, read_only: bool = False) -> Iterator[SqliteKeyring]:
     key_store, master_key = settings.data_dir / "keys.db", settings.data_dir / "master.key"
     if key_store.exists() and not master_key.exists():
         raise MasterKeyError(f"{key_store} is there, but its master key {master_key} is not")
-    keyring = SqliteKeyring(key_store, load_master_key(master_key), new_id)
+    keyring = SqliteKeyring(key_store, load_master_key(master_key), new_id, read_only=read_only)
     try:
         yield keyring
     finally:
@@ -188,7 +279,7 @@ class _Background:
     def start(self, *work: Callable[[], Coroutine[Any, Any, None]]) -> None:
         self._tasks += [asyncio.create_task(_keep_running(begin)) for begin in work]
 
-    async def __aenter__(self) -> "_Background":
+    async def __aenter__(self) -> Self:
         return self
 
     async def __aexit__(self, *_: object) -> None:

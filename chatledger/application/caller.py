@@ -32,9 +32,17 @@ class Caller(msgspec.Struct, frozen=True, kw_only=True):
     def context(self, end_user_id: UUID | None) -> Context:
         """The metadata of what this request records."""
         actor = Actor("end_user", str(end_user_id)) if end_user_id else Actor("api_key", str(self.app.app_id))
-        return Context(
-            actor=actor, correlation_id=self.correlation_id, app_id=self.app.app_id, trace=self.trace
-        )
+        return Context(actor=actor, correlation_id=self.correlation_id, app_id=self.app.app_id, trace=self.trace)
+
+
+class Auditor(msgspec.Struct, frozen=True, kw_only=True):
+    """One request by an operator who may read everything."""
+
+    operator_id: UUID
+    correlation_id: UUID
+
+
+Reader = Caller | Auditor
 
 
 def require_chat(app: AppView) -> None:
@@ -88,12 +96,16 @@ class Ownership:
     def __init__(self, end_users: EndUsers) -> None:
         self._end_users = end_users
 
-    async def require(self, caller: Caller, missing: Missing, app_id: UUID, end_user_id: UUID) -> None:
+    async def require(self, caller: Reader, missing: Missing, app_id: UUID, end_user_id: UUID) -> None:
         """Pass if the object belongs to the caller's app and, where the caller names a user, to that user.
+
+        An auditor passes always.
 
         Raises:
             NotFoundError: it does not.
         """
+        if isinstance(caller, Auditor):
+            return
         if app_id != caller.app.app_id:
             raise NotFoundError(missing)
         if caller.user is None:

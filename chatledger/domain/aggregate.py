@@ -43,7 +43,8 @@ class Aggregate(Generic[B]):
 
     def collect_events(self) -> list[Recorded[B]]:
         """The events recorded since the last call, in order; the caller now owns their fate."""
-        collected, self._pending = self._pending, []
+        collected = self._pending
+        self._pending = []
         return collected
 
     @classmethod

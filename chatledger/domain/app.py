@@ -63,7 +63,7 @@ class App(Aggregate[AppEvent]):
         """
         validate_form(configuration.user_input_form)
         if configuration != self.configuration:
-            self._record(AppConfigured(configuration=msgspec.to_builtins(configuration)))
+            self._record(AppConfigured(configuration=msgspec.json.decode(msgspec.json.encode(configuration))))
 
     def issue_key(self, key_id: UUID, key_hash: str) -> None:
         """Add a key that opens the app."""

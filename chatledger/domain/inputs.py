@@ -1,6 +1,6 @@
 """The variables that an app declares, and what a message may put into them."""
 
-import math
+import sys
 from collections.abc import Iterable, Mapping
 from typing import Any, Literal, assert_never
 
@@ -10,8 +10,8 @@ from chatledger.domain.errors import InvalidInputError
 
 InputType = Literal["text-input", "paragraph", "select", "number", "checkbox"]
 
-_TRUE_WORDS = frozenset(("true", "yes", "on", "1"))
-_FALSE_WORDS = frozenset(("false", "no", "off", "0"))
+_FLAG_WORDS = {"true": True, "yes": True, "on": True, "1": True, "false": False, "no": False, "off": False, "0": False}
+_FREE_TEXT = ("text-input", "paragraph")
 
 
 class InputVariable(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -30,7 +30,7 @@ def validate_form(form: Iterable[InputVariable]) -> None:
     """Refuse a form that contradicts itself.
 
     Raises:
-        InvalidInputError: a name is missing or given twice, or a select has no options.
+        InvalidInputError: a name is missing or given twice, a select has no options, or a default does not fit.
     """
     seen: set[str] = set()
     for variable in form:
@@ -38,6 +38,10 @@ def validate_form(form: Iterable[InputVariable]) -> None:
             raise InvalidInputError("user_input_form", f"each variable needs a name of its own: {variable.variable!r}")
         if variable.type == "select" and not variable.options:
             raise InvalidInputError("user_input_form", f"{variable.variable} is a select without options")
+        try:
+            _accept_default(variable)
+        except InvalidInputError as error:
+            raise InvalidInputError("user_input_form", f"the default does not fit: {error}") from error
         seen.add(variable.variable)
 
 
@@ -51,12 +55,22 @@ def accept_inputs(form: Iterable[InputVariable], given: Mapping[str, Any]) -> di
 
 
 def _accept(variable: InputVariable, value: Any) -> Any:
-    if variable.type == "number" and value == "":
-        value = None
-    if value is None:
-        if variable.required and variable.default is None:
+    if value is None or (value == "" and variable.type == "number"):
+        if variable.required:
             raise _refuse(variable, "is required in input form")
-        return variable.default
+        return _accept_default(variable)
+    return _accept_value(variable, value)
+
+
+def _accept_default(variable: InputVariable) -> Any:
+    """The default as if it had been given; empty text is none, but where any text will do."""
+    default = variable.default
+    if default is None or (default == "" and variable.type not in _FREE_TEXT):
+        return None
+    return _accept_value(variable, default)
+
+
+def _accept_value(variable: InputVariable, value: Any) -> Any:
     match variable.type:
         case "text-input" | "paragraph" | "select":
             return _accept_text(variable, value)
@@ -81,23 +95,25 @@ def _accept_text(variable: InputVariable, value: Any) -> str:
 
 
 def _accept_number(variable: InputVariable, value: Any) -> int | float:
-    if isinstance(value, int | float) and not isinstance(value, bool):
-        return value
-    if isinstance(value, str):
-        for parse in (int, float):
-            try:
-                number = parse(value)
-            except ValueError:
-                continue
-            if math.isfinite(number):
-                return number
+    number = _parse(value) if isinstance(value, str) else value
+    if isinstance(number, int | float) and not isinstance(number, bool) and abs(number) <= sys.float_info.max:
+        return number
     raise _refuse(variable, "in input form must be a valid number")
 
 
+def _parse(text: str) -> int | float | None:
+    for read in (int, float):
+        try:
+            return read(text)
+        except ValueError:
+            continue
+    return None
+
+
 def _accept_flag(variable: InputVariable, value: Any) -> bool:
-    word = str(value).lower() if isinstance(value, bool | int | str) else ""
-    if word in _TRUE_WORDS or word in _FALSE_WORDS:
-        return word in _TRUE_WORDS
+    flag = _FLAG_WORDS.get(value.lower()) if isinstance(value, str) else value
+    if isinstance(flag, int) and flag in {0, 1}:
+        return bool(flag)
     raise _refuse(variable, "in input form must be true or false")
 
 

@@ -96,7 +96,7 @@ class Message(Aggregate[MessageEvent]):
             StopPendingError: somebody asked for the generation to end.
         """
         self._require_going_on()
-        keep = min(offset, self.answer_length) if base == "continue" else 0
+        keep = max(0, min(offset, self.answer_length)) if base == "continue" else 0
         self._record(GenerationStarted(attempt=self.attempt + 1, worker=worker, base=base, offset=keep))
         return self.attempt
 

@@ -84,11 +84,12 @@ class ScriptedGenerator:
         fails = script.fail_as is not None and (script.fail_times is None or request.attempt <= script.fail_times)
         loop = asyncio.get_running_loop()
         due = loop.time() + script.first_token_ms / 1000
+        is_paced = script.first_token_ms > 0 or script.interval_ms > 0
         said = 0
         for token in _tokens(script, request.attempt):
             if fails and said >= script.fail_after:
                 break
-            if due > loop.time():
+            if is_paced and due > loop.time():
                 await asyncio.sleep(due - loop.time())
             yield Text(token)
             due += script.interval_ms / 1000

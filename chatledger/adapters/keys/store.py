@@ -67,7 +67,7 @@ class SqliteKeyring:
         self._lock = threading.Lock()
         self._secrets: OrderedDict[UUID, tuple[bytes, AesDataKey]] = OrderedDict()
         self._file = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=10)
-        os.chmod(path, 0o600)
+        path.chmod(0o600)
         if read_only:
             self._file.execute("PRAGMA query_only=ON")
         else:

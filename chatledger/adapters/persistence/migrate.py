@@ -38,7 +38,9 @@ def require_current(engine: sa.Engine) -> None:
     found = schema_revision(engine)
     if found != HEAD_REVISION:
         has = "is empty" if found is None else f"has revision {found}"
-        raise SchemaError(f"the store {has}, this release works with revision {HEAD_REVISION}: run `chatledger migrate`")
+        raise SchemaError(
+            f"the store {has}, this release works with revision {HEAD_REVISION}: run `chatledger migrate`"
+        )
 
 
 def upgrade(engine: sa.Engine) -> bool:
@@ -56,7 +58,7 @@ def upgrade(engine: sa.Engine) -> bool:
 
 
 def _run_alembic(connection: sa.Connection) -> None:
-    # Importing Alembic costs a fifth of a cold start, and nearly every start finds nothing to do.
+    # Alembic takes long to import, and nearly every start finds nothing to do.
     from alembic import command  # noqa: PLC0415
     from alembic.config import Config  # noqa: PLC0415
     from alembic.util import CommandError  # noqa: PLC0415

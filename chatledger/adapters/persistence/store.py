@@ -2,7 +2,7 @@
 
 import asyncio
 import sqlite3
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import cache
@@ -16,7 +16,6 @@ from chatledger.adapters.persistence.tables import METADATA
 from chatledger.application.ledger.projections import READ_MODELS_VERSION
 from chatledger.application.ports.storage import (
     Algorithm,
-    Category,
     Change,
     Delete,
     EventRow,
@@ -45,6 +44,10 @@ FROM events e JOIN streams s ON s.number = e.stream JOIN event_types t ON t.numb
 _SELECT_STREAM = f"{_SELECT} WHERE s.stream_id = ? AND e.version > ? ORDER BY e.version LIMIT ?"
 _SELECT_LOG = f"{_SELECT} WHERE e.position > ? ORDER BY e.position LIMIT ?"
 _NO_LIMIT = -1
+
+PRIMARY_KEYS = {table.name: tuple(column.name for column in table.primary_key) for table in METADATA.tables.values()}
+
+_RowKey = tuple[str, tuple[Any, ...]]
 
 _UNIQUE_COLUMNS = {
     "end_user": ("end_users", ("app_id", "kind", "lookup")),
@@ -81,6 +84,7 @@ class SqlTransaction:
     def __init__(self, connection: sa.Connection, type_numbers: Mapping[tuple[str, int], int]) -> None:
         self._driver = cast("sqlite3.Connection", connection.connection.driver_connection)
         self._numbers: dict[UUID, int] = {}
+        self._looked_up: set[UUID] = set()
         self.type_numbers = dict(type_numbers)
 
     # The ledger
@@ -97,9 +101,10 @@ class SqlTransaction:
             )
         return Head(position, recorded_at)
 
-    def streams(self, stream_ids: Iterable[UUID]) -> Mapping[UUID, StoredStream]:
+    def streams(self, stream_ids: Collection[UUID]) -> Mapping[UUID, StoredStream]:
         """Those of the streams that exist."""
         found = {}
+        self._looked_up.update(stream_ids)
         wanted = [stream_id.bytes for stream_id in stream_ids]
         for start in range(0, len(wanted), IDS_PER_STATEMENT):
             page = wanted[start : start + IDS_PER_STATEMENT]
@@ -127,7 +132,7 @@ class SqlTransaction:
 
     def _number_streams(self, rows: Sequence[EventRow]) -> None:
         unknown = {row.stream_id: row for row in reversed(rows) if row.stream_id not in self._numbers}
-        self.streams(unknown)
+        self.streams(unknown.keys() - self._looked_up)
         new = [row for stream_id, row in reversed(unknown.items()) if stream_id not in self._numbers]
         if not new:
             return
@@ -158,11 +163,15 @@ class SqlTransaction:
 
     def _type_number(self, name: str, schema: int) -> int:
         if (name, schema) not in self.type_numbers:
-            for number, known_name, known_schema in self._driver.execute("SELECT number, name, schema FROM event_types"):
+            for number, known_name, known_schema in self._driver.execute(
+                "SELECT number, name, schema FROM event_types"
+            ):
                 self.type_numbers[known_name, known_schema] = number
         if (name, schema) not in self.type_numbers:
             number = len(self.type_numbers) + 1
-            self._driver.execute("INSERT INTO event_types (number, name, schema) VALUES (?, ?, ?)", (number, name, schema))
+            self._driver.execute(
+                "INSERT INTO event_types (number, name, schema) VALUES (?, ?, ?)", (number, name, schema)
+            )
             self.type_numbers[name, schema] = number
         return self.type_numbers[name, schema]
 
@@ -171,20 +180,38 @@ class SqlTransaction:
     def apply(self, changes: Sequence[Change]) -> None:
         """Move read models and operational state.
 
-        New rows go first, many to a statement: each step of the driver gives the interpreter's lock away, and a busy
-        event loop is slow to give it back. No other change can come before the row that it changes.
+        What happens to one row in one transaction is one statement, and new rows go first, many to a statement: each
+        step of the driver gives the interpreter's lock away, and a busy event loop is slow to give it back.
         """
-        inserts: dict[tuple[str, tuple[str, ...]], list[tuple[Any, ...]]] = {}
+        inserted: dict[_RowKey, dict[str, Any]] = {}
+        changed: dict[_RowKey, dict[str, Any]] = {}
+        others: list[Update | Upsert | Delete] = []
         for change in changes:
             if isinstance(change, Insert):
-                values = tuple(to_driver(value) for value in change.row.values())
-                inserts.setdefault((change.table, tuple(change.row)), []).append(values)
-        for (table, columns), values in inserts.items():
-            self._insert_many(table, columns, values)
-        for change in changes:
-            if not isinstance(change, Insert):
-                sql, parameters = _statement(change)
-                self._driver.execute(sql, [to_driver(value) for value in parameters])
+                inserted[_row_key(change.table, change.row)] = dict(change.row)
+            elif isinstance(change, Update) and tuple(change.key) == PRIMARY_KEYS[change.table]:
+                key = (change.table, tuple(change.key.values()))
+                row = inserted.get(key)
+                (changed.setdefault(key, {}) if row is None else row).update(change.values)
+            else:
+                others.append(change)
+        self._insert_rows(inserted)
+        for (table, key), values in changed.items():
+            self._change(Update(table, dict(zip(PRIMARY_KEYS[table], key, strict=True)), values))
+        for change in others:
+            self._change(change)
+
+    def _insert_rows(self, inserted: Mapping[_RowKey, dict[str, Any]]) -> None:
+        pages: dict[tuple[str, tuple[str, ...]], list[tuple[Any, ...]]] = {}
+        for (table, _), row in inserted.items():
+            values = tuple([to_driver(value) for value in row.values()])
+            pages.setdefault((table, tuple(row)), []).append(values)
+        for (table, columns), rows in pages.items():
+            self._insert_many(table, columns, rows)
+
+    def _change(self, change: Update | Upsert | Delete) -> None:
+        sql, parameters = _statement(change)
+        self._driver.execute(sql, [to_driver(value) for value in parameters])
 
     def clear(self, tables: Iterable[str]) -> None:
         """Empty read models, to replay them."""
@@ -213,7 +240,9 @@ class SqlTransaction:
             page = positions[start : start + IDS_PER_STATEMENT]
             marks = ", ".join("?" * len(page))
             found.update(
-                self._driver.execute(f"SELECT position, context FROM events WHERE position IN ({marks})", page).fetchall()
+                self._driver.execute(
+                    f"SELECT position, context FROM events WHERE position IN ({marks})", page
+                ).fetchall()
             )
         return found
 
@@ -262,6 +291,10 @@ def _upsert(table: str, key: tuple[str, ...], columns: tuple[str, ...], replaced
 @cache
 def _delete(table: str, key: tuple[str, ...]) -> str:
     return f"DELETE FROM {table} WHERE {_condition(key)}"
+
+
+def _row_key(table: str, row: Mapping[str, Any]) -> _RowKey:
+    return table, tuple([row[column] for column in PRIMARY_KEYS[table]])
 
 
 def _condition(key: Iterable[str]) -> str:

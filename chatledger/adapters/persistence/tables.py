@@ -1,5 +1,6 @@
 """The tables: the ledger, the read models, and operational state."""
 
+from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -18,7 +19,8 @@ class CompactUuid(sa.types.TypeDecorator[UUID]):
 
     def load_dialect_impl(self, dialect: sa.Dialect) -> sa.types.TypeEngine[Any]:
         """The type that the database has for it."""
-        return dialect.type_descriptor(sa.Uuid() if dialect.name == "postgresql" else sa.LargeBinary(16))
+        native: sa.types.TypeEngine[Any] = sa.Uuid() if dialect.name == "postgresql" else sa.LargeBinary(16)
+        return dialect.type_descriptor(native)
 
     def process_bind_param(self, value: UUID | None, dialect: sa.Dialect) -> Any:
         """On its way in."""
@@ -29,20 +31,22 @@ class CompactUuid(sa.types.TypeDecorator[UUID]):
         return value if value is None or dialect.name == "postgresql" else UUID(bytes=value)
 
 
-def _id(name: str, **options: Any) -> sa.Column[UUID]:
-    return sa.Column(name, CompactUuid(), **{"nullable": False} | options)
+def _column(
+    name: str,
+    kind: sa.types.TypeEngine[Any],
+    *,
+    primary_key: bool = False,
+    nullable: bool = False,
+    unique: bool = False,
+) -> sa.Column[Any]:
+    return sa.Column(name, kind, primary_key=primary_key, nullable=nullable, unique=unique or None, autoincrement=False)
 
 
-def _number(name: str, **options: Any) -> sa.Column[int]:
-    return sa.Column(name, Position, **{"nullable": False} | options)
-
-
-def _text(name: str, **options: Any) -> sa.Column[str]:
-    return sa.Column(name, sa.Text(), **{"nullable": False} | options)
-
-
-def _bytes(name: str, **options: Any) -> sa.Column[bytes]:
-    return sa.Column(name, sa.LargeBinary(), **{"nullable": False} | options)
+_id = partial(_column, kind=CompactUuid())
+_number = partial(_column, kind=Position)
+_text = partial(_column, kind=sa.Text())
+_bytes = partial(_column, kind=sa.LargeBinary())
+_flag = partial(_column, kind=sa.Boolean())
 
 
 # The ledger. What many events share (the stream's id and key, the type's name and schema) stands once, in a table of
@@ -51,7 +55,7 @@ def _bytes(name: str, **options: Any) -> sa.Column[bytes]:
 HEAD = sa.Table(
     "head",
     METADATA,
-    _number("singleton", primary_key=True, autoincrement=False),
+    _number("singleton", primary_key=True),
     _number("position"),
     _number("recorded_at"),
     _number("last_stream"),
@@ -62,7 +66,7 @@ HEAD = sa.Table(
 STREAMS = sa.Table(
     "streams",
     METADATA,
-    _number("number", primary_key=True, autoincrement=False),
+    _number("number", primary_key=True),
     _id("stream_id", unique=True),
     _text("category"),
     _id("key_id", nullable=True),
@@ -71,7 +75,7 @@ STREAMS = sa.Table(
 EVENT_TYPES = sa.Table(
     "event_types",
     METADATA,
-    _number("number", primary_key=True, autoincrement=False),
+    _number("number", primary_key=True),
     _text("name"),
     _number("schema"),
     sa.UniqueConstraint("name", "schema"),
@@ -80,7 +84,7 @@ EVENT_TYPES = sa.Table(
 EVENTS = sa.Table(
     "events",
     METADATA,
-    _number("position", primary_key=True, autoincrement=False),
+    _number("position", primary_key=True),
     _number("stream"),
     _number("version"),
     _id("event_id"),
@@ -118,7 +122,9 @@ APPS = sa.Table(
     _bytes("configuration", nullable=True),
 )
 
-API_KEYS = sa.Table("api_keys", METADATA, _text("key_hash", primary_key=True), _id("key_id", unique=True), _id("app_id"))
+API_KEYS = sa.Table(
+    "api_keys", METADATA, _text("key_hash", primary_key=True), _id("key_id", unique=True), _id("app_id")
+)
 
 OPERATOR_TOKENS = sa.Table(
     "operator_tokens",
@@ -135,7 +141,7 @@ END_USERS = sa.Table(
     _id("app_id"),
     _text("kind"),
     _text("lookup"),
-    sa.Column("anonymous", sa.Boolean(), nullable=False),
+    _flag("anonymous"),
     _id("key_id"),
     _number("created_at"),
     _bytes("content"),
@@ -148,7 +154,7 @@ CONVERSATIONS = sa.Table(
     _id("conversation_id", primary_key=True),
     _id("app_id"),
     _id("end_user_id"),
-    sa.Column("hidden", sa.Boolean(), nullable=False),
+    _flag("hidden"),
     _id("key_id"),
     _number("created_at"),
     _number("created_position"),
@@ -184,7 +190,7 @@ MESSAGES = sa.Table(
     _number("started_at", nullable=True),
     _number("ended_at", nullable=True),
     _number("ended_position", nullable=True),
-    sa.Column("has_answer", sa.Boolean(), nullable=True),
+    _flag("has_answer", nullable=True),
     _text("usage", nullable=True),
     _text("stopped_by", nullable=True),
     _text("error_code", nullable=True),

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from uuid import UUID
 
-from chatledger.application.ports.queue import QueueFullError, QueueItem
+from chatledger.application.ports.queue import Listener, QueueFullError, QueueItem
 
 MAX_QUEUED = 10_000
 
@@ -109,10 +109,10 @@ class InProcessLiveBus:
         self._listeners.setdefault(message_id, set()).add(listener)
         return listener
 
-    def stop_listen(self, message_id: UUID, listener: InProcessListener) -> None:
+    def stop_listen(self, message_id: UUID, listener: Listener) -> None:
         """End listening."""
         listeners = self._listeners.get(message_id)
-        if listeners is not None:
+        if listeners is not None and isinstance(listener, InProcessListener):
             listeners.discard(listener)
             if not listeners:
                 del self._listeners[message_id]

@@ -95,7 +95,9 @@ class ManagingApps:
         generator = self._generators.get(configuration.generator)
         if generator is None:
             known = ", ".join(sorted(self._generators))
-            raise InvalidParameterError("generator", f"no generator named {configuration.generator!r}; there are {known}")
+            raise InvalidParameterError(
+                "generator", f"no generator named {configuration.generator!r}; there are {known}"
+            )
         try:
             generator.check_settings(configuration.settings)
             validate_form(configuration.user_input_form)

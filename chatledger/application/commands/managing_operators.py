@@ -12,7 +12,7 @@ from chatledger.application.ports.clock import IdFactory
 from chatledger.domain.operator import Operator
 from chatledger.domain.values import Scope
 
-TOKEN_PREFIX = "op-"
+TOKEN_PREFIX = "op-"  # noqa: S105 - what tokens begin with, not a token
 
 
 class IssuedToken(msgspec.Struct, frozen=True):

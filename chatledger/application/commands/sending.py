@@ -172,9 +172,7 @@ class Sending:
             return _Person(known.end_user_id, known.key_id)
         lookup = self._end_users.lookup(app_id, caller.kind, external_id)
         key = self._ledger.keyring.new_key(None)
-        seen = EndUser.see(
-            self._new_id(), app_id=app_id, kind=caller.kind, external_id=external_id, lookup=lookup
-        )
+        seen = EndUser.see(self._new_id(), app_id=app_id, kind=caller.kind, external_id=external_id, lookup=lookup)
         return _Person(
             seen.id,
             key.key_id,

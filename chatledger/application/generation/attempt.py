@@ -8,12 +8,16 @@ from chatledger.application.errors import GenerationStoppedError
 from chatledger.application.ledger.envelope import Envelope
 from chatledger.application.ledger.ledger import MAX_TRIES, Ledger, Staged
 from chatledger.application.ledger.writer import VersionConflictError
+from chatledger.application.ports.clock import Clock
 from chatledger.application.ports.keys import DataKey
 from chatledger.application.ports.queue import LiveBus, QueueItem
-from chatledger.application.ports.storage import Delete
+from chatledger.application.ports.storage import Delete, StorageUnavailableError
+from chatledger.domain.errors import DomainError
 from chatledger.domain.events import REGISTRY
 from chatledger.domain.message import Message
 from chatledger.domain.values import ErrorCode, FinishReason, Resource, StoppedBy, Usage
+
+PIECES_BETWEEN_BREATHS = 256
 
 MAX_PENDING = 64 * 1024
 """Characters that may wait for a commit before the generator has to."""
@@ -33,10 +37,14 @@ class Attempt:
         ledger: Ledger,
         bus: LiveBus,
         flush_interval: float,
+        clock: Clock,
     ) -> None:
         self.number = staged.aggregate.attempt
         self.stopped_by: StoppedBy | None = None
         self.has_answered = False
+        self.pieces = 0
+        self.first_text_at: float | None = None
+        self._clock = clock
         self._staged = staged
         self._context_position = context_position
         self._ledger = ledger
@@ -50,6 +58,7 @@ class Attempt:
         self._flushed_at = 0.0
         self._timer: asyncio.TimerHandle | None = None
         self._failure: Exception | None = None
+        self._is_interrupted = False
 
     @property
     def message(self) -> Message:
@@ -64,7 +73,7 @@ class Attempt:
 
     def stop(self, by: StoppedBy) -> None:
         """Ask the producer to end: its next append raises, and a wait for the provider ends at once."""
-        if self.stopped_by is None:
+        if self.stopped_by is None and self._failure is None:
             self.stopped_by = by
             self._interrupt()
 
@@ -79,35 +88,41 @@ class Attempt:
         if self._failure is not None:
             raise self._failure
 
+    def _raise_interruption(self) -> None:
+        self.raise_failure()
+        raise GenerationStoppedError
+
     def _interrupt(self) -> None:
+        self._is_interrupted = True
         if self._scope is not None:
             self._scope.reschedule(self._loop.time())
 
     # What the producer appends
 
-    def append(self, text: str) -> None:
-        """Add to the answer.
+    def append(self, text: str) -> bool:
+        """Add to the answer; True if the producer has to wait for :meth:`room` before it goes on.
 
         Raises:
             GenerationStoppedError: the task was stopped.
         """
-        if self.stopped_by is not None:
-            raise GenerationStoppedError
-        self.raise_failure()
+        if self._is_interrupted:
+            self._raise_interruption()
+        if not text:
+            return False
         self._pending.append(text)
         self._pending_length += len(text)
+        self.pieces += 1
         if self._commit is None and self._timer is None:
             self._flush_when_due()
-
-    @property
-    def is_full(self) -> bool:
-        """Whether the producer has to wait for :meth:`room`."""
-        return self._pending_length > MAX_PENDING
+        return self._pending_length > MAX_PENDING or self.pieces % PIECES_BETWEEN_BREATHS == 0
 
     async def room(self) -> None:
-        """Wait for the commits to catch up."""
-        self._flush_now()
-        await self._settle()
+        """Let others have their turn and, where too much is pending, the commits catch up."""
+        if self._pending_length > MAX_PENDING:
+            self._flush_now()
+            await self._settle()
+        else:
+            await asyncio.sleep(0)
 
     async def retrieve(self, resources: tuple[Resource, ...]) -> None:
         """Note the passages that the answer rests on."""
@@ -142,6 +157,8 @@ class Attempt:
     # Committing
 
     def _flush_when_due(self) -> None:
+        if self.first_text_at is None:
+            self.first_text_at = self._clock.monotonic()
         wait = self._flushed_at + self._flush_interval - self._loop.time() if self.has_answered else 0.0
         if wait <= 0:
             self._flush_now()
@@ -156,13 +173,16 @@ class Attempt:
         try:
             self.message.append_chunk(self.number, text)
             self._commit = self._ledger.hand_in(self._staged, context=self._context_position)
-        except Exception as error:
+        except (DomainError, StorageUnavailableError) as error:
             self.fail(error)
             return
         self._commit.add_done_callback(lambda commit: self._flushed(commit, text))
 
-    def _flushed(self, commit: "asyncio.Future[Sequence[Envelope]]", text: str) -> None:
-        error = None if commit.cancelled() else commit.exception()
+    def _flushed(self, commit: "asyncio.Future[Any]", text: str) -> None:
+        if commit.cancelled():
+            self._commit = None
+            return
+        error = commit.exception()
         if isinstance(error, VersionConflictError):
             self._commit = self._loop.create_task(self._decide_again(text))
             self._commit.add_done_callback(lambda again: self._flushed(again, ""))

@@ -4,13 +4,14 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Sequence
+from contextlib import suppress
 
 from chatledger.application.ledger.envelope import Envelope, to_microseconds
 from chatledger.application.ports.clock import Clock
 from chatledger.application.ports.queue import QueueFullError, QueueItem, TaskQueue
 from chatledger.application.ports.storage import StorageUnavailableError
 from chatledger.application.ports.views import Views
-from chatledger.domain.events import MessageCreated
+from chatledger.domain.events import GenerationRequeued, MessageCreated
 
 log = logging.getLogger(__name__)
 
@@ -58,13 +59,24 @@ class Dispatcher:
 
 
 class Sweeper:
-    """Looks at the tasks themselves: those that are due, and those whose worker is dead."""
+    """Looks at the tasks themselves: those that are due, and those whose worker is dead.
+
+    It sweeps at every interval, and at the very moment that a task which was put back falls due.
+    """
 
     def __init__(self, views: Views, queue: TaskQueue, clock: Clock, interval: float) -> None:
         self._views = views
         self._queue = queue
         self._clock = clock
         self._interval = interval
+        self._is_due = asyncio.Event()
+
+    def committed(self, envelopes: Sequence[Envelope]) -> None:
+        """Take note of committed events, in order."""
+        for envelope in envelopes:
+            if isinstance(envelope.body, GenerationRequeued):
+                wait = (envelope.body.not_before - self._clock.now()).total_seconds()
+                asyncio.get_running_loop().call_later(max(0.0, wait), self._is_due.set)
 
     async def run(self) -> None:
         """Sweep at once, then again and again."""
@@ -75,7 +87,9 @@ class Sweeper:
                 log.warning("sweep missed: the store is in trouble")
             except QueueFullError:
                 log.warning("sweep cut short: the queue is full")
-            await asyncio.sleep(self._interval)
+            self._is_due.clear()
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._is_due.wait(), self._interval)
 
     async def sweep(self) -> int:
         """Publish every task that nobody works on; how many there were."""

@@ -27,7 +27,9 @@ class RetryPolicy(msgspec.Struct, frozen=True, kw_only=True):
     first_delay: float = 0.5
     longest_delay: float = 30.0
 
-    def next_attempt(self, attempt: int, error: GeneratorError, has_answered: bool, now: datetime) -> datetime | None:
+    def next_attempt(
+        self, attempt: int, error: GeneratorError, now: datetime, *, has_answered: bool
+    ) -> datetime | None:
         """When to try again after ``attempt`` failed, or None for never.
 
         What the provider asked for counts; else exponential backoff with jitter over its upper half.

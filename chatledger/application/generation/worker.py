@@ -22,24 +22,22 @@ from chatledger.application.ports.generator import (
     GenerationRequest,
     Generator,
     GeneratorError,
-    Part,
     Retrieved,
     Text,
     TokenCount,
 )
 from chatledger.application.ports.keys import DataKey
 from chatledger.application.ports.queue import LiveBus, QueueItem, TaskQueue
-from chatledger.application.ports.storage import StorageUnavailableError, Update, Upsert
+from chatledger.application.ports.storage import Change, Delete, StorageUnavailableError, Update, Upsert
 from chatledger.application.ports.views import Views
 from chatledger.domain.errors import DomainError, FencedOutError, StopPendingError
-from chatledger.domain.events import StopRequested
+from chatledger.domain.events import REGISTRY, StopRequested
 from chatledger.domain.message import Message
 from chatledger.domain.values import FinishReason, Usage
 
 log = logging.getLogger(__name__)
 
 HISTORY_LIMIT = 500
-PARTS_BETWEEN_BREATHS = 256
 
 
 class WorkerSettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -78,6 +76,7 @@ class Worker:
         self._running: dict[UUID, Attempt] = {}
         self._tasks: dict[UUID, asyncio.Task[None]] = {}
         self._places = asyncio.Semaphore(settings.concurrency)
+        self._given_back: list[Change] = []
         self._is_draining = False
 
     # Taking work
@@ -124,26 +123,33 @@ class Worker:
         """Renew the leases of all running generations, and hear what signals were lost: one beat after another."""
         while True:
             await asyncio.sleep(self._settings.heartbeat)
-            if not self._running:
-                continue
             try:
                 await self._beat()
             except (StorageUnavailableError, VersionConflictError):
                 log.warning("heartbeat missed: the store is in trouble")
 
     async def _beat(self) -> None:
+        """Renew; then compare what is held with what is running.
+
+        A lease without a running generation is one that the store's trouble left behind: it is given back, so that
+        recovery finds the message.
+        """
         renewed = Update("leases", {"worker": self._settings.name}, {"expires_at": self._lease_end()})
         running = dict(self._running)
-        await self._ledger.keep(renewed)
+        await self._ledger.keep(renewed, *self._given_back)
+        self._given_back.clear()
         held = {task.message_id: task for task in await self._views.held_by(self._settings.name)}
         for message_id, attempt in running.items():
-            task = held.get(message_id)
+            task = held.pop(message_id, None)
             if self._running.get(message_id) is not attempt:
                 continue
             if task is None or task.attempt != attempt.number:
                 attempt.fail(FencedOutError())
             elif task.state == "stopping":
                 attempt.stop("user")
+        for message_id, task in held.items():
+            if message_id not in self._tasks:
+                self._given_back.append(_lease_gone(message_id, task.attempt))
 
     def _lease_end(self) -> int:
         return to_microseconds(self._clock.now()) + int(self._settings.lease * 1_000_000)
@@ -188,17 +194,16 @@ class Worker:
             message.stop(message.attempt, message.stop_requested_by, Usage(), key.fingerprint(message.answer.encode()))
         elif generator is None:
             message.fail(message.attempt, "internal_server_error", f"no generator named {created.generator}")
-        elif is_take_over and not generator.repeatable:
-            message.fail(message.attempt, "internal_server_error", INTERNAL_MESSAGE)
-        elif message.attempt >= self._settings.take_overs:
+        elif (is_take_over and not generator.repeatable) or message.attempt >= self._settings.take_overs:
             message.fail(message.attempt, "internal_server_error", INTERNAL_MESSAGE)
         else:
             message.start_attempt(self._settings.name)
             envelopes = await self._ledger.hand_in(staged, context=context, changes=[self._lease(message)])
             await self._generate(staged, envelopes[0].context_position, generator, key)
             return
-        await self._ledger.hand_in(staged, context=context)
-        self._bus.publish(msgspec.structs.replace(item, event="MessageErrored", version=message.version))
+        ended = await self._ledger.hand_in(staged, context=context, changes=[_lease_gone(message.id, message.attempt)])
+        name = REGISTRY.of(type(ended[-1].body)).name
+        self._bus.publish(msgspec.structs.replace(item, event=name, version=message.version))
 
     def _lease(self, message: Message) -> Upsert:
         values = {"worker": self._settings.name, "attempt": message.attempt, "expires_at": self._lease_end()}
@@ -214,8 +219,8 @@ class Worker:
     async def _generate(
         self, staged: Staged[Message], context_position: int, generator: Generator, key: DataKey
     ) -> None:
-        attempt = Attempt(staged, context_position, self._ledger, self._bus, self._settings.flush_interval)
-        tally = Tally(self._clock)
+        attempt = Attempt(staged, context_position, self._ledger, self._bus, self._settings.flush_interval, self._clock)
+        tally = Tally(attempt, self._clock)
         message_id = attempt.message.id
         self._running[message_id] = attempt
         try:
@@ -234,15 +239,22 @@ class Worker:
 
     async def _pump(self, attempt: Attempt, generator: Generator, tally: "Tally") -> None:
         """Feed the attempt with what the generator says, until it ends, is stopped, or runs out of time."""
+        scope = asyncio.timeout(self._settings.timeout)
         try:
-            async with asyncio.timeout(self._settings.timeout) as scope:
+            async with scope:
                 attempt.within(scope)
                 async with aclosing(generator.generate(self._request(attempt.message))) as parts:
                     async for part in parts:
-                        await self._accept(part, attempt, tally)
+                        if isinstance(part, Text):
+                            if attempt.append(part.text):
+                                await attempt.room()
+                        else:
+                            await self._note(part, attempt, tally)
         except GenerationStoppedError:
             pass
-        except TimeoutError:
+        except TimeoutError as error:
+            if not scope.expired():
+                raise GeneratorError("internal", INTERNAL_MESSAGE) from error
             attempt.stop("timeout")
         except (GeneratorError, DomainError, StorageUnavailableError, HandedOverError):
             raise
@@ -250,16 +262,8 @@ class Worker:
             log.exception("generator %s failed", generator.name)
             raise GeneratorError("internal", INTERNAL_MESSAGE) from error
 
-    async def _accept(self, part: Part, attempt: Attempt, tally: "Tally") -> None:
+    async def _note(self, part: Retrieved | TokenCount | Finish, attempt: Attempt, tally: "Tally") -> None:
         match part:
-            case Text(text):
-                if text:
-                    attempt.append(text)
-                    tally.count()
-                    if attempt.is_full:
-                        await attempt.room()
-                    elif tally.parts % PARTS_BETWEEN_BREATHS == 0:
-                        await asyncio.sleep(0)
             case Retrieved(resources):
                 await attempt.retrieve(resources)
             case TokenCount():
@@ -286,7 +290,7 @@ class Worker:
     async def _give_up(self, attempt: Attempt, error: GeneratorError) -> None:
         code, reason = CODES[error.kind], str(error)
         now = self._clock.now()
-        again = self._settings.retry.next_attempt(attempt.number, error, attempt.has_answered, now)
+        again = self._settings.retry.next_attempt(attempt.number, error, now, has_answered=attempt.has_answered)
         if again is not None:
             try:
                 await attempt.requeue(lambda message: message.requeue(attempt.number, code, reason, again))
@@ -302,36 +306,33 @@ class Worker:
         )
 
 
+def _lease_gone(message_id: UUID, attempt: int) -> Delete:
+    return Delete("leases", {"message_id": message_id, "attempt": attempt})
+
+
 class HandedOverError(Exception):
     """The process is going down; another worker goes on with the message."""
 
 
 class Tally:
-    """Counts an attempt's tokens and times."""
+    """What an attempt came to, in tokens and seconds."""
 
-    def __init__(self, clock: Clock) -> None:
+    def __init__(self, attempt: Attempt, clock: Clock) -> None:
+        self._attempt = attempt
         self._clock = clock
         self._started = clock.monotonic()
-        self._first: float | None = None
-        self.parts = 0
         self.counted: TokenCount | None = None
         self.finish_reason: FinishReason = "stop"
 
-    def count(self) -> None:
-        """One more piece of text; its time counts if it is the first."""
-        if self._first is None:
-            self._first = self._clock.monotonic()
-        self.parts += 1
-
     def usage(self) -> Usage:
         """What it came to. Where the provider counted no tokens, each piece of text counts as one."""
-        now = self._clock.monotonic()
-        counted = self.counted or TokenCount(0, self.parts)
+        now, first = self._clock.monotonic(), self._attempt.first_text_at
+        counted = self.counted or TokenCount(0, self._attempt.pieces)
         return Usage(
             prompt_tokens=counted.prompt_tokens,
             completion_tokens=counted.completion_tokens,
             total_tokens=counted.prompt_tokens + counted.completion_tokens,
             latency=round(now - self._started, 6),
-            time_to_first_token=None if self._first is None else round(self._first - self._started, 6),
-            time_to_generate=None if self._first is None else round(now - self._first, 6),
+            time_to_first_token=None if first is None else round(first - self._started, 6),
+            time_to_generate=None if first is None else round(now - first, 6),
         )

@@ -9,7 +9,8 @@ import msgspec
 from chatledger.application.ledger.envelope import Envelope
 from chatledger.application.ports.keys import Keyring
 from chatledger.application.ports.storage import EventRow
-from chatledger.domain.events import REGISTRY, Event
+from chatledger.domain.events import REGISTRY, Event, MessageEvent
+from chatledger.domain.message import Message
 from chatledger.domain.registry import EventRegistry, EventType, UnknownEventError
 from chatledger.domain.visibility import visibilities
 
@@ -107,6 +108,14 @@ class EventCodec:
             row.key_id,
             codec.decode(row.schema, row.public, plaintext),
         )
+
+    def message(self, rows: Sequence[EventRow], version: int) -> Message:
+        """The message of a stream as it stood at a version."""
+        message = Message(rows[0].stream_id)
+        for row in rows:
+            if row.version <= version and isinstance(body := self.decode(row).body, MessageEvent):
+                message.fold_on([body])
+        return message
 
     def decode_all(self, rows: Sequence[EventRow]) -> list[Envelope]:
         """:meth:`decode` for each row."""

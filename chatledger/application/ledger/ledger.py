@@ -99,11 +99,14 @@ class Ledger:
             NotUniqueError: a guard does not hold.
             StorageUnavailableError: the store is in trouble; nothing was written.
         """
-        events, folded = [], {}
+        events: list[NewEvent] = []
+        folded: dict[UUID, Message] = {}
         for entry in staged:
             category = CATEGORIES[type(entry.aggregate)]
-            for recorded in entry.aggregate.collect_events():
-                events.append(NewEvent(recorded, category, self._new_id(), entry.key_id))
+            events += [
+                NewEvent(recorded, category, self._new_id(), entry.key_id)
+                for recorded in entry.aggregate.collect_events()
+            ]
             if category == "message":
                 folded[entry.aggregate.id] = entry.aggregate
         return self._writer.hand_in(

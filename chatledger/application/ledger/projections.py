@@ -56,7 +56,9 @@ class Projections:
     def __init__(self, seals: RowSeals) -> None:
         self._seals = seals
 
-    def changes(self, envelope: Envelope, folded: Callable[[], Message]) -> Sequence[Change]:
+    def changes(  # noqa: PLR0911, PLR0912 - one case for each event type
+        self, envelope: Envelope, folded: Callable[[], Message]
+    ) -> Sequence[Change]:
         """What an event changes. ``folded`` gives its message as it stood right after it."""
         body, at = envelope.body, envelope.recorded_at
         match body:
@@ -164,15 +166,19 @@ class Projections:
             "content": self._seals.seal(envelope.key_id, FeedbackContent(body.content), message_id, body.source),
             "updated_at": envelope.recorded_at,
         }
-        row = key | values | {
-            "feedback_id": envelope.event_id,
-            "app_id": created.app_id,
-            "conversation_id": created.conversation_id,
-            "end_user_id": created.end_user_id if body.source == "user" else None,
-            "key_id": envelope.key_id,
-            "position": envelope.position,
-            "created_at": envelope.recorded_at,
-        }
+        row = (
+            key
+            | values
+            | {
+                "feedback_id": envelope.event_id,
+                "app_id": created.app_id,
+                "conversation_id": created.conversation_id,
+                "end_user_id": created.end_user_id if body.source == "user" else None,
+                "key_id": envelope.key_id,
+                "position": envelope.position,
+                "created_at": envelope.recorded_at,
+            }
+        )
         return Upsert("feedbacks", key, row, values)
 
     def _conversation_started(self, envelope: Envelope, body: ConversationStarted) -> Change:

@@ -57,8 +57,6 @@ class Replay:
             message = self._running.get(envelope.stream_id)
             if message is not None:
                 return message
-            rows = source.read_stream(envelope.stream_id)
-            bodies = [self._codec.decode(row).body for row in rows if row.version <= envelope.version]
-            return Message.fold(envelope.stream_id, bodies)
+            return self._codec.message(source.read_stream(envelope.stream_id), envelope.version)
 
         return folded

@@ -88,7 +88,7 @@ class _Member:
 
     __slots__ = ("bodies", "envelopes", "error", "future", "hand_in")
 
-    def __init__(self, hand_in: HandIn, future: "asyncio.Future[list[Envelope]] | None") -> None:
+    def __init__(self, hand_in: HandIn, future: "asyncio.Future[list[Envelope]]") -> None:
         self.hand_in = hand_in
         self.future = future
         self.bodies: list[EncodedBody] = []
@@ -161,7 +161,7 @@ class GroupCommitWriter:
         def run() -> None:
             try:
                 work()
-            except Exception as error:
+            except Exception as error:  # noqa: BLE001 - whoever waits must hear of it
                 self._loop.call_soon_threadsafe(_settle_exception, done, error)
             else:
                 self._loop.call_soon_threadsafe(_settle_result, done, None)
@@ -213,7 +213,7 @@ class GroupCommitWriter:
         except StorageUnavailableError as error:
             for member in ready:
                 member.error = error
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - whoever waits must hear of it
             if len(ready) == 1:
                 ready[0].error = error
             else:
@@ -228,7 +228,7 @@ class GroupCommitWriter:
                 self._codec.encode(event.recorded.body, event.recorded.originator_id, event.event_id, event.key_id)
                 for event in member.hand_in.events
             ]
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - whoever waits must hear of it
             member.error = error
             return False
         return True
@@ -238,7 +238,9 @@ class GroupCommitWriter:
             head = transaction.head()
             admitted = _admit(members, transaction)
             recorded_at = max(head.recorded_at, to_microseconds(self._clock.now()))
-            position, rows, changes = head.position, [], []
+            position = head.position
+            rows: list[EventRow] = []
+            changes: list[Change] = []
             for member in admitted:
                 position = self._number(member, position, recorded_at, rows)
             transaction.append(rows)
@@ -293,9 +295,7 @@ class GroupCommitWriter:
             at_hand = member.hand_in.folded.get(envelope.stream_id)
             if at_hand is not None:
                 return at_hand
-            rows = transaction.read_stream(envelope.stream_id)
-            bodies = [self._codec.decode(row).body for row in rows if row.version <= envelope.version]
-            return Message.fold(envelope.stream_id, bodies)
+            return self._codec.message(transaction.read_stream(envelope.stream_id), envelope.version)
 
         return folded
 
@@ -303,17 +303,17 @@ class GroupCommitWriter:
 
     def _settle(self, group: Sequence[_Member]) -> None:
         committed = [envelope for member in group if member.error is None for envelope in member.envelopes]
-        if committed:
-            self._head_position = committed[-1].position
-            for observer in self._observers:
-                observer(committed)
-        for member in group:
-            if member.future is None:
-                continue
-            if member.error is None:
-                _settle_result(member.future, member.envelopes)
-            else:
-                _settle_exception(member.future, member.error)
+        try:
+            if committed:
+                self._head_position = committed[-1].position
+                for observer in self._observers:
+                    observer(committed)
+        finally:
+            for member in group:
+                if member.error is None:
+                    _settle_result(member.future, member.envelopes)
+                else:
+                    _settle_exception(member.future, member.error)
 
 
 def _admit(members: Sequence[_Member], transaction: Transaction) -> list[_Member]:

@@ -1,6 +1,6 @@
 """The ledger's store: rows in, rows out, under one lock."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, Literal, Protocol, TypeVar
 from uuid import UUID
@@ -10,7 +10,7 @@ import msgspec
 T = TypeVar("T")
 
 Algorithm = Literal["none", "aes-256-gcm"]
-Category = Literal["message", "conversation", "app", "end_user", "operator"]
+Category = Literal["message", "conversation", "app", "end_user", "operator", "library"]
 
 
 class StorageUnavailableError(Exception):
@@ -117,7 +117,7 @@ class Transaction(Protocol):
         """Where the ledger ends."""
         ...
 
-    def streams(self, stream_ids: Iterable[UUID]) -> Mapping[UUID, StoredStream]:
+    def streams(self, stream_ids: Collection[UUID]) -> Mapping[UUID, StoredStream]:
         """Those of the streams that exist."""
         ...
 

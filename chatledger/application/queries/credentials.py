@@ -3,7 +3,6 @@
 from collections import OrderedDict
 from collections.abc import Sequence
 
-
 from chatledger.application.commands.managing_apps import KEY_PREFIX, hash_secret
 from chatledger.application.commands.managing_operators import TOKEN_PREFIX
 from chatledger.application.errors import UnauthorizedError
@@ -56,4 +55,3 @@ class Credentials:
         if found is None:
             raise UnauthorizedError
         return found
-

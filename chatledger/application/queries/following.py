@@ -1,6 +1,6 @@
 """Following a message: every committed event once, in order, whatever happens in between."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import ExitStack
 from types import TracebackType
 from typing import Self
@@ -30,7 +30,7 @@ class Follower:
         self._listener = bus.listen(message_id)
         self._subscription.callback(bus.stop_listen, message_id, self._listener)
 
-    async def batches(self, after: int = 0, known: Sequence[Envelope] = ()) -> AsyncIterator[Sequence[Envelope]]:
+    async def batches(self, after: int = 0, known: Sequence[Envelope] = ()) -> AsyncGenerator[Sequence[Envelope], None]:
         """The events after a version, in batches as they were committed, up to the terminal event.
 
         Each second without news gives an empty batch, so that the caller can do what time demands. ``known`` are the

@@ -5,7 +5,7 @@ from uuid import UUID
 
 import msgspec
 
-from chatledger.application.caller import Caller, EndUsers, Ownership
+from chatledger.application.caller import Caller, EndUsers, Ownership, Reader
 from chatledger.application.errors import NotFoundError
 from chatledger.application.ledger.ledger import Ledger
 from chatledger.application.ports.views import (
@@ -53,7 +53,7 @@ class History:
         messages, has_more = found
         return [await self._up_to_date(message) for message in messages], has_more
 
-    async def message(self, caller: Caller, message_id: UUID) -> MessageView:
+    async def message(self, caller: Reader, message_id: UUID) -> MessageView:
         """One message.
 
         Raises:
@@ -65,7 +65,7 @@ class History:
         await self._ownership.require(caller, "message", view.app_id, view.end_user_id)
         return view
 
-    async def detail(self, caller: Caller, message_id: UUID) -> MessageDetail:
+    async def detail(self, caller: Reader, message_id: UUID) -> MessageDetail:
         """One message with its version and its siblings.
 
         Raises:
@@ -78,7 +78,7 @@ class History:
         siblings = await self._views.siblings(view)
         return MessageDetail(_with_answer(view, staged.aggregate), staged.aggregate.version, siblings)
 
-    async def task(self, caller: Caller, task_id: UUID) -> MessageView:
+    async def task(self, caller: Reader, task_id: UUID) -> MessageView:
         """The message that a task generates.
 
         Raises:

@@ -21,19 +21,23 @@ NUMBER = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 
 
 def _id(name: str, **options: Any) -> sa.Column[Any]:
-    return sa.Column(name, ID, **{"nullable": False} | options)
+    options.setdefault("nullable", False)
+    return sa.Column(name, ID, **options)
 
 
 def _number(name: str, **options: Any) -> sa.Column[Any]:
-    return sa.Column(name, NUMBER, **{"nullable": False} | options)
+    options.setdefault("nullable", False)
+    return sa.Column(name, NUMBER, **options)
 
 
 def _text(name: str, **options: Any) -> sa.Column[Any]:
-    return sa.Column(name, sa.Text(), **{"nullable": False} | options)
+    options.setdefault("nullable", False)
+    return sa.Column(name, sa.Text(), **options)
 
 
 def _bytes(name: str, **options: Any) -> sa.Column[Any]:
-    return sa.Column(name, sa.LargeBinary(), **{"nullable": False} | options)
+    options.setdefault("nullable", False)
+    return sa.Column(name, sa.LargeBinary(), **options)
 
 
 def upgrade() -> None:

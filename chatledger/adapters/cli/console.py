@@ -1,0 +1,78 @@
+"""How commands speak: JSON or text on stdout, refusals and progress on stderr."""
+
+import json
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import msgspec
+
+SUCCESS, REFUSED, WRONG_USAGE = 0, 1, 2
+"""What a command may exit with: done; a problem was found or the command was refused; wrong usage or a wrong setting."""
+
+SECONDS_BETWEEN_DRAWINGS = 0.1
+
+
+class CommandFailedError(Exception):
+    """A command cannot do its work; the text is the line that says why."""
+
+    def __init__(self, reason: str, exit_code: int = REFUSED) -> None:
+        super().__init__(reason)
+        self.exit_code = exit_code
+
+
+class Result(msgspec.Struct, frozen=True):
+    """What a command found or did.
+
+    Attributes:
+        data: what ``--json`` prints.
+        text: what is printed without it.
+    """
+
+    data: Any
+    text: str
+    exit_code: int = SUCCESS
+
+
+def show(result: Result, *, as_json: bool) -> None:
+    """Print a result."""
+    print(json.dumps(msgspec.to_builtins(result.data), ensure_ascii=False) if as_json else result.text, flush=True)
+
+
+def complain(reason: object) -> None:
+    """One line on stderr."""
+    print(f"chatledger: {' '.join(str(reason).split())}", file=sys.stderr, flush=True)
+
+
+def table(headings: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
+    """Columns under headings."""
+    cells = [[str(value) for value in row] for row in (headings, *rows)]
+    widths = [max(len(row[column]) for row in cells) for column in range(len(headings))]
+    lines = ["  ".join(value.ljust(width) for value, width in zip(row, widths, strict=True)) for row in cells]
+    return "\n".join(line.rstrip() for line in lines)
+
+
+def listing(values: Mapping[str, object]) -> str:
+    """Names and values, one pair a line."""
+    width = max(len(name) for name in values)
+    return "\n".join(f"{name:<{width}}  {value}" for name, value in values.items())
+
+
+class ProgressLine:
+    """Draws how far long work has come, where stderr is a terminal."""
+
+    def __init__(self, what: str) -> None:
+        self._what = what
+        self._is_terminal = sys.stderr.isatty()
+        self._drawn_at = 0.0
+
+    def __call__(self, done: int, total: int) -> None:
+        """The work has come this far."""
+        now = time.monotonic()
+        if not self._is_terminal or (done < total and now - self._drawn_at < SECONDS_BETWEEN_DRAWINGS):
+            return
+        self._drawn_at = now
+        share = 100 if not total else 100 * done // total
+        end = "\n" if done >= total else ""
+        print(f"\r{self._what}: {done:,} of {total:,} events, {share} %", end=end, file=sys.stderr, flush=True)

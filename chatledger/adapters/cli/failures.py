@@ -1,0 +1,52 @@
+"""The failures that a command foresees, each as the line that its user reads."""
+
+import sqlite3
+
+from chatledger.adapters.cli.console import WRONG_USAGE, CommandFailedError
+from chatledger.settings import SettingsProblemError
+
+
+def foreseen(error: Exception) -> CommandFailedError | None:
+    """What to tell the user; None for an error that nobody foresaw."""
+    match error:
+        case CommandFailedError():
+            return error
+        case SettingsProblemError():
+            return CommandFailedError(str(error), WRONG_USAGE)
+        case OSError():
+            return CommandFailedError(str(error) or type(error).__name__)
+        case _:
+            return _refusal(error)
+
+
+def _refusal(error: Exception) -> CommandFailedError | None:
+    # Imported here: whoever comes this far has loaded them, and whoever does not is spared half a second.
+    from chatledger.adapters.keys.store import MasterKeyError  # noqa: PLC0415
+    from chatledger.application.errors import (  # noqa: PLC0415
+        ApplicationError,
+        InvalidParameterError,
+        NotFoundError,
+    )
+    from chatledger.application.ports.keys import KeyDestroyedError, SealBrokenError  # noqa: PLC0415
+    from chatledger.application.ports.storage import (  # noqa: PLC0415
+        SchemaError,
+        StorageUnavailableError,
+        StoreBusyError,
+    )
+    from chatledger.bootstrap import NoStoreError  # noqa: PLC0415
+
+    match error:
+        case NotFoundError():
+            return CommandFailedError(f"there is no such {error.missing.replace('_', ' ')}")
+        case InvalidParameterError():
+            return CommandFailedError(f"{error.field}: {error}")
+        case StorageUnavailableError():
+            return CommandFailedError(f"the store is in trouble: {error}")
+        case KeyDestroyedError() | SealBrokenError():
+            return CommandFailedError(f"something sealed does not open ({error}): run `chatledger doctor`")
+        case StoreBusyError() | SchemaError() | MasterKeyError() | NoStoreError() | ApplicationError():
+            return CommandFailedError(str(error) or type(error).__name__)
+        case _:
+            damage = getattr(error, "orig", error)
+            is_damage = isinstance(damage, sqlite3.DatabaseError)
+            return CommandFailedError(f"the store is damaged: {damage}: run `chatledger doctor`") if is_damage else None

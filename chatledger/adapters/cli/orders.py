@@ -1,0 +1,198 @@
+"""What the writing commands order. A running server carries an order out, or else the command's own process."""
+
+import asyncio
+from collections.abc import Mapping
+from functools import partial
+from typing import TYPE_CHECKING, Any, TypeAlias
+from uuid import UUID
+
+import msgspec
+
+from chatledger.domain.app import AppConfiguration
+from chatledger.domain.inputs import InputVariable
+from chatledger.domain.values import AppMode
+
+if TYPE_CHECKING:
+    from chatledger.application.context import Context
+    from chatledger.application.ledger.rebuild import Progress
+    from chatledger.bootstrap import Running
+
+DEFAULT_GENERATOR = "extractive"
+
+QUERY_VARIABLE = "query"
+
+
+class CreateApp(msgspec.Struct, frozen=True, kw_only=True, tag="apps create"):
+    """Set up an app."""
+
+    mode: AppMode
+    name: str
+    generator: str = DEFAULT_GENERATOR
+    settings: dict[str, Any] = {}
+
+
+class ConfigureApp(msgspec.Struct, frozen=True, kw_only=True, tag="apps configure"):
+    """Change an app's configuration: first by whole fields, then setting by setting.
+
+    Attributes:
+        fields: fields of the configuration with their new values; what is left out stays.
+        change: settings of the generator with their new values.
+        remove: settings of the generator to go back to its own defaults.
+    """
+
+    app_id: UUID
+    fields: dict[str, Any] = {}
+    change: dict[str, Any] = {}
+    remove: tuple[str, ...] = ()
+
+
+class RotateKey(msgspec.Struct, frozen=True, tag="apps rotate-key"):
+    """Replace all keys of an app by a new one."""
+
+    app_id: UUID
+
+
+class Rebuild(msgspec.Struct, frozen=True, tag="rebuild"):
+    """Make the read models anew."""
+
+
+class Ping(msgspec.Struct, frozen=True, tag="ping"):
+    """Say who you are."""
+
+
+Order: TypeAlias = CreateApp | ConfigureApp | RotateKey | Rebuild | Ping
+
+
+class Created(msgspec.Struct, frozen=True):
+    """A new app, and the only showing of its key."""
+
+    app_id: UUID
+    api_key: str
+    mode: AppMode
+
+
+class Configured(msgspec.Struct, frozen=True):
+    """An app's configuration from here on."""
+
+    app_id: UUID
+    configuration: dict[str, Any]
+
+
+class Rotated(msgspec.Struct, frozen=True):
+    """The new key, shown this once."""
+
+    app_id: UUID
+    api_key: str
+
+
+class Rebuilt(msgspec.Struct, frozen=True):
+    """How many events were replayed."""
+
+    events: int
+
+
+class ServerInfo(msgspec.Struct, frozen=True):
+    """Who answers a ping."""
+
+    pid: int
+    url: str
+    version: str
+
+
+def first_configuration(mode: AppMode, generator: str, settings: Mapping[str, Any], *, required: bool) -> AppConfiguration:
+    """A new app's configuration. The query of a completion app is one of its inputs, so it has to be declared."""
+    form: tuple[InputVariable, ...] = ()
+    if mode == "completion":
+        form = (InputVariable(variable=QUERY_VARIABLE, type="paragraph", label="Query", required=required),)
+    return AppConfiguration(generator=generator, settings=dict(settings), user_input_form=form)
+
+
+def changed_configuration(current: AppConfiguration, order: ConfigureApp) -> AppConfiguration:
+    """A configuration after an order. Settings belong to a generator: with another one they begin anew.
+
+    Raises:
+        msgspec.ValidationError: a field is unknown, or a value is of the wrong type.
+        KeyError: a setting is to be removed that is not there.
+    """
+    before: dict[str, Any] = msgspec.to_builtins(current)
+    if order.fields.get("generator", current.generator) != current.generator:
+        before["settings"] = {}
+    changed = msgspec.convert(before | order.fields, AppConfiguration)
+    settings = dict(changed.settings)
+    for name in order.remove:
+        del settings[name]
+    return msgspec.structs.replace(changed, settings=settings | order.change)
+
+
+class Orders:
+    """Carries orders out on an open chatledger, one after another: each sees what the one before has changed."""
+
+    def __init__(self, running: "Running", info: ServerInfo) -> None:
+        self._running = running
+        self._info = info
+        self._turn = asyncio.Lock()
+
+    async def carry_out(self, order: Order, progress: "Progress") -> msgspec.Struct:
+        """Do it; what came of it.
+
+        Raises:
+            ApplicationError: the order was refused; nothing was changed.
+            StorageUnavailableError: the store is in trouble; nothing was changed.
+        """
+        if isinstance(order, Ping):
+            return self._info
+        async with self._turn:
+            match order:
+                case CreateApp():
+                    return await self._create(order)
+                case ConfigureApp():
+                    return await self._configure(order)
+                case RotateKey():
+                    key = await self._running.application.apps.rotate_key(order.app_id, self._context())
+                    return Rotated(order.app_id, key)
+                case Rebuild():
+                    return await self._rebuild(progress)
+
+    async def _create(self, order: CreateApp) -> Created:
+        configuration = first_configuration(order.mode, order.generator, order.settings, required=False)
+        apps = self._running.application.apps
+        app = await apps.create(order.mode, order.name, configuration, self._context())
+        return Created(app.app_id, app.api_key, app.mode)
+
+    async def _configure(self, order: ConfigureApp) -> Configured:
+        from chatledger.application.errors import InvalidParameterError, NotFoundError  # noqa: PLC0415
+
+        application = self._running.application
+        app = await application.views.app(order.app_id)
+        if app is None:
+            raise NotFoundError("app")
+        try:
+            configuration = changed_configuration(app.configuration, order)
+        except msgspec.ValidationError as error:
+            raise InvalidParameterError("configuration", str(error)) from error
+        except KeyError as error:
+            raise InvalidParameterError("settings", f"{error.args[0]} is not set") from error
+        await application.apps.configure(order.app_id, configuration, self._context())
+        return Configured(order.app_id, msgspec.to_builtins(configuration))
+
+    async def _rebuild(self, progress: "Progress") -> Rebuilt:
+        from chatledger.application.commands.rebuilding import Rebuilding  # noqa: PLC0415
+
+        running, loop = self._running, asyncio.get_running_loop()
+        rebuilding, replayed = Rebuilding(running.codec, running.projections), []
+
+        def tell(done: int, total: int) -> None:
+            loop.call_soon_threadsafe(partial(progress, done, total))
+
+        await running.writer.run_alone(lambda: replayed.append(rebuilding.rebuild(running.store, tell)))
+        return Rebuilt(replayed[0])
+
+    def _context(self) -> "Context":
+        return operator_context(self._running)
+
+
+def operator_context(running: "Running") -> "Context":
+    """The metadata of what whoever runs the server does at the command line."""
+    from chatledger.application.context import Actor, Context  # noqa: PLC0415
+
+    return Context(actor=Actor("operator"), correlation_id=running.application.new_id())

@@ -1,0 +1,1 @@
+"""What chatledger looks like over HTTP."""

@@ -1,0 +1,60 @@
+"""Credentials: who is behind a request."""
+
+from collections.abc import Sequence
+
+from chatledger.adapters.http.answers import HttpRequest, correlation_id
+from chatledger.adapters.http.errors import CHALLENGE, HttpError
+from chatledger.adapters.http.reading import header
+from chatledger.application.caller import Auditor, Caller
+from chatledger.application.commands.managing_operators import TOKEN_PREFIX
+from chatledger.application.errors import ForbiddenError
+from chatledger.application.ports.views import AppView
+from chatledger.application.queries.credentials import Credentials
+from chatledger.domain.values import Scope
+
+
+def bearer_token(request: HttpRequest) -> str:
+    """The credential that the request presents.
+
+    Raises:
+        HttpError: it presents none.
+    """
+    given = header(request, b"authorization")
+    if given is None or " " not in given:
+        raise HttpError(
+            401, "Authorization header must be provided and start with 'Bearer'", headers=CHALLENGE
+        )
+    scheme, _, token = given.partition(" ")
+    if scheme.lower() != "bearer":
+        raise HttpError(401, "Authorization scheme must be 'Bearer'", headers=CHALLENGE)
+    return token.strip()
+
+
+async def require_app(request: HttpRequest, credentials: Credentials) -> AppView:
+    """The app whose key the request presents.
+
+    Raises:
+        HttpError: it presents nothing.
+        UnauthorizedError: it presents something else.
+    """
+    return await credentials.app(bearer_token(request))
+
+
+async def require_reader(
+    request: HttpRequest, credentials: Credentials, user: str | None, scopes: Sequence[Scope] = ("audit", "operate")
+) -> Caller | Auditor:
+    """An app, within what is its own; or an operator with one of these scopes, who may read everything.
+
+    Raises:
+        HttpError: the request presents nothing.
+        UnauthorizedError: it presents something that opens nothing.
+        ForbiddenError: the operator's token has none of the scopes.
+    """
+    token = bearer_token(request)
+    if not token.startswith(TOKEN_PREFIX):
+        app = await credentials.app(token)
+        return Caller(app=app, user=user, correlation_id=correlation_id(request))
+    operator = await credentials.operator(token)
+    if operator.scopes.isdisjoint(scopes):
+        raise ForbiddenError(f"The token needs one of these scopes: {', '.join(scopes)}.")
+    return Auditor(operator_id=operator.operator_id, correlation_id=correlation_id(request))

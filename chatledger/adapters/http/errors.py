@@ -1,0 +1,196 @@
+"""One table from what can go wrong to what the wire says about it."""
+
+import logging
+import traceback
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import msgspec
+from litestar import Response
+from litestar.exceptions import HTTPException
+
+from chatledger.adapters.http.answers import HttpRequest, answer_headers
+from chatledger.application.errors import (
+    AppUnavailableError,
+    ForbiddenError,
+    GenerationFailedError,
+    InvalidParameterError,
+    NotFoundError,
+    UnauthorizedError,
+    WrongModeError,
+)
+from chatledger.application.generation.failures import INTERNAL_MESSAGE
+from chatledger.application.ledger.writer import VersionConflictError
+from chatledger.application.ports.keys import KeyDestroyedError
+from chatledger.application.ports.storage import StorageUnavailableError
+from chatledger.domain.errors import InvalidInputError
+from chatledger.domain.events import MessageErrored
+from chatledger.domain.values import ErrorCode
+
+log = logging.getLogger(__name__)
+
+QUOTA_RETRY_AFTER = 60
+"""Seconds after which a caller whose provider quota is used up may ask again."""
+
+TROUBLE_RETRY_AFTER = 1
+"""Seconds after which a caller may ask again when the store is in trouble or the server is at a bound."""
+
+CHALLENGE = {"WWW-Authenticate": 'Bearer realm="api"'}
+BAD_BODY = "Invalid JSON payload received or JSON payload is empty."
+UNKNOWN_TOKEN = "Access token is invalid"  # noqa: S105 - the message, not a token
+INTERNAL = (
+    "The server encountered an internal error and was unable to complete your request. "
+    "Either the server is overloaded or there is an error in the application."
+)
+
+_MISSING = {
+    "conversation": "Conversation Not Exists.",
+    "message": "Message Not Exists.",
+    "first_message": "First Message Not Exists.",
+    "last_conversation": "Last Conversation Not Exists.",
+    "task": "Task Not Exists.",
+    "app": "App Not Exists.",
+}
+
+_BY_STATUS = {
+    400: ("bad_request", "The browser (or proxy) sent a request that this server could not understand."),
+    401: ("unauthorized", UNKNOWN_TOKEN),
+    403: ("forbidden", "You don't have the permission to access the requested resource."),
+    404: ("not_found", "The requested URL was not found on the server."),
+    405: ("method_not_allowed", "The method is not allowed for the requested URL."),
+    413: ("request_entity_too_large", "The data value transmitted exceeds the capacity limit."),
+    415: ("unsupported_media_type", "The request body must be JSON (Content-Type: application/json)."),
+    503: ("service_unavailable", "The server cannot take this request right now. Please try again."),
+}
+
+GENERATION_STATUS: Mapping[ErrorCode, int] = {
+    "invalid_param": 400,
+    "provider_not_initialize": 403,
+    "provider_quota_exceeded": 429,
+    "completion_request_error": 400,
+    "internal_server_error": 500,
+}
+"""The HTTP status of a failed generation, where the failure is the whole answer."""
+
+_GENERATION_MESSAGES: Mapping[ErrorCode, str] = {
+    "provider_not_initialize": "No valid model provider credentials found. Please complete the provider credentials.",
+    "provider_quota_exceeded": "The quota of the model provider has been exhausted.",
+    "completion_request_error": "Completion request failed.",
+}
+
+
+class ErrorBody(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Every error, on every route. ``params`` names the first offending field."""
+
+    code: str
+    message: str
+    status: int
+    params: str | None = None
+
+
+class HttpError(Exception):
+    """A request that the HTTP surface itself refuses."""
+
+    def __init__(
+        self,
+        status: int,
+        message: str | None = None,
+        *,
+        code: str | None = None,
+        params: str | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
+        known_code, known_message = _BY_STATUS.get(status, ("internal_server_error", INTERNAL))
+        self.body = ErrorBody(
+            code=code or known_code, message=known_message if message is None else message, status=status, params=params
+        )
+        self.headers = headers or {}
+        super().__init__(self.body.code)
+
+
+def invalid(field: str, reason: str) -> HttpError:
+    """A value of the request that is not acceptable."""
+    return HttpError(400, reason, code="invalid_param", params=field)
+
+
+def unavailable() -> HttpError:
+    """No new work: the process drains, a bound is reached, or the store is in trouble."""
+    return HttpError(503, headers={"Retry-After": str(TROUBLE_RETRY_AFTER)})
+
+
+def generation_message(code: ErrorCode, reason: str) -> str:
+    """What a caller is told about a failed generation: the provider's own words, but never our own internals."""
+    if code == "internal_server_error":
+        return INTERNAL_MESSAGE
+    return reason or _GENERATION_MESSAGES.get(code, "")
+
+
+def stream_error(errored: MessageErrored) -> dict[str, Any]:
+    """The fields of an ``error`` event. Clients show no other ``status`` than 400, so the true one stands apart."""
+    status = GENERATION_STATUS[errored.code]
+    return {
+        "code": errored.code,
+        "message": generation_message(errored.code, errored.message),
+        "status": 500 if status == 500 else 400,
+        "http_status": status,
+    }
+
+
+def _generation_failed(error: GenerationFailedError) -> HttpError:
+    headers = {"Retry-After": str(QUOTA_RETRY_AFTER)} if error.code == "provider_quota_exceeded" else None
+    message = generation_message(error.code, str(error))
+    return HttpError(GENERATION_STATUS[error.code], message, code=error.code, headers=headers)
+
+
+def _wrong_mode(error: WrongModeError) -> HttpError:
+    if error.needs == "chat":
+        return HttpError(400, "Please check if your app mode matches the right API route.", code="not_chat_app")
+    return _app_unavailable(error)
+
+
+def _app_unavailable(_: Exception) -> HttpError:
+    return HttpError(400, "App unavailable, please check your app configurations.", code="app_unavailable")
+
+
+def _framework(error: HTTPException) -> HttpError:
+    status = error.status_code if error.status_code in _BY_STATUS else 400 if error.status_code < 500 else 500
+    return HttpError(status, headers=error.headers)
+
+
+_TABLE: dict[type[Exception], Callable[[Any], HttpError]] = {
+    HttpError: lambda error: error,
+    InvalidParameterError: lambda error: invalid(error.field, str(error)),
+    InvalidInputError: lambda error: invalid(error.field, str(error)),
+    NotFoundError: lambda error: HttpError(404, _MISSING[error.missing]),
+    WrongModeError: _wrong_mode,
+    AppUnavailableError: _app_unavailable,
+    UnauthorizedError: lambda _: HttpError(401, headers=CHALLENGE),
+    ForbiddenError: lambda error: HttpError(403, str(error) or None),
+    GenerationFailedError: _generation_failed,
+    KeyDestroyedError: lambda _: HttpError(410, "The content has been erased.", code="erased"),
+    StorageUnavailableError: lambda _: unavailable(),
+    VersionConflictError: lambda _: unavailable(),
+    HTTPException: _framework,
+}
+
+
+def to_http_error(error: Exception) -> HttpError:
+    """What the wire says about an exception; what is not in the table is our own fault and logged without its text."""
+    for kind in type(error).__mro__:
+        translate = _TABLE.get(kind)
+        if translate is not None:
+            return translate(error)
+    frames = "".join(traceback.format_tb(error.__traceback__))
+    log.error("unhandled %s\n%s", type(error).__name__, frames)
+    return HttpError(500)
+
+
+def answer_error(request: HttpRequest, error: Exception) -> Response[bytes]:
+    """The error envelope."""
+    translated = to_http_error(error)
+    return Response(
+        msgspec.json.encode(translated.body),
+        status_code=translated.body.status,
+        media_type="application/json",
+        headers=answer_headers(request) | dict(translated.headers),
+    )

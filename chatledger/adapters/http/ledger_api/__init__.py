@@ -1,0 +1,1 @@
+"""What goes beyond Dify: tasks, single messages, their events and their resumable streams."""

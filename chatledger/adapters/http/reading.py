@@ -1,0 +1,106 @@
+"""Reading a request's headers and query string."""
+
+import re
+from typing import Any
+from urllib.parse import parse_qsl
+from uuid import UUID
+
+from chatledger.adapters.http.answers import HttpRequest
+from chatledger.adapters.http.errors import HttpError, invalid
+
+MAX_PAGE = 100
+DEFAULT_PAGE = 20
+
+_TRACE_ID = re.compile(r"[A-Za-z0-9_-]{1,128}")
+_INTEGER = re.compile(r"-?[0-9]{1,18}")
+
+
+def header(request: HttpRequest, name: bytes) -> str | None:
+    """The first value of a header, whose name is given in lower case."""
+    for key, value in request.scope["headers"]:
+        if key == name:
+            return value.decode("latin-1")
+    return None
+
+
+class Query:
+    """The query string. An empty value counts as absent: a widespread client sends what its caller left out so."""
+
+    def __init__(self, request: HttpRequest) -> None:
+        given = request.scope["query_string"]
+        self._values: dict[str, str] = {}
+        if given:
+            for name, value in parse_qsl(given.decode("latin-1"), keep_blank_values=True):
+                self._values.setdefault(name, value)
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._values
+
+    def text(self, name: str) -> str | None:
+        """A value as it was sent, or None."""
+        return self._values.get(name) or None
+
+    def integer(self, name: str, default: int, low: int, high: int) -> int:
+        """A whole number within bounds.
+
+        Raises:
+            HttpError: it is none, or out of bounds.
+        """
+        text = self.text(name)
+        if text is None:
+            return default
+        if not _INTEGER.fullmatch(text) or not low <= int(text) <= high:
+            raise invalid(name, f"{name} must be an integer between {low} and {high}")
+        return int(text)
+
+    def uuid(self, name: str) -> UUID | None:
+        """An id, or None.
+
+        Raises:
+            HttpError: it is not a UUID.
+        """
+        text = self.text(name)
+        return None if text is None else parse_uuid(name, text)
+
+    def choice(self, name: str, default: str, choices: tuple[str, ...]) -> Any:
+        """One of a few words.
+
+        Raises:
+            HttpError: it is another one.
+        """
+        text = self.text(name) or default
+        if text not in choices:
+            raise invalid(name, f"{name} must be one of: {', '.join(choices)}")
+        return text
+
+
+def parse_uuid(field: str, text: str) -> UUID:
+    """An id in a query or body.
+
+    Raises:
+        HttpError: it is not a UUID.
+    """
+    try:
+        return UUID(text)
+    except ValueError:
+        raise invalid(field, f"{field} must be a valid UUID") from None
+
+
+def path_uuid(text: str) -> UUID:
+    """An id in a path, where a malformed one names nothing.
+
+    Raises:
+        HttpError: it is not a UUID.
+    """
+    try:
+        return UUID(text)
+    except ValueError:
+        raise HttpError(404) from None
+
+
+def trace_id(request: HttpRequest, query: Query, in_body: object = None) -> str | None:
+    """What the caller wants to be traced by: the first usable one of header, query, body and ``traceparent``."""
+    for candidate in (header(request, b"x-trace-id"), query.text("trace_id"), in_body, header(request, b"traceparent")):
+        if isinstance(candidate, str) and _TRACE_ID.fullmatch(candidate):
+            return candidate
+    return None

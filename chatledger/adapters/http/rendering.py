@@ -1,0 +1,133 @@
+"""From committed events to the frames of Dify's event stream: one ``data:`` line and a blank line each."""
+
+from collections.abc import Sequence
+from typing import Any
+from uuid import UUID
+
+import msgspec
+
+from chatledger.adapters.http.answers import encode, epoch_seconds
+from chatledger.adapters.http.errors import stream_error
+from chatledger.adapters.http.objects import Metadata, RetrieverResource, retriever_resources
+from chatledger.application.ledger.envelope import Envelope
+from chatledger.domain.events import (
+    AnswerChunkAppended,
+    GenerationStarted,
+    MessageCompleted,
+    MessageCreated,
+    MessageErrored,
+    MessageStopped,
+    ResourcesRetrieved,
+)
+from chatledger.domain.values import Usage
+
+PING = b"event: ping\n\n"
+RECONNECT = b"retry: 1000\n\n"
+
+
+class Rendering:
+    """One follower's view of one message.
+
+    What depends on the message alone is encoded once; per piece of text only the text is. A frame is not shared among
+    followers: encoding one costs less than finding it.
+    """
+
+    def __init__(self, message_id: UUID, created: Envelope, *, shows_resources: bool, gives_ids: bool) -> None:
+        body = created.body
+        if not isinstance(body, MessageCreated):
+            raise TypeError("a message begins with MessageCreated")
+        self.has_ended = False
+        self._message_id = message_id
+        self._shows_resources = shows_resources
+        self._gives_ids = gives_ids
+        self._text: list[str] = []
+        self._is_stale = False
+        self._resources: Sequence[RetrieverResource] = ()
+        common = {"message_id": str(message_id), "created_at": epoch_seconds(created.recorded_at)}
+        if body.mode != "completion":
+            common = {"conversation_id": str(body.conversation_id)} | common
+        self._common = encode(common)[1:-1]
+        self._common_with_task = self._common + b',"task_id":"%s"' % str(body.task_id).encode()
+        own_id = b',"id":"%s"' % str(message_id).encode()
+        is_agent = body.mode == "agent-chat"
+        self._chunk_prefix = (
+            self._opening(b"agent_message" if is_agent else b"message") + own_id + b',"answer":'
+        )
+        self._chunk_suffix = b"}\n\n" if is_agent else b',"from_variable_selector":null}\n\n'
+
+    def render(self, envelopes: Sequence[Envelope], after: int = 0) -> bytes:
+        """The frames of these events. Those up to the version ``after`` count, but are not shown again."""
+        frames = []
+        for envelope in envelopes:
+            body = envelope.body
+            if type(body) is AnswerChunkAppended:
+                frame = self._chunk(body.text)
+            else:
+                frame = self._rare(body)
+            if frame and envelope.version > after:
+                frames.append(frame)
+                if self._gives_ids:
+                    frames.append(b"id: %s:%d\n\n" % (str(self._message_id).encode(), envelope.version))
+        return b"".join(frames)
+
+    def _chunk(self, text: str) -> bytes:
+        self._text.append(text)
+        if self._is_stale:
+            return self._replacement(text)
+        return self._chunk_prefix + _line(encode(text)) + self._chunk_suffix
+
+    def _rare(self, body: Any) -> bytes:
+        match body:
+            case GenerationStarted():
+                return self._attempt_started(body)
+            case ResourcesRetrieved():
+                self._resources = retriever_resources(body.resources, self._message_id)
+                return b""
+            case MessageCompleted():
+                how = {"status": "completed", "finish_reason": body.finish_reason}
+                return self._ended() + self._message_end(body.usage, how)
+            case MessageStopped():
+                return self._ended() + self._message_end(body.usage, {"status": "stopped", "stopped_by": body.by})
+            case MessageErrored():
+                fields = encode(stream_error(body))
+                return self._ended() + b'data: {"event":"error",' + self._common + b"," + _line(fields[1:]) + b"\n\n"
+            case _:
+                return b""
+
+    def _attempt_started(self, started: GenerationStarted) -> bytes:
+        """Another attempt: what it drops is replaced as soon as there is something to show instead, never by a blank."""
+        self._resources = ()
+        shown = "".join(self._text)
+        kept = shown[: started.offset]
+        if kept == shown:
+            return b""
+        self._text = [kept] if kept else []
+        self._is_stale = True
+        return self._replacement(kept) if kept else b""
+
+    def _ended(self) -> bytes:
+        """What was shown of a dropped attempt goes, if no other text ever came."""
+        self.has_ended = True
+        return self._replacement("") if self._is_stale else b""
+
+    def _replacement(self, text: str) -> bytes:
+        self._is_stale = False
+        return self._opening(b"message_replace") + b',"answer":' + _line(encode(text)) + b',"reason":""}\n\n'
+
+    def _message_end(self, usage: Usage, how: dict[str, str]) -> bytes:
+        resources = self._resources if self._shows_resources else ()
+        metadata = msgspec.structs.asdict(Metadata(retriever_resources=resources, usage=usage)) | how
+        own = {"id": str(self._message_id), "metadata": metadata, "files": None}
+        return self._opening(b"message_end") + b"," + _line(encode(own)[1:]) + b"\n\n"
+
+    def _opening(self, event: bytes) -> bytes:
+        return b'data: {"event":"' + event + b'",' + self._common_with_task
+
+
+def _line(json: bytes) -> bytes:
+    r"""JSON on one line for every reader: some split at U+0085, U+2028 and U+2029 as well, which JSON leaves as is."""
+    if b"\xe2\x80" in json:
+        json = json.replace(b"\xe2\x80\xa8", b"\\u2028").replace(b"\xe2\x80\xa9", b"\\u2029")
+    if b"\xc2\x85" in json:
+        json = json.replace(b"\xc2\x85", b"\\u0085")
+    return json

@@ -1,0 +1,134 @@
+"""The servers behind one small port: started, told to stop, and owned by whoever enters them."""
+
+import asyncio
+import contextlib
+import socket
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from typing import Any, Literal
+
+import uvicorn
+from granian.constants import Interfaces
+from granian.server.embed import Server
+
+ServerKind = Literal["granian", "uvicorn"]
+
+BACKLOG = 4_096
+CONNECTIONS_BESIDE_STREAMS = 4_096
+"""Granian counts an open stream against its backpressure: plain requests need room beside all of them."""
+
+READY_WITHIN = 10.0
+
+
+class ServerError(RuntimeError):
+    """The server could not begin to serve; the text says why."""
+
+
+@asynccontextmanager
+async def serving(
+    app: Any, *, host: str, port: int, max_open_streams: int, kind: ServerKind = "granian", stop_within: float = 5.0
+) -> AsyncIterator[int]:
+    """Serve inside the running loop while inside; gives the port, which is a free one for ``port=0``.
+
+    Signals are the caller's. Before it leaves it has to end the open streams: after ``stop_within`` seconds what is
+    still open is cut.
+
+    Raises:
+        ServerError: the address is taken or cannot be bound.
+    """
+    port = _claim_port(host, port)
+    server = (
+        _GranianServer(app, host, port, max_open_streams) if kind == "granian" else _UvicornServer(app, host, port)
+    )
+    task = asyncio.create_task(server.serve(), name="http-server")
+    try:
+        await _until_ready(host, port, task)
+        yield port
+    finally:
+        server.stop()
+        _, unfinished = await asyncio.wait([task], timeout=stop_within)
+        if unfinished:
+            task.cancel()
+            await asyncio.wait([task])
+        elif not task.cancelled() and (error := task.exception()) is not None:
+            raise error
+
+
+def _claim_port(host: str, port: int) -> int:
+    """A free port where none is asked for. A taken one is found here: the servers bind with ``SO_REUSEPORT``."""
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        with socket.socket(family, kind, protocol) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(address)
+            claimed: int = probe.getsockname()[1]
+            return claimed
+    except OSError as error:
+        raise ServerError(f"{host}:{port}: {error.strerror or error}") from error
+
+
+async def _until_ready(host: str, port: int, task: "asyncio.Task[None]") -> None:
+    deadline = asyncio.get_running_loop().time() + READY_WITHIN
+    target = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 - compared, not bound
+    while not task.done() and asyncio.get_running_loop().time() < deadline:
+        try:
+            _, connection = await asyncio.open_connection(target, port)
+        except OSError:
+            await asyncio.sleep(0.005)
+        else:
+            connection.close()
+            return
+    if task.done():
+        await task
+    raise ServerError(f"{host}:{port}: the server did not begin to serve")
+
+
+class _GranianServer:
+    """Granian, embedded: its workers are tasks of this loop, its I/O is done by its own thread."""
+
+    def __init__(self, app: Any, host: str, port: int, max_open_streams: int) -> None:
+        self._server = Server(
+            app,
+            address=host,
+            port=port,
+            interface=Interfaces.ASGI,
+            backlog=BACKLOG,
+            backpressure=max_open_streams + CONNECTIONS_BESIDE_STREAMS,
+            websockets=False,
+            log_enabled=False,
+        )
+
+    async def serve(self) -> None:
+        await self._server.serve()
+
+    def stop(self) -> None:
+        self._server.stop()
+
+
+class _UvicornServer:
+    """uvicorn, with the signals left to their owner."""
+
+    def __init__(self, app: Any, host: str, port: int) -> None:
+        config = uvicorn.Config(
+            app,
+            host=host,
+            port=port,
+            backlog=BACKLOG,
+            access_log=False,
+            log_config=None,
+            ws="none",
+            timeout_graceful_shutdown=3,
+        )
+        self._server = _WithoutSignals(config)
+
+    async def serve(self) -> None:
+        await self._server.serve()
+
+    def stop(self) -> None:
+        self._server.should_exit = True
+
+
+class _WithoutSignals(uvicorn.Server):
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield

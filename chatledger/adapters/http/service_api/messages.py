@@ -1,0 +1,39 @@
+"""The history of a conversation."""
+
+from collections.abc import Sequence
+
+from litestar import get
+from litestar.handlers import HTTPRouteHandler
+from litestar.response.base import ASGIResponse
+
+from chatledger.adapters.http.answers import HttpRequest, answer, correlation_id
+from chatledger.adapters.http.auth import require_app
+from chatledger.adapters.http.errors import invalid
+from chatledger.adapters.http.objects import MessagePage, message_object
+from chatledger.adapters.http.reading import DEFAULT_PAGE, MAX_PAGE, Query
+from chatledger.adapters.http.surface import Surface
+from chatledger.application.caller import Caller, require_chat
+from chatledger.application.ports.views import Page
+
+
+def message_routes(surface: Surface) -> Sequence[HTTPRouteHandler]:
+    """The handler."""
+
+    @get("/v1/messages")
+    async def list_messages(request: HttpRequest) -> ASGIResponse:
+        app = await require_app(request, surface.application.credentials)
+        query = Query(request)
+        require_chat(app)
+        if "conversation_id" not in query:
+            raise invalid("conversation_id", "conversation_id is required")
+        conversation_id, first_id = query.uuid("conversation_id"), query.uuid("first_id")
+        limit = query.integer("limit", DEFAULT_PAGE, 1, MAX_PAGE)
+        if conversation_id is None:
+            return answer(request, MessagePage(limit, has_more=False, data=()))
+        caller = Caller(app=app, user=query.text("user"), correlation_id=correlation_id(request))
+        messages, has_more = await surface.application.history.messages(caller, conversation_id, Page(limit, first_id))
+        shows_resources = app.configuration.retriever_resource
+        data = [message_object(message, shows_resources=shows_resources) for message in messages]
+        return answer(request, MessagePage(limit, has_more, data))
+
+    return (list_messages,)

@@ -1,0 +1,40 @@
+"""What the HTTP surface can be told, and how it learns that the process goes down."""
+
+import asyncio
+
+import msgspec
+
+from chatledger import __version__
+
+
+class HttpSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """Bounds and intervals. Times are seconds.
+
+    Attributes:
+        ping_seconds: how often an open stream says that it is alive.
+        max_body_bytes: a larger request body is refused unread.
+        max_json_depth: how deep objects and arrays may nest in a request body.
+        max_query_characters: the longest question.
+        max_open_streams: how many callers may wait for an answer at once, streaming and blocking together.
+        version: the release that the welcome and the API description name.
+    """
+
+    ping_seconds: float = 10.0
+    max_body_bytes: int = 1024 * 1024
+    max_json_depth: int = 32
+    max_query_characters: int = 100_000
+    max_open_streams: int = 10_000
+    version: str = __version__
+
+
+class Shutdown:
+    """How far the process is on its way down; the composition root sets both, in this order.
+
+    Attributes:
+        draining: no new work; streams go on, and those that can be resumed are told so.
+        closing: the grace is over; every stream ends within a second, without a terminal event.
+    """
+
+    def __init__(self) -> None:
+        self.draining = asyncio.Event()
+        self.closing = asyncio.Event()

@@ -1,0 +1,1 @@
+"""Pages for people, health for machines, and the API's own description."""

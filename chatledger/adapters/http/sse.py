@@ -1,0 +1,73 @@
+"""An open stream: one follower's batches as server-sent events, until the end or until the client is gone."""
+
+import logging
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
+
+from litestar.response.streaming import ASGIStreamingResponse
+from litestar.types import Receive, Scope, Send
+
+from chatledger.adapters.http.answers import HttpRequest, answer_headers
+from chatledger.adapters.http.rendering import PING, RECONNECT, Rendering
+from chatledger.adapters.http.surface import Place, Surface
+from chatledger.application.ledger.envelope import Envelope
+from chatledger.application.ports.keys import KeyDestroyedError
+from chatledger.application.ports.storage import StorageUnavailableError
+from chatledger.application.queries.following import Follower
+
+log = logging.getLogger(__name__)
+
+Batches = AsyncGenerator[Sequence[Envelope], None]
+
+
+class EventStream(ASGIStreamingResponse):
+    """A stream that gives back what it holds even if the client was gone before it began."""
+
+    __slots__ = ("_follower", "_place")
+
+    def __init__(
+        self, request: HttpRequest, frames: AsyncGenerator[bytes, None], follower: Follower, place: Place
+    ) -> None:
+        headers = answer_headers(request)
+        headers["cache-control"] = "no-cache"
+        headers["x-accel-buffering"] = "no"
+        super().__init__(iterator=frames, media_type="text/event-stream", headers=headers)
+        self._follower = follower
+        self._place = place
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send it all."""
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            self._follower.close()
+            self._place.leave()
+
+
+async def frames(
+    surface: Surface, rendering: Rendering, batches: Batches, *, after: int = 0, resumable: bool = False
+) -> AsyncGenerator[bytes, None]:
+    """The chunks of a stream, one per batch that has something to show.
+
+    A ping is due for each full interval since the beginning, whether or not events flow; it never follows the end.
+    """
+    clock, interval, shutdown = surface.application.clock, surface.settings.ping_seconds, surface.shutdown
+    began, pings, is_warned = clock.monotonic(), 0, False
+    yield b""  # sends the headers before the first token is there
+    try:
+        async with aclosing(batches):
+            async for batch in batches:
+                chunk = rendering.render(batch, after)
+                due = int((clock.monotonic() - began) / interval)
+                if due > pings:
+                    chunk, pings = PING + chunk, due
+                if resumable and not is_warned and shutdown.draining.is_set():
+                    chunk, is_warned = RECONNECT + chunk, True
+                if chunk:
+                    yield chunk
+                if rendering.has_ended or shutdown.closing.is_set():
+                    return
+    except (StorageUnavailableError, KeyDestroyedError) as error:
+        log.warning("stream cut short: %s", type(error).__name__)
+
+

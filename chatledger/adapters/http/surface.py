@@ -1,0 +1,51 @@
+"""What all handlers share."""
+
+
+from chatledger.adapters.http.errors import unavailable
+from chatledger.adapters.http.settings import HttpSettings, Shutdown
+from chatledger.application.application import Application
+
+
+class Surface:
+    """The use cases, the bounds, and the count of those who wait for an answer."""
+
+    def __init__(self, application: Application, settings: HttpSettings, shutdown: Shutdown) -> None:
+        self.application = application
+        self.settings = settings
+        self.shutdown = shutdown
+        self.open_streams = 0
+
+    def require_open(self) -> None:
+        """Let new work in.
+
+        Raises:
+            HttpError: the process drains.
+        """
+        if self.shutdown.draining.is_set():
+            raise unavailable()
+
+    def take_place(self) -> "Place":
+        """A place among those who wait for an answer.
+
+        Raises:
+            HttpError: all are taken.
+        """
+        if self.open_streams >= self.settings.max_open_streams:
+            raise unavailable()
+        return Place(self)
+
+
+class Place:
+    """One of the bounded places. Given back once, however often it is left."""
+
+    __slots__ = ("_surface",)
+
+    def __init__(self, surface: Surface) -> None:
+        self._surface: Surface | None = surface
+        surface.open_streams += 1
+
+    def leave(self) -> None:
+        """Give it back."""
+        if self._surface is not None:
+            self._surface.open_streams -= 1
+            self._surface = None

@@ -1,0 +1,74 @@
+"""Events to tell stories with."""
+
+from datetime import UTC, datetime
+from uuid import UUID
+
+from chatledger.domain.events import (
+    AnswerChunkAppended,
+    FeedbackGiven,
+    GenerationRequeued,
+    GenerationStarted,
+    MessageCompleted,
+    MessageCreated,
+    MessageErrored,
+    MessageStopped,
+    StopRequested,
+)
+from chatledger.domain.values import NIL_UUID, Usage
+
+APP = UUID("0198a000-0000-7000-8000-00000000000a")
+END_USER = UUID("0198a000-0000-7000-8000-00000000000b")
+CONVERSATION = UUID("0198a000-0000-7000-8000-00000000000c")
+TASK = UUID("0198a000-0000-7000-8000-00000000000d")
+LATER = datetime(2031, 5, 6, 7, 8, 9, 10, tzinfo=UTC)
+USAGE = Usage(prompt_tokens=3, completion_tokens=4, total_tokens=7)
+
+asked = MessageCreated(
+    conversation_id=CONVERSATION,
+    parent_id=NIL_UUID,
+    app_id=APP,
+    end_user_id=END_USER,
+    task_id=TASK,
+    mode="chat",
+    generator="scripted",
+    prompt_version=1,
+    context_cut=41,
+    parameters={"temperature": 0.5},
+    inputs={"name": "Ann"},
+    query="Why is the sky blue?",
+)
+stop_requested = StopRequested(by="user")
+
+
+def started(attempt: int) -> GenerationStarted:
+    return GenerationStarted(attempt=attempt, worker=f"worker-{attempt}")
+
+
+def continued(attempt: int, offset: int) -> GenerationStarted:
+    return GenerationStarted(attempt=attempt, worker=f"worker-{attempt}", base="continue", offset=offset)
+
+
+def chunk(attempt: int, text: str) -> AnswerChunkAppended:
+    return AnswerChunkAppended(attempt, text)
+
+
+def requeued(attempt: int) -> GenerationRequeued:
+    return GenerationRequeued(
+        attempt=attempt, cause="completion_request_error", detail="the provider was busy", not_before=LATER
+    )
+
+
+def completed(attempt: int) -> MessageCompleted:
+    return MessageCompleted(attempt=attempt, usage=USAGE, finish_reason="stop", fingerprint="f1")
+
+
+def stopped(attempt: int, offset: int) -> MessageStopped:
+    return MessageStopped(by="user", attempt=attempt, offset=offset, usage=USAGE, fingerprint="f2")
+
+
+def errored(attempt: int) -> MessageErrored:
+    return MessageErrored(attempt=attempt, code="provider_quota_exceeded", message="no credit left")
+
+
+def liked(attempt: int, version: int, content: str | None = None) -> FeedbackGiven:
+    return FeedbackGiven(source="user", rating="like", content=content, attempt=attempt, rated_version=version)

@@ -1,0 +1,128 @@
+"""What a message may put into an app's variables, and what a form may declare (contract, section 3.4)."""
+
+import pytest
+
+from chatledger.domain.errors import InvalidInputError
+from chatledger.domain.inputs import InputVariable, accept_inputs, validate_form
+
+
+def variable(kind="text-input", **more) -> InputVariable:
+    return InputVariable(variable="v", type=kind, **more)
+
+
+TONES = variable("select", options=("kind", "dry"))
+
+ACCEPTED = [
+    ("text", variable(), "hi", "hi"),
+    ("text without its NUL characters", variable("paragraph"), "\0h\0i", "hi"),
+    ("empty text", variable(required=True), "", ""),
+    ("text of the greatest length", variable(max_length=2), "𝄞𝄞", "𝄞𝄞"),
+    ("text whose length without NUL fits", variable(max_length=2), "a\0b", "ab"),
+    ("an option", TONES, "dry", "dry"),
+    ("a whole number", variable("number"), 3, 3),
+    ("a fraction", variable("number"), 2.5, 2.5),
+    ("zero", variable("number", required=True), 0, 0),
+    ("a whole number as text", variable("number"), "-12", -12),
+    ("a fraction as text", variable("number"), "1.5e3", 1500.0),
+    ("a number beyond 64 bits", variable("number"), 2**70, 2**70),
+    ("empty text for a number is absent", variable("number", default=7.0), "", 7.0),
+    ("nothing for an optional variable", variable(), None, None),
+    ("the default for nothing", variable(default="x"), None, "x"),
+    ("the default as if it had been given", variable("number", default="5"), None, 5),
+    ("an empty default, where any text will do", variable("paragraph", default=""), None, ""),
+    ("an empty default of a select is none", variable("select", options=("a",), default=""), None, None),
+    ("an empty default of a number is none", variable("number", default=""), "", None),
+    ("a flag", variable("checkbox"), True, True),
+    ("a flag that is not set", variable("checkbox", required=True), False, False),
+    ("one", variable("checkbox"), 1, True),
+    ("nought", variable("checkbox"), 0, False),
+    *((f"the word {word!r}", variable("checkbox"), word, True) for word in ("true", "Yes", "ON", "1")),
+    *((f"the word {word!r}", variable("checkbox"), word, False) for word in ("False", "no", "off", "0")),
+]
+
+
+@pytest.mark.parametrize(("declared", "value", "kept"), [pytest.param(*row, id=name) for name, *row in ACCEPTED])
+def test_what_is_accepted(declared, value, kept) -> None:
+    accepted = accept_inputs([declared], {"v": value})
+    assert accepted == {"v": kept}
+    assert type(accepted["v"]) is type(kept)
+
+
+NO_NUMBER = "v in input form must be a valid number"
+NO_FLAG = "v in input form must be true or false"
+MISSING = "v is required in input form"
+
+REFUSED = [
+    ("nothing where something is required", variable(required=True), None, MISSING),
+    ("a default fills in for no required value", variable(required=True, default="x"), None, MISSING),
+    ("empty text for a required number", variable("number", required=True), "", MISSING),
+    ("a number for a text", variable(), 5, "(type 'text-input') v in input form must be a string"),
+    ("a list for a paragraph", variable("paragraph"), ["a"], "(type 'paragraph') v in input form must be a string"),
+    ("a flag for a select", TONES, True, "(type 'select') v in input form must be a string"),
+    ("no option", TONES, "rude", "v in input form must be one of the following: ['kind', 'dry']"),
+    ("empty text for a select", TONES, "", "v in input form must be one of the following: ['kind', 'dry']"),
+    ("text too long", variable(max_length=2), "abc", "v in input form must be less than 2 characters"),
+    ("words for a number", variable("number"), "many", NO_NUMBER),
+    ("a flag for a number", variable("number"), True, NO_NUMBER),
+    ("an object for a number", variable("number"), {}, NO_NUMBER),
+    *((f"{text!r} for a number", variable("number"), text, NO_NUMBER) for text in ("nan", "inf", "-1e999")),
+    ("not a number", variable("number"), float("nan"), NO_NUMBER),
+    ("the infinite", variable("number"), float("-inf"), NO_NUMBER),
+    ("a number past all floats", variable("number"), 10**309, NO_NUMBER),
+    ("digits past all floats", variable("number"), "9" * 400, NO_NUMBER),
+    ("more digits than an int may have", variable("number"), "9" * 5_000, NO_NUMBER),
+    ("another word for a flag", variable("checkbox"), "maybe", NO_FLAG),
+    ("two for a flag", variable("checkbox"), 2, NO_FLAG),
+    ("a fraction for a flag", variable("checkbox"), 1.0, NO_FLAG),
+    ("a list for a flag", variable("checkbox"), [], NO_FLAG),
+    ("more digits than an int may show, for a flag", variable("checkbox"), 10**5_000, NO_FLAG),
+]
+
+
+@pytest.mark.parametrize(("declared", "value", "reason"), [pytest.param(*row, id=name) for name, *row in REFUSED])
+def test_what_is_refused(declared, value, reason) -> None:
+    with pytest.raises(InvalidInputError) as refusal:
+        accept_inputs([declared], {"v": value})
+    assert (refusal.value.field, str(refusal.value)) == ("inputs", reason)
+
+
+def test_what_is_not_declared_is_dropped_and_what_is_declared_is_always_there() -> None:
+    form = [InputVariable(variable="a"), InputVariable(variable="b", default="later")]
+    assert accept_inputs(form, {"c": 1, "a": "x"}) == {"a": "x", "b": "later"}
+
+
+@pytest.mark.parametrize(
+    "form",
+    [
+        pytest.param([], id="no variable"),
+        pytest.param([variable(), InputVariable(variable="w"), InputVariable(variable="x")], id="several"),
+        pytest.param([variable("select", options=("a",), default="a")], id="a default among the options"),
+        pytest.param([variable("select", options=("a",), default="")], id="an empty default"),
+    ],
+)
+def test_forms_that_stand(form) -> None:
+    validate_form(form)
+
+
+@pytest.mark.parametrize(
+    ("form", "reason"),
+    [
+        pytest.param([InputVariable(variable="")], "each variable needs a name of its own: ''", id="no name"),
+        pytest.param([variable(), variable()], "each variable needs a name of its own: 'v'", id="one name twice"),
+        pytest.param([variable("select")], "v is a select without options", id="a select without options"),
+        pytest.param(
+            [variable("select", options=("a",), default="b")],
+            "the default does not fit: v in input form must be one of the following: ['a']",
+            id="a default that is no option",
+        ),
+        pytest.param(
+            [variable("number", default="many")],
+            "the default does not fit: v in input form must be a valid number",
+            id="a default of another type",
+        ),
+    ],
+)
+def test_forms_that_contradict_themselves(form, reason) -> None:
+    with pytest.raises(InvalidInputError) as refusal:
+        validate_form(form)
+    assert (refusal.value.field, str(refusal.value)) == ("user_input_form", reason)

@@ -1,0 +1,143 @@
+"""Whatever is declared and whatever is given: what is kept is declared, clean, storable and stable."""
+
+import math
+from collections.abc import Iterable
+from typing import Any
+
+import msgspec
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from chatledger.domain.errors import InvalidInputError
+from chatledger.domain.inputs import InputVariable, accept_inputs, validate_form
+
+NAMES = ("a", "b", "c")
+texts = st.text(st.sampled_from("ab\0𝄞 ") | st.characters(codec="utf-8"), max_size=6)
+number_texts = st.sampled_from(("", "5", "-2.5", "1e3", "nan", "-inf", "1e999", "9" * 400, "9" * 5000, " 7 ", "0x1"))
+flag_texts = st.sampled_from(("true", "FALSE", "Yes", "no", "on", "off", "1", "0"))
+numbers = st.integers() | st.floats() | st.sampled_from((10**308, 10**309, -(10**5000), 0, 1))
+scalars = st.none() | st.booleans() | numbers | texts | number_texts | flag_texts
+given_values = scalars | st.lists(scalars, max_size=2) | st.dictionaries(texts, scalars, max_size=2)
+defaults = st.none() | texts | number_texts | flag_texts | st.floats() | st.booleans()
+
+
+@st.composite
+def variables(draw: st.DrawFn, name: str) -> InputVariable:
+    return InputVariable(
+        variable=name,
+        type=draw(st.sampled_from(("text-input", "paragraph", "select", "number", "checkbox"))),
+        required=draw(st.booleans()),
+        max_length=draw(st.none() | st.integers(0, 6)),
+        default=draw(defaults),
+        options=("", *draw(st.lists(texts, max_size=3))),
+    )
+
+
+def stands(form: tuple[InputVariable, ...]) -> bool:
+    try:
+        validate_form(form)
+    except InvalidInputError:
+        return False
+    return True
+
+
+# One variable at a time may fail, so each is kept only if it stands by itself: the forms stay rich.
+standing = st.tuples(*(variables(name).filter(lambda one: stands((one,))) for name in NAMES))
+forms = st.tuples(standing, st.integers(0, len(NAMES))).map(lambda drawn: drawn[0][: drawn[1]])
+
+
+def fitting(variable: InputVariable) -> st.SearchStrategy[Any]:
+    """Values that the contract accepts for this variable."""
+    match variable.type:
+        case "number":
+            finite = st.integers(-(10**300), 10**300) | st.floats(allow_nan=False, allow_infinity=False)
+            return finite | finite.map(str)
+        case "checkbox":
+            return st.booleans() | st.sampled_from((0, 1)) | flag_texts
+        case "select":
+            return st.sampled_from([option for option in variable.options if fits(variable, option)])
+        case _:
+            return texts.map(lambda text: text[: variable.max_length])
+
+
+def fits(variable: InputVariable, option: str) -> bool:
+    return "\0" not in option and (variable.max_length is None or len(option) <= variable.max_length)
+
+
+def outcome(form: Iterable[InputVariable], given_inputs: dict[str, Any]) -> dict[str, Any] | InvalidInputError:
+    try:
+        return accept_inputs(form, given_inputs)
+    except InvalidInputError as refusal:
+        return refusal
+
+
+@settings(max_examples=200, deadline=None)
+@given(form=forms, values=st.dictionaries(st.sampled_from((*NAMES, "d", "A", "")), given_values))
+def test_whatever_is_given_is_refused_or_kept_clean(form, values) -> None:
+    kept = outcome(form, values)
+    if isinstance(kept, InvalidInputError):
+        assert kept.field == "inputs"
+        assert any(f"{variable.variable} in input form" in str(kept) or is_missing(variable, kept) for variable in form)
+    else:
+        assert list(kept) == [variable.variable for variable in form]
+        assert [variable for variable in form if not is_what_was_declared(variable, kept[variable.variable])] == []
+
+
+def is_missing(variable: InputVariable, refusal: InvalidInputError) -> bool:
+    return variable.required and str(refusal) == f"{variable.variable} is required in input form"
+
+
+def is_what_was_declared(variable: InputVariable, value: Any) -> bool:
+    if value is None:
+        return not variable.required
+    match variable.type:
+        case "number":
+            return type(value) in {int, float} and math.isfinite(value)
+        case "checkbox":
+            return type(value) is bool
+        case kind:
+            fits = variable.max_length is None or len(value) <= variable.max_length
+            return type(value) is str and "\0" not in value and fits and (kind != "select" or value in variable.options)
+
+
+def one_value_for_each(form: tuple[InputVariable, ...]) -> st.SearchStrategy[dict[str, Any]]:
+    return st.fixed_dictionaries({variable.variable: fitting(variable) for variable in form})
+
+
+@settings(max_examples=150, deadline=None)
+@given(data=st.data())
+def test_what_fits_is_kept_the_same_again_and_survives_storage(data) -> None:
+    form = data.draw(forms)
+    kept = accept_inputs(form, data.draw(one_value_for_each(form)))
+    assert accept_inputs(form, kept) == kept
+    stored = msgspec.json.decode(msgspec.json.encode(kept))
+    assert stored == kept
+    assert accept_inputs(form, stored) == kept
+
+
+@settings(max_examples=100, deadline=None)
+@given(form=forms, extra=st.dictionaries(st.text(min_size=2, max_size=4), given_values, max_size=4))
+def test_what_is_not_declared_changes_nothing(form, extra) -> None:
+    assert str(outcome(form, extra)) == str(outcome(form, {}))
+
+
+@settings(max_examples=100, deadline=None)
+@given(form=forms)
+def test_in_a_form_that_stands_only_what_is_required_can_be_missing(form) -> None:
+    missing = [variable.variable for variable in form if variable.required]
+    kept = outcome(form, {})
+    if missing:
+        assert str(kept) == f"{missing[0]} is required in input form"
+    else:
+        assert accept_inputs(form, kept) == kept
+
+
+@settings(max_examples=200, deadline=None)
+@given(value=texts, limit=st.integers(0, 6), kind=st.sampled_from(("text-input", "paragraph")))
+def test_a_text_is_kept_whole_without_nul_exactly_if_it_fits(value, limit, kind) -> None:
+    clean = "".join(character for character in value if ord(character))
+    kept = outcome([InputVariable(variable="a", type=kind, max_length=limit)], {"a": value})
+    if len(clean) <= limit:
+        assert kept == {"a": clean}
+    else:
+        assert str(kept) == f"a in input form must be less than {limit} characters"
