@@ -1,6 +1,6 @@
 """An app: one chat application of one customer, with its configuration and its keys."""
 
-from typing import Any
+from typing import Any, assert_never
 from uuid import UUID
 
 import msgspec
@@ -88,3 +88,5 @@ class App(Aggregate[AppEvent]):
                 self.key_ids[body.key_id] = body.key_hash
             case ApiKeyRevoked():
                 del self.key_ids[body.key_id]
+            case _:
+                assert_never(body)

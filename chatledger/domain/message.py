@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import datetime
+from typing import assert_never
 from uuid import UUID
 
 from chatledger.domain.aggregate import Aggregate
@@ -236,6 +237,8 @@ class Message(Aggregate[MessageEvent]):
                 self.feedback[body.source] = Feedback(body.rating, body.content)
             case FeedbackWithdrawn():
                 del self.feedback[body.source]
+            case _:
+                assert_never(body)
 
     def _apply_attempt(self, started: GenerationStarted) -> None:
         self.attempt = started.attempt

@@ -1,6 +1,7 @@
 """An operator's token: who may look after the ledger, and how far."""
 
 from collections.abc import Iterable
+from typing import assert_never
 from uuid import UUID
 
 from chatledger.domain.aggregate import Aggregate
@@ -35,3 +36,5 @@ class Operator(Aggregate[OperatorEvent]):
                 self.scopes = frozenset(body.scopes)
             case OperatorTokenRevoked():
                 self.is_revoked = True
+            case _:
+                assert_never(body)

@@ -112,7 +112,7 @@ def test_a_second_upgrade_finds_nothing_to_do(engine: sa.Engine) -> None:
 
 
 def test_an_empty_store_is_refused_with_the_command_that_helps(engine: sa.Engine) -> None:
-    with pytest.raises(SchemaError, match="the store is empty.*`chatledger migrate`"):
+    with pytest.raises(SchemaError, match=r"the store is empty.*`chatledger migrate`"):
         require_current(engine)
 
 
@@ -121,9 +121,9 @@ def test_a_store_of_another_release_is_refused_and_left_alone(engine: sa.Engine)
     with engine.begin() as connection:
         connection.exec_driver_sql("UPDATE alembic_version SET version_num = '9999'")
     before = master(engine)
-    with pytest.raises(SchemaError, match="has revision 9999.*`chatledger migrate`"):
+    with pytest.raises(SchemaError, match=r"has revision 9999.*`chatledger migrate`"):
         require_current(engine)
-    with pytest.raises(SchemaError, match="newer release.*9999"):
+    with pytest.raises(SchemaError, match=r"newer release.*9999"):
         upgrade(engine)
     assert schema_revision(engine) == "9999"
     assert master(engine) == before

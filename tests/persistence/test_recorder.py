@@ -6,6 +6,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from uuid import UUID
 
+import msgspec
 import pytest
 from eventsourcing.persistence import IntegrityError, OperationalError, ProgrammingError, StoredEvent, Tracking
 
@@ -136,8 +137,6 @@ def test_chatledgers_own_streams_can_be_read_but_not_added_to(store: Store) -> N
     (event,) = recorder.select_events(stream_id)
     (notification,) = recorder.select_notifications(None, 10)
     assert (event.topic, event.originator_version, event.state) == ("StopRequested", 1, notification.state)
-    import msgspec
-
     state = msgspec.json.decode(event.state, type=SealedState)
     assert (state.event_id, state.recorded_at, state.schema) == (row.event_id, row.recorded_at, row.schema)
     assert (bytes(state.public), state.sealed, state.key_id) == (row.public, row.sealed, row.key_id)

@@ -1,6 +1,7 @@
 """Generated instances of any event type and of the types in its fields, from their annotations."""
 
 from datetime import UTC, datetime
+from functools import cache
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 from uuid import UUID
@@ -21,6 +22,7 @@ SCALARS: dict[Any, st.SearchStrategy[Any]] = {
 }
 
 
+@cache
 def json_values(texts: st.SearchStrategy[str]) -> st.SearchStrategy[Any]:
     return st.recursive(
         st.none() | st.booleans() | INTEGERS | FLOATS | texts,
@@ -58,6 +60,7 @@ def _values_of_parts(annotation: Any, texts: st.SearchStrategy[str]) -> st.Searc
     raise TypeError(f"no strategy for {annotation}")
 
 
+@cache
 def instances_of(
     body: type[msgspec.Struct], public_texts: st.SearchStrategy[str], sealed_texts: st.SearchStrategy[str]
 ) -> st.SearchStrategy[Any]:

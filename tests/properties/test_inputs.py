@@ -71,7 +71,7 @@ def outcome(form: Iterable[InputVariable], given_inputs: dict[str, Any]) -> dict
         return refusal
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=120, deadline=None)
 @given(form=forms, values=st.dictionaries(st.sampled_from((*NAMES, "d", "A", "")), given_values))
 def test_whatever_is_given_is_refused_or_kept_clean(form, values) -> None:
     kept = outcome(form, values)
@@ -104,7 +104,7 @@ def one_value_for_each(form: tuple[InputVariable, ...]) -> st.SearchStrategy[dic
     return st.fixed_dictionaries({variable.variable: fitting(variable) for variable in form})
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(data=st.data())
 def test_what_fits_is_kept_the_same_again_and_survives_storage(data) -> None:
     form = data.draw(forms)
@@ -115,13 +115,13 @@ def test_what_fits_is_kept_the_same_again_and_survives_storage(data) -> None:
     assert accept_inputs(form, stored) == kept
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(form=forms, extra=st.dictionaries(st.text(min_size=2, max_size=4), given_values, max_size=4))
 def test_what_is_not_declared_changes_nothing(form, extra) -> None:
     assert str(outcome(form, extra)) == str(outcome(form, {}))
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(form=forms)
 def test_in_a_form_that_stands_only_what_is_required_can_be_missing(form) -> None:
     missing = [variable.variable for variable in form if variable.required]
@@ -132,7 +132,7 @@ def test_in_a_form_that_stands_only_what_is_required_can_be_missing(form) -> Non
         assert accept_inputs(form, kept) == kept
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=120, deadline=None)
 @given(value=texts, limit=st.integers(0, 6), kind=st.sampled_from(("text-input", "paragraph")))
 def test_a_text_is_kept_whole_without_nul_exactly_if_it_fits(value, limit, kind) -> None:
     clean = "".join(character for character in value if ord(character))

@@ -280,4 +280,4 @@ def seen(message: Message) -> dict[str, Any]:
 
 
 TestMessageMachine = MessageMachine.TestCase
-TestMessageMachine.settings = settings(max_examples=200, stateful_step_count=40, deadline=None)
+TestMessageMachine.settings = settings(max_examples=100, stateful_step_count=40, deadline=None)

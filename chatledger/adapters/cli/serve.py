@@ -1,0 +1,150 @@
+"""``chatledger serve``: the server, from its first line to its last."""
+
+import asyncio
+import json
+import logging
+import os
+import signal
+import sys
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import uvloop
+
+from chatledger import __version__
+from chatledger.adapters.cli.console import SUCCESS, CommandFailedError
+from chatledger.adapters.cli.control import ControlSocket
+from chatledger.adapters.cli.first_start import make_first_credentials
+from chatledger.adapters.cli.orders import Orders, ServerInfo
+from chatledger.adapters.http.app import create_http_app
+from chatledger.adapters.http.server import ServerError, serving
+from chatledger.adapters.http.settings import HttpSettings, Shutdown
+from chatledger.bootstrap import Running, open_chatledger
+from chatledger.settings import Settings
+
+log = logging.getLogger(__name__)
+
+
+def serve(settings: Settings, *, with_worker: bool, as_json: bool) -> int:
+    """Serve until SIGTERM or SIGINT; the exit code.
+
+    Raises:
+        CommandFailedError: the address cannot be served.
+        StoreBusyError: another server has the store open.
+        SchemaError: the store is not of this release.
+        MasterKeyError: the master key is missing, or is not the one of the key store.
+    """
+    _log_to_stderr()
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(_serve(settings, with_worker=with_worker, as_json=as_json))
+    return SUCCESS
+
+
+async def _serve(settings: Settings, *, with_worker: bool, as_json: bool) -> None:
+    with _stop_signal() as stop:
+        async with open_chatledger(settings, with_worker=with_worker) as running:
+            credentials = await make_first_credentials(running, settings.data_dir)
+            shutdown = Shutdown()
+            app = create_http_app(running.application, _http_settings(settings), running.store.head, shutdown)
+            try:
+                async with serving(
+                    app,
+                    host=settings.host,
+                    port=settings.port,
+                    max_open_streams=settings.max_open_streams,
+                    kind=settings.http_server,
+                ) as port:
+                    url = _url(settings.host, port)
+                    orders = Orders(running, ServerInfo(os.getpid(), url, __version__))
+                    async with ControlSocket(orders).listen(settings.data_dir):
+                        if credentials is not None and sys.stdout.isatty() and not as_json:
+                            print(credentials, flush=True)
+                        _say_ready(url, settings, as_json=as_json)
+                        await stop.wait()
+                        await _drain(running, shutdown, settings.shutdown_grace)
+            except ServerError as error:
+                raise CommandFailedError(str(error)) from error
+            log.info("the server has stopped")
+
+
+async def _drain(running: Running, shutdown: Shutdown, grace: float) -> None:
+    """No new work; running generations end or are handed over; then the streams that are left end too."""
+    log.info("draining, for up to %g s", grace)
+    shutdown.draining.set()
+    if running.worker is not None:
+        await running.worker.drain(grace)
+    shutdown.closing.set()
+
+
+def _http_settings(settings: Settings) -> HttpSettings:
+    return HttpSettings(
+        ping_seconds=settings.ping_interval,
+        max_body_bytes=settings.max_body_bytes,
+        max_json_depth=settings.max_json_depth,
+        max_query_characters=settings.max_query_characters,
+        max_open_streams=settings.max_open_streams,
+        version=__version__,
+    )
+
+
+def _url(host: str, port: int) -> str:
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+def _say_ready(url: str, settings: Settings, *, as_json: bool) -> None:
+    if as_json:
+        print(json.dumps({"event": "ready", "url": url}), flush=True)
+    else:
+        print(f"chatledger {__version__} is ready at {url}, data in {settings.data_dir.absolute()}", flush=True)
+    log.info("ready at %s", url)
+
+
+@contextmanager
+def _stop_signal() -> Iterator[asyncio.Event]:
+    """Set by the first SIGTERM or SIGINT; the second one ends the process at once."""
+    loop, stop = asyncio.get_running_loop(), asyncio.Event()
+
+    def heard(number: int) -> None:
+        if stop.is_set():
+            signal.signal(number, signal.SIG_DFL)
+            os.kill(os.getpid(), number)
+        stop.set()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, heard, number)
+    try:
+        yield stop
+    finally:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.remove_signal_handler(number)
+
+
+# Logging
+
+
+class OneLineFormatter(logging.Formatter):
+    """One line a record. Of an exception it gives the type and the places, not the text: that may quote a message."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The line."""
+        record.message = record.getMessage()
+        line = self.formatMessage(record).replace("\n", " ")
+        if record.exc_info and record.exc_info[1] is not None:
+            line += f" [{_outline(record.exc_info[1])}]"
+        return line
+
+
+def _outline(error: BaseException) -> str:
+    frames = traceback.extract_tb(error.__traceback__)
+    places = " > ".join(f"{'/'.join(frame.filename.split('/')[-2:])}:{frame.lineno}" for frame in frames)
+    cause = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
+    outline = f"{type(error).__qualname__} at {places}"
+    return outline if cause is None else f"{outline}, after {_outline(cause)}"
+
+
+def _log_to_stderr() -> None:
+    handler = logging.StreamHandler()
+    handler.setFormatter(OneLineFormatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    logging.basicConfig(level=logging.WARNING, handlers=[handler])
+    logging.getLogger("chatledger").setLevel(logging.INFO)

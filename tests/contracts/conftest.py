@@ -1,0 +1,31 @@
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from tests.contracts.adapters import KEYRINGS, LEDGER_STORES, LIVE_BUSES, TASK_QUEUES, Opener
+
+
+@pytest.fixture(params=TASK_QUEUES)
+async def open_queue(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Callable]:
+    async with AsyncExitStack() as stack:
+        yield lambda bound=100: stack.enter_async_context(TASK_QUEUES[request.param](tmp_path, bound))
+
+
+@pytest.fixture(params=LIVE_BUSES)
+async def bus(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[object]:
+    async with LIVE_BUSES[request.param](tmp_path) as opened:
+        yield opened
+
+
+@pytest.fixture(params=KEYRINGS)
+def open_keyring(request: pytest.FixtureRequest, tmp_path: Path) -> Opener:
+    return partial(KEYRINGS[request.param], tmp_path)
+
+
+@pytest.fixture(params=LEDGER_STORES)
+async def ledger_store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[object]:
+    async with LEDGER_STORES[request.param](tmp_path) as opened:
+        yield opened

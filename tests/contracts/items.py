@@ -1,0 +1,16 @@
+from uuid import UUID
+
+from chatledger.adapters.clock import new_id
+from chatledger.application.ports.queue import QueueItem
+
+
+def an_item(message_id: UUID | None = None, **changed: object) -> QueueItem:
+    plain = {
+        "task_id": new_id(),
+        "message_id": message_id or new_id(),
+        "conversation_id": new_id(),
+        "mode": "chat",
+        "event": "MessageCreated",
+        "source": "pipeline",
+    }
+    return QueueItem(**(plain | changed))

@@ -1,0 +1,125 @@
+"""What every keyring promises."""
+
+import re
+
+import pytest
+
+from chatledger.adapters.clock import new_id
+from chatledger.application.ports.keys import KeyDestroyedError, SealBrokenError
+from tests.contracts.adapters import REFUSED_MASTER_KEY
+
+MASTER = bytes(range(32))
+
+
+@pytest.fixture
+async def keyring(open_keyring):
+    async with open_keyring(MASTER) as opened:
+        yield opened
+
+
+def a_key(keyring, parent=None):
+    return keyring.key(keyring.new_key(parent).key_id)
+
+
+async def test_what_was_sealed_opens(keyring) -> None:
+    key = a_key(keyring)
+    for plaintext in (b"", b"text", bytes(100_000)):
+        assert key.open(key.seal(plaintext, b"place"), b"place") == plaintext
+        assert key.open_row(key.seal_row(plaintext, b"place"), b"place") == plaintext
+
+
+async def test_sealing_twice_gives_other_bytes_but_for_rows(keyring) -> None:
+    key = a_key(keyring)
+    assert key.seal(b"text", b"place") != key.seal(b"text", b"place")
+    assert key.seal_row(b"text", b"place") == key.seal_row(b"text", b"place")
+    assert key.seal_row(b"text", b"place") != key.seal_row(b"text", b"elsewhere")
+
+
+@pytest.mark.parametrize(("seal", "opened"), [("seal", "open"), ("seal_row", "open_row")])
+async def test_elsewhere_under_another_key_or_changed_it_stays_closed(keyring, seal: str, opened: str) -> None:
+    key, other = a_key(keyring), a_key(keyring)
+    sealed = getattr(key, seal)(b"text", b"place")
+    changed = [bytes([*sealed[:at], sealed[at] ^ 1, *sealed[at + 1 :]]) for at in range(len(sealed))]
+    with pytest.raises(SealBrokenError):
+        getattr(key, opened)(sealed, b"elsewhere")
+    with pytest.raises(SealBrokenError):
+        getattr(other, opened)(sealed, b"place")
+    for wrong in (*changed, b"", sealed[:5], sealed[:-1], sealed + b"\0"):
+        with pytest.raises(SealBrokenError):
+            getattr(key, opened)(wrong, b"place")
+
+
+async def test_a_fingerprint_confirms_a_guess_only_to_who_has_the_key(keyring) -> None:
+    key, other = a_key(keyring), a_key(keyring)
+    assert re.fullmatch("[0-9a-f]{64}", key.fingerprint(b"yes"))
+    assert key.fingerprint(b"yes") == key.fingerprint(b"yes")
+    assert len({key.fingerprint(b"yes"), key.fingerprint(b"no"), other.fingerprint(b"yes")}) == 3
+
+
+async def test_a_new_key_is_at_hand_and_no_other_is(keyring) -> None:
+    new = keyring.new_key(None)
+    assert keyring.cached(new.key_id) is keyring.key(new.key_id)
+    assert keyring.cached(new_id()) is None
+    with pytest.raises(KeyDestroyedError):
+        keyring.key(new_id())
+
+
+async def test_keys_are_there_after_reopening_once_they_were_made_durable(open_keyring) -> None:
+    async with open_keyring(MASTER) as keyring:
+        durable, child, lost = keyring.new_key(None), None, keyring.new_key(None)
+        child = keyring.new_key(durable.key_id)
+        keyring.make_durable([child, durable])
+        keyring.make_durable([durable])
+        keyring.make_durable([])
+        sealed = {new.key_id: keyring.key(new.key_id).seal(b"text", b"") for new in (durable, child)}
+        prints = {new.key_id: keyring.key(new.key_id).fingerprint(b"text") for new in (durable, child)}
+        rows = {new.key_id: keyring.key(new.key_id).seal_row(b"text", b"") for new in (durable, child)}
+    async with open_keyring(MASTER) as keyring:
+        assert keyring.cached(child.key_id) is None
+        for key_id in (child.key_id, durable.key_id):
+            assert keyring.key(key_id).open(sealed[key_id], b"") == b"text"
+            assert keyring.key(key_id).fingerprint(b"text") == prints[key_id]
+            assert keyring.key(key_id).seal_row(b"text", b"") == rows[key_id]
+        assert keyring.cached(child.key_id) is not None
+        with pytest.raises(KeyDestroyedError):
+            keyring.key(lost.key_id)
+
+
+async def test_a_child_can_be_made_under_a_key_that_has_to_be_fetched(open_keyring) -> None:
+    async with open_keyring(MASTER) as keyring:
+        parent = keyring.new_key(None)
+        keyring.make_durable([parent])
+    async with open_keyring(MASTER) as keyring:
+        child = keyring.new_key(parent.key_id)
+        keyring.make_durable([child])
+        sealed = keyring.key(child.key_id).seal(b"text", b"")
+    async with open_keyring(MASTER) as keyring:
+        assert keyring.key(child.key_id).open(sealed, b"") == b"text"
+
+
+async def test_another_master_key_is_refused(open_keyring) -> None:
+    async with open_keyring(MASTER) as keyring:
+        keyring.make_durable([keyring.new_key(None)])
+    with pytest.raises(REFUSED_MASTER_KEY):
+        async with open_keyring(bytes(32)):
+            pass
+    async with open_keyring(MASTER):
+        pass
+
+
+async def test_a_lookup_stays_the_same_and_tells_scopes_texts_and_masters_apart(open_keyring, tmp_path) -> None:
+    async with open_keyring(MASTER) as keyring:
+        found = keyring.lookup("app", "ada@example.org")
+        others = {keyring.lookup("app", "bob@example.org"), keyring.lookup("app2", "ada@example.org")}
+    async with open_keyring(MASTER) as keyring:
+        assert keyring.lookup("app", "ada@example.org") == found
+    async with open_keyring(bytes(32)) as keyring:
+        others.add(keyring.lookup("app", "ada@example.org"))
+    assert len(others | {found}) == 4
+    assert re.fullmatch("[0-9a-f]{64}", found)
+
+
+async def test_a_new_key_does_not_show_its_secret(keyring) -> None:
+    new = keyring.new_key(None)
+    assert len(new.secret) == 32
+    assert repr(new) == f"NewKey({new.key_id})"

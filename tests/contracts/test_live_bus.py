@@ -1,0 +1,116 @@
+"""What every live bus promises."""
+
+import asyncio
+
+import pytest
+
+from chatledger.adapters.clock import new_id
+from tests.contracts.items import an_item
+
+SOON = 10.0
+"""Longer than any wait for news that comes."""
+
+NOT = 0.02
+"""As long as a test waits for news that does not come."""
+
+
+async def test_a_listener_is_told(bus) -> None:
+    message_id = new_id()
+    listener = bus.listen(message_id)
+    waiting = asyncio.create_task(listener.wait(SOON))
+    await asyncio.sleep(0)
+    assert not waiting.done()
+    bus.publish(an_item(message_id))
+    assert await waiting is True
+
+
+async def test_all_listeners_of_a_message_are_told(bus) -> None:
+    message_id = new_id()
+    listeners = [bus.listen(message_id) for _ in range(5)]
+    bus.publish(an_item(message_id))
+    assert await asyncio.gather(*(listener.wait(SOON) for listener in listeners)) == [True] * 5
+
+
+async def test_news_before_the_wait_are_not_lost_and_told_once(bus) -> None:
+    message_id = new_id()
+    listener = bus.listen(message_id)
+    bus.publish(an_item(message_id))
+    bus.publish(an_item(message_id))
+    assert await listener.wait(SOON) is True
+    assert await listener.wait(NOT) is False
+
+
+async def test_news_after_a_wait_that_was_given_up_are_not_lost(bus) -> None:
+    message_id = new_id()
+    listener = bus.listen(message_id)
+    waiting = asyncio.create_task(listener.wait(SOON))
+    await asyncio.sleep(0)
+    waiting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await waiting
+    bus.publish(an_item(message_id))
+    assert await listener.wait(SOON) is True
+
+
+async def test_news_at_the_moment_of_giving_up_are_not_lost(bus) -> None:
+    message_id = new_id()
+    listener = bus.listen(message_id)
+    waiting = asyncio.create_task(listener.wait(SOON))
+    await asyncio.sleep(0)
+    bus.publish(an_item(message_id))
+    waiting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await waiting
+    assert await listener.wait(SOON) is True
+
+
+async def test_without_news_the_time_runs_out(bus) -> None:
+    listener = bus.listen(new_id())
+    assert await listener.wait(NOT) is False
+    assert await listener.wait(0) is False
+
+
+async def test_news_of_another_message_are_not_told(bus) -> None:
+    listener = bus.listen(new_id())
+    bus.publish(an_item())
+    assert await listener.wait(NOT) is False
+
+
+async def test_news_before_listening_are_not_told(bus) -> None:
+    message_id = new_id()
+    bus.publish(an_item(message_id))
+    assert await bus.listen(message_id).wait(NOT) is False
+
+
+@pytest.mark.parametrize("event", ["MessageCompleted", "MessageStopped", "MessageErrored"])
+async def test_a_terminal_event_is_told_and_ends_listening(bus, event: str) -> None:
+    message_id = new_id()
+    listener = bus.listen(message_id)
+    bus.publish(an_item(message_id, event=event))
+    assert await listener.wait(SOON) is True
+    bus.publish(an_item(message_id))
+    assert await listener.wait(NOT) is False
+    # Ending it again is no fault, and takes nothing from who listens anew.
+    other = bus.listen(message_id)
+    bus.stop_listen(message_id, listener)
+    bus.publish(an_item(message_id, event="FeedbackGiven"))
+    assert await other.wait(SOON) is True
+
+
+async def test_whoever_stopped_listening_is_not_told(bus) -> None:
+    message_id = new_id()
+    leaving, staying = bus.listen(message_id), bus.listen(message_id)
+    bus.stop_listen(message_id, leaving)
+    bus.stop_listen(message_id, leaving)
+    bus.publish(an_item(message_id))
+    assert await staying.wait(SOON) is True
+    assert await leaving.wait(NOT) is False
+
+
+async def test_publishing_waits_for_nobody(bus) -> None:
+    message_id = new_id()
+    listeners = [bus.listen(message_id) for _ in range(100)]
+    for _ in range(1_000):
+        # A plain call: it returns before any listener could run.
+        assert bus.publish(an_item(message_id)) is None
+    assert await listeners[0].wait(SOON) is True

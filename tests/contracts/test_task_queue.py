@@ -1,0 +1,182 @@
+"""What every task queue promises."""
+
+import asyncio
+from collections.abc import Callable
+from contextlib import aclosing
+
+import msgspec
+import pytest
+
+from chatledger.application.ports.queue import QueueFullError, QueueItem, TaskQueue
+from tests.contracts.items import an_item
+
+
+async def take(queue: TaskQueue, count: int) -> list[QueueItem]:
+    taken: list[QueueItem] = []
+    async with aclosing(queue.listen()) as items:
+        async for item in items:
+            taken.append(item)
+            if len(taken) == count:
+                break
+    return taken
+
+
+async def take_all(queue: TaskQueue, into: list[QueueItem]) -> None:
+    async for item in queue.listen():
+        into.append(item)
+
+
+async def settled(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(10):
+        while not condition():
+            await asyncio.sleep(0)
+
+
+async def test_first_in_first_out(open_queue) -> None:
+    queue = await open_queue()
+    items = [an_item() for _ in range(5)]
+    for item in items:
+        assert await queue.publish(item) is True
+    assert await take(queue, 5) == items
+
+
+async def test_an_item_arrives_whole(open_queue) -> None:
+    queue = await open_queue()
+    item = an_item(
+        mode="agent-chat", event="GenerationRequeued", source="application", version=7, attempt=2, dispatch=3
+    )
+    await queue.publish(item)
+    assert await take(queue, 1) == [item]
+
+
+async def test_the_same_work_waits_once(open_queue) -> None:
+    queue = await open_queue()
+    item = an_item()
+    assert await queue.publish(item) is True
+    assert await queue.publish(item) is False
+    assert await queue.publish(msgspec.structs.replace(item, version=9, event="StopRequested")) is False
+    assert await take(queue, 1) == [item]
+
+
+async def test_another_attempt_or_dispatch_is_other_work(open_queue) -> None:
+    queue = await open_queue()
+    item = an_item()
+    others = [msgspec.structs.replace(item, attempt=1), msgspec.structs.replace(item, dispatch=1)]
+    assert [await queue.publish(one) for one in (item, *others)] == [True, True, True]
+    assert await take(queue, 3) == [item, *others]
+
+
+async def test_what_was_taken_may_be_published_again(open_queue) -> None:
+    queue = await open_queue()
+    item = an_item()
+    for _ in range(3):
+        assert await queue.publish(item) is True
+        assert await take(queue, 1) == [item]
+
+
+async def test_past_the_bound_work_is_refused_and_taking_makes_room(open_queue) -> None:
+    queue = await open_queue(bound=2)
+    items = [an_item() for _ in range(3)]
+    await queue.publish(items[0])
+    await queue.publish(items[1])
+    with pytest.raises(QueueFullError):
+        await queue.publish(items[2])
+    assert await queue.publish(items[0]) is False
+    assert await take(queue, 1) == items[:1]
+    assert await queue.publish(items[2]) is True
+    assert await take(queue, 2) == items[1:]
+
+
+async def test_a_waiting_listener_gets_what_comes(open_queue) -> None:
+    queue = await open_queue()
+    taken: list[QueueItem] = []
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(take_all(queue, taken))
+        item = an_item()
+        await asyncio.sleep(0)
+        assert taken == []
+        await queue.publish(item)
+        await settled(lambda: taken == [item])
+        await queue.stop_listen()
+
+
+async def test_listeners_share_the_work(open_queue) -> None:
+    queue = await open_queue()
+    shares: list[list[QueueItem]] = [[], [], []]
+    items = [an_item() for _ in range(60)]
+    async with asyncio.TaskGroup() as tasks:
+        for share in shares:
+            tasks.create_task(take_all(queue, share))
+        await asyncio.sleep(0)
+        for item in items:
+            await queue.publish(item)
+            await asyncio.sleep(0)
+        await settled(lambda: sum(map(len, shares)) == len(items))
+        await queue.stop_listen()
+    assert sorted(item.task_id for share in shares for item in share) == sorted(item.task_id for item in items)
+    assert all(shares)
+
+
+async def test_a_listener_that_is_cancelled_takes_nothing_with_it(open_queue) -> None:
+    queue = await open_queue()
+    leaving = asyncio.create_task(take(queue, 1))
+    await asyncio.sleep(0)
+    item = an_item()
+    await queue.publish(item)
+    leaving.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await leaving
+    async with asyncio.timeout(10):
+        assert await take(queue, 1) == [item]
+
+
+async def test_stop_listen_ends_those_that_wait_and_those_that_work(open_queue) -> None:
+    queue = await open_queue()
+    item, has_taken, may_go_on, ended = an_item(), asyncio.Event(), asyncio.Event(), []
+
+    async def work() -> None:
+        async for _ in queue.listen():
+            has_taken.set()
+            await may_go_on.wait()
+        ended.append("worker")
+
+    async def wait() -> None:
+        async for _ in queue.listen():
+            pytest.fail("took something")
+        ended.append("waiter")
+
+    async with asyncio.timeout(10), asyncio.TaskGroup() as tasks:
+        tasks.create_task(work())
+        await queue.publish(item)
+        await has_taken.wait()
+        tasks.create_task(wait())
+        await asyncio.sleep(0)
+        await queue.stop_listen()
+        await settled(lambda: ended == ["waiter"])
+        may_go_on.set()
+    assert ended == ["waiter", "worker"]
+
+
+async def test_stop_listen_loses_nothing_of_what_was_not_taken(open_queue) -> None:
+    queue = await open_queue()
+    items, taken = [an_item() for _ in range(3)], []
+    for item in items:
+        await queue.publish(item)
+    async with asyncio.timeout(10):
+        async for item in queue.listen():
+            taken.append(item)
+            await queue.stop_listen()
+    assert taken == items[:1]
+    # Waiting still: the same work is not accepted a second time, what was taken is.
+    assert [await queue.publish(item) for item in items] == [True, False, False]
+
+
+async def test_whoever_listens_after_the_end_gets_nothing(open_queue) -> None:
+    queue = await open_queue()
+    await queue.publish(an_item())
+    await queue.stop_listen()
+    await queue.stop_listen()
+    taken: list[QueueItem] = []
+    async with asyncio.timeout(10):
+        await take_all(queue, taken)
+    assert taken == []

@@ -1,0 +1,133 @@
+"""The key store's file: who may read it, what stands in it, and what is gone when a row is gone."""
+
+import sqlite3
+import threading
+from pathlib import Path
+
+import pytest
+
+from chatledger.adapters.clock import new_id
+from chatledger.adapters.keys.store import CACHED_KEYS, MasterKeyError, SqliteKeyring, load_master_key
+from chatledger.application.ports.keys import KeyDestroyedError
+from chatledger.application.ports.storage import StorageUnavailableError
+
+MASTER = bytes(range(100, 132))
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "keys.db"
+
+
+@pytest.fixture
+def keyring(path: Path):
+    keyring = SqliteKeyring(path, MASTER, new_id)
+    yield keyring
+    keyring.close()
+
+
+def reopened(path: Path, **options) -> SqliteKeyring:
+    return SqliteKeyring(path, MASTER, new_id, **options)
+
+
+def test_every_file_is_for_its_owner_alone(keyring: SqliteKeyring, path: Path) -> None:
+    keyring.make_durable([keyring.new_key(None)])
+    load_master_key(path.with_name("master.key"))
+    modes = {file.name: file.stat().st_mode & 0o777 for file in path.parent.iterdir()}
+    assert modes == dict.fromkeys(("keys.db", "keys.db-wal", "keys.db-shm", "master.key"), 0o600)
+
+
+def test_no_secret_stands_in_any_file(keyring: SqliteKeyring, path: Path) -> None:
+    parent = keyring.new_key(None)
+    secrets = [parent, *(keyring.new_key(parent.key_id) for _ in range(20))]
+    keyring.make_durable(secrets)
+    text = keyring.key(parent.key_id).seal(b"a planted plaintext", b"") and b"a planted plaintext"
+
+    def scan() -> None:
+        written = b"".join(file.read_bytes() for file in path.parent.iterdir())
+        assert all(new.key_id.bytes in written for new in secrets)
+        for secret in (MASTER, text, *(new.secret for new in secrets)):
+            assert secret not in written
+            assert secret.hex().encode() not in written
+
+    scan()
+    keyring.close()
+    scan()
+
+
+def test_without_its_parent_a_key_is_gone(keyring: SqliteKeyring, path: Path) -> None:
+    parent = keyring.new_key(None)
+    child, sibling = keyring.new_key(parent.key_id), keyring.new_key(None)
+    grandchild = keyring.new_key(child.key_id)
+    keyring.make_durable([parent, child, grandchild, sibling])
+    with sqlite3.connect(path) as file:
+        file.execute("DELETE FROM keys WHERE key_id = ?", (parent.key_id.bytes,))
+    file.close()
+    after = reopened(path)
+    for new in (parent, child, grandchild):
+        with pytest.raises(KeyDestroyedError):
+            after.key(new.key_id)
+    assert after.key(sibling.key_id).open(keyring.key(sibling.key_id).seal(b"text", b""), b"") == b"text"
+    after.close()
+
+
+def test_a_reader_can_read_and_not_write(keyring: SqliteKeyring, path: Path) -> None:
+    new = keyring.new_key(None)
+    keyring.make_durable([new])
+    reader = reopened(path, read_only=True)
+    assert reader.key(new.key_id).fingerprint(b"x") == keyring.key(new.key_id).fingerprint(b"x")
+    with pytest.raises(StorageUnavailableError, match="key store"):
+        reader.make_durable([reader.new_key(None)])
+    reader.close()
+
+
+def test_many_at_once(keyring: SqliteKeyring, path: Path) -> None:
+    made, line = [], threading.Barrier(8)
+
+    def make() -> None:
+        line.wait()
+        for _ in range(20):
+            parent = keyring.new_key(None)
+            pair = [parent, keyring.new_key(parent.key_id)]
+            keyring.make_durable(pair)
+            made.extend(pair)
+
+    threads = [threading.Thread(target=make) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    after = reopened(path)
+    assert len(made) == 320
+    for new in made:
+        assert after.key(new.key_id).fingerprint(b"x") == keyring.key(new.key_id).fingerprint(b"x")
+    after.close()
+
+
+def test_a_key_that_left_the_memory_is_fetched_again(keyring: SqliteKeyring) -> None:
+    first = keyring.new_key(None)
+    keyring.make_durable([first])
+    print_before = keyring.key(first.key_id).fingerprint(b"x")
+    for _ in range(CACHED_KEYS):
+        keyring.new_key(None)
+    assert keyring.cached(first.key_id) is None
+    assert keyring.key(first.key_id).fingerprint(b"x") == print_before
+
+
+# The master key
+
+
+def test_the_master_key_is_made_once(tmp_path: Path) -> None:
+    secret = load_master_key(tmp_path / "master.key")
+    assert len(secret) == 32
+    assert load_master_key(tmp_path / "master.key") == secret
+    assert load_master_key(tmp_path / "other.key") != secret
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["master.key", "other.key"]
+
+
+@pytest.mark.parametrize("content", [b"", b"short", bytes(33)])
+def test_what_is_no_master_key_is_refused(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "master.key").write_bytes(content)
+    with pytest.raises(MasterKeyError, match=r"master\.key does not hold a key of 32 bytes"):
+        load_master_key(tmp_path / "master.key")
+    assert (tmp_path / "master.key").read_bytes() == content
