@@ -250,7 +250,7 @@ def _generators(settings: Settings) -> Mapping[str, Generator]:
         if settings.openai_base_url is None
         else OpenAICompatibleGenerator(base_url=settings.openai_base_url, api_key=key)
     )
-    generators: list[Generator] = [ScriptedGenerator(), ExtractiveGenerator(settings.documents), openai]
+    generators: list[Generator] = [ScriptedGenerator(), ExtractiveGenerator(), openai]
     return {generator.name: generator for generator in generators}
 
 

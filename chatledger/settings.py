@@ -56,8 +56,6 @@ class Settings(BaseSettings):
     max_query_characters: int = Field(default=100_000, ge=1)
     max_open_streams: int = Field(default=10_000, ge=1)
 
-    documents: Path | None = None
-    """The folder that ``extractive`` apps answer from where they name none; chatledger's own documentation without."""
     openai_base_url: str | None = None
     openai_api_key: SecretStr | None = None
 

@@ -109,7 +109,7 @@ async def test_a_version_is_given_once(ledger_store) -> None:
         with ledger_store.write() as transaction:
             transaction.append([a_row(2, new_id(), 1), a_row(3, stream_id, 1)])
 
-    with pytest.raises(Exception, match="(?i)unique"):
+    with pytest.raises(Exception, match=r"(?i)unique"):
         write_again()
     assert await ledger_store.head() == Head(1, 1_000_001)
     assert len(await log(ledger_store)) == 1
@@ -123,7 +123,7 @@ async def test_a_position_is_given_once(ledger_store) -> None:
         with ledger_store.write() as transaction:
             transaction.append([a_row(1, new_id(), 1)])
 
-    with pytest.raises(Exception, match="(?i)unique"):
+    with pytest.raises(Exception, match=r"(?i)unique"):
         write_again()
     assert len(await log(ledger_store)) == 1
 

@@ -1,7 +1,6 @@
 """What every task queue promises."""
 
 import asyncio
-from collections.abc import Callable
 from contextlib import aclosing
 
 import msgspec
@@ -21,15 +20,9 @@ async def take(queue: TaskQueue, count: int) -> list[QueueItem]:
     return taken
 
 
-async def take_all(queue: TaskQueue, into: list[QueueItem]) -> None:
+async def take_all(queue: TaskQueue, into: "asyncio.Queue[QueueItem]") -> None:
     async for item in queue.listen():
-        into.append(item)
-
-
-async def settled(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(10):
-        while not condition():
-            await asyncio.sleep(0)
+        into.put_nowait(item)
 
 
 async def test_first_in_first_out(open_queue) -> None:
@@ -89,32 +82,47 @@ async def test_past_the_bound_work_is_refused_and_taking_makes_room(open_queue) 
 
 async def test_a_waiting_listener_gets_what_comes(open_queue) -> None:
     queue = await open_queue()
-    taken: list[QueueItem] = []
-    async with asyncio.TaskGroup() as tasks:
+    taken: asyncio.Queue[QueueItem] = asyncio.Queue()
+    async with asyncio.timeout(10), asyncio.TaskGroup() as tasks:
         tasks.create_task(take_all(queue, taken))
-        item = an_item()
         await asyncio.sleep(0)
-        assert taken == []
+        item = an_item()
         await queue.publish(item)
-        await settled(lambda: taken == [item])
+        assert await taken.get() == item
         await queue.stop_listen()
 
 
 async def test_listeners_share_the_work(open_queue) -> None:
     queue = await open_queue()
-    shares: list[list[QueueItem]] = [[], [], []]
-    items = [an_item() for _ in range(60)]
-    async with asyncio.TaskGroup() as tasks:
-        for share in shares:
-            tasks.create_task(take_all(queue, share))
-        await asyncio.sleep(0)
+    items, taken, all_busy = [an_item() for _ in range(3)], [], asyncio.Barrier(3)
+
+    async def work() -> None:
+        async for item in queue.listen():
+            taken.append(item)
+            # Opens once each of them holds one.
+            if await all_busy.wait() == 0:
+                await queue.stop_listen()
+
+    async with asyncio.timeout(10), asyncio.TaskGroup() as tasks:
+        for _ in range(3):
+            tasks.create_task(work())
         for item in items:
             await queue.publish(item)
-            await asyncio.sleep(0)
-        await settled(lambda: sum(map(len, shares)) == len(items))
+    assert sorted(item.task_id for item in taken) == sorted(item.task_id for item in items)
+
+
+async def test_each_item_goes_to_one_listener(open_queue) -> None:
+    queue = await open_queue()
+    items, taken = [an_item() for _ in range(60)], asyncio.Queue()
+    async with asyncio.timeout(10), asyncio.TaskGroup() as tasks:
+        for _ in range(4):
+            tasks.create_task(take_all(queue, taken))
+        for item in items:
+            await queue.publish(item)
+        found = [await taken.get() for _ in items]
         await queue.stop_listen()
-    assert sorted(item.task_id for share in shares for item in share) == sorted(item.task_id for item in items)
-    assert all(shares)
+    assert sorted(item.task_id for item in found) == sorted(item.task_id for item in items)
+    assert taken.empty()
 
 
 async def test_a_listener_that_is_cancelled_takes_nothing_with_it(open_queue) -> None:
@@ -132,18 +140,18 @@ async def test_a_listener_that_is_cancelled_takes_nothing_with_it(open_queue) ->
 
 async def test_stop_listen_ends_those_that_wait_and_those_that_work(open_queue) -> None:
     queue = await open_queue()
-    item, has_taken, may_go_on, ended = an_item(), asyncio.Event(), asyncio.Event(), []
+    item, has_taken, may_go_on, ended = an_item(), asyncio.Event(), asyncio.Event(), asyncio.Queue()
 
     async def work() -> None:
         async for _ in queue.listen():
             has_taken.set()
             await may_go_on.wait()
-        ended.append("worker")
+        ended.put_nowait("worker")
 
     async def wait() -> None:
         async for _ in queue.listen():
             pytest.fail("took something")
-        ended.append("waiter")
+        ended.put_nowait("waiter")
 
     async with asyncio.timeout(10), asyncio.TaskGroup() as tasks:
         tasks.create_task(work())
@@ -152,9 +160,9 @@ async def test_stop_listen_ends_those_that_wait_and_those_that_work(open_queue) 
         tasks.create_task(wait())
         await asyncio.sleep(0)
         await queue.stop_listen()
-        await settled(lambda: ended == ["waiter"])
+        assert await ended.get() == "waiter"
         may_go_on.set()
-    assert ended == ["waiter", "worker"]
+        assert await ended.get() == "worker"
 
 
 async def test_stop_listen_loses_nothing_of_what_was_not_taken(open_queue) -> None:
@@ -176,7 +184,7 @@ async def test_whoever_listens_after_the_end_gets_nothing(open_queue) -> None:
     await queue.publish(an_item())
     await queue.stop_listen()
     await queue.stop_listen()
-    taken: list[QueueItem] = []
+    taken: asyncio.Queue[QueueItem] = asyncio.Queue()
     async with asyncio.timeout(10):
         await take_all(queue, taken)
-    assert taken == []
+    assert taken.empty()

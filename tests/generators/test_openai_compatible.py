@@ -89,9 +89,7 @@ async def parts(generator: OpenAICompatibleGenerator, asked: GenerationRequest) 
     return [part async for part in generator.generate(asked)]
 
 
-async def failure(
-    generator: OpenAICompatibleGenerator, asked: GenerationRequest
-) -> tuple[GeneratorError, list[Part]]:
+async def failure(generator: OpenAICompatibleGenerator, asked: GenerationRequest) -> tuple[GeneratorError, list[Part]]:
     received = []
     try:
         async for part in generator.generate(asked):
@@ -366,9 +364,7 @@ async def test_a_providers_text_is_bounded(provider, generator):
     ],
 )
 @pytest.mark.parametrize("before", [[], [token("half an ")]], ids=["first", "later"])
-async def test_a_broken_stream_is_a_passing_failure_and_never_a_short_answer(
-    provider, generator, before, steps
-):
+async def test_a_broken_stream_is_a_passing_failure_and_never_a_short_answer(provider, generator, before, steps):
     provider.then(Stream([*before, *steps]))
     error, received = await failure(generator, request())
     assert error.kind == "transient"
@@ -418,9 +414,7 @@ async def test_silence_ends_at_the_timeout(provider, silence):
 
 async def test_a_slow_stream_that_goes_on_is_no_silence(provider):
     generator = OpenAICompatibleGenerator(base_url=provider.base_url, read_timeout=0.5, environment={})
-    provider.then(
-        Stream([step for _ in range(6) for step in (token("a"), Pause(0.15))] + [finish("stop"), DONE])
-    )
+    provider.then(Stream([step for _ in range(6) for step in (token("a"), Pause(0.15))] + [finish("stop"), DONE]))
     assert len(await parts(generator, request())) == 7
     await generator.close()
 

@@ -13,7 +13,7 @@ import msgspec
 import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from chatledger.domain.errors import (
     DomainError,
@@ -57,6 +57,7 @@ class Plain:
         self.open = False
         self.stop_requested = False
         self.terminal = 0
+        self.resources: tuple[Resource, ...] = ()
         self.feedback: dict[str, tuple[str, str | None]] = {}
 
     @property
@@ -90,8 +91,9 @@ class MessageMachine(RuleBasedStateMachine):
         self.log: list[Any] = []
         self.versions: list[int] = []
 
-    @initialize(query=texts)
-    def ask(self, query: str) -> None:
+    @initialize(query=texts, patience=st.sampled_from((0, 4, 12, 20)))
+    def ask(self, query: str, patience: int) -> None:
+        self.patience = patience  # how many events before anybody wants an end, so that long stories come up too
         self.message = Message.create(
             MESSAGE,
             MessageCreated(
@@ -142,6 +144,7 @@ class MessageMachine(RuleBasedStateMachine):
         started = GenerationStarted(attempt=number, worker="w", base=base, offset=kept)
         if self.call(self.plain.bar_to_a_new_attempt(), lambda: self.message.start_attempt("w", base, offset), started):
             self.plain.attempts.append((base, kept, []))
+            self.plain.resources = ()
             self.plain.open = True
 
     @rule(caller=callers, pieces=st.lists(texts, min_size=1, max_size=3))
@@ -158,11 +161,12 @@ class MessageMachine(RuleBasedStateMachine):
     def record_resources(self, caller: str, count: int) -> None:
         attempt = self.attempt_of(caller)
         found = tuple(Resource(position=number) for number in range(count))
-        self.call(
+        if self.call(
             self.plain.bar(attempt),
             lambda: self.message.record_resources(attempt, found),
             ResourcesRetrieved(attempt=attempt, resources=found),
-        )
+        ):
+            self.plain.resources = found
 
     @rule(caller=callers)
     def requeue(self, caller: str) -> None:
@@ -175,12 +179,14 @@ class MessageMachine(RuleBasedStateMachine):
         ):
             self.plain.open = False
 
+    @precondition(lambda self: len(self.log) >= self.patience)
     @rule(by=st.sampled_from(("user", "timeout")))
     def request_stop(self, by: str) -> None:
         heard = not self.plain.terminal and not self.plain.stop_requested
         self.call(None, lambda: self.message.request_stop(by), *([StopRequested(by=by)] if heard else []))
         self.plain.stop_requested |= heard
 
+    @precondition(lambda self: len(self.log) >= self.patience)
     @rule(caller=callers, how=st.sampled_from(("stop", "fail", "complete")))
     def end(self, caller: str, how: str) -> None:
         attempt, usage, length = self.attempt_of(caller), Usage(total_tokens=3), len(self.plain.answer())
@@ -251,6 +257,10 @@ class MessageMachine(RuleBasedStateMachine):
         assert self.message.answer_length == len(self.plain.answer())
 
     @invariant()
+    def the_passages_are_those_of_the_newest_attempt(self) -> None:
+        assert self.message.resources == self.plain.resources
+
+    @invariant()
     def each_side_has_one_rating_at_most(self) -> None:
         assert self.message.feedback == {side: Feedback(*given) for side, given in self.plain.feedback.items()}
 
@@ -267,6 +277,7 @@ class MessageMachine(RuleBasedStateMachine):
         else:
             expected = "retrying" if self.plain.newest else "queued"
         assert (self.message.state, self.message.has_ended) == (expected, bool(terminal))
+        assert self.message.attempt_is_open == self.plain.open
 
     @invariant()
     def folding_the_log_anew_gives_the_same_message(self) -> None:
@@ -280,4 +291,4 @@ def seen(message: Message) -> dict[str, Any]:
 
 
 TestMessageMachine = MessageMachine.TestCase
-TestMessageMachine.settings = settings(max_examples=100, stateful_step_count=40, deadline=None)
+TestMessageMachine.settings = settings(max_examples=120, stateful_step_count=40, deadline=None)

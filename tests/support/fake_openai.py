@@ -193,9 +193,7 @@ async def _respond(response: Stream | Refusal, request: Received, writer: asynci
             return True
         case Stream(steps=steps, silent_for=silence):
             await _wait(silence, request)
-            writer.write(
-                b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
-            )
+            writer.write(b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n")
             request.started.set()
             for step in steps:
                 match step:

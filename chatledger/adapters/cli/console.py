@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 SUCCESS, REFUSED, WRONG_USAGE = 0, 1, 2
-"""What a command may exit with: done; a problem was found or the command was refused; wrong usage or a wrong setting."""
+"""What a command exits with: done; refused, or a problem found; wrong usage or a wrong setting."""
 
 SECONDS_BETWEEN_DRAWINGS = 0.1
 

@@ -89,7 +89,7 @@ def _bound(folder: Path) -> Iterator[socket.socket]:
         listening.bind(str(address))
         address.chmod(0o600)
         listening.listen(MOST_CONNECTIONS)
-        listening.setblocking(False)
+        listening.settimeout(0)
         yield listening
     finally:
         listening.close()

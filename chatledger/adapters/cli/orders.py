@@ -99,7 +99,9 @@ class ServerInfo(msgspec.Struct, frozen=True):
     version: str
 
 
-def first_configuration(mode: AppMode, generator: str, settings: Mapping[str, Any], *, required: bool) -> AppConfiguration:
+def first_configuration(
+    mode: AppMode, generator: str, settings: Mapping[str, Any], *, required: bool
+) -> AppConfiguration:
     """A new app's configuration. The query of a completion app is one of its inputs, so it has to be declared."""
     form: tuple[InputVariable, ...] = ()
     if mode == "completion":
@@ -116,7 +118,7 @@ def changed_configuration(current: AppConfiguration, order: ConfigureApp) -> App
     """
     before: dict[str, Any] = msgspec.to_builtins(current)
     if order.fields.get("generator", current.generator) != current.generator:
-        before["settings"] = {}
+        del before["settings"]
     changed = msgspec.convert(before | order.fields, AppConfiguration)
     settings = dict(changed.settings)
     for name in order.remove:
@@ -179,7 +181,8 @@ class Orders:
         from chatledger.application.commands.rebuilding import Rebuilding  # noqa: PLC0415
 
         running, loop = self._running, asyncio.get_running_loop()
-        rebuilding, replayed = Rebuilding(running.codec, running.projections), []
+        rebuilding = Rebuilding(running.codec, running.projections)
+        replayed: list[int] = []
 
         def tell(done: int, total: int) -> None:
             loop.call_soon_threadsafe(partial(progress, done, total))

@@ -1,6 +1,7 @@
 """``chatledger serve``: the server, from its first line to its last."""
 
 import asyncio
+import gc
 import json
 import logging
 import os
@@ -9,6 +10,7 @@ import sys
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import uvloop
 
@@ -24,6 +26,9 @@ from chatledger.bootstrap import Running, open_chatledger
 from chatledger.settings import Settings
 
 log = logging.getLogger(__name__)
+
+SECONDS_TO_END_STREAMS = 2.0
+"""Of the grace, what is kept for the streams that are still open when it is over for the generations."""
 
 
 def serve(settings: Settings, *, with_worker: bool, as_json: bool) -> int:
@@ -61,6 +66,7 @@ async def _serve(settings: Settings, *, with_worker: bool, as_json: bool) -> Non
                         if credentials is not None and sys.stdout.isatty() and not as_json:
                             print(credentials, flush=True)
                         _say_ready(url, settings, as_json=as_json)
+                        _collect_garbage_from_now_on()
                         await stop.wait()
                         await _drain(running, shutdown, settings.shutdown_grace)
             except ServerError as error:
@@ -73,7 +79,7 @@ async def _drain(running: Running, shutdown: Shutdown, grace: float) -> None:
     log.info("draining, for up to %g s", grace)
     shutdown.draining.set()
     if running.worker is not None:
-        await running.worker.drain(grace)
+        await running.worker.drain(max(grace / 2, grace - SECONDS_TO_END_STREAMS))
     shutdown.closing.set()
 
 
@@ -90,6 +96,12 @@ def _http_settings(settings: Settings) -> HttpSettings:
 
 def _url(host: str, port: int) -> str:
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+def _collect_garbage_from_now_on() -> None:
+    """What stands by now stays: no collection need look at it again."""
+    gc.freeze()
+    gc.enable()
 
 
 def _say_ready(url: str, settings: Settings, *, as_json: bool) -> None:
@@ -128,11 +140,11 @@ class OneLineFormatter(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         """The line."""
-        record.message = record.getMessage()
-        line = self.formatMessage(record).replace("\n", " ")
-        if record.exc_info and record.exc_info[1] is not None:
-            line += f" [{_outline(record.exc_info[1])}]"
-        return line
+        return super().format(record).replace("\n", " ")
+
+    def formatException(self, ei: Any) -> str:  # noqa: N802 - the library's name
+        """What follows the message."""
+        return f"[{_outline(ei[1])}]"
 
 
 def _outline(error: BaseException) -> str:

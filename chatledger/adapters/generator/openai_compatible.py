@@ -8,6 +8,7 @@ import os
 import re
 import time
 from collections.abc import AsyncGenerator, Iterable, Mapping
+from contextlib import suppress
 from typing import TYPE_CHECKING, Annotated, Any
 from urllib.parse import urlsplit
 
@@ -171,19 +172,23 @@ class OpenAICompatibleGenerator:
         except openai.OpenAIError as error:
             raise _translate(error) from error
         answer = _Answer()
+        failure: GeneratorError | None = None
         try:
             async for chunk in stream:
                 if text := answer.take(chunk):
                     yield Text(text)
-            for part in answer.end():
-                yield part
         except openai.OpenAIError as error:
-            raise _translate(error) from error
-        except (ValueError, RecursionError) as error:
+            failure = _translate(error)
+        except (ValueError, RecursionError):
             # The SDK lets its JSON and UTF-8 decoders' errors through; msgspec's are of the same kind.
-            raise _unreadable() from error
+            failure = GeneratorError("transient", "The provider's stream cannot be read.")
         finally:
-            await stream.close()
+            await _close(stream)
+        # Raised out here, as an error that names the SDK's as its cause would keep the SDK's readers alive.
+        if failure is not None:
+            raise failure
+        for part in answer.end():
+            yield part
 
     async def close(self) -> None:
         """Close all connections."""
@@ -197,9 +202,7 @@ class OpenAICompatibleGenerator:
         if settings.api_key_env is not None:
             key = self._environment.get(settings.api_key_env, "").strip()
             if not key:
-                message = (
-                    f"The server's environment variable {settings.api_key_env} (api_key_env) holds no key."
-                )
+                message = f"The server's environment variable {settings.api_key_env} (api_key_env) holds no key."
                 raise GeneratorError("credentials", message)
         elif self._api_key is not None and _origin(base_url) == _origin(self._base_url):
             key = self._api_key.get_secret_value().strip()
@@ -207,9 +210,7 @@ class OpenAICompatibleGenerator:
             message = "No API key is configured: give the server one, or name its variable in the app's api_key_env."
             raise GeneratorError("credentials", message)
         if not (key.isascii() and key.isprintable()):
-            raise GeneratorError(
-                "credentials", "The configured API key holds characters that no header can carry."
-            )
+            raise GeneratorError("credentials", "The configured API key holds characters that no header can carry.")
         return key or None
 
     async def _client(self, base_url: str, key: str | None) -> "openai.AsyncOpenAI":
@@ -300,11 +301,7 @@ class _Answer:
         text = self._half + text
         self._half = text[-1:] if "\ud800" <= text[-1:] <= "\udbff" else ""
         text = text.removesuffix(self._half)
-        return (
-            text
-            if text.isascii()
-            else text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
-        )
+        return text if text.isascii() else text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
 
 
 async def _prompt(request: GenerationRequest, settings: OpenAICompatibleSettings) -> list["Message"]:
@@ -340,6 +337,15 @@ def _open_pool(connect_timeout: float, read_timeout: float) -> "openai.DefaultAs
 
     timeout = openai.Timeout(read_timeout, connect=connect_timeout)
     return openai.DefaultAsyncHttpxClient(timeout=timeout)
+
+
+async def _close(stream: "openai.AsyncStream[Any]") -> None:
+    await stream.close()
+    # The SDK's readers stand waiting within one another. Left to the garbage collector, which ends them in any
+    # order, they get in each other's way; reading on ends them in theirs, at once, as the connection is closed.
+    with suppress(Exception):
+        async for _ in stream:
+            pass
 
 
 def _translate(error: "openai.OpenAIError") -> GeneratorError:
@@ -391,10 +397,6 @@ def _shortened(text: str) -> str:
     return text if len(text) <= _MAX_ERROR_LENGTH else text[:_MAX_ERROR_LENGTH] + "…"
 
 
-def _unreadable() -> GeneratorError:
-    return GeneratorError("transient", "The provider's stream cannot be read.")
-
-
 def _retry_after(headers: Mapping[str, str]) -> float | None:
     """The seconds that a provider wants to be left alone for, by either header, as a number or as a date."""
     for header, unit in (("retry-after-ms", 0.001), ("retry-after", 1.0)):
@@ -420,9 +422,7 @@ def _check_address(base_url: str) -> None:
     if parts.scheme not in {"http", "https"} or not parts.hostname or not port_is_possible:
         raise ValueError("base_url must begin with http:// or https:// and name a host")
     if parts.username is not None or parts.password is not None or parts.query or parts.fragment:
-        raise ValueError(
-            "base_url may hold no user name, password, query or fragment: it stands on the ledger"
-        )
+        raise ValueError("base_url may hold no user name, password, query or fragment: it stands on the ledger")
 
 
 def _check_variable(name: str) -> None:

@@ -7,11 +7,11 @@ from itertools import groupby
 import msgspec
 
 MAX_LENGTH = 800
-"""Characters of a passage, unless a single line without a gap is longer."""
+"""Characters of a passage at most."""
 
 _HEADING = re.compile(r" {0,3}(#{1,6})[ \t]+(.*?)[ \t]*#*[ \t]*")
 _FENCE = re.compile(r" {0,3}(`{3,}|~{3,})(.*)")
-_GAP = re.compile(r"(?<=[.!?。！？])\s+|\s+")
+_PLACES_TO_CUT = (re.compile(r"\n"), re.compile(r"(?<=[.!?])\s|(?<=[\u3002\uff01\uff1f])"), re.compile(r"\s"))
 
 
 class Passage(msgspec.Struct, frozen=True):
@@ -69,7 +69,7 @@ def _lines(text: str) -> Iterator[tuple[str, bool]]:
 
 
 def _section(headings: list[tuple[int, str]], lines: list[tuple[str, bool]], name: str) -> Iterator[Passage]:
-    title = " › ".join(text for _, text in headings if text) or name
+    title = " > ".join(text for _, text in headings if text) or name
     gathered = ""
     for block in _blocks(lines):
         for piece in _pieces(block):
@@ -102,3 +102,16 @@ def _pieces(block: str) -> Iterator[str]:
             yield f"{first}\n{piece}\n{mark[1]}"
     else:
         yield from _cut(block, MAX_LENGTH)
+
+
+def _cut(text: str, limit: int) -> Iterator[str]:
+    """Parts of at most ``limit`` characters: whole lines if they leave none too short, else sentences, else words."""
+    limit = max(limit, MAX_LENGTH // 4)
+    while len(text) > limit:
+        ends = (max((place.end() for place in places.finditer(text, 0, limit)), default=0) for places in _PLACES_TO_CUT)
+        end = next((end for end in ends if end > limit // 3), limit)
+        if part := text[:end].rstrip():
+            yield part
+        text = text[end:].lstrip("\n")
+    if text.strip():
+        yield text

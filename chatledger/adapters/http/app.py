@@ -1,28 +1,47 @@
 """The HTTP application: every route, one error table, nothing between the server and the handlers."""
 
-from collections.abc import Awaitable, Callable
-
 from litestar import Litestar
 from litestar.datastructures import State
 
 from chatledger.adapters.http.errors import answer_error
+from chatledger.adapters.http.ledger_api.messages import message_detail_routes
+from chatledger.adapters.http.ledger_api.streams import stream_routes
+from chatledger.adapters.http.ledger_api.tasks import task_routes
+from chatledger.adapters.http.service_api.app_info import app_info_routes
+from chatledger.adapters.http.service_api.conversations import conversation_routes
+from chatledger.adapters.http.service_api.feedback import feedback_routes
 from chatledger.adapters.http.service_api.messages import message_routes
 from chatledger.adapters.http.service_api.sending import send_routes
+from chatledger.adapters.http.service_api.stopping import stop_routes
 from chatledger.adapters.http.settings import HttpSettings, Shutdown
+from chatledger.adapters.http.site.health import ReadinessCheck, health_routes
+from chatledger.adapters.http.site.pages import page_routes
 from chatledger.adapters.http.surface import Surface
 from chatledger.application.application import Application
-
-ReadinessCheck = Callable[[], Awaitable[object]]
-"""Raises if the server is not ready to work. May take its time: the caller waits only so long."""
 
 
 def create_http_app(
     application: Application, settings: HttpSettings, is_ready: ReadinessCheck, shutdown: Shutdown
 ) -> Litestar:
-    """The application that a server serves."""
+    """The application that a server serves.
+
+    ``is_ready`` raises while the server cannot work; it may take its time, which the health route bounds.
+    """
     surface = Surface(application, settings, shutdown)
     return Litestar(
-        route_handlers=[*send_routes(surface), *message_routes(surface)],
+        route_handlers=[
+            *send_routes(surface),
+            *stop_routes(surface),
+            *message_routes(surface),
+            *feedback_routes(surface),
+            *conversation_routes(surface),
+            *app_info_routes(surface),
+            *task_routes(surface),
+            *message_detail_routes(surface),
+            *stream_routes(surface),
+            *health_routes(surface, is_ready),
+            *page_routes(settings),
+        ],
         exception_handlers={Exception: answer_error},
         logging_config=None,
         openapi_config=None,

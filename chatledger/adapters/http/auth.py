@@ -21,9 +21,7 @@ def bearer_token(request: HttpRequest) -> str:
     """
     given = header(request, b"authorization")
     if given is None or " " not in given:
-        raise HttpError(
-            401, "Authorization header must be provided and start with 'Bearer'", headers=CHALLENGE
-        )
+        raise HttpError(401, "Authorization header must be provided and start with 'Bearer'", headers=CHALLENGE)
     scheme, _, token = given.partition(" ")
     if scheme.lower() != "bearer":
         raise HttpError(401, "Authorization scheme must be 'Bearer'", headers=CHALLENGE)

@@ -11,6 +11,8 @@ from chatledger.adapters.http.settings import HttpSettings
 
 Body = dict[str, Any]
 
+_CONTAINERS: tuple[type, ...] = (dict, list)
+
 _decode = msgspec.json.Decoder().decode
 
 
@@ -40,25 +42,22 @@ async def read_body(request: HttpRequest, settings: HttpSettings, *, optional: b
 
 
 async def _read(request: HttpRequest, limit: int) -> bytes:
+    """The whole body. Reading ends at the limit, whatever the client declares or goes on to send."""
     declared = header(request, b"content-length")
     if declared is not None and declared.isdigit() and int(declared) > limit:
         raise HttpError(413)
-    receive = request.receive
-    message = await receive()
-    chunk: bytes = message.get("body", b"")
-    if not message.get("more_body") and len(chunk) <= limit:
-        return chunk
-    chunks, size = [chunk], len(chunk)
-    while message.get("more_body"):
+    chunks: list[bytes] = []
+    size, has_more = 0, True
+    while has_more:
+        message: Any = await request.receive()
+        if message["type"] == "http.disconnect":
+            raise HttpError(400, BAD_BODY)
+        chunks.append(message.get("body", b""))
+        size += len(chunks[-1])
         if size > limit:
             raise HttpError(413)
-        message = await receive()
-        chunk = message.get("body", b"")
-        chunks.append(chunk)
-        size += len(chunk)
-    if size > limit:
-        raise HttpError(413)
-    return b"".join(chunks)
+        has_more = message.get("more_body", False)
+    return chunks[0] if len(chunks) == 1 else b"".join(chunks)
 
 
 def _is_json(content_type: str | None) -> bool:
@@ -70,14 +69,15 @@ def _is_json(content_type: str | None) -> bool:
 
 def _depth(body: Body) -> int:
     """How deep it nests, without recursion: level by level."""
-    depth, level = 0, [body]
+    depth = 0
+    level: list[Any] = [body]
     while level:
         depth += 1
         level = [
             child
             for container in level
             for child in (container.values() if isinstance(container, dict) else container)
-            if isinstance(child, dict | list)
+            if isinstance(child, _CONTAINERS)
         ]
     return depth
 

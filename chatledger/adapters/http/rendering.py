@@ -50,9 +50,7 @@ class Rendering:
         self._common_with_task = self._common + b',"task_id":"%s"' % str(body.task_id).encode()
         own_id = b',"id":"%s"' % str(message_id).encode()
         is_agent = body.mode == "agent-chat"
-        self._chunk_prefix = (
-            self._opening(b"agent_message" if is_agent else b"message") + own_id + b',"answer":'
-        )
+        self._chunk_prefix = self._opening(b"agent_message" if is_agent else b"message") + own_id + b',"answer":'
         self._chunk_suffix = b"}\n\n" if is_agent else b',"from_variable_selector":null}\n\n'
 
     def render(self, envelopes: Sequence[Envelope], after: int = 0) -> bytes:
@@ -60,10 +58,7 @@ class Rendering:
         frames = []
         for envelope in envelopes:
             body = envelope.body
-            if type(body) is AnswerChunkAppended:
-                frame = self._chunk(body.text)
-            else:
-                frame = self._rare(body)
+            frame = self._chunk(body.text) if type(body) is AnswerChunkAppended else self._rare(body)
             if frame and envelope.version > after:
                 frames.append(frame)
                 if self._gives_ids:
@@ -95,7 +90,7 @@ class Rendering:
                 return b""
 
     def _attempt_started(self, started: GenerationStarted) -> bytes:
-        """Another attempt: what it drops is replaced as soon as there is something to show instead, never by a blank."""
+        """What another attempt drops is replaced as soon as there is something to show instead, never by a blank."""
         self._resources = ()
         shown = "".join(self._text)
         kept = shown[: started.offset]

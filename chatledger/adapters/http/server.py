@@ -37,9 +37,7 @@ async def serving(
         ServerError: the address is taken or cannot be bound.
     """
     port = _claim_port(host, port)
-    server = (
-        _GranianServer(app, host, port, max_open_streams) if kind == "granian" else _UvicornServer(app, host, port)
-    )
+    server = _GranianServer(app, host, port, max_open_streams) if kind == "granian" else _UvicornServer(app, host, port)
     task = asyncio.create_task(server.serve(), name="http-server")
     try:
         await _until_ready(host, port, task)

@@ -4,6 +4,7 @@ import logging
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 
+import msgspec
 from litestar.response.streaming import ASGIStreamingResponse
 from litestar.types import Receive, Scope, Send
 
@@ -18,6 +19,13 @@ from chatledger.application.queries.following import Follower
 log = logging.getLogger(__name__)
 
 Batches = AsyncGenerator[Sequence[Envelope], None]
+
+
+class Resumption(msgspec.Struct, frozen=True):
+    """Where a follower goes on: what is on record so far, of which it has seen what is not after a version."""
+
+    recorded: Sequence[Envelope]
+    after: int
 
 
 class EventStream(ASGIStreamingResponse):
@@ -45,23 +53,28 @@ class EventStream(ASGIStreamingResponse):
 
 
 async def frames(
-    surface: Surface, rendering: Rendering, batches: Batches, *, after: int = 0, resumable: bool = False
+    surface: Surface, rendering: Rendering, batches: Batches, resumption: Resumption | None = None
 ) -> AsyncGenerator[bytes, None]:
-    """The chunks of a stream, one per batch that has something to show.
+    """The chunks of a stream, one per batch that has something to show; the first, maybe empty, sends the headers.
+
+    With ``resumption`` its first batch has been taken already, and its client knows how to come back.
 
     A ping is due for each full interval since the beginning, whether or not events flow; it never follows the end.
     """
     clock, interval, shutdown = surface.application.clock, surface.settings.ping_seconds, surface.shutdown
     began, pings, is_warned = clock.monotonic(), 0, False
-    yield b""  # sends the headers before the first token is there
+    yield b"" if resumption is None else rendering.render(resumption.recorded, resumption.after)
+    if rendering.has_ended:
+        await batches.aclose()
+        return
     try:
         async with aclosing(batches):
             async for batch in batches:
-                chunk = rendering.render(batch, after)
+                chunk = rendering.render(batch)
                 due = int((clock.monotonic() - began) / interval)
                 if due > pings:
                     chunk, pings = PING + chunk, due
-                if resumable and not is_warned and shutdown.draining.is_set():
+                if resumption is not None and not is_warned and shutdown.draining.is_set():
                     chunk, is_warned = RECONNECT + chunk, True
                 if chunk:
                     yield chunk
@@ -69,5 +82,3 @@ async def frames(
                     return
     except (StorageUnavailableError, KeyDestroyedError) as error:
         log.warning("stream cut short: %s", type(error).__name__)
-
-

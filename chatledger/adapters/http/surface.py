@@ -1,6 +1,5 @@
 """What all handlers share."""
 
-
 from chatledger.adapters.http.errors import unavailable
 from chatledger.adapters.http.settings import HttpSettings, Shutdown
 from chatledger.application.application import Application

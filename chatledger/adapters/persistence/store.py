@@ -181,25 +181,34 @@ class SqlTransaction:
         """Move read models and operational state.
 
         What happens to one row in one transaction is one statement, and new rows go first, many to a statement: each
-        step of the driver gives the interpreter's lock away, and a busy event loop is slow to give it back.
+        step of the driver gives the interpreter's lock away, and a busy event loop is slow to give it back. From the
+        first change of another kind on, a table's changes are made one by one in their order.
         """
         inserted: dict[_RowKey, dict[str, Any]] = {}
         changed: dict[_RowKey, dict[str, Any]] = {}
-        others: list[Update | Upsert | Delete] = []
+        others: list[Change] = []
+        one_by_one: set[str] = set()
         for change in changes:
-            if isinstance(change, Insert):
-                inserted[_row_key(change.table, change.row)] = dict(change.row)
+            if change.table in one_by_one:
+                others.append(change)
+            elif isinstance(change, Insert) and (key := _row_key(change.table, change.row)) not in inserted:
+                changed.pop(key, None)
+                inserted[key] = dict(change.row)
             elif isinstance(change, Update) and tuple(change.key) == PRIMARY_KEYS[change.table]:
                 key = (change.table, tuple(change.key.values()))
                 row = inserted.get(key)
                 (changed.setdefault(key, {}) if row is None else row).update(change.values)
             else:
+                one_by_one.add(change.table)
                 others.append(change)
         self._insert_rows(inserted)
         for (table, key), values in changed.items():
             self._change(Update(table, dict(zip(PRIMARY_KEYS[table], key, strict=True)), values))
         for change in others:
-            self._change(change)
+            if isinstance(change, Insert):
+                self._insert_rows({_row_key(change.table, change.row): change.row})
+            else:
+                self._change(change)
 
     def _insert_rows(self, inserted: Mapping[_RowKey, dict[str, Any]]) -> None:
         pages: dict[tuple[str, tuple[str, ...]], list[tuple[Any, ...]]] = {}

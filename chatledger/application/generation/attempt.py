@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Sequence
+from datetime import datetime
 from typing import Any
 
 from chatledger.application.errors import GenerationStoppedError
@@ -41,6 +42,7 @@ class Attempt:
     ) -> None:
         self.number = staged.aggregate.attempt
         self.stopped_by: StoppedBy | None = None
+        self.is_left = False
         self.has_answered = False
         self.pieces = 0
         self.first_text_at: float | None = None
@@ -67,15 +69,22 @@ class Attempt:
 
     # What the worker's signals do
 
-    def within(self, scope: asyncio.Timeout) -> None:
-        """End this scope when the attempt is to end from outside."""
+    def within(self, scope: asyncio.Timeout | None) -> None:
+        """End this scope when the attempt is to end from outside; None where there is nothing left to end."""
         self._scope = scope
+        if self._is_interrupted:
+            self._interrupt()
 
     def stop(self, by: StoppedBy) -> None:
         """Ask the producer to end: its next append raises, and a wait for the provider ends at once."""
         if self.stopped_by is None and self._failure is None:
             self.stopped_by = by
             self._interrupt()
+
+    def leave(self) -> None:
+        """Ask the producer to end, for another worker to go on."""
+        self.is_left = True
+        self._interrupt()
 
     def fail(self, error: Exception) -> None:
         """End the attempt without a further fact: it was fenced out, or the store is in trouble."""
@@ -150,9 +159,13 @@ class Attempt:
         """The generation failed for good."""
         await self._record(lambda message: message.fail(self.number, code, reason), ends=True)
 
-    async def requeue(self, decide: Callable[[Message], None]) -> None:
-        """Leave the message to a later attempt."""
-        await self._record(decide, ends=True)
+    async def requeue(self, cause: ErrorCode, detail: str, not_before: datetime) -> None:
+        """Leave the message to a later attempt.
+
+        Raises:
+            StopPendingError: somebody asked for the end of the generation meanwhile.
+        """
+        await self._record(lambda message: message.requeue(self.number, cause, detail, not_before), ends=True)
 
     # Committing
 

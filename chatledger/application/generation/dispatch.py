@@ -89,7 +89,8 @@ class Sweeper:
                 log.warning("sweep cut short: the queue is full")
             self._is_due.clear()
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._is_due.wait(), self._interval)
+                async with asyncio.timeout(self._interval):
+                    await self._is_due.wait()
 
     async def sweep(self) -> int:
         """Publish every task that nobody works on; how many there were."""

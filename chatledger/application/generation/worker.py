@@ -103,7 +103,7 @@ class Worker:
         if self._tasks:
             await asyncio.wait(list(self._tasks.values()), timeout=grace)
         for attempt in list(self._running.values()):
-            attempt.fail(HandedOverError())
+            attempt.leave()
         if self._tasks:
             await asyncio.wait(list(self._tasks.values()), timeout=self._settings.lease)
         for task in list(self._tasks.values()):
@@ -147,9 +147,11 @@ class Worker:
                 attempt.fail(FencedOutError())
             elif task.state == "stopping":
                 attempt.stop("user")
-        for message_id, task in held.items():
-            if message_id not in self._tasks:
-                self._given_back.append(_lease_gone(message_id, task.attempt))
+        self._given_back += [
+            Delete("leases", {"message_id": message_id, "worker": self._settings.name})
+            for message_id in held
+            if message_id not in self._tasks
+        ]
 
     def _lease_end(self) -> int:
         return to_microseconds(self._clock.now()) + int(self._settings.lease * 1_000_000)
@@ -201,7 +203,9 @@ class Worker:
             envelopes = await self._ledger.hand_in(staged, context=context, changes=[self._lease(message)])
             await self._generate(staged, envelopes[0].context_position, generator, key)
             return
-        ended = await self._ledger.hand_in(staged, context=context, changes=[_lease_gone(message.id, message.attempt)])
+        ended = await self._ledger.hand_in(
+            staged, context=context, changes=[Delete("leases", {"message_id": message.id})]
+        )
         name = REGISTRY.of(type(ended[-1].body)).name
         self._bus.publish(msgspec.structs.replace(item, event=name, version=message.version))
 
@@ -226,14 +230,14 @@ class Worker:
         try:
             await self._pump(attempt, generator, tally)
             attempt.raise_failure()
-            if attempt.stopped_by is not None:
+            if attempt.is_left:
+                await self._hand_over(attempt, tally, key)
+            elif attempt.stopped_by is not None:
                 await attempt.end_stopped(attempt.stopped_by, tally.usage(), key)
             else:
                 await attempt.complete(tally.usage(), tally.finish_reason, key)
         except GeneratorError as error:
             await self._give_up(attempt, error)
-        except HandedOverError:
-            await self._requeue(attempt)
         finally:
             del self._running[message_id]
 
@@ -243,24 +247,30 @@ class Worker:
         try:
             async with scope:
                 attempt.within(scope)
-                async with aclosing(generator.generate(self._request(attempt.message))) as parts:
-                    async for part in parts:
-                        if isinstance(part, Text):
-                            if attempt.append(part.text):
-                                await attempt.room()
-                        else:
-                            await self._note(part, attempt, tally)
+                try:
+                    await self._feed(attempt, generator, tally)
+                finally:
+                    attempt.within(None)
         except GenerationStoppedError:
             pass
         except TimeoutError as error:
             if not scope.expired():
                 raise GeneratorError("internal", INTERNAL_MESSAGE) from error
             attempt.stop("timeout")
-        except (GeneratorError, DomainError, StorageUnavailableError, HandedOverError):
+        except (GeneratorError, DomainError, StorageUnavailableError):
             raise
         except Exception as error:
             log.exception("generator %s failed", generator.name)
             raise GeneratorError("internal", INTERNAL_MESSAGE) from error
+
+    async def _feed(self, attempt: Attempt, generator: Generator, tally: "Tally") -> None:
+        async with aclosing(generator.generate(self._request(attempt.message))) as parts:
+            async for part in parts:
+                if isinstance(part, Text):
+                    if attempt.append(part.text):
+                        await attempt.room()
+                else:
+                    await self._note(part, attempt, tally)
 
     async def _note(self, part: Retrieved | TokenCount | Finish, attempt: Attempt, tally: "Tally") -> None:
         match part:
@@ -290,28 +300,21 @@ class Worker:
     async def _give_up(self, attempt: Attempt, error: GeneratorError) -> None:
         code, reason = CODES[error.kind], str(error)
         now = self._clock.now()
-        again = self._settings.retry.next_attempt(attempt.number, error, now, has_answered=attempt.has_answered)
+        again = self._settings.retry.next_attempt(attempt.number, error, now, has_answered=attempt.pieces > 0)
         if again is not None:
             try:
-                await attempt.requeue(lambda message: message.requeue(attempt.number, code, reason, again))
+                await attempt.requeue(code, reason, again)
             except StopPendingError:
                 await attempt.end_failed(code, reason)
             return
         await attempt.end_failed(code, reason)
 
-    async def _requeue(self, attempt: Attempt) -> None:
+    async def _hand_over(self, attempt: Attempt, tally: "Tally", key: DataKey) -> None:
         now = self._clock.now()
-        await attempt.requeue(
-            lambda message: message.requeue(attempt.number, "internal_server_error", "handed over", now)
-        )
-
-
-def _lease_gone(message_id: UUID, attempt: int) -> Delete:
-    return Delete("leases", {"message_id": message_id, "attempt": attempt})
-
-
-class HandedOverError(Exception):
-    """The process is going down; another worker goes on with the message."""
+        try:
+            await attempt.requeue("internal_server_error", "the worker was told to go", now)
+        except StopPendingError:
+            await attempt.end_stopped("user", tally.usage(), key)
 
 
 class Tally:

@@ -1,6 +1,8 @@
 """The history of a conversation."""
 
 from collections.abc import Sequence
+from typing import Literal
+from uuid import UUID
 
 from litestar import get
 from litestar.handlers import HTTPRouteHandler
@@ -10,16 +12,31 @@ from chatledger.adapters.http.answers import HttpRequest, answer, correlation_id
 from chatledger.adapters.http.auth import require_app
 from chatledger.adapters.http.errors import invalid
 from chatledger.adapters.http.objects import MessagePage, message_object
+from chatledger.adapters.http.openapi import USER_PARAMETER, Operation, Parameter, documented
 from chatledger.adapters.http.reading import DEFAULT_PAGE, MAX_PAGE, Query
 from chatledger.adapters.http.surface import Surface
 from chatledger.application.caller import Caller, require_chat
 from chatledger.application.ports.views import Page
 
+_LIST = Operation(
+    tag="Messages",
+    summary="Read the history of a conversation",
+    description="The latest messages before `first_id`, oldest first within the page.",
+    parameters=(
+        Parameter("conversation_id", "Empty gives an empty page.", UUID | Literal[""], required=True),
+        Parameter("first_id", "The oldest message of the page before.", UUID),
+        Parameter("limit", "1 to 100; 20 by default.", int),
+        USER_PARAMETER,
+    ),
+    answers={200: MessagePage},
+    errors=(400, 404, 410),
+)
+
 
 def message_routes(surface: Surface) -> Sequence[HTTPRouteHandler]:
     """The handler."""
 
-    @get("/v1/messages")
+    @get("/v1/messages", opt=documented(_LIST))
     async def list_messages(request: HttpRequest) -> ASGIResponse:
         app = await require_app(request, surface.application.credentials)
         query = Query(request)

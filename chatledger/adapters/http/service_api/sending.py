@@ -1,7 +1,7 @@
 """The two send routes: blocking, streaming and asynchronous."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from collections.abc import Callable, Sequence
+from typing import Any
 from uuid import UUID
 
 import msgspec
@@ -11,22 +11,30 @@ from litestar.response.base import ASGIResponse
 
 from chatledger.adapters.http.answers import HttpRequest, answer, correlation_id, epoch_seconds
 from chatledger.adapters.http.auth import require_app
-from chatledger.adapters.http.bodies import Body, flag_field, read_body, required_user, text_field
-from chatledger.adapters.http.errors import HttpError, invalid, unavailable
+from chatledger.adapters.http.bodies import Body, read_body, required_user
+from chatledger.adapters.http.errors import unavailable
 from chatledger.adapters.http.objects import Metadata, retriever_resources
-from chatledger.adapters.http.reading import Query, header, parse_uuid, trace_id
+from chatledger.adapters.http.openapi import BODY_ERRORS, TRACE_PARAMETERS, Operation, Parameter, documented
+from chatledger.adapters.http.reading import Query, header, trace_id
 from chatledger.adapters.http.rendering import Rendering
+from chatledger.adapters.http.service_api.new_message import (
+    ChatMessageRequest,
+    CompletionMessageRequest,
+    ResponseMode,
+    read_chat_message,
+    read_completion_message,
+    read_response_mode,
+)
 from chatledger.adapters.http.settings import HttpSettings
 from chatledger.adapters.http.sse import EventStream, frames
 from chatledger.adapters.http.surface import Place, Surface
 from chatledger.application.caller import Caller, require_chat, require_completion
 from chatledger.application.commands.sending import NewMessage, Sent
 from chatledger.application.errors import GenerationFailedError
+from chatledger.application.ports.views import AppView
 from chatledger.domain.events import MessageCompleted, MessageStopped
 from chatledger.domain.message import Message
 from chatledger.domain.values import AppMode, Usage
-
-ResponseMode = Literal["blocking", "streaming", "async"]
 
 
 class BlockingAnswer(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -52,142 +60,58 @@ class Accepted(msgspec.Struct, frozen=True, kw_only=True):
     status: str = "queued"
 
 
+_SEND_ERRORS = (*BODY_ERRORS, 403, 429, 503)
+_SEND_PARAMETERS = (
+    *TRACE_PARAMETERS,
+    Parameter("X-Stream-Ids", "`1` puts a block with an `id:` line after each event's frames.", where="header"),
+)
+_SEND_CHAT = Operation(
+    tag="Messages",
+    summary="Send a chat message",
+    description="The answer comes whole, as an event stream, or not at all but under its task.",
+    parameters=_SEND_PARAMETERS,
+    body=ChatMessageRequest,
+    answers={200: BlockingAnswer, 202: Accepted},
+    streams=True,
+    errors=(*_SEND_ERRORS, 404),
+)
+_SEND_COMPLETION = Operation(
+    tag="Messages",
+    summary="Ask for a completion",
+    parameters=_SEND_PARAMETERS,
+    body=CompletionMessageRequest,
+    answers={200: BlockingAnswer, 202: Accepted},
+    streams=True,
+    errors=_SEND_ERRORS,
+)
+
+
 def send_routes(surface: Surface) -> Sequence[HTTPRouteHandler]:
     """The handlers."""
 
-    @post("/v1/chat-messages", status_code=200)
-    async def send_chat_message(request: HttpRequest) -> ASGIResponse:
+    async def handle(
+        request: HttpRequest,
+        require_mode: Callable[[AppView], None],
+        read_message: Callable[[Body, HttpSettings], NewMessage],
+    ) -> ASGIResponse:
         app = await require_app(request, surface.application.credentials)
         body = await read_body(request, surface.settings)
         user = required_user(body)
-        require_chat(app)
-        new = read_chat_message(body, surface.settings)
-        mode = read_response_mode(body, app.mode)
-        caller = Caller(
-            app=app,
-            user=user,
-            correlation_id=correlation_id(request),
-            trace=trace_id(request, Query(request), body.get("trace_id")),
-        )
+        require_mode(app)
+        new, mode = read_message(body, surface.settings), read_response_mode(body, app.mode)
+        trace = trace_id(request, Query(request), body.get("trace_id"))
+        caller = Caller(app=app, user=user, correlation_id=correlation_id(request), trace=trace)
         return await send(surface, request, caller, new, mode)
 
-    @post("/v1/completion-messages", status_code=200)
+    @post("/v1/chat-messages", status_code=200, opt=documented(_SEND_CHAT))
+    async def send_chat_message(request: HttpRequest) -> ASGIResponse:
+        return await handle(request, require_chat, read_chat_message)
+
+    @post("/v1/completion-messages", status_code=200, opt=documented(_SEND_COMPLETION))
     async def send_completion_message(request: HttpRequest) -> ASGIResponse:
-        app = await require_app(request, surface.application.credentials)
-        body = await read_body(request, surface.settings)
-        user = required_user(body)
-        require_completion(app)
-        new = read_completion_message(body, surface.settings)
-        mode = read_response_mode(body, app.mode)
-        caller = Caller(
-            app=app,
-            user=user,
-            correlation_id=correlation_id(request),
-            trace=trace_id(request, Query(request), body.get("trace_id")),
-        )
-        return await send(surface, request, caller, new, mode)
+        return await handle(request, require_completion, read_completion_message)
 
     return send_chat_message, send_completion_message
-
-
-# Reading the body
-
-
-def read_chat_message(body: Body, settings: HttpSettings) -> NewMessage:
-    """What a chat is asked.
-
-    Raises:
-        HttpError: a field is not acceptable.
-    """
-    inputs, query = read_inputs(body), read_query(body, settings)
-    if not query:
-        raise invalid("query", "query is required")
-    require_files(body)
-    return NewMessage(
-        query=query,
-        inputs=inputs,
-        conversation_id=read_conversation_id(body),
-        automatic_name=flag_field(body, "auto_generate_name", default=True),
-    )
-
-
-def read_completion_message(body: Body, settings: HttpSettings) -> NewMessage:
-    """What a completion is made of.
-
-    Raises:
-        HttpError: a field is not acceptable.
-    """
-    inputs, query = read_inputs(body), read_query(body, settings)
-    require_files(body)
-    return NewMessage(query=query, inputs=inputs)
-
-
-def read_inputs(body: Body) -> Mapping[str, Any]:
-    """The values for the app's declared variables.
-
-    Raises:
-        HttpError: there is no object of them.
-    """
-    inputs = body.get("inputs")
-    if not isinstance(inputs, dict):
-        raise invalid("inputs", "inputs is required" if inputs is None else "inputs must be an object")
-    return inputs
-
-
-def read_query(body: Body, settings: HttpSettings) -> str:
-    """The question without NUL characters, which some stores cannot hold.
-
-    Raises:
-        HttpError: it is no text, or too long.
-    """
-    query = (text_field(body, "query") or "").replace("\0", "")
-    if len(query) > settings.max_query_characters:
-        reason = f"query must not be longer than {settings.max_query_characters} characters"
-        raise HttpError(413, reason, params="query")
-    return query
-
-
-def require_files(body: Body) -> None:
-    """Uploads are not switched on: a list of files is passed over, anything else is refused.
-
-    Raises:
-        HttpError: it is no list.
-    """
-    files = body.get("files")
-    if files is not None and not isinstance(files, list):
-        raise invalid("files", "files must be a list")
-
-
-def read_conversation_id(body: Body) -> UUID | None:
-    """The conversation to go on with; None begins one.
-
-    Raises:
-        HttpError: it is no UUID.
-    """
-    text = (text_field(body, "conversation_id") or "").strip()
-    return parse_uuid("conversation_id", text) if text else None
-
-
-def read_response_mode(body: Body, mode: AppMode) -> ResponseMode:
-    """How the caller wants to be answered; blocking if it does not say.
-
-    Raises:
-        HttpError: the word is unknown, or not for this kind of app.
-    """
-    match body.get("response_mode"):
-        case "streaming":
-            return "streaming"
-        case "async":
-            return "async"
-        case None | "blocking":
-            if mode == "agent-chat":
-                raise invalid("response_mode", "Agent Chat App does not support blocking mode")
-            return "blocking"
-        case _:
-            raise invalid("response_mode", "response_mode must be one of: blocking, streaming, async")
-
-
-# Sending and answering
 
 
 async def send(
@@ -215,9 +139,7 @@ async def send(
 
 
 def _accepted(request: HttpRequest, sent: Sent) -> ASGIResponse:
-    accepted = Accepted(
-        task_id=sent.task_id, message_id=sent.message_id, conversation_id=sent.conversation_id
-    )
+    accepted = Accepted(task_id=sent.task_id, message_id=sent.message_id, conversation_id=sent.conversation_id)
     return answer(request, accepted, status=202, headers={"location": f"/v1/tasks/{sent.task_id}"})
 
 
@@ -241,10 +163,11 @@ async def _whole(surface: Surface, caller: Caller, sent: Sent) -> BlockingAnswer
     """
     message, usage = Message(sent.message_id), Usage()
     async for batch in sent.follower.batches(known=(sent.created,)):
-        for envelope in batch:
-            message.fold_on((envelope.body,))
-            if isinstance(envelope.body, MessageCompleted | MessageStopped):
-                usage = envelope.body.usage
+        bodies: list[Any] = [envelope.body for envelope in batch]
+        message.fold_on(bodies)
+        for body in bodies:
+            if isinstance(body, MessageCompleted | MessageStopped):
+                usage = body.usage
         if not message.has_ended and surface.shutdown.closing.is_set():
             raise unavailable()
     if message.error is not None:

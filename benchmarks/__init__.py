@@ -1,0 +1,1 @@
+"""The figures that chatledger wants to reach, each measured beside its floor."""

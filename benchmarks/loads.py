@@ -1,0 +1,55 @@
+"""What a client is told to do, and what it tells afterwards."""
+
+import msgspec
+
+
+class Load(msgspec.Struct, kw_only=True):
+    """Rounds of streams that begin together, or one round whose streams begin one after another.
+
+    Attributes:
+        path: where to POST.
+        streams: how many connections, each with one stream at a time.
+        tokens: how many tokens each answer has.
+        rounds: how often; the connections are kept.
+        warm_up: further rounds before them that do not count.
+        ramp: seconds over which the streams of a round begin.
+        stamped: whether each token tells when it was due, by the clock that all processes share.
+        skip_first: seconds at the beginning of each stamped stream that do not count.
+        pause: seconds between two rounds.
+    """
+
+    path: str = "/v1/chat-messages"
+    streams: int
+    tokens: int
+    rounds: int = 1
+    warm_up: int = 0
+    ramp: float = 0.0
+    stamped: bool = False
+    skip_first: float = 0.0
+    pause: float = 0.0
+    users: int = 8
+    timeout: float = 120.0
+    port: int = 0
+    api_key: str = ""
+    server_pid: int = 0
+
+
+class Outcome(msgspec.Struct, kw_only=True):
+    """What a client saw. Times are seconds.
+
+    Attributes:
+        server_cpu: what the server's process used, all threads, user and system, while the rounds ran.
+        wall: how long the rounds took, without what the client did between them.
+        first_token: of each stream, from its request to the first frame with text.
+        delays: of each token of a stamped load, from when it was due to its arrival.
+    """
+
+    streams: int
+    tokens: int
+    frames: int
+    received_bytes: int
+    server_cpu: float
+    client_cpu: float
+    wall: float
+    first_token: list[float] = []
+    delays: list[float] = []

@@ -1,0 +1,143 @@
+"""Streams at the pace of real providers: what is added to each token, and how many streams one process holds.
+
+The generator writes into each token when it was due, by the clock that all processes of a machine share; what the client
+sees later than that is the delay. A token counts as late also where the generator itself was held up: a busy event loop
+is part of the price. The floor's application stamps and paces its tokens in the same way.
+"""
+
+import sys
+from collections.abc import Callable
+
+import msgspec
+
+from benchmarks.harness import (
+    ROOT,
+    Figure,
+    Options,
+    Server,
+    bare_asgi,
+    chatledger,
+    data_folder,
+    drive,
+    percentile,
+    profiled,
+)
+from benchmarks.loads import Load, Outcome
+
+NAME = "streams at pace"
+
+PACE = 20
+INTERVAL_MS = 1000 // PACE
+MOST_STREAMS = 2_500
+LAUNCHER = ("-m", "benchmarks.stamping")
+
+
+class Delays(msgspec.Struct, frozen=True):
+    """Milliseconds."""
+
+    p50: float
+    p99: float
+    cores: float
+    frames_per_token: float
+
+
+def measure(options: Options) -> list[Figure]:
+    """At 100 streams first; then ever more streams until the 99th percentile is past the wider bound."""
+    seconds = options.choose(full=8, quick=5, tiny=1)
+    tokens = seconds * PACE
+    script = {"tokens": tokens, "interval_ms": INTERVAL_MS}
+    with data_folder(options) as folder, bare_asgi() as floor, chatledger(folder, script, launcher=LAUNCHER) as server:
+        few = options.choose(full=100, quick=100, tiny=3)
+        runs = options.choose(full=3, quick=1, tiny=1)
+        floors, ours = [], []
+        for _ in range(runs):
+            floors.append(_delays(drive(floor, _load(few, tokens, options, floor=True))))
+            ours.append(_delays(drive(server, _load(few, tokens, options))))
+        with profiled(options, server, "streams_at_pace"):
+            if options.profile is not None:
+                drive(server, _load(few, tokens, options))
+        figures = [_added(few, ours, floors)]
+        if options.size != "tiny":
+            figures += _capacity(options, server, floor, tokens)
+    return figures
+
+
+def _load(streams: int, tokens: int, options: Options, *, floor: bool = False) -> Load:
+    return Load(
+        path=f"/paced/{tokens}/{INTERVAL_MS}" if floor else "/v1/chat-messages",
+        streams=streams,
+        tokens=tokens,
+        ramp=options.choose(full=max(1.0, streams / 500), quick=max(1.0, streams / 800), tiny=0.1),
+        stamped=True,
+        skip_first=options.choose(full=1.0, quick=1.0, tiny=0.0),
+    )
+
+
+def _delays(outcome: Outcome) -> Delays:
+    return Delays(
+        1000 * percentile(outcome.delays, 50),
+        1000 * percentile(outcome.delays, 99),
+        outcome.server_cpu / outcome.wall,
+        outcome.frames / outcome.tokens,
+    )
+
+
+def _added(streams: int, ours: list[Delays], floors: list[Delays]) -> Figure:
+    found, floor = (sorted(runs, key=lambda run: run.p99)[len(runs) // 2] for runs in (ours, floors))
+    return Figure(
+        name=f"added delay per token, {streams} streams x {PACE} tokens/s, p99",
+        measured=f"{found.p99:.1f} ms (p50 {found.p50:.1f}; {found.cores:.2f} cores; {found.frames_per_token:.2f} frames per token)",
+        floor=f"{floor.p99:.1f} ms (p50 {floor.p50:.1f}; {floor.cores:.2f} cores)",
+        goal="<= 15 ms",
+        met=found.p99 <= 15,
+        detail={"runs": msgspec.to_builtins(ours), "floor": msgspec.to_builtins(floors), "settings": "defaults"},
+    )
+
+
+def _capacity(options: Options, server: Server, floor: Server, tokens: int) -> list[Figure]:
+    """Both servers at each number of streams, one after the other; then halfway between what held and what did not."""
+    counts = options.choose(full=[500, 1000, 1500, 2000, 2500], quick=[500, 1000, 1500], tiny=[])
+    tried: dict[int, Delays] = {}
+    floors: dict[int, Delays] = {}
+
+    def attempt(count: int) -> None:
+        print(f"    {count} streams", file=sys.stderr, flush=True)
+        if count not in floors:
+            floors[count] = _delays(drive(floor, _load(count, tokens, options, floor=True)))
+        tried[count] = _delays(drive(server, _load(count, tokens, options)))
+
+    for count in counts:
+        attempt(count)
+        if tried[count].p99 > 1000 and floors[count].p99 > 50:
+            break
+    for bound in (50, 250):
+        held, missed = _bounds(tried, bound)
+        if missed - held > 200:
+            attempt((held + missed) // 2)
+    return [_held(tried, floors, bound, wanted) for bound, wanted in ((50, 1_000), (250, 1_500))]
+
+
+def _bounds(tried: dict[int, Delays], bound: float) -> tuple[int, int]:
+    """The most streams up to which all were within the bound, and the fewest that were not."""
+    missed = min((count for count, delays in tried.items() if delays.p99 > bound), default=MOST_STREAMS)
+    return max((count for count, delays in tried.items() if delays.p99 <= bound and count <= missed), default=0), missed
+
+
+def _held(tried: dict[int, Delays], floors: dict[int, Delays], bound: float, wanted: int) -> Figure:
+    held, floor = _bounds(tried, bound)[0], _bounds(floors, bound)[0]
+    show: Callable[[dict[int, Delays]], str] = lambda runs: ", ".join(  # noqa: E731
+        f"{count}: {delays.p99:.0f}" for count, delays in sorted(runs.items())
+    )
+    return Figure(
+        name=f"streams at {PACE} tokens/s with p99 added delay <= {bound} ms",
+        measured=f"{held:,} (p99 in ms at {show(tried)})",
+        floor=f"{floor:,} ({show(floors)})",
+        ratio=held / floor if floor else None,
+        goal=f">= {wanted:,}",
+        met=held >= wanted,
+        detail={
+            "tried": {str(count): msgspec.to_builtins(delays) for count, delays in tried.items()},
+            "floor": {str(count): msgspec.to_builtins(delays) for count, delays in floors.items()},
+            "root": str(ROOT.name),
+        },
+    )

@@ -1,0 +1,244 @@
+"""``chatledger doctor``: is this installation sound? It looks, and changes nothing."""
+
+import asyncio
+import stat
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+from uuid import UUID
+
+import msgspec
+
+from chatledger.adapters.cli.console import REFUSED, SUCCESS, CommandFailedError, Result, table
+from chatledger.adapters.cli.control import NoServerError, ping
+from chatledger.adapters.cli.failures import foreseen
+from chatledger.settings import Settings
+
+if TYPE_CHECKING:
+    import sqlalchemy as sa
+
+    from chatledger.application.ports.generator import Generator
+    from chatledger.application.ports.views import AppView
+    from chatledger.bootstrap import Reading
+
+Verdict = Literal["ok", "warning", "failed"]
+
+OPEN_TO_OTHERS = 0o077
+PRIVATE_FILES = ("master.key", "keys.db", "first-credentials.toml", "control.sock")
+
+
+class Finding(msgspec.Struct, frozen=True):
+    """What one check found."""
+
+    check: str
+    verdict: Verdict
+    detail: str
+
+
+def doctor(settings: Settings) -> Result:
+    """Check everything that can be checked beside a running server."""
+    findings = [
+        Finding("settings", "ok", "the environment and the file are understood"),
+        *_check_folder(settings.data_dir),
+        _check_server(settings),
+        *asyncio.run(_check_store(settings)),
+    ]
+    is_sound = all(finding.verdict != "failed" for finding in findings)
+    text = table(("check", "verdict", "detail"), [(found.check, found.verdict, found.detail) for found in findings])
+    return Result({"ok": is_sound, "checks": findings}, text, SUCCESS if is_sound else REFUSED)
+
+
+# Around the store
+
+
+def _check_folder(folder: Path) -> Iterator[Finding]:
+    if not folder.is_dir():
+        yield Finding("data folder", "failed", f"there is no folder {folder.absolute()}")
+        return
+    if (mode := _mode(folder)) & OPEN_TO_OTHERS:
+        open_to_others = f"{folder.absolute()} is open to others (mode {mode:04o}); run chmod 700"
+        yield Finding("data folder", "warning", open_to_others)
+    else:
+        yield Finding("data folder", "ok", f"{folder.absolute()}, mode {mode:04o}")
+    open_files = [f"{file.name} (mode {mode:04o})" for file, mode in _private_files(folder) if mode & OPEN_TO_OTHERS]
+    if open_files:
+        yield Finding("private files", "failed", f"open to others: {', '.join(open_files)}; run chmod 600")
+    else:
+        yield Finding("private files", "ok", "nobody else can read keys and credentials")
+
+
+def _private_files(folder: Path) -> Iterator[tuple[Path, int]]:
+    for name in PRIVATE_FILES:
+        if (file := folder / name).exists():
+            yield file, _mode(file)
+
+
+def _mode(path: Path) -> int:
+    return stat.S_IMODE(path.stat().st_mode)
+
+
+def _check_server(settings: Settings) -> Finding:
+    try:
+        server = ping(settings.data_dir)
+    except CommandFailedError as error:
+        return Finding("server", "failed", str(error))
+    except NoServerError:
+        return _check_lock(settings)
+    return Finding("server", "ok", f"chatledger {server.version} at {server.url}, process {server.pid}")
+
+
+def _check_lock(settings: Settings) -> Finding:
+    from chatledger.adapters.persistence.lock import DataFolderLock  # noqa: PLC0415
+    from chatledger.application.ports.storage import StoreBusyError  # noqa: PLC0415
+
+    if not settings.database_path.exists():
+        return Finding("server", "ok", "none is running")
+    try:
+        with DataFolderLock(settings.database_path):
+            return Finding("server", "ok", "none is running")
+    except StoreBusyError as error:
+        return Finding("server", "warning", f"{error}, which takes no orders: it starts, stops, or is another command")
+
+
+# The store
+
+
+async def _check_store(settings: Settings) -> list[Finding]:
+    from chatledger.bootstrap import open_for_reading  # noqa: PLC0415
+
+    try:
+        async with open_for_reading(settings) as reading:
+            findings = [Finding("store", "ok", str(settings.database_path.absolute()))]
+            findings += await reading.reader.query(lambda connection: _look_into(connection, reading))
+            findings.append(await _check_apps(settings, reading))
+            return findings
+    except Exception as error:
+        failure = foreseen(error)
+        if failure is None:
+            raise
+        return [Finding("store", "failed", str(failure))]
+
+
+def _look_into(connection: "sa.Connection", reading: "Reading") -> list[Finding]:
+    """All of it in one snapshot."""
+    checks: tuple[tuple[str, Callable[[], str]], ...] = (
+        ("schema", lambda: _revision(connection)),
+        ("database file", lambda: _quick_check(connection)),
+        ("ledger", lambda: _contiguity(connection)),
+        ("streams", lambda: _streams(connection)),
+        ("read models", lambda: _read_models_version(connection)),
+        ("data keys", lambda: _data_keys(connection, reading)),
+    )
+    return [_finding(name, check) for name, check in checks]
+
+
+def _finding(name: str, check: Callable[[], str]) -> Finding:
+    try:
+        return Finding(name, "ok", check())
+    except Exception as error:
+        failure = foreseen(error)
+        if failure is None:
+            raise
+        return Finding(name, "failed", str(failure))
+
+
+def _revision(connection: "sa.Connection") -> str:
+    revision = connection.exec_driver_sql("SELECT version_num FROM alembic_version").scalar_one()
+    return f"revision {revision}"
+
+
+def _quick_check(connection: "sa.Connection") -> str:
+    faults = [row[0] for row in connection.exec_driver_sql("PRAGMA quick_check(5)")]
+    if faults != ["ok"]:
+        raise CommandFailedError(f"SQLite finds it damaged: {'; '.join(faults)}")
+    return "SQLite finds it sound"
+
+
+def _contiguity(connection: "sa.Connection") -> str:
+    """Positions are 1, 2, 3, ... up to the head: whatever is missing was taken away."""
+    (head,) = connection.exec_driver_sql("SELECT position FROM head").one()
+    count, last = connection.exec_driver_sql("SELECT count(*), coalesce(max(position), 0) FROM events").one()
+    if last != head:
+        raise CommandFailedError(f"the head says {head:,} events, the last one is {last:,}")
+    if count != last:
+        found = connection.exec_driver_sql(
+            "SELECT expected FROM (SELECT position, row_number() OVER (ORDER BY position) AS expected FROM events) "
+            "WHERE position <> expected LIMIT 1"
+        )
+        first = found.scalar_one()
+        raise CommandFailedError(f"{last - count:,} of {last:,} events are missing, the first at position {first:,}")
+    return f"{count:,} events without a hole"
+
+
+def _streams(connection: "sa.Connection") -> str:
+    torn = connection.exec_driver_sql(
+        "SELECT count(*), min(stream) FROM "
+        "(SELECT stream FROM events GROUP BY stream HAVING count(*) <> max(version) OR min(version) <> 1)"
+    )
+    count, first = torn.one()
+    if count:
+        stream_id = connection.exec_driver_sql("SELECT stream_id FROM streams WHERE number = ?", (first,)).scalar()
+        name = UUID(bytes=stream_id) if stream_id else f"number {first}"
+        raise CommandFailedError(f"{count:,} streams have a hole, the first is {name}")
+    total = connection.exec_driver_sql("SELECT count(*) FROM streams").scalar_one()
+    return f"{total:,} streams without a hole"
+
+
+def _read_models_version(connection: "sa.Connection") -> str:
+    from chatledger.application.ledger.projections import READ_MODELS_VERSION  # noqa: PLC0415
+
+    version = connection.exec_driver_sql("SELECT read_models FROM head").scalar_one()
+    if version != READ_MODELS_VERSION:
+        raise CommandFailedError(f"version {version}, this release has {READ_MODELS_VERSION}: run `chatledger rebuild`")
+    return f"version {version}"
+
+
+def _data_keys(connection: "sa.Connection", reading: "Reading") -> str:
+    """Every key that seals a stream opens, from the master key down."""
+    keys = connection.exec_driver_sql("SELECT DISTINCT key_id FROM streams WHERE key_id IS NOT NULL")
+    opened = 0
+    missing: list[UUID] = []
+    for (key_id,) in keys:
+        try:
+            reading.keyring.key(UUID(bytes=key_id))
+        except LookupError:
+            missing.append(UUID(bytes=key_id))
+        else:
+            opened += 1
+    if missing:
+        raise CommandFailedError(f"{len(missing):,} of {opened + len(missing):,} are gone, the first is {missing[0]}")
+    return f"the master key opens the key store; all {opened:,} keys are there"
+
+
+async def _check_apps(settings: Settings, reading: "Reading") -> Finding:
+    from chatledger.bootstrap import make_generators  # noqa: PLC0415
+
+    try:
+        apps = await reading.views.apps()
+    except Exception as error:
+        failure = foreseen(error)
+        if failure is None:
+            raise
+        return Finding("apps", "failed", str(failure))
+    generators = make_generators(settings)
+    try:
+        faults = [fault for app in apps if (fault := _fault(app, generators))]
+    finally:
+        for generator in generators.values():
+            await generator.close()
+    if faults:
+        return Finding("apps", "failed", "; ".join(faults))
+    return Finding("apps", "ok", f"{len(apps):,} apps, each with a generator that knows its settings")
+
+
+def _fault(app: "AppView", generators: "Mapping[str, Generator]") -> str | None:
+    from chatledger.application.ports.generator import SettingsError  # noqa: PLC0415
+
+    name = app.configuration.generator
+    if name not in generators:
+        return f"{app.app_id} wants the generator {name}, which is not there"
+    try:
+        generators[name].check_settings(app.configuration.settings)
+    except SettingsError as error:
+        return f"{app.app_id}: {error}"
+    return None

@@ -1,0 +1,213 @@
+"""The command line. Its words are stable: scripts rely on them."""
+
+import argparse
+import gc
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeAlias
+from uuid import UUID
+
+from chatledger import __version__
+from chatledger.adapters.cli.console import Result, complain, show
+
+if TYPE_CHECKING:
+    Subcommands: TypeAlias = argparse._SubParsersAction[argparse.ArgumentParser]  # noqa: SLF001 - it has no other name
+
+# What a command needs it imports when it runs: the server is up the sooner, and `--help` at once.
+
+MODES = ("chat", "agent-chat", "completion")
+INTERRUPTED = 130
+
+Command = Callable[[argparse.Namespace], "Result | int"]
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; its exit code: 0 done, 1 refused or a problem found, 2 wrong usage or a wrong setting."""
+    arguments = _parser().parse_args(argv)
+    command: Command = arguments.command
+    try:
+        outcome = command(arguments)
+        if isinstance(outcome, int):
+            return outcome
+        show(outcome, as_json=arguments.json)
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except Exception as error:
+        from chatledger.adapters.cli.failures import foreseen  # noqa: PLC0415
+
+        failure = foreseen(error)
+        if failure is None:
+            raise
+        complain(failure)
+        return failure.exit_code
+    return outcome.exit_code
+
+
+# The commands
+
+
+def _serve(arguments: argparse.Namespace) -> int:
+    gc.disable()  # until it serves: it all but makes things, and is to be ready soon
+    from chatledger.settings import load_settings  # noqa: PLC0415
+
+    settings = load_settings(host=arguments.host, port=arguments.port)
+    from chatledger.adapters.cli.serve import serve  # noqa: PLC0415
+
+    return serve(settings, with_worker=not arguments.no_worker, as_json=arguments.json)
+
+
+def _create_app(arguments: argparse.Namespace) -> Result:
+    from chatledger.adapters.cli import apps  # noqa: PLC0415
+    from chatledger.settings import load_settings  # noqa: PLC0415
+
+    return apps.create(load_settings(), arguments.mode, arguments.name, arguments.generator, dict(arguments.set))
+
+
+def _list_apps(_: argparse.Namespace) -> Result:
+    from chatledger.adapters.cli import apps  # noqa: PLC0415
+    from chatledger.settings import load_settings  # noqa: PLC0415
+
+    return apps.list_apps(load_settings())
+
+
+def _show_app(arguments: argparse.Namespace) -> Result:
+    from chatledger.adapters.cli import apps  # noqa: PLC0415
+    from chatledger.settings import load_settings  # noqa: PLC0415
+
+    return apps.show_app(load_settings(), arguments.app)
+
+
+def _configure_app(arguments: argparse.Namespace) -> Result:
+    from chatledger.adapters.cli import apps  # noqa: PLC0415
+    from chatledger.adapters.cli.orders import ConfigureApp  # noqa: PLC0415
+    from chatledger.settings import load_settings  # noqa: PLC0415
+
+    fields = apps.read_fields(arguments.file) if arguments.file else {}
+    if arguments.generator is not None:
+        fields["generator"] = arguments.generator
+    if arguments.opening_statement is not None:
+        fields["opening_statement"] = arguments.opening_statement
+    changes = ConfigureApp(
+        app_id=arguments.app, fields=fields, change=dict(arguments.set), remove=tuple(arguments.unset)
+    )
+    return apps.configure(load_settings(), changes)
+
+
+def _rotate_key(arguments: argparse.Namespace) -> Result:
+    from chatledger.adapters.cli import apps  # noqa: PLC0415
+    from chatledger.settings import load_settings  # noqa: PLC0415
+
+    return apps.rotate_key(load_settings(), arguments.app)
+
+
+def _migrate(_: argparse.Namespace) -> Result:
+    from chatledger.adapters.cli import rebuild  # noqa: PLC0415
+    from chatledger.settings import load_settings  # noqa: PLC0415
+
+    return rebuild.migrate(load_settings())
+
+
+def _rebuild(arguments: argparse.Namespace) -> Result:
+    from chatledger.adapters.cli import rebuild  # noqa: PLC0415
+    from chatledger.settings import load_settings  # noqa: PLC0415
+
+    settings = load_settings()
+    return rebuild.check(settings) if arguments.check else rebuild.rebuild(settings)
+
+
+def _doctor(_: argparse.Namespace) -> Result:
+    from chatledger.adapters.cli.doctor import doctor  # noqa: PLC0415
+    from chatledger.settings import load_settings  # noqa: PLC0415
+
+    return doctor(load_settings())
+
+
+# Their words
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="chatledger",
+        description="A chat backend on an event-sourced ledger.",
+        epilog="Settings come from the environment (CHATLEDGER_DATA_DIR, ...), then from chatledger.toml.",
+        allow_abbrev=False,
+    )
+    parser.add_argument("--version", action="version", version=f"chatledger {__version__}")
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    _add_serve(commands)
+    _add_apps(commands)
+    _add(commands, "migrate", _migrate, "make the store, or bring its schema up to date")
+    rebuild = _add(commands, "rebuild", _rebuild, "make the read models anew from the ledger")
+    rebuild.add_argument("--check", action="store_true", help="only compare them with a replay; exit 1 if they differ")
+    _add(commands, "doctor", _doctor, "check settings, data folder, store and keys; exit 1 if something is wrong")
+    return parser
+
+
+def _add(commands: "Subcommands", name: str, command: Command, does: str) -> argparse.ArgumentParser:
+    parser = commands.add_parser(name, help=does, description=f"{does[0].upper()}{does[1:]}.", allow_abbrev=False)
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    parser.set_defaults(command=command)
+    return parser
+
+
+def _add_serve(commands: "Subcommands") -> None:
+    serve = _add(commands, "serve", _serve, "run the server")
+    serve.add_argument("--host", help="address to listen at (127.0.0.1)")
+    serve.add_argument("--port", type=int, help="port to listen at (8000); 0 takes a free one")
+    serve.add_argument("--no-worker", action="store_true", help="accept messages, but leave answering to others")
+
+
+def _add_apps(commands: "Subcommands") -> None:
+    apps = commands.add_parser("apps", help="set up apps and their keys", allow_abbrev=False)
+    actions = apps.add_subparsers(title="commands", metavar="COMMAND", required=True)
+
+    create = _add(actions, "create", _create_app, "set up an app and show its key, this once")
+    create.add_argument("--mode", choices=MODES, required=True)
+    create.add_argument("--name", type=_name, required=True)
+    create.add_argument("--generator", default="extractive", metavar="NAME", help="what answers (extractive)")
+    _add_set(create)
+
+    _add(actions, "list", _list_apps, "list all apps")
+    _add_app(_add(actions, "show", _show_app, "show an app and its configuration"))
+
+    configure = _add(actions, "configure", _configure_app, "change an app's configuration; what is not named stays")
+    _add_app(configure)
+    configure.add_argument("--file", type=Path, metavar="FILE.toml", help="fields of the configuration as TOML")
+    configure.add_argument(
+        "--generator", metavar="NAME", help="what answers; another one than before begins without settings"
+    )
+    _add_set(configure)
+    configure.add_argument("--unset", action="append", default=[], metavar="KEY", help="remove a setting")
+    configure.add_argument("--opening-statement", metavar="TEXT", help="what a new conversation begins with")
+
+    _add_app(_add(actions, "rotate-key", _rotate_key, "replace all keys of an app by a new one, shown this once"))
+
+
+def _add_app(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("app", type=_app_id, metavar="APP", help="the app's id")
+
+
+def _add_set(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--set", action="append", default=[], type=_pair, metavar="KEY=VALUE", help="a setting of the generator"
+    )
+
+
+def _app_id(text: str) -> UUID:
+    try:
+        return UUID(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not an app's id") from None
+
+
+def _name(text: str) -> str:
+    if not text.strip():
+        raise argparse.ArgumentTypeError("must not be empty")
+    return text
+
+
+def _pair(text: str) -> tuple[str, str]:
+    key, equals, value = text.partition("=")
+    if not (key and equals):
+        raise argparse.ArgumentTypeError(f"{text!r} is not KEY=VALUE")
+    return key, value

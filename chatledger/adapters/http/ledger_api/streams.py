@@ -1,0 +1,94 @@
+"""The resumable stream of a message: running, finished, or a year old."""
+
+from collections.abc import Sequence
+from uuid import UUID
+
+from litestar import get
+from litestar.handlers import HTTPRouteHandler
+from litestar.params import FromPath
+from litestar.response.base import ASGIResponse
+
+from chatledger.adapters.http.answers import HttpRequest
+from chatledger.adapters.http.auth import require_reader
+from chatledger.adapters.http.errors import HttpError, invalid
+from chatledger.adapters.http.ledger_api.messages import shows_resources
+from chatledger.adapters.http.openapi import EVENT_STREAM, USER_PARAMETER, Operation, Parameter, documented
+from chatledger.adapters.http.reading import Query, header
+from chatledger.adapters.http.rendering import Rendering
+from chatledger.adapters.http.sse import EventStream, Resumption, frames
+from chatledger.adapters.http.surface import Place, Surface
+from chatledger.application.caller import Reader
+from chatledger.application.ledger.envelope import Envelope
+
+_FOLLOW = Operation(
+    tag="Ledger",
+    summary="Follow a message, from any point on",
+    description=(
+        "The event stream of the message with `id:` lines, the same bytes each time (pings aside). It ends with the "
+        "generation; for a message that has ended it is a replay."
+    ),
+    credential="reader",
+    parameters=(
+        USER_PARAMETER,
+        Parameter("after", "A version, or an id that the stream gave: what comes after it."),
+        Parameter("Last-Event-ID", "The same as `after`, and before it.", where="header"),
+    ),
+    answers={200: EVENT_STREAM},
+    errors=(400, 404, 410, 503),
+)
+
+
+def stream_routes(surface: Surface) -> Sequence[HTTPRouteHandler]:
+    """The handler."""
+
+    @get("/v1/messages/{message_id:uuid}/stream", opt=documented(_FOLLOW))
+    async def follow_message(request: HttpRequest, message_id: FromPath[UUID]) -> ASGIResponse:
+        query = Query(request)
+        reader = await require_reader(request, surface.application.credentials, query.text("user"))
+        after = _read_after(message_id, header(request, b"last-event-id") or query.text("after"))
+        await surface.application.history.message(reader, message_id)
+        surface.require_open()
+        place = surface.take_place()
+        try:
+            return await _follow(surface, request, reader, message_id, after, place)
+        except BaseException:
+            place.leave()
+            raise
+
+    return (follow_message,)
+
+
+async def _follow(
+    surface: Surface, request: HttpRequest, reader: Reader, message_id: UUID, after: int, place: Place
+) -> EventStream:
+    """Read what there is before the answer begins, so that a point beyond the end can still be refused."""
+    follower = surface.application.following.follow(message_id)
+    try:
+        batches = follower.batches()
+        recorded = await anext(batches)
+        _require_recorded(after, recorded)
+        rendering = Rendering(message_id, recorded[0], shows_resources=shows_resources(reader), gives_ids=True)
+        resumption = Resumption(recorded, after)
+        return EventStream(request, frames(surface, rendering, batches, resumption), follower, place)
+    except BaseException:
+        follower.close()
+        raise
+
+
+def _require_recorded(after: int, recorded: Sequence[Envelope]) -> None:
+    if after > recorded[-1].version:
+        raise _unknown_point()
+
+
+def _read_after(message_id: UUID, given: str | None) -> int:
+    """The version after which to go on."""
+    if given is None:
+        return 0
+    stream, colon, version = given.rpartition(":")
+    if (colon and stream != str(message_id)) or not version.isascii() or not version.isdigit() or len(version) > 18:
+        raise _unknown_point()
+    return int(version)
+
+
+def _unknown_point() -> HttpError:
+    return invalid("after", "the stream has no such point to go on from")

@@ -1,0 +1,75 @@
+"""The state of a generation, by its task."""
+
+from collections.abc import Sequence
+from uuid import UUID
+
+import msgspec
+from litestar import get
+from litestar.handlers import HTTPRouteHandler
+from litestar.params import FromPath
+from litestar.response.base import ASGIResponse
+
+from chatledger.adapters.http.answers import HttpRequest, answer, rfc3339
+from chatledger.adapters.http.auth import require_reader
+from chatledger.adapters.http.openapi import USER_PARAMETER, Operation, documented
+from chatledger.adapters.http.reading import Query
+from chatledger.adapters.http.surface import Surface
+from chatledger.application.ports.views import MessageView
+from chatledger.domain.values import TaskState
+
+
+class TaskError(msgspec.Struct, frozen=True):
+    """Why a generation failed."""
+
+    code: str
+    message: str
+
+
+class TaskObject(msgspec.Struct, frozen=True, kw_only=True):
+    """A generation. Times are RFC 3339 in UTC."""
+
+    task_id: UUID
+    message_id: UUID
+    conversation_id: UUID
+    status: TaskState
+    attempt: int
+    created_at: str
+    started_at: str | None
+    ended_at: str | None
+    error: TaskError | None
+
+
+_READ = Operation(
+    tag="Ledger",
+    summary="Read the state of a generation",
+    credential="reader",
+    parameters=(USER_PARAMETER,),
+    answers={200: TaskObject},
+    errors=(404, 410),
+)
+
+
+def task_routes(surface: Surface) -> Sequence[HTTPRouteHandler]:
+    """The handler."""
+
+    @get("/v1/tasks/{task_id:uuid}", opt=documented(_READ))
+    async def read_task(request: HttpRequest, task_id: FromPath[UUID]) -> ASGIResponse:
+        reader = await require_reader(request, surface.application.credentials, Query(request).text("user"))
+        view = await surface.application.history.task(reader, task_id)
+        return answer(request, _task_object(view))
+
+    return (read_task,)
+
+
+def _task_object(view: MessageView) -> TaskObject:
+    return TaskObject(
+        task_id=view.task_id,
+        message_id=view.message_id,
+        conversation_id=view.conversation_id,
+        status=view.state,
+        attempt=view.attempt,
+        created_at=rfc3339(view.created_at),
+        started_at=None if view.started_at is None else rfc3339(view.started_at),
+        ended_at=None if view.ended_at is None else rfc3339(view.ended_at),
+        error=None if view.error_code is None else TaskError(view.error_code, view.error or ""),
+    )

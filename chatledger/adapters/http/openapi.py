@@ -1,0 +1,180 @@
+"""The API's own description (OpenAPI 3.1), made of the routes themselves and what stands beside each of them."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any, Literal
+
+import msgspec
+from litestar.routes import BaseRoute, HTTPRoute
+
+from chatledger.adapters.http.errors import ErrorBody
+
+OPERATION = "operation"
+"""The option of a route handler that holds its :class:`Operation`."""
+
+EVENT_STREAM = "text/event-stream"
+
+_REF = "#/components/schemas/{name}"
+_DESCRIPTIONS = {
+    200: "Done.",
+    202: "Accepted.",
+    400: "A value is missing or not acceptable, or the app's mode has no such route.",
+    401: "The credential is missing or opens nothing.",
+    403: "The credential is not for this, or the provider refuses the app's credentials.",
+    404: "It does not exist, or belongs to somebody else.",
+    410: "The content has been erased.",
+    413: "The body, or a field of it, is too large.",
+    415: "The body is not declared as JSON.",
+    429: "The provider's quota is used up; `Retry-After` says when to ask again.",
+    500: "An error inside the server.",
+    503: "The server drains, is at a bound, or its store is in trouble; `Retry-After` says when to ask again.",
+}
+
+BODY_ERRORS = (400, 413, 415)
+
+
+class Parameter(msgspec.Struct, frozen=True):
+    """One value in the query string or in a header."""
+
+    name: str
+    description: str
+    type: Any = str
+    where: Literal["query", "header"] = "query"
+    required: bool = False
+
+
+class Operation(msgspec.Struct, frozen=True, kw_only=True):
+    """What there is to know of one route.
+
+    Attributes:
+        credential: an app's key; an app's key or an operator's token; or none.
+        body: the shape of the request body.
+        answers: by status, the shape of each answer, or its media type where it is no JSON.
+        streams: whether the 200 can also be an event stream.
+        errors: the statuses of its refusals, beside those that its credential brings.
+    """
+
+    tag: str
+    summary: str
+    description: str = ""
+    credential: Literal["app", "reader"] | None = "app"
+    parameters: tuple[Parameter, ...] = ()
+    body: type | None = None
+    body_required: bool = True
+    answers: Mapping[int, Any]
+    streams: bool = False
+    errors: tuple[int, ...] = ()
+
+
+USER_PARAMETER = Parameter("user", "Whose. Left out, the call acts as the owner of what it names.")
+TRACE_PARAMETERS = (
+    Parameter("trace_id", "1 to 128 letters, digits, `-`, `_`; kept with what the request records."),
+    Parameter("X-Trace-Id", "The same as `trace_id`, and before it.", where="header"),
+)
+
+
+def documented(operation: Operation) -> dict[str, Any]:
+    """The ``opt`` of a route handler."""
+    return {OPERATION: operation}
+
+
+def api_document(routes: Iterable[BaseRoute], version: str) -> bytes:
+    """The description of these routes, as JSON. Handlers without an :class:`Operation` are no part of the API."""
+    found = sorted(
+        (route.path_format, method.lower(), handler.opt[OPERATION], dict(route.path_parameters))
+        for route in routes
+        if isinstance(route, HTTPRoute)
+        for handler in route.route_handlers
+        if OPERATION in handler.opt
+        for method in handler.http_methods
+    )
+    types = _types(operation for _, _, operation, _ in found)
+    schemas, components = msgspec.json.schema_components(types, ref_template=_REF)
+    schema_of = {id(kind): schema for kind, schema in zip(types, schemas, strict=True)}
+    paths: dict[str, dict[str, Any]] = {}
+    for path, method, operation, path_parameters in found:
+        paths.setdefault(path, {})[method] = _operation(path, method, operation, path_parameters, schema_of)
+    document = {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "chatledger",
+            "version": version,
+            "description": "A message API for chat apps, compatible with Dify's, on an event-sourced ledger.",
+            "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
+        },
+        "servers": [{"url": "/"}],
+        "paths": paths,
+        "components": {
+            "schemas": components,
+            "securitySchemes": {
+                "app": {"type": "http", "scheme": "bearer", "description": "An app's key, `app-...`."},
+                "operator": {"type": "http", "scheme": "bearer", "description": "An operator's token, `op-...`."},
+            },
+        },
+    }
+    return msgspec.json.encode(document)
+
+
+def _types(operations: Iterable[Operation]) -> list[Any]:
+    """Every type that needs a schema, each once. Compared by identity: unions and aliases need not be hashable."""
+    types: dict[int, Any] = {id(ErrorBody): ErrorBody}
+    for operation in operations:
+        for kind in (operation.body, *operation.answers.values(), *(given.type for given in operation.parameters)):
+            if kind is not None and not isinstance(kind, str):
+                types[id(kind)] = kind
+    return list(types.values())
+
+
+def _operation(
+    path: str, method: str, operation: Operation, path_parameters: Mapping[str, Any], schema_of: Mapping[int, Any]
+) -> dict[str, Any]:
+    words = [word.strip("{}").replace("-", "_") for word in path.split("/") if word]
+    described: dict[str, Any] = {
+        "operationId": "_".join((method, *words)),
+        "tags": [operation.tag],
+        "summary": operation.summary,
+        "responses": _responses(operation, schema_of),
+        "security": {None: [], "app": [{"app": []}], "reader": [{"app": []}, {"operator": []}]}[operation.credential],
+    }
+    if operation.description:
+        described["description"] = operation.description
+    parameters = [
+        {"name": name, "in": "path", "required": True, "schema": _path_schema(definition)}
+        for name, definition in path_parameters.items()
+    ]
+    parameters += [
+        {
+            "name": given.name,
+            "in": given.where,
+            "required": given.required,
+            "description": given.description,
+            "schema": schema_of[id(given.type)],
+        }
+        for given in operation.parameters
+    ]
+    if parameters:
+        described["parameters"] = parameters
+    if operation.body is not None:
+        content = {"application/json": {"schema": schema_of[id(operation.body)]}}
+        described["requestBody"] = {"required": operation.body_required, "content": content}
+    return described
+
+
+def _path_schema(definition: Any) -> dict[str, str]:
+    return {"type": "string", "format": "uuid"} if definition.type.__name__ == "UUID" else {"type": "string"}
+
+
+def _responses(operation: Operation, schema_of: Mapping[int, Any]) -> dict[str, Any]:
+    responses: dict[str, Any] = {}
+    for status, kind in operation.answers.items():
+        if isinstance(kind, str):
+            content = {kind: {"schema": {"type": "string"}}}
+        else:
+            content = {"application/json": {"schema": schema_of[id(kind)]}}
+        if operation.streams and status == 200:
+            content[EVENT_STREAM] = {"schema": {"type": "string"}}
+        responses[str(status)] = {"description": _DESCRIPTIONS[status], "content": content}
+    by_credential = {None: (), "app": (401,), "reader": (401, 403)}[operation.credential]
+    error = {"application/json": {"schema": schema_of[id(ErrorBody)]}}
+    for status in sorted({*by_credential, *operation.errors, *((500,) if operation.credential else ())}):
+        responses[str(status)] = {"description": _DESCRIPTIONS[status], "content": error}
+    return responses

@@ -1,0 +1,153 @@
+"""What an app is and what it takes."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import msgspec
+from litestar import get
+from litestar.handlers import HTTPRouteHandler
+from litestar.response.base import ASGIResponse
+
+from chatledger.adapters.http.answers import HttpRequest, answer
+from chatledger.adapters.http.auth import require_app
+from chatledger.adapters.http.openapi import Operation, documented
+from chatledger.adapters.http.surface import Surface
+from chatledger.domain.inputs import InputVariable
+from chatledger.domain.values import AppMode
+
+
+class Welcome(msgspec.Struct, frozen=True):
+    """What answers here."""
+
+    welcome: str
+    api_version: str
+    server_version: str
+
+
+class AppInfo(msgspec.Struct, frozen=True, kw_only=True):
+    """An app, as it presents itself."""
+
+    name: str
+    description: str
+    tags: Sequence[str]
+    mode: AppMode
+    author_name: str
+
+
+class Enabled(msgspec.Struct, frozen=True):
+    """Whether a feature is on."""
+
+    enabled: bool = False
+
+
+class TextToSpeech(msgspec.Struct, frozen=True, rename={"auto_play": "autoPlay"}):
+    """Whether answers are spoken, and how."""
+
+    enabled: bool = False
+    voice: str | None = None
+    language: str | None = None
+    auto_play: str | None = None
+
+
+class WordAvoidance(msgspec.Struct, frozen=True):
+    """Whether words are filtered, and how."""
+
+    enabled: bool = False
+    type: str = ""
+    configs: Sequence[Any] = ()
+
+
+class ImageUpload(msgspec.Struct, frozen=True):
+    """Whether images can be sent along, and how."""
+
+    enabled: bool = False
+    number_limits: int = 3
+    detail: str = "high"
+    transfer_methods: Sequence[str] = ("remote_url", "local_file")
+
+
+class FileUpload(msgspec.Struct, frozen=True):
+    """Whether files can be sent along."""
+
+    image: ImageUpload = ImageUpload()
+
+
+class SystemParameters(msgspec.Struct, frozen=True):
+    """Limits of uploads, in megabytes; the last one a count."""
+
+    file_size_limit: int = 15
+    image_file_size_limit: int = 10
+    audio_file_size_limit: int = 50
+    video_file_size_limit: int = 100
+    workflow_file_upload_limit: int = 10
+
+
+class AppParameters(msgspec.Struct, frozen=True, kw_only=True):
+    """What a client needs to know to draw the app's form and features."""
+
+    opening_statement: str
+    suggested_questions: Sequence[str] = ()
+    suggested_questions_after_answer: Enabled = Enabled()
+    speech_to_text: Enabled = Enabled()
+    text_to_speech: TextToSpeech = TextToSpeech()
+    retriever_resource: Enabled
+    annotation_reply: Enabled = Enabled()
+    more_like_this: Enabled = Enabled()
+    user_input_form: Sequence[Mapping[str, Mapping[str, Any]]]
+    sensitive_word_avoidance: WordAvoidance = WordAvoidance()
+    file_upload: FileUpload = FileUpload()
+    system_parameters: SystemParameters = SystemParameters()
+
+
+_WELCOME = Operation(tag="App", summary="Say what answers here", credential=None, answers={200: Welcome})
+_INFO = Operation(tag="App", summary="Say what the app is", answers={200: AppInfo})
+_PARAMETERS = Operation(tag="App", summary="Say what the app takes", answers={200: AppParameters})
+
+
+def app_info_routes(surface: Surface) -> Sequence[HTTPRouteHandler]:
+    """The handlers."""
+    welcome = Welcome("Dify OpenAPI", "v1", surface.settings.version)
+
+    @get("/v1", opt=documented(_WELCOME))
+    async def say_welcome(request: HttpRequest) -> ASGIResponse:
+        return answer(request, welcome)
+
+    @get("/v1/info", opt=documented(_INFO))
+    async def describe_app(request: HttpRequest) -> ASGIResponse:
+        app = await require_app(request, surface.application.credentials)
+        configuration = app.configuration
+        info = AppInfo(
+            name=app.name,
+            description=configuration.description,
+            tags=configuration.tags,
+            mode=app.mode,
+            author_name=configuration.author_name,
+        )
+        return answer(request, info)
+
+    @get("/v1/parameters", opt=documented(_PARAMETERS))
+    async def describe_parameters(request: HttpRequest) -> ASGIResponse:
+        app = await require_app(request, surface.application.credentials)
+        parameters = AppParameters(
+            opening_statement=app.configuration.opening_statement,
+            retriever_resource=Enabled(app.configuration.retriever_resource),
+            user_input_form=[_form_entry(variable) for variable in app.configuration.user_input_form],
+        )
+        return answer(request, parameters)
+
+    return say_welcome, describe_app, describe_parameters
+
+
+def _form_entry(variable: InputVariable) -> Mapping[str, Mapping[str, Any]]:
+    """One variable under its kind, as clients of Dify draw it."""
+    entry: dict[str, Any] = {
+        "label": variable.label or variable.variable,
+        "variable": variable.variable,
+        "required": variable.required,
+        "default": "" if variable.default is None else variable.default,
+    }
+    if variable.max_length is not None:
+        entry["max_length"] = variable.max_length
+    if variable.type == "select":
+        entry["options"] = variable.options
+    return {variable.type: entry}

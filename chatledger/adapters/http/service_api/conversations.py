@@ -1,0 +1,81 @@
+"""The list of a person's conversations."""
+
+from collections.abc import Sequence
+from typing import Any, get_args
+from uuid import UUID
+
+import msgspec
+from litestar import get
+from litestar.handlers import HTTPRouteHandler
+from litestar.response.base import ASGIResponse
+
+from chatledger.adapters.http.answers import HttpRequest, answer, correlation_id, epoch_seconds
+from chatledger.adapters.http.auth import require_app
+from chatledger.adapters.http.openapi import Operation, Parameter, documented
+from chatledger.adapters.http.reading import DEFAULT_PAGE, MAX_PAGE, Query
+from chatledger.adapters.http.surface import Surface
+from chatledger.application.caller import Caller, require_chat
+from chatledger.application.ports.views import ConversationOrder, ConversationView, Page
+
+
+class ConversationObject(msgspec.Struct, frozen=True, kw_only=True):
+    """A conversation. Times are epoch seconds."""
+
+    id: UUID
+    name: str
+    inputs: dict[str, Any]
+    status: str = "normal"
+    introduction: str
+    created_at: int
+    updated_at: int
+
+
+class ConversationPage(msgspec.Struct, frozen=True):
+    """A page of conversations."""
+
+    limit: int
+    has_more: bool
+    data: Sequence[ConversationObject]
+
+
+_LIST = Operation(
+    tag="Conversations",
+    summary="List a person's conversations",
+    parameters=(
+        Parameter("user", "Whose. Left out, those of the one person whom all such callers share."),
+        Parameter("last_id", "The last conversation of the page before.", UUID),
+        Parameter("limit", "1 to 100; 20 by default.", int),
+        Parameter("sort_by", "`-updated_at` by default; `-` puts the newest first.", ConversationOrder),
+    ),
+    answers={200: ConversationPage},
+    errors=(400, 404),
+)
+
+
+def conversation_routes(surface: Surface) -> Sequence[HTTPRouteHandler]:
+    """The handler."""
+
+    @get("/v1/conversations", opt=documented(_LIST))
+    async def list_conversations(request: HttpRequest) -> ASGIResponse:
+        app = await require_app(request, surface.application.credentials)
+        query = Query(request)
+        require_chat(app)
+        last_id = query.uuid("last_id")
+        limit = query.integer("limit", DEFAULT_PAGE, 1, MAX_PAGE)
+        order: ConversationOrder = query.choice("sort_by", "-updated_at", get_args(ConversationOrder))
+        caller = Caller(app=app, user=query.text("user"), correlation_id=correlation_id(request))
+        views, has_more = await surface.application.history.conversations(caller, order, Page(limit, last_id))
+        return answer(request, ConversationPage(limit, has_more, [_conversation_object(view) for view in views]))
+
+    return (list_conversations,)
+
+
+def _conversation_object(view: ConversationView) -> ConversationObject:
+    return ConversationObject(
+        id=view.conversation_id,
+        name=view.name,
+        inputs=view.inputs,
+        introduction=view.introduction,
+        created_at=epoch_seconds(view.created_at),
+        updated_at=epoch_seconds(view.updated_at),
+    )

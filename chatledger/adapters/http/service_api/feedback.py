@@ -1,0 +1,127 @@
+"""Rating messages, and the app's list of ratings."""
+
+from collections.abc import Sequence
+from uuid import UUID
+
+import msgspec
+from litestar import get, post
+from litestar.handlers import HTTPRouteHandler
+from litestar.params import FromPath
+from litestar.response.base import ASGIResponse
+
+from chatledger.adapters.http.answers import HttpRequest, answer, correlation_id, rfc3339
+from chatledger.adapters.http.auth import require_app
+from chatledger.adapters.http.bodies import Body, optional_user, read_body, text_field
+from chatledger.adapters.http.errors import invalid
+from chatledger.adapters.http.objects import SUCCESS, Success
+from chatledger.adapters.http.openapi import BODY_ERRORS, Operation, Parameter, documented
+from chatledger.adapters.http.reading import DEFAULT_PAGE, MAX_PAGE, Query
+from chatledger.adapters.http.surface import Surface
+from chatledger.application.caller import Caller
+from chatledger.application.ports.views import FeedbackView
+from chatledger.domain.values import FeedbackSource, Rating
+
+MAX_PAGE_NUMBER = 1_000_000
+
+
+class FeedbackRequest(msgspec.Struct, frozen=True):
+    """A rating; null or none at all withdraws the one that was given. Without a user, it is the owner's."""
+
+    rating: Rating | None = None
+    content: str | None = None
+    user: str | None = None
+
+
+class FeedbackObject(msgspec.Struct, frozen=True, kw_only=True):
+    """A rating as the app's list shows it. Times are RFC 3339 in UTC."""
+
+    id: UUID
+    app_id: UUID
+    conversation_id: UUID
+    message_id: UUID
+    rating: Rating
+    content: str | None
+    from_source: FeedbackSource
+    from_end_user_id: UUID | None
+    from_account_id: UUID | None
+    created_at: str
+    updated_at: str
+
+
+class FeedbackPage(msgspec.Struct, frozen=True):
+    """A page of ratings, newest first."""
+
+    data: Sequence[FeedbackObject]
+
+
+_GIVE = Operation(
+    tag="Feedback",
+    summary="Rate a message, or take the rating back",
+    body=FeedbackRequest,
+    body_required=False,
+    answers={200: Success},
+    errors=(*BODY_ERRORS, 404, 503),
+)
+_LIST = Operation(
+    tag="Feedback",
+    summary="List the app's ratings",
+    parameters=(
+        Parameter("page", "Counts from 1; 1 by default.", int),
+        Parameter("limit", "1 to 101; 20 by default.", int),
+    ),
+    answers={200: FeedbackPage},
+    errors=(400,),
+)
+
+
+def feedback_routes(surface: Surface) -> Sequence[HTTPRouteHandler]:
+    """The handlers."""
+
+    @post("/v1/messages/{message_id:uuid}/feedbacks", status_code=200, opt=documented(_GIVE))
+    async def give_feedback(request: HttpRequest, message_id: FromPath[UUID]) -> ASGIResponse:
+        app = await require_app(request, surface.application.credentials)
+        body = await read_body(request, surface.settings, optional=True)
+        caller = Caller(app=app, user=optional_user(body.get("user")), correlation_id=correlation_id(request))
+        rating, content = _rating(body), text_field(body, "content")
+        await surface.application.rating.rate(caller, message_id, rating, content)
+        return answer(request, SUCCESS)
+
+    @get("/v1/app/feedbacks", opt=documented(_LIST))
+    async def list_feedbacks(request: HttpRequest) -> ASGIResponse:
+        app = await require_app(request, surface.application.credentials)
+        query = Query(request)
+        page = query.integer("page", 1, 1, MAX_PAGE_NUMBER)
+        limit = query.integer("limit", DEFAULT_PAGE, 1, MAX_PAGE + 1)
+        caller = Caller(app=app, user=None, correlation_id=correlation_id(request))
+        views = await surface.application.history.feedbacks(caller, page, limit)
+        return answer(request, FeedbackPage([_feedback_object(view) for view in views]))
+
+    return give_feedback, list_feedbacks
+
+
+def _rating(body: Body) -> Rating | None:
+    match body.get("rating"):
+        case None:
+            return None
+        case "like":
+            return "like"
+        case "dislike":
+            return "dislike"
+        case _:
+            raise invalid("rating", "rating must be one of: like, dislike, null")
+
+
+def _feedback_object(view: FeedbackView) -> FeedbackObject:
+    return FeedbackObject(
+        id=view.feedback_id,
+        app_id=view.app_id,
+        conversation_id=view.conversation_id,
+        message_id=view.message_id,
+        rating=view.rating,
+        content=view.content,
+        from_source=view.source,
+        from_end_user_id=view.end_user_id,
+        from_account_id=None,
+        created_at=rfc3339(view.created_at),
+        updated_at=rfc3339(view.updated_at),
+    )

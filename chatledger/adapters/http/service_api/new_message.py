@@ -1,0 +1,134 @@
+"""What a caller sends: the two bodies, field by field."""
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+from uuid import UUID
+
+import msgspec
+
+from chatledger.adapters.http.bodies import Body, flag_field, text_field
+from chatledger.adapters.http.errors import HttpError, invalid
+from chatledger.adapters.http.reading import parse_uuid
+from chatledger.adapters.http.settings import HttpSettings
+from chatledger.application.commands.sending import NewMessage
+from chatledger.domain.values import AppMode
+
+ResponseMode = Literal["blocking", "streaming", "async"]
+
+
+class ChatMessageRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """A question in a chat. Values for the app's declared variables go into ``inputs``."""
+
+    inputs: dict[str, Any]
+    query: Annotated[str, msgspec.Meta(min_length=1)]
+    user: str
+    response_mode: ResponseMode | None = "blocking"
+    conversation_id: UUID | Literal[""] | None = None
+    files: list[dict[str, Any]] | None = None
+    auto_generate_name: bool | None = True
+    trace_id: str | None = None
+
+
+class CompletionMessageRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """What to make a text of."""
+
+    inputs: dict[str, Any]
+    query: str | None = ""
+    user: str
+    response_mode: ResponseMode | None = "blocking"
+    files: list[dict[str, Any]] | None = None
+    trace_id: str | None = None
+
+
+def read_chat_message(body: Body, settings: HttpSettings) -> NewMessage:
+    """What a chat is asked.
+
+    Raises:
+        HttpError: a field is not acceptable.
+    """
+    inputs, query = read_inputs(body), read_query(body, settings)
+    if not query:
+        raise invalid("query", "query is required")
+    require_files(body)
+    return NewMessage(
+        query=query,
+        inputs=inputs,
+        conversation_id=read_conversation_id(body),
+        automatic_name=flag_field(body, "auto_generate_name", default=True),
+    )
+
+
+def read_completion_message(body: Body, settings: HttpSettings) -> NewMessage:
+    """What a completion is made of.
+
+    Raises:
+        HttpError: a field is not acceptable.
+    """
+    inputs, query = read_inputs(body), read_query(body, settings)
+    require_files(body)
+    return NewMessage(query=query, inputs=inputs)
+
+
+def read_inputs(body: Body) -> Mapping[str, Any]:
+    """The values for the app's declared variables.
+
+    Raises:
+        HttpError: there is no object of them.
+    """
+    inputs = body.get("inputs")
+    if not isinstance(inputs, dict):
+        raise invalid("inputs", "inputs is required" if inputs is None else "inputs must be an object")
+    return inputs
+
+
+def read_query(body: Body, settings: HttpSettings) -> str:
+    """The question without NUL characters, which some stores cannot hold.
+
+    Raises:
+        HttpError: it is no text, or too long.
+    """
+    query = (text_field(body, "query") or "").replace("\0", "")
+    if len(query) > settings.max_query_characters:
+        reason = f"query must not be longer than {settings.max_query_characters} characters"
+        raise HttpError(413, reason, params="query")
+    return query
+
+
+def require_files(body: Body) -> None:
+    """Uploads are not switched on: a list of files is passed over, anything else is refused.
+
+    Raises:
+        HttpError: it is no list.
+    """
+    files = body.get("files")
+    if files is not None and not isinstance(files, list):
+        raise invalid("files", "files must be a list")
+
+
+def read_conversation_id(body: Body) -> UUID | None:
+    """The conversation to go on with; None begins one.
+
+    Raises:
+        HttpError: it is no UUID.
+    """
+    text = (text_field(body, "conversation_id") or "").strip()
+    return parse_uuid("conversation_id", text) if text else None
+
+
+def read_response_mode(body: Body, mode: AppMode) -> ResponseMode:
+    """How the caller wants to be answered; blocking if it does not say.
+
+    Raises:
+        HttpError: the word is unknown, or not for this kind of app.
+    """
+    match body.get("response_mode"):
+        case "streaming":
+            return "streaming"
+        case "async":
+            return "async"
+        case None | "blocking":
+            if mode == "agent-chat":
+                raise invalid("response_mode", "Agent Chat App does not support blocking mode")
+            return "blocking"
+        case _:
+            raise invalid("response_mode", "response_mode must be one of: blocking, streaming, async")

@@ -1,0 +1,67 @@
+"""The two stop routes. Both always answer success: a caller cannot learn whether there was anything to stop."""
+
+from collections.abc import Callable, Sequence
+from uuid import UUID
+
+import msgspec
+from litestar import post
+from litestar.handlers import HTTPRouteHandler
+from litestar.params import FromPath
+from litestar.response.base import ASGIResponse
+
+from chatledger.adapters.http.answers import HttpRequest, answer, correlation_id
+from chatledger.adapters.http.auth import require_app
+from chatledger.adapters.http.bodies import read_body, required_user
+from chatledger.adapters.http.objects import SUCCESS, Success
+from chatledger.adapters.http.openapi import BODY_ERRORS, Operation, documented
+from chatledger.adapters.http.surface import Surface
+from chatledger.application.caller import Caller, require_chat, require_completion
+from chatledger.application.ports.views import AppView
+
+
+class StopRequest(msgspec.Struct, frozen=True):
+    """Who wants the generation to end."""
+
+    user: str
+
+
+_OPERATION = Operation(
+    tag="Messages",
+    summary="Stop a generation",
+    description="Answers success also for a task that is unknown, has ended, or is another user's.",
+    body=StopRequest,
+    answers={200: Success},
+    errors=(*BODY_ERRORS, 503),
+)
+
+
+def stop_routes(surface: Surface) -> Sequence[HTTPRouteHandler]:
+    """The handlers."""
+
+    async def stop(request: HttpRequest, task_id: str, require_mode: Callable[[AppView], None]) -> ASGIResponse:
+        app = await require_app(request, surface.application.credentials)
+        user = required_user(await read_body(request, surface.settings))
+        require_mode(app)
+        caller = Caller(app=app, user=user, correlation_id=correlation_id(request))
+        known = _task_id(task_id)
+        if known is not None:
+            await surface.application.stopping.stop(caller, known)
+        return answer(request, SUCCESS)
+
+    @post("/v1/chat-messages/{task_id:str}/stop", status_code=200, opt=documented(_OPERATION))
+    async def stop_chat_message(request: HttpRequest, task_id: FromPath[str]) -> ASGIResponse:
+        return await stop(request, task_id, require_chat)
+
+    @post("/v1/completion-messages/{task_id:str}/stop", status_code=200, opt=documented(_OPERATION))
+    async def stop_completion_message(request: HttpRequest, task_id: FromPath[str]) -> ASGIResponse:
+        return await stop(request, task_id, require_completion)
+
+    return stop_chat_message, stop_completion_message
+
+
+def _task_id(text: str) -> UUID | None:
+    """To the client it is opaque: what is no id of ours names no task."""
+    try:
+        return UUID(text)
+    except ValueError:
+        return None

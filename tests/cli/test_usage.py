@@ -1,0 +1,68 @@
+"""Words, exit codes, and settings that stop a command."""
+
+from pathlib import Path
+
+import pytest
+
+import chatledger
+from tests.support.process import lines_of, run_command
+
+
+def test_the_version(data_folder: Path) -> None:
+    result = run_command(data_folder, "--version")
+    assert (result.returncode, result.stdout) == (0, f"chatledger {chatledger.__version__}\n")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [
+        ((), "COMMAND"),
+        (("worker",), "worker"),
+        (("verify",), "verify"),
+        (("apps",), "COMMAND"),
+        (("apps", "create", "--mode", "chat"), "--name"),
+        (("apps", "create", "--mode", "workflow", "--name", "x"), "workflow"),
+        (("apps", "create", "--mode", "chat", "--name", " "), "--name"),
+        (("apps", "create", "--mode", "chat", "--name", "x", "--set", "tokens"), "tokens"),
+        (("apps", "show", "not-an-id"), "not-an-id"),
+        (("serve", "--port", "abc"), "--port"),
+        (("serve", "--p", "1"), "--p"),
+    ],
+)
+def test_wrong_usage_is_named_and_exits_with_2(data_folder: Path, arguments: tuple[str, ...], named: str) -> None:
+    result = run_command(data_folder, *arguments)
+    assert result.returncode == 2
+    assert named in lines_of(result.stderr)[-1]
+    assert "Traceback" not in result.stderr
+    assert not data_folder.exists()
+
+
+@pytest.mark.parametrize(
+    ("env", "named"),
+    [
+        ({"CHATLEDGER_PROT": "8000"}, "CHATLEDGER_PROT"),
+        ({"CHATLEDGER_PORT": "abc"}, "port"),
+        ({"CHATLEDGER_PORT": "70000"}, "port"),
+        ({"CHATLEDGER_DATABASE_URL": "postgresql://localhost/chat"}, "database_url"),
+        ({"CHATLEDGER_HEARTBEAT": "9"}, "heartbeat"),
+        ({"CHATLEDGER_CONFIG": "missing.toml"}, "missing.toml"),
+    ],
+)
+@pytest.mark.parametrize("command", [("serve",), ("apps", "list"), ("doctor",)])
+def test_a_wrong_setting_is_one_line_that_names_it(
+    data_folder: Path, env: dict[str, str], named: str, command: tuple[str, ...]
+) -> None:
+    result = run_command(data_folder, *command, env=env)
+    assert (result.returncode, result.stdout) == (2, "")
+    (line,) = lines_of(result.stderr)
+    assert named in line
+    assert not data_folder.exists()
+
+
+@pytest.mark.parametrize(("text", "named"), [("colour = 'red'\n", "colour"), ("port = \n", "chatledger.toml")])
+def test_a_wrong_settings_file_is_one_line_that_names_it(data_folder: Path, text: str, named: str) -> None:
+    (data_folder.parent / "chatledger.toml").write_text(text)
+    result = run_command(data_folder, "apps", "list")
+    assert (result.returncode, result.stdout) == (2, "")
+    (line,) = lines_of(result.stderr)
+    assert named in line

@@ -1,0 +1,394 @@
+"""Every refusal of the contract's catalogue that these routes can give, each over a socket, and nothing written by any."""
+
+import asyncio
+import json
+import uuid
+from collections.abc import AsyncIterator
+from typing import Any
+
+import httpx
+import pytest
+
+from chatledger.adapters.http.settings import HttpSettings
+from tests.support.server import LiveServer, chat_body, live_server
+
+NOWHERE = "00000000-0000-4000-8000-000000000000"
+CHAT, COMPLETION = "/v1/chat-messages", "/v1/completion-messages"
+
+
+@pytest.fixture
+async def chat(server: LiveServer) -> httpx.AsyncClient:
+    return await server.new_client(tokens=2)
+
+
+async def assert_refused(
+    server: LiveServer, response: httpx.Response, status: int, code: str, *, params: str | None = None, message: str = ""
+) -> None:
+    body = response.json()
+    assert (response.status_code, body["code"], body["status"]) == (status, code, status), response.text
+    assert response.headers["content-type"] == "application/json"
+    assert uuid.UUID(response.headers["x-request-id"])
+    if params:
+        assert body["params"] == params
+    if message:
+        assert body["message"] == message
+    assert "Traceback" not in response.text
+
+
+@pytest.fixture(autouse=True)
+async def nothing_is_written(server: LiveServer, chat: httpx.AsyncClient) -> AsyncIterator[None]:
+    before = await server.head()
+    yield
+    assert await server.head() == before
+
+
+async def post(client: httpx.AsyncClient, content: bytes, path: str = CHAT, **headers: str) -> httpx.Response:
+    return await client.post(path, content=content, headers={"Content-Type": "application/json"} | headers)
+
+
+# The body as a whole
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        pytest.param(b"", id="empty"),
+        pytest.param(b"   ", id="blank"),
+        pytest.param(b"{", id="cut short"),
+        pytest.param(b'{"user": "ada"} trailing', id="trailing"),
+        pytest.param(b"query=hello", id="a form"),
+        pytest.param(b"[]", id="a list"),
+        pytest.param(b'"text"', id="a string"),
+        pytest.param(b"null", id="null"),
+        pytest.param(b"\xff\xfe", id="no UTF-8"),
+        pytest.param(b'{"user": "ada", "query": "\xff"}', id="no UTF-8 in a string"),
+        pytest.param(b'{"user": "ada", "query": NaN}', id="NaN"),
+        pytest.param(b'{"user": "ada", "query": 1e999}', id="infinite"),
+        pytest.param(b'{"user": 1' + b"0" * 5_000 + b"}", id="a number of 5,000 digits"),
+        pytest.param(rb'{"user": "ada", "inputs": {}, "query": "\ud800"}', id="a lone high surrogate"),
+        pytest.param(rb'{"user": "ada", "inputs": {}, "query": "a\udc00b"}', id="a lone low surrogate"),
+        pytest.param(rb'{"user": "\ud800", "inputs": {}, "query": "hello"}', id="a lone surrogate in the user"),
+        pytest.param(rb'{"user": "ada", "inputs": {"\ud800": 1}, "query": "hello"}', id="a lone surrogate in a key"),
+    ],
+)
+async def test_no_json_object(server, chat, content):
+    for path in (CHAT, COMPLETION, f"{CHAT}/{NOWHERE}/stop"):
+        response = await post(chat, content, path)
+        message = "Invalid JSON payload received or JSON payload is empty."
+        await assert_refused(server, response, 400, "bad_request", message=message)
+
+
+@pytest.mark.parametrize("content_type", ["", "text/plain", "application/x-www-form-urlencoded", "multipart/form-data", "json"])
+async def test_another_content_type(server, chat, content_type):
+    headers = {"Content-Type": content_type} if content_type else {}
+    response = await chat.post(CHAT, content=json.dumps(chat_body()).encode(), headers=headers)
+
+    await assert_refused(server, response, 415, "unsupported_media_type")
+
+
+@pytest.mark.parametrize("depth", [33, 1_000, 100_000])
+@pytest.mark.parametrize("brackets", [(b"[", b"]"), (b'{"a":', b"}")])
+async def test_a_deeply_nested_body(server, chat, depth, brackets):
+    begin, end = brackets
+    nested = begin * (depth - 1) + b"1" + end * (depth - 1)
+
+    response = await post(chat, b'{"user": "ada", "query": "hello", "inputs": ' + nested + b"}")
+
+    await assert_refused(server, response, 400, "invalid_param")
+    assert "32 levels" in response.json()["message"]
+
+
+async def test_wide_bodies_are_not_deep(server, chat):
+    """The bound is on nesting, not on the number of brackets; the refusal here is about something else."""
+    response = await post(chat, b'{"user": "ada", "query": "hello", "inputs": [' + b"[]," * 100 + b"[]]}")
+
+    await assert_refused(server, response, 400, "invalid_param", params="inputs")
+
+
+async def test_a_body_that_is_too_large(server, chat):
+    response = await post(chat, json.dumps(chat_body("x" * 1024 * 1024)).encode())
+
+    await assert_refused(server, response, 413, "request_entity_too_large")
+
+
+async def test_a_chunked_body_that_is_too_large(server, chat):
+    async def chunks() -> AsyncIterator[bytes]:
+        yield b'{"user": "ada", "query": "'
+        for _ in range(40):
+            yield b"x" * 64 * 1024
+
+    response = await chat.post(CHAT, content=chunks(), headers={"Content-Type": "application/json"})
+
+    await assert_refused(server, response, 413, "request_entity_too_large")
+
+
+@pytest.mark.parametrize("kind", ["granian", "uvicorn"])
+async def test_a_chunked_body_without_end_is_not_read_to_the_end(tmp_path, kind):
+    """The client sends for ever; the refusal comes all the same."""
+    async with live_server(tmp_path / "data", kind=kind, http=HttpSettings(max_body_bytes=100_000)) as live:
+        key = await live.new_key()
+        host, port = live.base_url.removeprefix("http://").split(":")
+        reader, writer = await asyncio.open_connection(host, int(port))
+        head = f"POST {CHAT} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {key}\r\nContent-Type: application/json\r\n"
+        writer.write(head.encode() + b"Transfer-Encoding: chunked\r\n\r\n")
+
+        async def send_for_ever() -> None:
+            while True:
+                writer.write(b"2000\r\n" + b"x" * 0x2000 + b"\r\n")
+                await writer.drain()
+
+        sending = asyncio.create_task(send_for_ever())
+        try:
+            status = await asyncio.wait_for(reader.readline(), 10)
+        finally:
+            sending.cancel()
+            await asyncio.gather(sending, return_exceptions=True)
+            writer.close()
+        assert b" 413 " in status
+
+
+async def test_a_question_that_is_too_long(server, chat):
+    await assert_refused(
+        server, await chat.post(CHAT, json=chat_body("x" * 100_001)), 413, "request_entity_too_large", params="query"
+    )
+
+
+async def test_a_body_cut_off_by_the_client_writes_nothing(server, chat):
+    host, port = server.base_url.removeprefix("http://").split(":")
+    _, writer = await asyncio.open_connection(host, int(port))
+    body = json.dumps(chat_body()).encode()
+    head = (
+        f"POST {CHAT} HTTP/1.1\r\nHost: x\r\nAuthorization: {chat.headers['authorization']}\r\n"
+        f"Content-Type: application/json\r\nContent-Length: {len(body) + 10}\r\n\r\n"
+    )
+    writer.write(head.encode() + body)
+    await writer.drain()
+    writer.close()
+    await writer.wait_closed()
+    await chat.get("/v1/info")
+
+
+# Fields of the send routes
+
+FIELDS: list[tuple[str, Any, str]] = [
+    ("inputs", None, "inputs"),
+    ("inputs", [], "inputs"),
+    ("inputs", "text", "inputs"),
+    ("query", 5, "query"),
+    ("query", ["hello"], "query"),
+    ("response_mode", "fast", "response_mode"),
+    ("response_mode", "", "response_mode"),
+    ("response_mode", 1, "response_mode"),
+    ("response_mode", ["streaming"], "response_mode"),
+    ("files", "a file", "files"),
+    ("files", {}, "files"),
+]
+CHAT_FIELDS: list[tuple[str, Any, str]] = [
+    ("conversation_id", "conv_123", "conversation_id"),
+    ("conversation_id", 5, "conversation_id"),
+    ("conversation_id", [NOWHERE], "conversation_id"),
+    ("auto_generate_name", "yes", "auto_generate_name"),
+    ("auto_generate_name", 1, "auto_generate_name"),
+]
+
+
+@pytest.mark.parametrize(("field", "value", "params"), FIELDS + CHAT_FIELDS)
+async def test_a_field_of_a_chat_message(server, chat, field, value, params):
+    await assert_refused(server, await chat.post(CHAT, json=chat_body() | {field: value}), 400, "invalid_param", params=params)
+
+
+class TestCompletion:
+    @pytest.fixture
+    async def chat(self, server: LiveServer) -> httpx.AsyncClient:
+        return await server.new_client("completion", tokens=2)
+
+    @pytest.mark.parametrize(("field", "value", "params"), FIELDS)
+    async def test_a_field_of_a_completion(self, server, chat, field, value, params):
+        response = await chat.post(COMPLETION, json=chat_body() | {field: value})
+        await assert_refused(server, response, 400, "invalid_param", params=params)
+
+    async def test_chat_routes(self, server, chat):
+        message = "Please check if your app mode matches the right API route."
+        await assert_refused(server, await chat.post(CHAT, json=chat_body()), 400, "not_chat_app", message=message)
+
+
+async def test_a_question_of_nothing_but_nul(server, chat):
+    for query in ("", "\0", "\0\0\0"):
+        response = await chat.post(CHAT, json=chat_body(query))
+        await assert_refused(server, response, 400, "invalid_param", params="query", message="query is required")
+
+
+async def test_the_first_fault_is_the_one_told(server, chat):
+    faulty = {"inputs": 5, "query": 5, "response_mode": "no", "conversation_id": "no"}
+
+    await assert_refused(server, await chat.post(COMPLETION, json=faulty), 400, "invalid_param", params="user")
+    named = faulty | {"user": "ada"}
+    await assert_refused(server, await chat.post(COMPLETION, json=named), 400, "app_unavailable")
+    await assert_refused(server, await chat.post(CHAT, json=named), 400, "invalid_param", params="inputs")
+    response = await chat.post(CHAT, content=b"{", headers={"Authorization": "Bearer no", "Content-Type": "text/plain"})
+    await assert_refused(server, response, 401, "unauthorized")
+
+
+class TestDeclaredInputs:
+    @pytest.fixture
+    async def chat(self, server: LiveServer) -> httpx.AsyncClient:
+        form = [
+            {"variable": "name", "required": True, "max_length": 5},
+            {"variable": "age", "type": "number"},
+            {"variable": "city", "type": "select", "options": ["Oslo", "Lima"]},
+            {"variable": "member", "type": "checkbox"},
+        ]
+        return server.client(await server.new_key(configuration={"user_input_form": form}))
+
+    @pytest.mark.parametrize(
+        ("inputs", "message"),
+        [
+            ({}, "name is required in input form"),
+            ({"name": None}, "name is required in input form"),
+            ({"name": 5}, "(type 'text-input') name in input form must be a string"),
+            ({"name": "too long"}, "name in input form must be less than 5 characters"),
+            ({"name": "Ada", "age": "old"}, "age in input form must be a valid number"),
+            ({"name": "Ada", "city": "Rome"}, "city in input form must be one of the following: ['Oslo', 'Lima']"),
+            ({"name": "Ada", "member": "maybe"}, None),
+        ],
+    )
+    async def test_a_value_that_does_not_fit(self, server, chat, inputs, message):
+        response = await chat.post(CHAT, json=chat_body(inputs=inputs))
+        await assert_refused(server, response, 400, "invalid_param", params="inputs", message=message or "")
+
+
+async def test_a_script_that_does_not_exist(server, chat):
+    await assert_refused(server, await chat.post(CHAT, json=chat_body("/script tokens=many")), 400, "invalid_param", params="query")
+
+
+async def test_an_unknown_conversation(server, chat):
+    response = await chat.post(CHAT, json=chat_body(conversation_id=NOWHERE))
+    await assert_refused(server, response, 404, "not_found", message="Conversation Not Exists.")
+
+
+# The other routes
+
+
+@pytest.mark.parametrize(
+    ("path", "params"),
+    [
+        ("/v1/messages", "conversation_id"),
+        ("/v1/messages?conversation_id=conv_123", "conversation_id"),
+        (f"/v1/messages?conversation_id={NOWHERE}&first_id=x", "first_id"),
+        (f"/v1/messages?conversation_id={NOWHERE}&limit=0", "limit"),
+        ("/v1/conversations?last_id=x", "last_id"),
+        ("/v1/conversations?limit=101", "limit"),
+        ("/v1/conversations?sort_by=name", "sort_by"),
+        ("/v1/app/feedbacks?page=0", "page"),
+        ("/v1/app/feedbacks?limit=102", "limit"),
+        ("/v1/app/feedbacks?limit=%EF%BC%91", "limit"),
+        (f"/v1/messages/{NOWHERE}/events?cursor=next", "cursor"),
+        (f"/v1/messages/{NOWHERE}/events?limit=-1", "limit"),
+        (f"/v1/messages/{NOWHERE}/stream?after=-1", "after"),
+        (f"/v1/messages/{NOWHERE}/stream?after={'9' * 100}", "after"),
+    ],
+)
+async def test_a_value_in_the_query_string(server, chat, path, params):
+    await assert_refused(server, await chat.get(path), 400, "invalid_param", params=params)
+
+
+@pytest.mark.parametrize(
+    ("path", "message"),
+    [
+        (f"/v1/messages?conversation_id={NOWHERE}", "Conversation Not Exists."),
+        (f"/v1/conversations?last_id={NOWHERE}", "Last Conversation Not Exists."),
+        (f"/v1/messages/{NOWHERE}", "Message Not Exists."),
+        (f"/v1/messages/{NOWHERE}/events", "Message Not Exists."),
+        (f"/v1/messages/{NOWHERE}/stream", "Message Not Exists."),
+        (f"/v1/tasks/{NOWHERE}", "Task Not Exists."),
+        ("/v1/messages/no-uuid", ""),
+        ("/v1/messages/no-uuid/stream", ""),
+        ("/v1/tasks/no-uuid", ""),
+        ("/v1/nothing-here", ""),
+        ("/nothing", ""),
+        ("/assets/pages.py", ""),
+        ("/assets/..%2Fpages.py", ""),
+        ("/v1/%00", ""),
+    ],
+)
+async def test_what_does_not_exist(server, chat, path, message):
+    await assert_refused(server, await chat.get(path), 404, "not_found", message=message)
+
+
+@pytest.mark.parametrize("method", ["PUT", "DELETE", "PATCH", "TRACE", "BREW"])
+async def test_another_method(server, chat, method):
+    response = await chat.request(method, "/v1/messages")
+
+    await assert_refused(server, response, 405, "method_not_allowed")
+    assert "GET" in response.headers["allow"]
+
+
+async def test_a_head_request_gets_no_body(server, chat):
+    response = await chat.head(CHAT)
+
+    assert (response.status_code, response.content) == (405, b"")
+
+
+async def test_a_rating_of_nothing(server, chat):
+    missing = await chat.post(f"/v1/messages/{NOWHERE}/feedbacks", json={"rating": "like"})
+    await assert_refused(server, missing, 404, "not_found", message="Message Not Exists.")
+    malformed = await chat.post("/v1/messages/no-uuid/feedbacks", json={"rating": "like"})
+    await assert_refused(server, malformed, 404, "not_found")
+
+
+# What is taken in all the same, and what a failing provider means for a caller that waits.
+
+
+class TestAnswered:
+    @pytest.fixture(autouse=True)
+    async def nothing_is_written(self) -> None:
+        """These calls do write: a message, and how it ended."""
+
+    @pytest.mark.parametrize(
+        ("kind", "status", "code"),
+        [
+            ("credentials", 403, "provider_not_initialize"),
+            ("quota", 429, "provider_quota_exceeded"),
+            ("invalid", 400, "completion_request_error"),
+            ("internal", 500, "internal_server_error"),
+        ],
+    )
+    async def test_blocking(self, server, chat, kind, status, code):
+        response = await chat.post(CHAT, json=chat_body(f"/script fail_as={kind}"))
+
+        await assert_refused(server, response, status, code)
+        assert ("retry-after" in response.headers) == (status == 429)
+
+    async def test_nul_is_dropped_from_questions_and_inputs(self, server):
+        form = [{"variable": "name"}]
+        chat = server.client(await server.new_key(configuration={"user_input_form": form}, tokens=1))
+
+        answer = await chat.post(CHAT, json=chat_body("he\0llo\0", inputs={"name": "A\0da"}))
+
+        page = await chat.get("/v1/messages", params={"conversation_id": answer.json()["conversation_id"]})
+        (message,) = page.json()["data"]
+        assert (message["query"], message["inputs"]) == ("hello", {"name": "Ada"})
+
+    @pytest.mark.parametrize("text", ["\U0001f600", "línea\u2028separada\u0085aquí", 'quo"te\\', "\x1f\x7f", "e\u0301"])
+    async def test_any_other_text_goes_there_and_back(self, server, chat, text):
+        answer = await chat.post(CHAT, json=chat_body(text, user=text))
+
+        params = {"conversation_id": answer.json()["conversation_id"], "user": text}
+        (message,) = (await chat.get("/v1/messages", params=params)).json()["data"]
+        assert message["query"] == text
+
+    async def test_what_sdks_send_for_nothing_is_nothing(self, chat):
+        nothing = {"files": None, "conversation_id": "", "response_mode": None, "auto_generate_name": None, "other": 1}
+
+        for more in (nothing, {"conversation_id": None, "files": []}, {"files": [{"type": "image"}], "trace_id": "!"}):
+            assert (await chat.post(CHAT, json=chat_body(**more))).status_code == 200
+
+    async def test_a_rating_with_wrong_values_leaves_the_message_alone(self, server, chat):
+        answer = (await chat.post(CHAT, json=chat_body())).json()
+        before = await server.head()
+        route = f"/v1/messages/{answer['id']}/feedbacks"
+
+        for body, params in (({"rating": "great"}, "rating"), ({"rating": "like", "content": 5}, "content"), ({}, "rating")):
+            await assert_refused(server, await chat.post(route, json=body), 400, "invalid_param", params=params)
+        await assert_refused(server, await chat.post(route), 400, "invalid_param", params="rating")
+        assert await server.head() == before

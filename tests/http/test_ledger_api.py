@@ -1,0 +1,115 @@
+"""Tasks, single messages and their events: for the app whose they are, and for operators."""
+
+import uuid
+from datetime import datetime
+
+import httpx
+import pytest
+
+from tests.support.server import LiveServer, chat_body
+
+
+@pytest.fixture
+async def chat(server: LiveServer) -> httpx.AsyncClient:
+    return await server.new_client(tokens=3)
+
+
+async def test_a_message_and_its_version(chat):
+    answer = (await chat.post("/v1/chat-messages", json=chat_body())).json()
+
+    message = (await chat.get(f"/v1/messages/{answer['id']}")).json()
+
+    assert (message["answer"], message["status"], message["siblings"]) == ("t0 t1 t2 ", "normal", [])
+    (listed,) = (await chat.get("/v1/messages", params={"conversation_id": answer["conversation_id"]})).json()["data"]
+    assert message == listed | {"version": message["version"], "siblings": []}
+
+
+async def test_the_events_of_a_message_page_by_page(chat):
+    sent = await chat.post("/v1/chat-messages", json=chat_body("/script tokens=5 interval_ms=60"))
+    answer = sent.json()
+    events, cursor, has_more = [], "", True
+    while has_more:
+        params = {"limit": 2, "cursor": cursor}
+        page = (await chat.get(f"/v1/messages/{answer['id']}/events", params=params)).json()
+        events += page["data"]
+        cursor, has_more = page["cursor"], page["has_more"]
+
+    assert cursor is None
+    assert [event["version"] for event in events] == list(range(1, len(events) + 1))
+    assert [events[0]["type"], events[1]["type"], events[-1]["type"]] == [
+        "MessageCreated",
+        "GenerationStarted",
+        "MessageCompleted",
+    ]
+    text = "".join(event["data"]["text"] for event in events if event["type"] == "AnswerChunkAppended")
+    assert text == answer["answer"]
+    assert events[0]["data"]["query"] == "/script tokens=5 interval_ms=60"
+    assert events[0]["actor"]["kind"] == "end_user"
+    assert events[1]["actor"]["kind"] == "worker"
+    assert events[0]["correlation_id"] == sent.headers["x-request-id"]
+    assert {event["schema"] for event in events} == {1}
+    assert datetime.fromisoformat(events[0]["at"]).tzinfo is not None
+
+
+async def test_the_state_of_a_failed_task(chat):
+    body = chat_body("/script fail_as=quota", response_mode="async")
+    location = (await chat.post("/v1/chat-messages", json=body)).headers["location"]
+    while (task := (await chat.get(location)).json())["status"] != "errored":
+        assert task["status"] in ("queued", "running")
+
+    assert task["error"] == {"code": "provider_quota_exceeded", "message": "scripted failure: quota"}
+
+
+@pytest.mark.parametrize("scope", ["audit", "operate"])
+async def test_an_operator_reads_what_belongs_to_any_app(server, chat, scope):
+    answer = (await chat.post("/v1/chat-messages", json=chat_body())).json()
+    operator = server.client(await server.new_token(scope))
+
+    for path in ("", "/events", "/stream"):
+        response = await operator.get(f"/v1/messages/{answer['id']}{path}")
+        assert response.status_code == 200
+    assert (await operator.get(f"/v1/tasks/{answer['task_id']}")).json()["status"] == "completed"
+    assert (await operator.get(f"/v1/tasks/{uuid.uuid4()}")).status_code == 404
+
+
+async def test_an_operator_without_the_scope_reads_nothing(server, chat):
+    answer = (await chat.post("/v1/chat-messages", json=chat_body())).json()
+    operator = server.client(await server.new_token("erase"))
+
+    for path in ("", "/events", "/stream"):
+        response = await operator.get(f"/v1/messages/{answer['id']}{path}")
+        assert (response.status_code, response.json()["code"]) == (403, "forbidden")
+
+
+async def test_an_operator_is_no_app(server):
+    operator = server.client(await server.new_token("audit", "operate", "erase"))
+
+    for response in (
+        await operator.post("/v1/chat-messages", json=chat_body()),
+        await operator.get("/v1/conversations"),
+        await operator.get("/v1/info"),
+    ):
+        assert (response.status_code, response.json()["message"]) == (401, "Access token is invalid")
+
+
+async def test_a_token_that_opens_nothing(server):
+    response = await server.client("op-" + "x" * 24).get(f"/v1/tasks/{uuid.uuid4()}")
+
+    assert (response.status_code, response.json()["code"]) == (401, "unauthorized")
+
+
+@pytest.mark.parametrize(
+    ("headers", "trace"),
+    [
+        ({"X-Trace-Id": "from-header"}, "from-header"),
+        ({"X-Trace-Id": "not valid!"}, "from-query"),
+        ({}, "from-query"),
+    ],
+)
+async def test_a_trace_id_is_kept_and_not_told(server, chat, headers, trace):
+    body = chat_body(trace_id="from-body")
+    response = await chat.post("/v1/chat-messages?trace_id=from-query", json=body, headers=headers)
+
+    assert trace not in response.text
+    facts, _ = await server.running.application.facts.stream(uuid.UUID(response.json()["id"]), 0, 1)
+    assert facts[0].context.trace == trace

@@ -1,0 +1,168 @@
+"""The pages, the API's description, and health."""
+
+import re
+import uuid
+from typing import Any
+
+import msgspec
+import pytest
+
+from chatledger.adapters.http.settings import HttpSettings
+from tests.support.server import LiveServer, chat_body, live_server
+
+
+@pytest.mark.parametrize("path", ["/", "/docs", "/assets/docs.js", "/assets/site.css"])
+async def test_no_page_names_a_foreign_host(server, path):
+    response = await server.client().get(path)
+
+    assert response.status_code == 200
+    hosts = {match for match in re.findall(r"(?:https?:)?//([\w.:-]+\w)", response.text) if "." in match}
+    assert hosts <= {server.base_url.removeprefix("http://")}
+    assert "default-src 'none'" in response.headers["content-security-policy"]
+
+
+async def test_the_pages_load_only_what_is_here(server):
+    client = server.client()
+    for path in ("/", "/docs"):
+        page = (await client.get(path)).text
+        for link in re.findall(r'(?:src|href)="(/[^"]*)"', page):
+            assert (await client.get(link)).status_code == 200, link
+
+
+async def test_the_home_page_says_what_runs(server):
+    page = (await server.client().get("/")).text
+
+    assert "chatledger" in page
+    assert HttpSettings().version in page
+    assert 'href="/docs"' in page
+
+
+async def test_the_welcome(server):
+    for path in ("/v1", "/v1/"):
+        response = await server.client().get(path)
+        version = HttpSettings().version
+        assert response.json() == {"welcome": "Dify OpenAPI", "api_version": "v1", "server_version": version}
+
+
+async def test_an_apps_own_card(server):
+    card = {"description": "Answers.", "tags": ["a", "b"], "author_name": "Ada"}
+    client = server.client(await server.new_key(configuration=card))
+
+    assert (await client.get("/v1/info?user=ada")).json() == card | {"name": "an app for chat", "mode": "chat"}
+
+
+# Health
+
+
+async def test_health(server):
+    assert (await server.client().get("/health/live")).json() == {"status": "live"}
+    assert (await server.client().get("/health/ready")).json() == {"status": "ready"}
+
+
+async def test_a_server_that_drains_is_alive_but_not_ready(tmp_path):
+    async with live_server(tmp_path / "data") as server:
+        chat = await server.new_client()
+        server.shutdown.draining.set()
+
+        assert (await chat.get("/health/live")).status_code == 200
+        for response in (await chat.get("/health/ready"), await chat.post("/v1/chat-messages", json=chat_body())):
+            assert (response.status_code, response.json()["code"]) == (503, "service_unavailable")
+            assert response.headers["retry-after"] == "1"
+
+
+# The description
+
+
+@pytest.fixture
+async def document(server: LiveServer) -> dict[str, Any]:
+    response = await server.client().get("/openapi.json")
+    assert response.headers["content-type"] == "application/json"
+    return response.json()
+
+
+def references(value: Any) -> set[str]:
+    if isinstance(value, dict):
+        own = {value["$ref"]} if isinstance(value.get("$ref"), str) else set()
+        return own.union(*(references(child) for child in value.values()))
+    if isinstance(value, list):
+        return set().union(*(references(child) for child in value))
+    return set()
+
+
+async def test_the_description_holds_together(document):
+    assert document["openapi"] == "3.1.0"
+    known = {f"#/components/schemas/{name}" for name in document["components"]["schemas"]}
+    assert references(document) == known
+    operations = [operation for path in document["paths"].values() for operation in path.values()]
+    ids = [operation["operationId"] for operation in operations]
+    assert len(ids) == len(set(ids))
+    for operation in operations:
+        assert operation["summary"]
+        if operation["security"]:
+            assert {"401", "500"} <= set(operation["responses"])
+
+
+async def test_every_route_under_v1_is_described(server, document):
+    expected = {
+        ("/v1", "get"),
+        ("/v1/app/feedbacks", "get"),
+        ("/v1/chat-messages", "post"),
+        ("/v1/chat-messages/{task_id}/stop", "post"),
+        ("/v1/completion-messages", "post"),
+        ("/v1/completion-messages/{task_id}/stop", "post"),
+        ("/v1/conversations", "get"),
+        ("/v1/info", "get"),
+        ("/v1/messages", "get"),
+        ("/v1/messages/{message_id}", "get"),
+        ("/v1/messages/{message_id}/events", "get"),
+        ("/v1/messages/{message_id}/feedbacks", "post"),
+        ("/v1/messages/{message_id}/stream", "get"),
+        ("/v1/parameters", "get"),
+        ("/v1/tasks/{task_id}", "get"),
+        ("/health/live", "get"),
+        ("/health/ready", "get"),
+    }
+    assert {(path, method) for path, methods in document["paths"].items() for method in methods} == expected
+
+
+async def test_the_description_tells_which_fields_a_body_needs(document):
+    schemas = document["components"]["schemas"]
+    assert set(schemas["ChatMessageRequest"]["required"]) == {"inputs", "query", "user"}
+    assert set(schemas["CompletionMessageRequest"]["required"]) == {"inputs", "user"}
+    assert "required" not in schemas["FeedbackRequest"] or schemas["FeedbackRequest"]["required"] == []
+    send = document["paths"]["/v1/chat-messages"]["post"]
+    assert set(send["responses"]["200"]["content"]) == {"application/json", "text/event-stream"}
+    assert {"202", "400", "401", "403", "404", "413", "415", "429", "500", "503"} <= set(send["responses"])
+
+
+async def test_answers_are_what_the_description_says(server, document):
+    """Each route called once; what it gives fits the type that its description is made of."""
+    chat = await server.new_client(tokens=2)
+    sent = await chat.post("/v1/chat-messages", json=chat_body())
+    answer = sent.json()
+    await chat.post(f"/v1/messages/{answer['id']}/feedbacks", json={"rating": "like"})
+    paths = {
+        "/v1": "/v1",
+        "/v1/info": "/v1/info",
+        "/v1/parameters": "/v1/parameters",
+        "/v1/conversations": "/v1/conversations?user=ada",
+        "/v1/app/feedbacks": "/v1/app/feedbacks",
+        "/v1/messages": f"/v1/messages?conversation_id={answer['conversation_id']}",
+        "/v1/messages/{message_id}": f"/v1/messages/{answer['id']}",
+        "/v1/messages/{message_id}/events": f"/v1/messages/{answer['id']}/events",
+        "/v1/tasks/{task_id}": f"/v1/tasks/{answer['task_id']}",
+        "/health/live": "/health/live",
+        "/health/ready": "/health/ready",
+    }
+    given = {path: (await chat.get(real)).content for path, real in paths.items()}
+    given["/v1/chat-messages"] = sent.content
+    for path, method in (*((path, "get") for path in paths), ("/v1/chat-messages", "post")):
+        schema = document["paths"][path][method]["responses"]["200"]["content"]["application/json"]["schema"]
+        name = schema["$ref"].rpartition("/")[2]
+        assert set(msgspec.json.decode(given[path])) <= set(document["components"]["schemas"][name]["properties"])
+        assert set(document["components"]["schemas"][name].get("required", [])) <= set(msgspec.json.decode(given[path]))
+
+
+async def test_every_answer_has_an_id_of_its_own(server):
+    ids = {(await server.client().get(path)).headers["x-request-id"] for path in ("/", "/v1", "/nope", "/health/live")}
+    assert len({uuid.UUID(given) for given in ids}) == 4

@@ -1,0 +1,415 @@
+"""The group-commit writer on the real store: who fails, who does not, and what the others see."""
+
+import asyncio
+import random
+import sqlite3
+import threading
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from uuid import UUID
+
+import msgspec
+import pytest
+import sqlalchemy as sa
+
+from chatledger.adapters.clock import new_id
+from chatledger.adapters.persistence.engine import sqlite_engine
+from chatledger.application.context import Actor, Context
+from chatledger.application.ledger.envelope import Envelope
+from chatledger.application.ledger.leaf import leaf_hash
+from chatledger.application.ledger.writer import (
+    GroupCommitWriter,
+    HandIn,
+    NewEvent,
+    NotUniqueError,
+    VersionConflictError,
+)
+from chatledger.application.ports.keys import KeyDestroyedError
+from chatledger.application.ports.storage import Insert, StorageUnavailableError, UniqueGuard
+from chatledger.domain.aggregate import Recorded
+from chatledger.domain.end_user import EndUser
+from chatledger.domain.events import AnswerChunkAppended, FeedbackGiven, StopRequested
+from chatledger.domain.message import Message
+from tests.persistence.stores import Store, a_question, running_writer
+
+
+def a_context() -> Context:
+    return Context(actor=Actor("system"), correlation_id=new_id())
+
+
+def stop_events(stream_id: UUID, *versions: int) -> list[NewEvent]:
+    return [
+        NewEvent(Recorded(stream_id, version, StopRequested(by="user")), "message", new_id(), None)
+        for version in versions
+    ]
+
+
+def a_hand_in(*events: NewEvent, **options) -> HandIn:
+    return HandIn(events=events, **({"context": a_context()} | options))
+
+
+def simple(stream_id: UUID | None = None, *versions: int, **options) -> HandIn:
+    return a_hand_in(*stop_events(stream_id or new_id(), *(versions or (1,))), **options)
+
+
+@pytest.fixture
+async def writer(store: Store) -> AsyncIterator[GroupCommitWriter]:
+    async with running_writer(store, asyncio.get_running_loop()) as running:
+        yield running
+
+
+@asynccontextmanager
+async def one_group(writer: GroupCommitWriter) -> AsyncIterator[None]:
+    """Whatever is handed in inside goes into one commit: the writer's thread is kept busy till the end."""
+    may_go_on = threading.Event()
+    busy = asyncio.create_task(writer.run_alone(lambda: may_go_on.wait() and None))
+    await asyncio.sleep(0)
+    try:
+        yield
+    finally:
+        may_go_on.set()
+        await busy
+
+
+async def outcomes(writer: GroupCommitWriter, *hand_ins: HandIn) -> list[object]:
+    """The versions that each got, or the error; all in one group."""
+    async with one_group(writer):
+        futures = [writer.hand_in(hand_in) for hand_in in hand_ins]
+    results = await asyncio.gather(*futures, return_exceptions=True)
+    return [
+        type(result) if isinstance(result, Exception) else [envelope.position for envelope in result]
+        for result in results
+    ]
+
+
+@pytest.fixture
+def commits(store: Store) -> list[object]:
+    seen: list[object] = []
+    sa.event.listen(store.writing, "commit", seen.append)
+    return seen
+
+
+# Who fails alone
+
+
+async def test_a_conflict_fails_its_own_hand_in_only(store: Store, writer: GroupCommitWriter, commits: list) -> None:
+    taken = new_id()
+    await writer.hand_in(simple(taken))
+    commits.clear()
+    assert await outcomes(writer, simple(), simple(taken), simple(new_id(), 2), simple(new_id(), 1, 3), simple()) == [
+        [2],
+        VersionConflictError,
+        VersionConflictError,
+        VersionConflictError,
+        [3],
+    ]
+    assert len(commits) == 1
+    assert store.positions() == [1, 2, 3]
+    assert writer.head_position == 3
+
+
+async def test_versions_are_counted_on_top_of_the_hand_ins_before(writer: GroupCommitWriter) -> None:
+    stream_id = new_id()
+    assert await outcomes(
+        writer, simple(stream_id, 1, 2), simple(stream_id, 2), simple(stream_id, 3), simple(stream_id, 4)
+    ) == [[1, 2], VersionConflictError, [3], [4]]
+
+
+async def test_a_hand_in_over_several_streams_is_all_or_nothing(store: Store, writer: GroupCommitWriter) -> None:
+    taken, fresh, other = new_id(), new_id(), new_id()
+    await writer.hand_in(simple(taken))
+    torn = a_hand_in(*stop_events(fresh, 1), *stop_events(taken, 1), *stop_events(other, 1))
+    whole = a_hand_in(*stop_events(other, 1), *stop_events(fresh, 1, 2), *stop_events(taken, 2))
+    assert await outcomes(writer, torn, whole) == [VersionConflictError, [2, 3, 4, 5]]
+    assert store.positions() == [1, 2, 3, 4, 5]
+
+
+async def test_expected_versions_of_other_streams_are_guards_too(writer: GroupCommitWriter) -> None:
+    watched, unborn = new_id(), new_id()
+    await writer.hand_in(simple(watched))
+    assert await outcomes(
+        writer,
+        simple(expected={watched: 1, unborn: 0}),
+        simple(expected={watched: 0}),
+        simple(watched, 2),
+        simple(expected={watched: 1}),
+        simple(expected={watched: 2}),
+        simple(unborn),
+        simple(expected={unborn: 0}),
+    ) == [[2], VersionConflictError, [3], VersionConflictError, [4], [5], VersionConflictError]
+
+
+class _Refusing:
+    """Projections that cannot take events of some streams."""
+
+    def __init__(self, store: Store, *refused: UUID) -> None:
+        self._projections = store.projections
+        self._refused = refused
+
+    def changes(self, envelope: Envelope, folded) -> Sequence:
+        if envelope.stream_id in self._refused:
+            raise ZeroDivisionError
+        return self._projections.changes(envelope, folded)
+
+
+async def test_a_failing_projection_fails_its_own_hand_in_only(store: Store, commits: list) -> None:
+    bad, taken = new_id(), new_id()
+    async with running_writer(store, asyncio.get_running_loop(), _Refusing(store, bad)) as writer:
+        await writer.hand_in(simple(taken))
+        assert await outcomes(writer, simple(), simple(bad), simple(taken), simple(), simple(bad, 1)) == [
+            [2],
+            ZeroDivisionError,
+            VersionConflictError,
+            [3],
+            ZeroDivisionError,
+        ]
+        assert await outcomes(writer, simple(bad)) == [ZeroDivisionError]
+        assert await outcomes(writer, simple()) == [[4]]
+    assert store.positions() == [1, 2, 3, 4]
+    assert store.query("SELECT count(*) FROM streams WHERE stream_id = ?", bad.bytes) == [(0,)]
+
+
+async def test_a_row_that_the_database_refuses_fails_its_own_hand_in_only(
+    store: Store, writer: GroupCommitWriter
+) -> None:
+    key = {"key_hash": "hash", "key_id": new_id(), "app_id": new_id()}
+    assert await outcomes(
+        writer,
+        simple(),
+        simple(changes=[Insert("api_keys", key)]),
+        simple(changes=[Insert("api_keys", key | {"key_id": new_id()})]),
+        simple(),
+    ) == [[1], [2], sqlite3.IntegrityError, [3]]
+    assert store.positions() == [1, 2, 3]
+
+
+async def test_a_failing_seal_fails_its_own_hand_in_only(store: Store, writer: GroupCommitWriter) -> None:
+    def sealed(key_id: UUID | None) -> HandIn:
+        return a_hand_in(NewEvent(Recorded(new_id(), 1, AnswerChunkAppended(1, "text")), "message", new_id(), key_id))
+
+    key = store.keyring.new_key(None)
+    assert await outcomes(writer, sealed(new_id()), simple(), sealed(None), sealed(key.key_id)) == [
+        KeyDestroyedError,
+        [1],
+        ValueError,
+        [2],
+    ]
+
+
+async def test_a_waiter_that_gave_up_harms_nobody(store: Store, writer: GroupCommitWriter) -> None:
+    async with one_group(writer):
+        futures = [writer.hand_in(simple()) for _ in range(3)]
+        futures[1].cancel()
+    assert [envelope.position for envelope in await futures[2]] == [3]
+    assert store.positions() == [1, 2, 3]
+
+
+# Unique guards
+
+
+async def test_a_key_is_taken_once_within_a_group_and_after_it(store: Store, writer: GroupCommitWriter) -> None:
+    app_id = new_id()
+
+    def a_person(lookup: str) -> HandIn:
+        key = store.keyring.new_key(None)
+        person = EndUser.see(new_id(), app_id=app_id, kind="service-api", external_id="ada", lookup=lookup)
+        events = [NewEvent(recorded, "end_user", new_id(), key.key_id) for recorded in person.collect_events()]
+        return a_hand_in(*events, guards=[UniqueGuard("end_user", (app_id, "service-api", lookup))], new_keys=[key])
+
+    async with one_group(writer):
+        futures = [writer.hand_in(a_person(lookup)) for lookup in ("ada", "bob", "ada")]
+    results = await asyncio.gather(*futures, return_exceptions=True)
+    assert [type(result) for result in results] == [list, list, NotUniqueError]
+    assert results[2].guard == UniqueGuard("end_user", (app_id, "service-api", "ada"))
+    assert await outcomes(writer, a_person("bob"), a_person("eve")) == [NotUniqueError, [3]]
+    assert store.query("SELECT lookup FROM end_users ORDER BY created_at, lookup") == [("ada",), ("bob",), ("eve",)]
+
+
+async def test_a_refused_hand_in_takes_no_key_with_it(writer: GroupCommitWriter) -> None:
+    taken, guards = new_id(), [UniqueGuard("api_key", ("hash",))]
+    await writer.hand_in(simple(taken))
+    assert await outcomes(writer, simple(taken, guards=guards), simple(guards=guards), simple(guards=guards)) == [
+        VersionConflictError,
+        [2],
+        NotUniqueError,
+    ]
+
+
+# The store in trouble
+
+
+async def test_a_locked_store_fails_all_and_loses_nothing_later(store: Store, writer: GroupCommitWriter) -> None:
+    with store.writing.begin() as connection:
+        connection.exec_driver_sql("PRAGMA busy_timeout = 10")
+    other = sqlite_engine(store.path)
+    with other.begin():
+        assert await outcomes(writer, simple(), simple()) == [StorageUnavailableError] * 2
+    other.dispose()
+    assert store.positions() == []
+    assert await outcomes(writer, simple(), simple()) == [[1], [2]]
+
+
+async def test_without_durable_keys_nothing_is_written(store: Store, writer: GroupCommitWriter) -> None:
+    key = store.keyring.new_key(None)
+    events = [NewEvent(Recorded(new_id(), 1, AnswerChunkAppended(1, "text")), "message", new_id(), key.key_id)]
+    store.keyring.close()
+    assert await outcomes(writer, a_hand_in(*events, new_keys=[key])) == [StorageUnavailableError]
+    assert store.positions() == []
+    assert await outcomes(writer, simple()) == [[1]]
+
+
+# Many at once
+
+
+async def test_many_at_once_leave_no_gap_and_lose_nothing(
+    store: Store, writer: GroupCommitWriter, commits: list
+) -> None:
+    told: list[Sequence[Envelope]] = []
+    writer.observe(told.append)
+    dice, shared = random.Random(7), [new_id() for _ in range(4)]
+    plans = [[dice.randint(1, 5) for _ in range(40)] for _ in range(16)]
+    refused = 0
+
+    async def work(plan: list[int]) -> list[int]:
+        nonlocal refused
+        own, version, got = new_id(), 0, []
+        for count in plan:
+            contested = stop_events(shared[count % 4], 1) if count == 5 else []
+            versions = range(version + 1, version + count + 1)
+            try:
+                envelopes = await writer.hand_in(a_hand_in(*contested, *stop_events(own, *versions)))
+            except VersionConflictError:
+                refused += 1
+                continue
+            version += count
+            got += [envelope.position for envelope in envelopes]
+        return got
+
+    got = [position for positions in await asyncio.gather(*map(work, plans)) for position in positions]
+    assert refused == sum(plan.count(5) for plan in plans) - 1
+    assert sorted(got) == store.positions() == list(range(1, len(got) + 1))
+    # One call into the loop per commit, with everything that it holds, in order.
+    assert len(told) <= len(commits) < sum(map(len, plans)) - refused
+    assert [envelope.position for group in told for envelope in group] == store.positions()
+    with store.ledger.write() as transaction:
+        rows = transaction.read_log(0, len(got) + 1)
+    assert all(row.leaf == leaf_hash(row) for row in rows)
+    versions: dict[UUID, list[int]] = {}
+    for row in rows:
+        versions.setdefault(row.stream_id, []).append(row.version)
+    assert all(found == list(range(1, len(found) + 1)) for found in versions.values())
+
+
+async def test_a_group_is_one_commit_and_one_call_into_the_loop(
+    store: Store, writer: GroupCommitWriter, commits: list
+) -> None:
+    told: list[Sequence[Envelope]] = []
+    writer.observe(told.append)
+    assert await outcomes(writer, *(simple() for _ in range(500))) == [[number] for number in range(1, 501)]
+    assert (len(commits), [len(group) for group in told]) == (1, [500])
+
+
+async def test_observers_hear_of_what_is_committed_in_order_and_before_the_caller(store: Store) -> None:
+    bad, heard, trouble = new_id(), [], []
+    async with running_writer(store, asyncio.get_running_loop(), _Refusing(store, bad)) as writer:
+        futures: list[asyncio.Future] = []
+
+        def observe(envelopes: Sequence[Envelope]) -> None:
+            # Another connection: what it sees is committed.
+            committed = set(store.positions())
+            trouble.extend(envelope for envelope in envelopes if envelope.position not in committed)
+            heard.extend(envelope.position for envelope in envelopes)
+            if writer.head_position != heard[-1]:
+                trouble.append(writer.head_position)
+            done = [one.result() for one in futures if one.done() and not one.exception()]
+            told = {envelope.position for result in done for envelope in result}
+            trouble.extend(told & {envelope.position for envelope in envelopes})
+
+        writer.observe(observe)
+        for _ in range(20):
+            async with one_group(writer):
+                futures += [writer.hand_in(simple(bad if number == 3 else new_id())) for number in range(5)]
+        results = await asyncio.gather(*futures, return_exceptions=True)
+    assert trouble == []
+    assert heard == store.positions() == list(range(1, 81))
+    assert sum(isinstance(result, ZeroDivisionError) for result in results) == 20
+
+
+async def test_closing_commits_what_was_handed_in_and_takes_no_more(store: Store) -> None:
+    async with running_writer(store, asyncio.get_running_loop()) as writer:
+        futures = [writer.hand_in(simple(new_id(), 1, 2)) for _ in range(1_500)]
+        await writer.close()
+        assert store.positions() == list(range(1, 3_001))
+        with pytest.raises(StorageUnavailableError, match="takes no more work"):
+            writer.hand_in(simple())
+        assert [envelope.position for envelopes in await asyncio.gather(*futures) for envelope in envelopes] == list(
+            range(1, 3_001)
+        )
+        await writer.close()
+
+
+# What is written
+
+
+async def test_the_context_is_stored_once_per_hand_in(store: Store, writer: GroupCommitWriter) -> None:
+    contexts = [a_context() for _ in range(2)]
+    streams = [new_id() for _ in range(3)]
+    hand_ins = [
+        a_hand_in(*stop_events(streams[0], 1, 2), *stop_events(streams[1], 1), context=contexts[0]),
+        a_hand_in(*stop_events(streams[2], 1, 2), context=contexts[1]),
+    ]
+    await outcomes(writer, *hand_ins)
+    (late,) = await writer.hand_in(a_hand_in(*stop_events(streams[0], 3), context=1))
+    assert late.context_position == 1
+    rows = store.query("SELECT context_position, context FROM events ORDER BY position")
+    first, second = (msgspec.json.encode(context) for context in contexts)
+    assert rows == [(1, first), (1, None), (1, None), (4, second), (4, None), (1, None)]
+    assert await store.ledger.context_at([1, 4]) == {1: first, 4: second}
+
+
+async def test_time_does_not_fall_where_the_clock_does(store: Store, writer: GroupCommitWriter) -> None:
+    times = []
+    for seconds in (0, 5, -3600, 1, 7200):
+        store.clock.pass_time(seconds=seconds)
+        (envelope,) = await writer.hand_in(simple())
+        times.append(envelope.recorded_at)
+    assert times == [row[0] for row in store.query("SELECT recorded_at FROM events ORDER BY position")]
+    assert [time - times[0] for time in times] == [0, 5_000_000, 5_000_000, 5_000_000, 3_606_000_000]
+
+
+async def test_operational_state_moves_with_the_commit_or_not_at_all(store: Store, writer: GroupCommitWriter) -> None:
+    def lease(message_id: UUID) -> Insert:
+        return Insert("leases", {"message_id": message_id, "worker": "one", "attempt": 1, "expires_at": 10})
+
+    good, bad = new_id(), new_id()
+    assert await outcomes(writer, simple(good, changes=[lease(good)]), simple(bad, 2, changes=[lease(bad)])) == [
+        [1],
+        VersionConflictError,
+    ]
+    assert await outcomes(writer, HandIn(events=(), context=0, changes=[lease(bad)])) == [[]]
+    assert sorted(store.query("SELECT message_id FROM leases")) == sorted([(good.bytes,), (bad.bytes,)])
+    assert store.positions() == [1]
+
+
+async def test_a_message_that_nobody_has_at_hand_is_folded_from_the_ledger(
+    store: Store, writer: GroupCommitWriter
+) -> None:
+    key, message = store.keyring.new_key(None), Message.create(new_id(), a_question())
+    attempt = message.start_attempt("worker")
+    message.append_chunk(attempt, "An answer.")
+
+    def hand_in_recorded(**options) -> asyncio.Future:
+        events = [NewEvent(recorded, "message", new_id(), key.key_id) for recorded in message.collect_events()]
+        return writer.hand_in(a_hand_in(*events, **options))
+
+    async with one_group(writer):
+        asked = hand_in_recorded(new_keys=[key])
+        message.fail(attempt, "internal_server_error", "a reason")
+        ended = hand_in_recorded()
+        message.give_feedback("user", "like", "text")
+        rated = hand_in_recorded()
+    await asyncio.gather(asked, ended, rated)
+    assert isinstance((await rated)[0].body, FeedbackGiven)
+    conversation_id = message.created.conversation_id.bytes
+    assert store.query("SELECT state, has_answer, ended_position FROM messages") == [("errored", 1, 4)]
+    assert store.query("SELECT conversation_id, position FROM feedbacks") == [(conversation_id, 5)]

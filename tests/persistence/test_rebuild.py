@@ -1,0 +1,258 @@
+"""Replaying the ledger gives the read models that the live projections made, byte for byte."""
+
+import asyncio
+import random
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import pytest
+
+from chatledger.adapters.clock import new_id
+from chatledger.application.context import SYSTEM, Context
+from chatledger.application.ledger.ledger import CATEGORIES
+from chatledger.application.ledger.projections import READ_MODELS
+from chatledger.application.ledger.rebuild import PAGE, Replay
+from chatledger.application.ledger.writer import GroupCommitWriter, HandIn, NewEvent
+from chatledger.domain.aggregate import Aggregate
+from chatledger.domain.app import App, AppConfiguration
+from chatledger.domain.conversation import Conversation
+from chatledger.domain.end_user import EndUser
+from chatledger.domain.message import Message
+from chatledger.domain.operator import Operator
+from chatledger.domain.values import Resource, Usage
+from tests.persistence.stores import Store, a_question, open_store, running_writer
+
+WORDS = ("ledger", "帳簿", "naïve", "", "\u2028", "quote'\"", "𝄞 clef", "a" * 500)
+
+
+class Traffic:
+    """Random work of some people on some apps, in hand-ins of one or several aggregates."""
+
+    def __init__(self, seed: int, store: Store, writer: GroupCommitWriter) -> None:
+        self.dice = random.Random(seed)
+        self.store = store
+        self.writer = writer
+        self.keys: dict[UUID, Any] = {}
+        self.apps: list[App] = []
+        self.operators: list[Operator] = []
+        self.people: list[EndUser] = []
+        self.conversations: list[Conversation] = []
+        self.messages: list[Message] = []
+
+    async def run(self, steps: int) -> None:
+        moves = [self.set_up, self.meet, self.converse, *[self.ask] * 3, *[self.generate] * 8, *[self.rate] * 2]
+        for move in (self.set_up, self.meet, self.converse):
+            await self.hand_in(*move())
+        pending = []
+        for _ in range(steps):
+            self.store.clock.pass_time(milliseconds=self.dice.randint(-50, 100))
+            pending.append(self.hand_in(*self.dice.choice(moves)()))
+            if self.dice.random() < 0.2:
+                await asyncio.gather(*pending)
+                pending.clear()
+        await asyncio.gather(*pending)
+
+    def hand_in(self, *aggregates: Aggregate) -> asyncio.Future:
+        events, new_keys, folded = [], [], {}
+        for aggregate in aggregates:
+            if aggregate.id not in self.keys:
+                key = self.keys[aggregate.id] = self.store.keyring.new_key(None)
+                new_keys.append(key)
+            for recorded in aggregate.collect_events():
+                key_id = self.keys[aggregate.id].key_id
+                events.append(NewEvent(recorded, CATEGORIES[type(aggregate)], new_id(), key_id))
+        context = Context(actor=SYSTEM, correlation_id=new_id())
+        return self.writer.hand_in(HandIn(events=events, context=context, new_keys=new_keys, folded=folded))
+
+    def text(self) -> str:
+        return " ".join(self.dice.choices(WORDS, k=self.dice.randint(0, 6)))
+
+    def set_up(self) -> Iterator[Aggregate]:
+        configuration = AppConfiguration(generator="scripted", settings={"text": self.text()})
+        if self.apps and self.dice.random() < 0.7:
+            app = self.dice.choice(self.apps)
+            if self.dice.random() < 0.5:
+                app.rotate_key(new_id(), new_id().hex)
+            else:
+                app.configure(configuration)
+            yield app
+        else:
+            app = App.create(new_id(), mode="chat", name=self.text(), configuration=configuration)
+            app.issue_key(new_id(), new_id().hex)
+            self.apps.append(app)
+            yield app
+        operator = Operator.issue(new_id(), name=self.text(), token_hash=new_id().hex, scopes=["audit", "operate"])
+        self.operators.append(operator)
+        yield operator
+        revoked = self.dice.choice(self.operators)
+        if revoked is not operator:
+            revoked.revoke()
+            yield revoked
+
+    def meet(self) -> Iterator[Aggregate]:
+        app_id = self.dice.choice(self.apps).id
+        person = EndUser.see(new_id(), app_id=app_id, kind="service-api", external_id=self.text(), lookup=new_id().hex)
+        self.people.append(person)
+        yield person
+
+    def converse(self) -> Iterator[Aggregate]:
+        person = self.dice.choice(self.people)
+        conversation = Conversation.start(
+            new_id(),
+            app_id=person.seen.app_id,
+            end_user_id=person.id,
+            hidden=self.dice.random() < 0.2,
+            name=self.text(),
+            inputs={"topic": self.text()},
+            introduction=self.text(),
+        )
+        self.conversations.append(conversation)
+        yield conversation
+        yield from self.ask(conversation)
+
+    def ask(self, conversation: Conversation | None = None) -> Iterator[Aggregate]:
+        conversation = conversation or self.dice.choice(self.conversations)
+        asked = a_question(
+            self.text(),
+            conversation_id=conversation.id,
+            app_id=conversation.started.app_id,
+            end_user_id=conversation.started.end_user_id,
+            inputs={"words": [self.text()]},
+        )
+        message = Message.create(new_id(), asked)
+        self.messages.append(message)
+        yield message
+
+    def generate(self) -> Iterator[Aggregate]:
+        running = [message for message in self.messages if not message.has_ended]
+        if not running:
+            yield from self.ask()
+            return
+        message = self.dice.choice(running)
+        for _ in range(self.dice.randint(1, 6)):
+            if not message.has_ended:
+                self.one_step(message)
+        yield message
+
+    def one_step(self, message: Message) -> None:
+        dice, attempt = self.dice, message.attempt
+        if not message.attempt_is_open and message.stop_requested_by is None:
+            base = dice.choice(["reset", "continue"])
+            message.start_attempt("worker", base, dice.randint(0, message.answer_length))
+        elif message.stop_requested_by is not None:
+            usage = Usage(completion_tokens=message.answer_length, total_tokens=message.answer_length)
+            message.stop(attempt, message.stop_requested_by, usage, "f" * 64)
+        else:
+            draw = dice.random()
+            if draw < 0.6:
+                message.append_chunk(attempt, self.text())
+            elif draw < 0.7:
+                message.record_resources(attempt, [Resource(position=1, content=self.text(), score=0.5)])
+            elif draw < 0.75:
+                message.requeue(attempt, "completion_request_error", self.text(), datetime(2027, 1, 1, tzinfo=UTC))
+            elif draw < 0.82:
+                message.request_stop(dice.choice(["user", "timeout"]))
+            elif draw < 0.87:
+                message.fail(attempt, "internal_server_error", self.text())
+            else:
+                message.complete(attempt, Usage(total_tokens=dice.randint(0, 99), latency=0.1), "stop", "f" * 64)
+
+    def rate(self) -> Iterator[Aggregate]:
+        message = self.dice.choice(self.messages)
+        source = self.dice.choice(["user", "admin"])
+        if source in message.feedback and self.dice.random() < 0.5:
+            message.withdraw_feedback(source)
+        else:
+            content = self.dice.choice([None, self.text()])
+            message.give_feedback(source, self.dice.choice(["like", "dislike"]), content)
+        yield message
+
+
+def read_models(store: Store) -> dict[str, list[tuple]]:
+    return {table: sorted(store.query(f"SELECT * FROM {table}"), key=repr) for table in READ_MODELS}
+
+
+async def keep_busy(store: Store, seed: int, steps: int) -> None:
+    async with running_writer(store, asyncio.get_running_loop()) as writer:
+        await Traffic(seed, store, writer).run(steps)
+
+
+@pytest.fixture
+async def busy_store(store: Store) -> Store:
+    await keep_busy(store, 3, 150)
+    return store
+
+
+def replay(source: Store, target: Store) -> list[tuple[int, int]]:
+    progress: list[tuple[int, int]] = []
+    replayed = Replay(source.codec, source.projections)
+
+    def note(done: int, total: int) -> None:
+        progress.append((done, total))
+
+    with source.ledger.write() as reading:
+        if source is target:
+            replayed.run(reading, reading, note)
+        else:
+            with target.ledger.write() as writing:
+                replayed.run(reading, writing, note)
+    return progress
+
+
+@pytest.mark.parametrize("seed", range(3))
+async def test_a_replay_gives_the_same_rows(store: Store, tmp_path: Path, seed: int) -> None:
+    await keep_busy(store, seed, 800)
+    live, last = read_models(store), store.positions()[-1]
+    assert all(live.values()), {table: len(rows) for table, rows in live.items()}
+    assert last > PAGE
+    states = {row[0] for row in store.query("SELECT DISTINCT state FROM messages")}
+    assert {"completed", "stopped", "errored", "running"} <= states
+
+    progress = replay(store, store)
+    assert progress[-1] == (last, last)
+    assert len(progress) > 1
+    assert read_models(store) == live
+
+    (tmp_path / "second").mkdir()
+    with open_store(tmp_path / "second") as second:
+        replay(store, second)
+        assert read_models(second) == live
+        replay(store, second)
+        assert read_models(second) == live
+        assert second.positions() == []
+    assert store.positions() == list(range(1, last + 1))
+
+
+async def test_a_replay_repairs_what_was_changed_or_lost(busy_store: Store) -> None:
+    live = read_models(busy_store)
+    with busy_store.writing.begin() as connection:
+        for statement in (
+            "UPDATE feedbacks SET created_at = 0",
+            "DELETE FROM messages WHERE position = (SELECT max(position) FROM messages)",
+            "UPDATE messages SET state = 'completed' WHERE state = 'errored'",
+            "UPDATE apps SET name = configuration",
+            "INSERT INTO api_keys SELECT 'planted', incarnation, incarnation FROM head",
+        ):
+            connection.exec_driver_sql(statement)
+    assert read_models(busy_store) != live
+    replay(busy_store, busy_store)
+    assert read_models(busy_store) == live
+
+
+async def test_a_replay_that_fails_leaves_the_read_models_as_they_were(busy_store: Store) -> None:
+    live = read_models(busy_store)
+    busy_store.keyring._secrets.clear()
+    busy_store.keyring._file.execute("DELETE FROM keys WHERE key_id = (SELECT max(key_id) FROM keys)")
+    with pytest.raises(LookupError):
+        replay(busy_store, busy_store)
+    assert read_models(busy_store) == live
+
+
+async def test_an_empty_ledger_empties_the_read_models(store: Store) -> None:
+    with store.writing.begin() as connection:
+        connection.exec_driver_sql("INSERT INTO api_keys SELECT 'planted', incarnation, incarnation FROM head")
+    assert replay(store, store) == []
+    assert all(rows == [] for rows in read_models(store).values())

@@ -1,0 +1,115 @@
+"""A real server on a free port of the loopback, inside the test's own event loop."""
+
+import asyncio
+import json
+import uuid
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import httpx
+import msgspec
+
+from chatledger.adapters.http.app import create_http_app
+from chatledger.adapters.http.server import ServerKind, serving
+from chatledger.adapters.http.settings import HttpSettings, Shutdown
+from chatledger.application.context import SYSTEM, Context
+from chatledger.bootstrap import Running, open_chatledger
+from chatledger.domain.app import AppConfiguration
+from chatledger.domain.values import AppMode, Scope
+from chatledger.settings import Settings
+
+DEADLINE = 20.0
+
+
+@dataclass
+class LiveServer:
+    """What runs, and where."""
+
+    base_url: str
+    running: Running
+    shutdown: Shutdown
+    clients: list[httpx.AsyncClient] = field(default_factory=list)
+
+    async def new_key(self, mode: AppMode = "chat", *, configuration: dict[str, Any] | None = None, **script: Any) -> str:
+        """The key of a new app whose scripted generator does this."""
+        given = {"generator": "scripted", "settings": script} | (configuration or {})
+        made = msgspec.convert(given, AppConfiguration)
+        context = Context(actor=SYSTEM, correlation_id=uuid.uuid4())
+        return (await self.running.application.apps.create(mode, f"an app for {mode}", made, context)).api_key
+
+    async def new_token(self, *scopes: Scope) -> str:
+        """The token of a new operator."""
+        context = Context(actor=SYSTEM, correlation_id=uuid.uuid4())
+        return (await self.running.application.operators.issue("someone", scopes, context)).token
+
+    def client(self, credential: str | None = None) -> httpx.AsyncClient:
+        """A client with this credential, closed with the server."""
+        headers = {} if credential is None else {"Authorization": f"Bearer {credential}"}
+        made = httpx.AsyncClient(base_url=self.base_url, headers=headers, timeout=DEADLINE)
+        self.clients.append(made)
+        return made
+
+    async def new_client(self, mode: AppMode = "chat", **script: Any) -> httpx.AsyncClient:
+        """A client with the key of a new app."""
+        return self.client(await self.new_key(mode, **script))
+
+    async def head(self) -> int:
+        """The last position of the ledger."""
+        return (await self.running.store.head()).position
+
+
+@asynccontextmanager
+async def live_server(
+    data_dir: Path, *, kind: ServerKind = "granian", http: HttpSettings | None = None, **settings: Any
+) -> AsyncIterator[LiveServer]:
+    """Open a chatledger in this folder and serve it while inside."""
+    http, shutdown = http or HttpSettings(), Shutdown()
+    async with open_chatledger(Settings(data_dir=data_dir, shutdown_grace=1, **settings)) as running:
+        app = create_http_app(running.application, http, running.store.head, shutdown)
+        async with serving(
+            app, host="127.0.0.1", port=0, max_open_streams=http.max_open_streams, kind=kind
+        ) as port:
+            live = LiveServer(f"http://127.0.0.1:{port}", running, shutdown)
+            try:
+                yield live
+            finally:
+                shutdown.draining.set()
+                shutdown.closing.set()
+                for client in live.clients:
+                    await client.aclose()
+
+
+def frames_of(text: str) -> list[str]:
+    """The blocks of an event stream."""
+    return [block for block in text.split("\n\n") if block]
+
+
+def events_of(text: str) -> list[dict[str, Any]]:
+    """The JSON events of an event stream; pings and ids are no such events."""
+    return [json.loads(block[6:]) for block in frames_of(text) if block.startswith("data: ")]
+
+
+def answer_of(events: Sequence[dict[str, Any]]) -> str:
+    """The text that a client shows after these events."""
+    shown = ""
+    for event in events:
+        if event["event"] in ("message", "agent_message"):
+            shown += event["answer"]
+        elif event["event"] == "message_replace":
+            shown = event["answer"]
+    return shown
+
+
+async def until(condition: Callable[[], Awaitable[bool]]) -> None:
+    """Wait for a state; fail if it does not come."""
+    async with asyncio.timeout(DEADLINE):
+        while not await condition():
+            await asyncio.sleep(0.01)
+
+
+def chat_body(query: str = "hello", user: str = "ada", **more: Any) -> dict[str, Any]:
+    """A body for the send routes."""
+    return {"inputs": {}, "query": query, "user": user} | more
