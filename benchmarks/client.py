@@ -15,7 +15,7 @@ from itertools import accumulate
 import msgspec
 import uvloop
 
-from benchmarks.loads import Load, Outcome
+from benchmarks.loads import Load, Outcome, Times
 
 END = b"0\r\n\r\n"
 ANSWER = re.compile(rb'"answer":"([^"]*)"')
@@ -74,7 +74,16 @@ class Tally:
     def __init__(self, load: Load) -> None:
         self._load = load
         self._expected = b"".join(b"t%d " % number for number in range(load.tokens))
-        self.outcome = Outcome(streams=0, tokens=0, frames=0, received_bytes=0, server_cpu=0.0, client_cpu=0.0, wall=0.0)
+        self._first_token: list[float] = []
+        self._delays: list[float] = []
+        self.outcome = Outcome(
+            streams=0, tokens=0, frames=0, received_bytes=0, server_cpu=0.0, client_cpu=0.0, wall=0.0
+        )
+
+    def finish(self) -> Outcome:
+        """All of it."""
+        self.outcome.first_token, self.outcome.delays = _times(self._first_token), _times(self._delays)
+        return self.outcome
 
     def add(self, stream: Stream) -> None:
         """Count one response.
@@ -90,7 +99,7 @@ class Tally:
         ends = list(accumulate(map(len, stream.parts)))
         outcome = self.outcome
         if self._load.stamped:
-            outcome.tokens += self._delays(stream, frames, ends)
+            outcome.tokens += self._count_stamped(stream, frames, ends)
         else:
             if answer != self._expected:
                 raise ValueError(f"unexpected answer: {answer[:100]!r}...")
@@ -99,9 +108,9 @@ class Tally:
         outcome.frames += len(frames)
         outcome.received_bytes += len(response)
         arrived = stream.times[bisect_left(ends, frames[0].end())]
-        outcome.first_token.append(arrived - stream.asked_at)
+        self._first_token.append(arrived - stream.asked_at)
 
-    def _delays(self, stream: Stream, frames: list[re.Match[bytes]], ends: list[int]) -> int:
+    def _count_stamped(self, stream: Stream, frames: list[re.Match[bytes]], ends: list[int]) -> int:
         count, counted_from = 0, None
         for frame in frames:
             arrived = stream.times[bisect_left(ends, frame.end())]
@@ -110,7 +119,7 @@ class Tally:
                 counted_from = due + self._load.skip_first if counted_from is None else counted_from
                 count += 1
                 if due >= counted_from:
-                    self.outcome.delays.append(arrived - due)
+                    self._delays.append(arrived - due)
         if count != self._load.tokens:
             raise ValueError(f"{count} tokens instead of {self._load.tokens}")
         return count
@@ -165,7 +174,15 @@ async def run(load: Load) -> Outcome:
     for stream in streams:
         stream.done = None
         stream.transport.close()
-    return tally.outcome
+    return tally.finish()
+
+
+def _times(seconds: list[float]) -> Times:
+    if not seconds:
+        return Times()
+    ordered, count = sorted(seconds), len(seconds)
+    p50, p90, p99, most = (1000 * ordered[min(count - 1, int(count * share))] for share in (0.5, 0.9, 0.99, 1.0))
+    return Times(count=count, p50=p50, p90=p90, p99=p99, most=most)
 
 
 def main() -> None:

@@ -2,8 +2,8 @@
 
 import statistics
 
-from benchmarks.harness import Figure, Options, bare_asgi, chatledger, data_folder, drive, percentile, profiled
-from benchmarks.loads import Load
+from benchmarks.harness import Figure, Options, bare_asgi, chatledger, data_folder, drive, median_ratio, profiled
+from benchmarks.loads import Load, Times
 
 NAME = "first token"
 
@@ -19,10 +19,16 @@ def measure(options: Options) -> list[Figure]:
         for how, ramp in (("at once", 0.0), ("20 ms apart", 0.02 * STREAMS)):
             load = Load(streams=STREAMS, tokens=tokens, rounds=rounds, warm_up=warm_up, ramp=ramp, pause=0.01)
             floor_load = Load(
-                path=f"/instant/{tokens}", streams=STREAMS, tokens=tokens, rounds=rounds, warm_up=warm_up, ramp=ramp, pause=0.01
+                path=f"/instant/{tokens}",
+                streams=STREAMS,
+                tokens=tokens,
+                rounds=rounds,
+                warm_up=warm_up,
+                ramp=ramp,
+                pause=0.01,
             )
-            ours: list[list[float]] = []
-            floors: list[list[float]] = []
+            ours: list[Times] = []
+            floors: list[Times] = []
             for _ in range(repeats):
                 floors.append(drive(floor, floor_load).first_token)
                 ours.append(drive(server, load).first_token)
@@ -33,12 +39,10 @@ def measure(options: Options) -> list[Figure]:
     return figures
 
 
-def _figure(how: str, ours: list[list[float]], floors: list[list[float]]) -> Figure:
-    p50, floor_p50 = (statistics.median(1000 * percentile(run, 50) for run in runs) for runs in (ours, floors))
-    p99, floor_p99 = (statistics.median(1000 * percentile(run, 99) for run in runs) for runs in (ours, floors))
-    ratio = statistics.median(
-        percentile(run, 50) / percentile(floor, 50) for run, floor in zip(ours, floors, strict=True)
-    )
+def _figure(how: str, ours: list[Times], floors: list[Times]) -> Figure:
+    p50, floor_p50 = (statistics.median(run.p50 for run in runs) for runs in (ours, floors))
+    p99, floor_p99 = (statistics.median(run.p99 for run in runs) for runs in (ours, floors))
+    ratio = median_ratio([run.p50 for run in ours], [run.p50 for run in floors])
     return Figure(
         name=f"{NAME}, {STREAMS} streams {how}, p50",
         measured=f"{p50:.2f} ms (p99 {p99:.1f})",

@@ -94,7 +94,9 @@ def data_folder(options: Options) -> Iterator[Path]:
 
 
 @contextmanager
-def chatledger(folder: Path, script: dict[str, Any], *, launcher: Sequence[str] = COMMAND, **settings: str) -> Iterator[Server]:
+def chatledger(
+    folder: Path, script: dict[str, Any], *, launcher: Sequence[str] = COMMAND, **settings: str
+) -> Iterator[Server]:
     """``chatledger serve`` on this data folder, with an app whose scripted generator is set so."""
     environment = server_environment(data_dir=str(folder / "data"), **settings)
     words = [word for name, value in script.items() for word in ("--set", f"{name}={value}")]
@@ -194,13 +196,6 @@ def profiled(options: Options, server: Server, name: str) -> Iterator[None]:
 
 
 # Statistics
-
-
-def percentile(values: Sequence[float], percent: float) -> float:
-    """By the nearest rank; the values need not be sorted."""
-    ordered = sorted(values)
-    rank = max(0, min(len(ordered) - 1, round(percent / 100 * len(ordered) + 0.5) - 1))
-    return ordered[rank]
 
 
 def spread(values: Sequence[float], form: str = ",.0f") -> str:

@@ -68,7 +68,12 @@ async def _measure(folder: Path, events: int, repeats: int) -> Figure:
         ratio=ratio,
         goal="<= 2 x the floor",
         met=ratio <= 2,
-        detail={"milliseconds": ours, "floor": opening, "floor_without_opening": plain, "ratio_without_opening": median_ratio(ours, plain)},
+        detail={
+            "milliseconds": ours,
+            "floor": opening,
+            "floor_without_opening": plain,
+            "ratio_without_opening": median_ratio(ours, plain),
+        },
     )
 
 

@@ -34,6 +34,16 @@ class Load(msgspec.Struct, kw_only=True):
     server_pid: int = 0
 
 
+class Times(msgspec.Struct, frozen=True, kw_only=True):
+    """Percentiles, in milliseconds."""
+
+    count: int = 0
+    p50: float = 0.0
+    p90: float = 0.0
+    p99: float = 0.0
+    most: float = 0.0
+
+
 class Outcome(msgspec.Struct, kw_only=True):
     """What a client saw. Times are seconds.
 
@@ -51,5 +61,5 @@ class Outcome(msgspec.Struct, kw_only=True):
     server_cpu: float
     client_cpu: float
     wall: float
-    first_token: list[float] = []
-    delays: list[float] = []
+    first_token: Times = Times()
+    delays: Times = Times()

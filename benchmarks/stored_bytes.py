@@ -14,7 +14,6 @@ from chatledger.settings import Settings
 
 NAME = "stored bytes"
 
-BYTES_PER_TOKEN = 5
 MESSAGES = 40
 
 
@@ -42,8 +41,9 @@ def _figure(options: Options, pace: int, tokens_per_event: float, short: int, lo
         ratios[tokens] = (after.total - before.total) / answers
     return Figure(
         name=f"{NAME} at {pace} tokens/s ({tokens_per_event:g} tokens an event)",
-        measured=f"{overhead[long]:.0f} an event beside its text; {ratios[long]:.1f} per byte of answer, all files",
-        floor=f"answers of {short} tokens: {overhead[short]:.0f} and {ratios[short]:.1f}; of {long}: as measured",
+        measured=f"{overhead[long]:.0f} an event beside its text ({overhead[short]:.0f} in answers of {short} tokens); "
+        f"{ratios[long]:.1f} per byte of answer ({ratios[short]:.1f}), all files",
+        floor="1 per byte of answer",
         goal="<= 150 an event, flat with length",
         met=overhead[long] <= 150 and overhead[short] <= 150 and ratios[long] <= 1.1 * ratios[short],
         detail={"overhead": overhead, "stored_per_byte": ratios},
@@ -91,7 +91,8 @@ def _sizes(folder: Path) -> _Sizes:
         connection = raw(data / name)
         connection.execute("PRAGMA wal_checkpoint(PASSIVE)")
         (pages,), (free,), (size,) = (
-            connection.execute(f"PRAGMA {pragma}").fetchone() for pragma in ("page_count", "freelist_count", "page_size")
+            connection.execute(f"PRAGMA {pragma}").fetchone()
+            for pragma in ("page_count", "freelist_count", "page_size")
         )
         total += (pages - free) * size
         connection.close()

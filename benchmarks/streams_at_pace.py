@@ -11,7 +11,6 @@ from collections.abc import Callable
 import msgspec
 
 from benchmarks.harness import (
-    ROOT,
     Figure,
     Options,
     Server,
@@ -19,7 +18,6 @@ from benchmarks.harness import (
     chatledger,
     data_folder,
     drive,
-    percentile,
     profiled,
 )
 from benchmarks.loads import Load, Outcome
@@ -75,8 +73,8 @@ def _load(streams: int, tokens: int, options: Options, *, floor: bool = False) -
 
 def _delays(outcome: Outcome) -> Delays:
     return Delays(
-        1000 * percentile(outcome.delays, 50),
-        1000 * percentile(outcome.delays, 99),
+        outcome.delays.p50,
+        outcome.delays.p99,
         outcome.server_cpu / outcome.wall,
         outcome.frames / outcome.tokens,
     )
@@ -138,6 +136,5 @@ def _held(tried: dict[int, Delays], floors: dict[int, Delays], bound: float, wan
         detail={
             "tried": {str(count): msgspec.to_builtins(delays) for count, delays in tried.items()},
             "floor": {str(count): msgspec.to_builtins(delays) for count, delays in floors.items()},
-            "root": str(ROOT.name),
         },
     )

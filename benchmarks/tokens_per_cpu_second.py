@@ -2,7 +2,17 @@
 
 import statistics
 
-from benchmarks.harness import Figure, Options, bare_asgi, chatledger, data_folder, drive, median_ratio, profiled, spread
+from benchmarks.harness import (
+    Figure,
+    Options,
+    bare_asgi,
+    chatledger,
+    data_folder,
+    drive,
+    median_ratio,
+    profiled,
+    spread,
+)
 from benchmarks.loads import Load, Outcome
 
 NAME = "tokens per server CPU-second"
@@ -19,7 +29,9 @@ def measure(options: Options) -> list[Figure]:
         rounds=options.choose(full=40, quick=15, tiny=1),
         warm_up=options.choose(full=3, quick=3, tiny=1),
     )
-    floor_load = Load(path=f"/instant/{tokens}", streams=streams, tokens=tokens, rounds=load.rounds, warm_up=load.warm_up)
+    floor_load = Load(
+        path=f"/instant/{tokens}", streams=streams, tokens=tokens, rounds=load.rounds, warm_up=load.warm_up
+    )
     durable: list[Outcome] = []
     floors: list[Outcome] = []
     with data_folder(options) as folder, bare_asgi() as floor, chatledger(folder, {"tokens": tokens}) as server:

@@ -28,6 +28,7 @@ from chatledger.application.commands.managing_operators import ManagingOperators
 from chatledger.application.commands.rating import RatingMessages
 from chatledger.application.commands.sending import Sending
 from chatledger.application.commands.stopping import Stopping
+from chatledger.application.fault_report import describe
 from chatledger.application.generation.dispatch import Dispatcher, Sweeper
 from chatledger.application.generation.failures import RetryPolicy
 from chatledger.application.generation.worker import Worker, WorkerSettings
@@ -292,6 +293,6 @@ async def _keep_running(begin: Callable[[], Coroutine[Any, Any, None]]) -> None:
     while True:
         try:
             return await begin()
-        except Exception:
-            log.critical("%s failed; begun again", getattr(begin, "__qualname__", begin), exc_info=True)
+        except Exception as error:  # noqa: BLE001 - what runs in the background has nobody else to tell
+            log.critical("begun again: %s", describe(error))
             await asyncio.sleep(RESTART_PAUSE)

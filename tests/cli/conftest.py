@@ -21,23 +21,17 @@ def data_folder(tmp_path: Path) -> Path:
 @pytest.fixture
 def app(data_folder: Path) -> dict[str, str]:
     """A chat app that says three words, in a store that no server has open."""
-    made: dict[str, str] = run_json(
-        data_folder,
-        "apps",
-        "create",
-        "--mode",
-        "chat",
-        "--name",
-        "Words",
-        "--generator",
-        "scripted",
-        "--set",
-        "tokens=3",
-    )
+    return make_app(data_folder)
+
+
+def make_app(data_folder: Path) -> dict[str, str]:
+    """A chat app that says three words."""
+    scripted = ("--generator", "scripted", "--set", "tokens=3")
+    made: dict[str, str] = run_json(data_folder, "apps", "create", "--mode", "chat", "--name", "Words", *scripted)
     return made
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def talk() -> Talk:
     """Sends one message and waits for its answer."""
 
@@ -46,7 +40,7 @@ def talk() -> Talk:
         answer = httpx.post(
             f"{url}/v1/chat-messages", json=body, headers={"Authorization": f"Bearer {api_key}"}, timeout=30
         )
-        assert answer.status_code == 200, answer.text
+        assert answer.is_success, answer.text
         result: dict[str, Any] = answer.json()
         return result
 

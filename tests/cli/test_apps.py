@@ -4,7 +4,6 @@ import contextlib
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import httpx
 import pytest
@@ -114,12 +113,9 @@ def test_the_words_for_people(data_folder: Path, app: dict[str, str]) -> None:
 
 def test_a_completion_app_may_be_asked_through_its_inputs(data_folder: Path) -> None:
     made = run_json(data_folder, "apps", "create", "--mode", "completion", "--name", "x", *SCRIPTED)
-    form: list[dict[str, Any]] = run_json(data_folder, "apps", "show", made["app_id"])["configuration"][
-        "user_input_form"
-    ]
-    assert [(variable["variable"], variable["type"], variable["required"]) for variable in form] == [
-        ("query", "paragraph", False)
-    ]
+    shown = run_json(data_folder, "apps", "show", made["app_id"])
+    (variable,) = shown["configuration"]["user_input_form"]
+    assert (variable["variable"], variable["type"], variable["required"]) == ("query", "paragraph", False)
 
 
 def test_there_is_nothing_to_read_before_there_is_a_store(data_folder: Path) -> None:

@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import shutil
 import sqlite3
 from collections.abc import Callable
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.cli.conftest import Talk
+from tests.cli.conftest import Talk, make_app
 from tests.support.process import ServerProcess, run_command
 
 
@@ -28,13 +29,21 @@ def failures(data_folder: Path) -> dict[str, str]:
     return failed
 
 
-@pytest.fixture
-def store(data_folder: Path, app: dict[str, str], talk: Talk) -> Path:
+@pytest.fixture(scope="module")
+def used_store(tmp_path_factory: pytest.TempPathFactory, talk: Talk) -> Path:
+    data_folder = tmp_path_factory.mktemp("doctor") / "data"
+    app = make_app(data_folder)
     with ServerProcess(data_folder) as server:
         talk(server.url, app["api_key"])
         code, checks = examine(data_folder)
         assert code == 0, checks
         assert str(server.pid) in checks["server"]["detail"]
+    return data_folder
+
+
+@pytest.fixture
+def store(used_store: Path, data_folder: Path) -> Path:
+    shutil.copytree(used_store, data_folder)
     return data_folder
 
 
@@ -54,6 +63,12 @@ def test_a_sound_installation(store: Path) -> None:
 
 def _hole(store: Path) -> None:
     change(store / "ledger.db", "DELETE FROM events WHERE position = 5")
+
+
+def _torn_stream(store: Path) -> None:
+    change(
+        store / "ledger.db", "DELETE FROM events WHERE position = (SELECT min(position) FROM events WHERE version = 2)"
+    )
 
 
 def _cut_off(store: Path) -> None:
@@ -100,7 +115,7 @@ def _overwritten_database(store: Path) -> None:
     ("fault", "check", "named"),
     [
         (_hole, "ledger", "first at position 5"),
-        (_hole, "streams", "1 streams have a hole"),
+        (_torn_stream, "streams", "1 streams have a hole"),
         (_cut_off, "ledger", "the head says"),
         (_lost_key, "data keys", "gone"),
         (_unknown_generator, "apps", "does not open"),

@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import shutil
 import sqlite3
 import threading
 from collections.abc import Iterator
@@ -10,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from tests.cli.conftest import Talk
+from tests.cli.conftest import Talk, make_app
 from tests.support.process import ServerProcess, run_command, run_json
 
 
@@ -26,17 +27,24 @@ def check(data_folder: Path) -> tuple[int, dict[str, Any]]:
     return result.returncode, json.loads(result.stdout)
 
 
-@pytest.fixture
-def conversation(data_folder: Path, app: dict[str, str], talk: Talk) -> dict[str, str]:
+@pytest.fixture(scope="module")
+def used_store(tmp_path_factory: pytest.TempPathFactory, talk: Talk) -> Path:
+    data_folder = tmp_path_factory.mktemp("rebuild") / "data"
+    app = make_app(data_folder)
     with ServerProcess(data_folder) as server:
         first = talk(server.url, app["api_key"])
         talk(server.url, app["api_key"], "again", conversation_id=first["conversation_id"])
         talk(server.url, app["api_key"], "/script tokens=3 fail_as=invalid", response_mode="async")
-    return app
+    return data_folder
+
+
+@pytest.fixture
+def conversation(used_store: Path, data_folder: Path) -> None:
+    shutil.copytree(used_store, data_folder)
 
 
 @pytest.fixture(params=["no server", "server"])
-def server(request: pytest.FixtureRequest, data_folder: Path, conversation: dict[str, str]) -> Iterator[None]:
+def server(request: pytest.FixtureRequest, data_folder: Path, conversation: None) -> Iterator[None]:
     with contextlib.ExitStack() as stack:
         if request.param == "server":
             stack.enter_context(ServerProcess(data_folder))
@@ -66,7 +74,8 @@ def test_differences_are_found_and_repaired(data_folder: Path) -> None:
     assert (code, after) == (0, before)
 
 
-def test_read_models_of_another_version_are_repaired(data_folder: Path, conversation: dict[str, str]) -> None:
+@pytest.mark.usefixtures("conversation")
+def test_read_models_of_another_version_are_repaired(data_folder: Path) -> None:
     damage(data_folder, "UPDATE head SET read_models = 99", "DELETE FROM messages")
     for command in (("rebuild", "--check"), ("serve", "--port", "0")):
         result = run_command(data_folder, *command)

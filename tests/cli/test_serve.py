@@ -1,5 +1,6 @@
 """The server as a process: ready, first credentials, alone, stopped, killed."""
 
+import contextlib
 import json
 import os
 import pty
@@ -51,9 +52,11 @@ class Stream(threading.Thread):
 
     def run(self) -> None:
         body = {"inputs": {}, "query": self._query, "user": "ann", "response_mode": "streaming"}
-        with httpx.stream(
-            "POST", f"{self._url}/v1/chat-messages", json=body, headers=bearer(self._key), timeout=30
-        ) as answer:
+        url, headers = f"{self._url}/v1/chat-messages", bearer(self._key)
+        with (
+            contextlib.suppress(httpx.TransportError),
+            httpx.stream("POST", url, json=body, headers=headers, timeout=30) as answer,
+        ):
             for line in answer.iter_lines():
                 if line.startswith("data: "):
                     self.events.append(json.loads(line.removeprefix("data: ")))
@@ -80,10 +83,8 @@ def test_an_empty_data_folder_becomes_two_apps_and_an_operator(data_folder: Path
         assert httpx.get(f"{server.url}/v1/parameters", headers=bearer(made["chat"]["api_key"])).status_code == 200
 
         apps = run_json(data_folder, "apps", "list")
-        assert [(app["mode"], app["generator"]) for app in apps] == [
-            ("chat", "extractive"),
-            ("completion", "extractive"),
-        ]
+        assert [app["mode"] for app in apps] == ["chat", "completion"]
+        assert {app["generator"] for app in apps} == {"extractive"}
         shown = run_json(data_folder, "apps", "show", made["completion"]["app_id"])
         (variable,) = shown["configuration"]["user_input_form"]
         assert (variable["variable"], variable["type"], variable["required"]) == ("query", "paragraph", True)

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 import chatledger
+from chatledger.adapters.cli.main import main
 from tests.support.process import lines_of, run_command
 
 
@@ -29,10 +30,19 @@ def test_the_version(data_folder: Path) -> None:
         (("serve", "--p", "1"), "--p"),
     ],
 )
-def test_wrong_usage_is_named_and_exits_with_2(data_folder: Path, arguments: tuple[str, ...], named: str) -> None:
-    result = run_command(data_folder, *arguments)
-    assert result.returncode == 2
-    assert named in lines_of(result.stderr)[-1]
+def test_wrong_usage_is_named_and_exits_with_2(
+    arguments: tuple[str, ...], named: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit, match=r"^2$"):
+        main(arguments)
+    printed = capsys.readouterr()
+    assert not printed.out
+    assert named in lines_of(printed.err)[-1]
+
+
+def test_wrong_usage_leaves_nothing_behind(data_folder: Path) -> None:
+    result = run_command(data_folder, "worker")
+    assert (result.returncode, result.stdout) == (2, "")
     assert "Traceback" not in result.stderr
     assert not data_folder.exists()
 
@@ -48,15 +58,19 @@ def test_wrong_usage_is_named_and_exits_with_2(data_folder: Path, arguments: tup
         ({"CHATLEDGER_CONFIG": "missing.toml"}, "missing.toml"),
     ],
 )
-@pytest.mark.parametrize("command", [("serve",), ("apps", "list"), ("doctor",)])
-def test_a_wrong_setting_is_one_line_that_names_it(
-    data_folder: Path, env: dict[str, str], named: str, command: tuple[str, ...]
-) -> None:
-    result = run_command(data_folder, *command, env=env)
+def test_a_wrong_setting_is_one_line_that_names_it(data_folder: Path, env: dict[str, str], named: str) -> None:
+    result = run_command(data_folder, "serve", env=env)
     assert (result.returncode, result.stdout) == (2, "")
     (line,) = lines_of(result.stderr)
     assert named in line
     assert not data_folder.exists()
+
+
+@pytest.mark.parametrize("command", [("apps", "list"), ("migrate",), ("rebuild", "--check"), ("doctor",)], ids=" ".join)
+def test_a_wrong_setting_stops_every_command(data_folder: Path, command: tuple[str, ...]) -> None:
+    result = run_command(data_folder, *command, env={"CHATLEDGER_PROT": "8000"})
+    assert (result.returncode, result.stdout) == (2, "")
+    assert "CHATLEDGER_PROT" in result.stderr
 
 
 @pytest.mark.parametrize(("text", "named"), [("colour = 'red'\n", "colour"), ("port = \n", "chatledger.toml")])

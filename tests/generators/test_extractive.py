@@ -157,6 +157,12 @@ async def test_a_document_is_cited_once_and_positions_have_no_gap(generator, fol
     assert len(re.findall(r"^\[\d\]", text_of(answered), re.MULTILINE)) == 4
 
 
+async def test_the_best_passage_stands_for_its_document(generator, folder):
+    (folder / "a.md").write_text("# Bees\n\nBees dance.\n\n# More bees\n\nBees dance.")
+    (folder / "b.md").write_text("# Bees\n\nBees dance.")
+    assert sorted(await found(generator, "bees dance", folder, top_k=10)) == ["a.md", "b.md"]
+
+
 async def test_a_passage_that_hardly_fits_is_not_quoted(generator, folder):
     (folder / "bees.md").write_text("The dance of the honey bee tells where nectar is.")
     for n in range(9):
@@ -243,9 +249,11 @@ async def test_a_word_of_the_heading_counts_more(generator, folder):
     assert (await found(generator, "house", folder))[0] == "b.md"
 
 
-async def test_a_question_of_any_length_is_answered(generator, folder):
+async def test_of_a_long_question_the_first_words_count(generator, folder):
     (folder / "a.md").write_text("Bees dance.")
-    assert await found(generator, "bees " + " ".join(f"w{n}" for n in range(20_000)), folder) == ["a.md"]
+    others = " ".join(f"w{n}" for n in range(20_000))
+    assert await found(generator, f"bees {others}", folder) == ["a.md"]
+    assert await found(generator, f"{others} bees", folder) == []
 
 
 @pytest.mark.parametrize(

@@ -63,16 +63,16 @@ class LiveServer:
 
 @asynccontextmanager
 async def live_server(
-    data_dir: Path, *, kind: ServerKind = "granian", http: HttpSettings | None = None, **settings: Any
+    data_dir: Path, *, kind: ServerKind = "granian", http: HttpSettings | None = None, port: int = 0, **settings: Any
 ) -> AsyncIterator[LiveServer]:
     """Open a chatledger in this folder and serve it while inside."""
     http, shutdown = http or HttpSettings(), Shutdown()
     async with open_chatledger(Settings(data_dir=data_dir, shutdown_grace=1, **settings)) as running:
         app = create_http_app(running.application, http, running.store.head, shutdown)
         async with serving(
-            app, host="127.0.0.1", port=0, max_open_streams=http.max_open_streams, kind=kind
-        ) as port:
-            live = LiveServer(f"http://127.0.0.1:{port}", running, shutdown)
+            app, host="127.0.0.1", port=port, max_open_streams=http.max_open_streams, kind=kind
+        ) as bound_port:
+            live = LiveServer(f"http://127.0.0.1:{bound_port}", running, shutdown)
             try:
                 yield live
             finally:

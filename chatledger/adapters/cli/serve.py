@@ -7,7 +7,6 @@ import logging
 import os
 import signal
 import sys
-import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -22,6 +21,7 @@ from chatledger.adapters.cli.orders import Orders, ServerInfo
 from chatledger.adapters.http.app import create_http_app
 from chatledger.adapters.http.server import ServerError, serving
 from chatledger.adapters.http.settings import HttpSettings, Shutdown
+from chatledger.application.fault_report import describe
 from chatledger.bootstrap import Running, open_chatledger
 from chatledger.settings import Settings
 
@@ -144,15 +144,7 @@ class OneLineFormatter(logging.Formatter):
 
     def formatException(self, ei: Any) -> str:  # noqa: N802 - the library's name
         """What follows the message."""
-        return f"[{_outline(ei[1])}]"
-
-
-def _outline(error: BaseException) -> str:
-    frames = traceback.extract_tb(error.__traceback__)
-    places = " > ".join(f"{'/'.join(frame.filename.split('/')[-2:])}:{frame.lineno}" for frame in frames)
-    cause = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
-    outline = f"{type(error).__qualname__} at {places}"
-    return outline if cause is None else f"{outline}, after {_outline(cause)}"
+        return f"[{describe(ei[1])}]"
 
 
 def _log_to_stderr() -> None:

@@ -81,9 +81,7 @@ class ScriptedGenerator:
             GeneratorError: where the script says so.
         """
         script = read_settings(ScriptedSettings, request.settings)
-        fails = script.fail_as is not None and (
-            script.fail_times is None or request.attempt <= script.fail_times
-        )
+        fails = script.fail_as is not None and (script.fail_times is None or request.attempt <= script.fail_times)
         loop = asyncio.get_running_loop()
         due = loop.time() + script.first_token_ms / 1000
         is_paced = script.first_token_ms > 0 or script.interval_ms > 0

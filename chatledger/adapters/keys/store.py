@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from chatledger.adapters.keys.cipher import KEY_BYTES, NONCE_BYTES, AesDataKey, subkey
 from chatledger.application.ports.clock import IdFactory
-from chatledger.application.ports.keys import KeyDestroyedError, NewKey
+from chatledger.application.ports.keys import KeyDestroyedError, NewKey, SealBrokenError
 from chatledger.application.ports.storage import StorageUnavailableError
 
 CACHED_KEYS = 50_000
@@ -81,7 +81,7 @@ class SqliteKeyring:
         if row is not None:
             try:
                 self._fetch(UUID(bytes=row[0]))
-            except InvalidTag:
+            except SealBrokenError:
                 raise MasterKeyError(f"the master key does not open {path}") from None
 
     def new_key(self, parent: UUID | None) -> NewKey:
@@ -128,6 +128,8 @@ class SqliteKeyring:
 
         Raises:
             KeyDestroyedError: there is none.
+            SealBrokenError: it does not open under its parent.
+            StorageUnavailableError: the key store cannot be read.
         """
         return self.cached(key_id) or self._fetch(key_id)[1]
 
@@ -140,8 +142,12 @@ class SqliteKeyring:
         self._file.close()
 
     def _fetch(self, key_id: UUID) -> tuple[bytes, AesDataKey]:
-        with self._lock:
-            row = self._file.execute("SELECT parent_id, wrapped FROM keys WHERE key_id = ?", (key_id.bytes,)).fetchone()
+        select = "SELECT parent_id, wrapped FROM keys WHERE key_id = ?"
+        try:
+            with self._lock:
+                row = self._file.execute(select, (key_id.bytes,)).fetchone()
+        except sqlite3.Error as error:
+            raise StorageUnavailableError(f"key store: {error}") from error
         if row is None:
             raise KeyDestroyedError(str(key_id))
         parent = None if row[0] is None else UUID(bytes=row[0])
@@ -166,7 +172,11 @@ class SqliteKeyring:
         return nonce + self._wrapper(parent).encrypt(nonce, secret, _names(key_id, parent))
 
     def _unwrap(self, key_id: UUID, parent: UUID | None, wrapped: bytes) -> bytes:
-        return self._wrapper(parent).decrypt(wrapped[:NONCE_BYTES], wrapped[NONCE_BYTES:], _names(key_id, parent))
+        nonce, body = wrapped[:NONCE_BYTES], wrapped[NONCE_BYTES:]
+        try:
+            return self._wrapper(parent).decrypt(nonce, body, _names(key_id, parent))
+        except (InvalidTag, ValueError) as error:
+            raise SealBrokenError(f"key {key_id} does not open under its parent") from error
 
 
 def _names(key_id: UUID, parent: UUID | None) -> bytes:

@@ -15,6 +15,21 @@ Durability = Literal["full", "relaxed"]
 
 BUSY_TIMEOUT_MS = 10_000
 
+_PRIMARY_CODE = 0xFF
+_IN_TROUBLE = frozenset(
+    (
+        sqlite3.SQLITE_BUSY,
+        sqlite3.SQLITE_LOCKED,
+        sqlite3.SQLITE_NOMEM,
+        sqlite3.SQLITE_READONLY,
+        sqlite3.SQLITE_IOERR,
+        sqlite3.SQLITE_FULL,
+        sqlite3.SQLITE_CANTOPEN,
+        sqlite3.SQLITE_PROTOCOL,
+    )
+)
+"""What may pass by itself, or by making room. Any other error is one of the statement, and of it alone."""
+
 
 def sqlite_engine(path: Path, durability: Durability = "full", *, read_only: bool = False) -> sa.Engine:
     """An engine on a SQLite file in WAL mode.
@@ -63,8 +78,13 @@ def storage_errors() -> Iterator[None]:
     """
     try:
         yield
-    except (sqlite3.OperationalError, sa.exc.OperationalError, sa.exc.TimeoutError) as error:
-        raise StorageUnavailableError(str(getattr(error, "orig", error))) from error
+    except sa.exc.TimeoutError as error:
+        raise StorageUnavailableError("no connection became free in time") from error
+    except (sqlite3.Error, sa.exc.DBAPIError) as error:
+        cause = error.orig if isinstance(error, sa.exc.DBAPIError) else error
+        if isinstance(cause, sqlite3.Error) and _PRIMARY_CODE & getattr(cause, "sqlite_errorcode", 0) in _IN_TROUBLE:
+            raise StorageUnavailableError(str(cause)) from error
+        raise
 
 
 def to_driver(value: Any) -> Any:

@@ -250,7 +250,7 @@ class SqlTransaction:
             marks = ", ".join("?" * len(page))
             found.update(
                 self._driver.execute(
-                    f"SELECT position, context FROM events WHERE position IN ({marks})", page
+                    f"SELECT position, context FROM events WHERE context IS NOT NULL AND position IN ({marks})", page
                 ).fetchall()
             )
         return found

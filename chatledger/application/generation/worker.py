@@ -10,6 +10,7 @@ import msgspec
 
 from chatledger.application.context import Actor, Context
 from chatledger.application.errors import GenerationStoppedError
+from chatledger.application.fault_report import describe
 from chatledger.application.generation.attempt import Attempt
 from chatledger.application.generation.failures import CODES, INTERNAL_MESSAGE, RetryPolicy
 from chatledger.application.ledger.envelope import Envelope, to_microseconds
@@ -165,8 +166,8 @@ class Worker:
             log.info("task %s: fenced out", item.task_id)
         except StorageUnavailableError:
             log.warning("task %s: the store is in trouble; left to recovery", item.task_id)
-        except Exception:
-            log.exception("task %s: left to recovery", item.task_id)
+        except Exception as error:  # noqa: BLE001 - one message's failure is not the worker's
+            log.warning("task %s: left to recovery: %s", item.task_id, describe(error))
 
     async def _take(self, item: QueueItem) -> None:
         staged = await self._ledger.take_message(item.message_id)
@@ -260,7 +261,7 @@ class Worker:
         except (GeneratorError, DomainError, StorageUnavailableError):
             raise
         except Exception as error:
-            log.exception("generator %s failed", generator.name)
+            log.warning("generator %s failed: %s", generator.name, describe(error))
             raise GeneratorError("internal", INTERNAL_MESSAGE) from error
 
     async def _feed(self, attempt: Attempt, generator: Generator, tally: "Tally") -> None:

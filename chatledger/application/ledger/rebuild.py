@@ -31,6 +31,8 @@ class Replay:
         while rows := source.read_log(position, PAGE):
             changes: list[Change] = []
             for row in rows:
+                if row.category == "library":
+                    continue
                 envelope = self._codec.decode(row)
                 self._follow(envelope)
                 changes += self._projections.changes(envelope, self._folded(envelope, source))

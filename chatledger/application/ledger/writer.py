@@ -155,7 +155,13 @@ class GroupCommitWriter:
         return future
 
     async def run_alone(self, work: Callable[[], None]) -> None:
-        """Run blocking ``work`` on the writer's thread, between two commits."""
+        """Run blocking ``work`` on the writer's thread, between two commits.
+
+        Raises:
+            StorageUnavailableError: the writer is closed.
+        """
+        if self._is_closed:
+            raise StorageUnavailableError("the ledger's writer takes no more work")
         done: asyncio.Future[None] = self._loop.create_future()
 
         def run() -> None:
@@ -174,7 +180,7 @@ class GroupCommitWriter:
         if not self._is_closed:
             self._is_closed = True
             self._inbox.put(None)
-            await asyncio.to_thread(self._thread.join)
+        await asyncio.to_thread(self._thread.join)
 
     # The writer's thread
 
@@ -341,11 +347,13 @@ def _objection(
     versions: dict[UUID, int] = {}
     for event in hand_in.events:
         stream_id, version = event.recorded.originator_id, event.recorded.originator_version
+        stored = streams.get(stream_id)
         if stream_id not in versions:
-            stored = streams.get(stream_id)
             versions[stream_id] = stored.version if stored else 0
         if version != versions[stream_id] + 1:
             return VersionConflictError(str(stream_id))
+        if stored is not None and stored.key_id != event.key_id:
+            return ValueError("a stream has one data key for life")
         versions[stream_id] = version
     for stream_id, expected in hand_in.expected.items():
         stored = streams.get(stream_id)

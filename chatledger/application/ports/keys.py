@@ -75,6 +75,7 @@ class Keyring(Protocol):
 
         Raises:
             KeyDestroyedError: there is none.
+            SealBrokenError: it does not open under its parent.
         """
         ...
 

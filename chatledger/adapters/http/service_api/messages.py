@@ -1,7 +1,6 @@
 """The history of a conversation."""
 
 from collections.abc import Sequence
-from typing import Literal
 from uuid import UUID
 
 from litestar import get
@@ -23,7 +22,7 @@ _LIST = Operation(
     summary="Read the history of a conversation",
     description="The latest messages before `first_id`, oldest first within the page.",
     parameters=(
-        Parameter("conversation_id", "Empty gives an empty page.", UUID | Literal[""], required=True),
+        Parameter("conversation_id", "A UUID; empty gives an empty page.", required=True),
         Parameter("first_id", "The oldest message of the page before.", UUID),
         Parameter("limit", "1 to 100; 20 by default.", int),
         USER_PARAMETER,

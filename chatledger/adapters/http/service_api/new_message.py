@@ -23,7 +23,7 @@ class ChatMessageRequest(msgspec.Struct, frozen=True, kw_only=True):
     query: Annotated[str, msgspec.Meta(min_length=1)]
     user: str
     response_mode: ResponseMode | None = "blocking"
-    conversation_id: UUID | Literal[""] | None = None
+    conversation_id: str | None = None
     files: list[dict[str, Any]] | None = None
     auto_generate_name: bool | None = True
     trace_id: str | None = None

@@ -1,0 +1,74 @@
+"""What people wrote is in no file in clear, not even in those that a crash left behind."""
+
+import base64
+import json
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.support.process import ServerProcess, run_json
+
+pytestmark = pytest.mark.faults
+
+CANARIES = {
+    "query": "CanaryOfTheQuery",
+    "answer": "CanaryOfTheAnswer",
+    "user": "CanaryOfTheUser",
+    "feedback": "CanaryOfTheFeedback",
+    "app": "CanaryOfTheApp",
+    "opening": "CanaryOfTheOpeningStatement",
+}
+
+
+def spellings(text: str) -> list[bytes]:
+    """The text as it might lie on a disk: plain, UTF-16, in base64 at each offset, in hex."""
+    plain = text.encode()
+    inner = [base64.b64encode(b"x" * shift + plain)[4:-4] for shift in range(3)]
+    return [plain, text.encode("utf-16-le"), plain.hex().encode(), *inner]
+
+
+def files_below(folder: Path) -> list[Path]:
+    return [path for path in folder.rglob("*") if path.is_file()]
+
+
+@pytest.mark.parametrize("by_kill", [False, True], ids=["stopped", "killed"])
+async def test_no_file_holds_what_a_person_wrote(data_folder, by_kill):
+    arguments = ["--mode", "chat", "--name", CANARIES["app"], "--generator", "scripted"]
+    created = run_json(data_folder, "apps", "create", *arguments)
+    opening = ["--opening-statement", CANARIES["opening"]]
+    run_json(data_folder, "apps", "configure", created["app_id"], *opening)
+    server = ServerProcess(data_folder).start()
+    try:
+        key = {"Authorization": f"Bearer {created['api_key']}"}
+        async with httpx.AsyncClient(base_url=server.url, headers=key, timeout=30) as client:
+            for _ in range(5):
+                await talk(client)
+    finally:
+        if by_kill:
+            server.kill()
+        else:
+            server.stop()
+    found = [
+        (path.name, name)
+        for path in [*files_below(data_folder), server.log]
+        for name, text in CANARIES.items()
+        if any(spelling in path.read_bytes() for spelling in spellings(text))
+    ]
+    assert {path.name for path in files_below(data_folder)} >= {"ledger.db", "keys.db", "master.key"}
+    assert found == []
+
+
+async def talk(client: httpx.AsyncClient) -> None:
+    query = f"/script text='{CANARIES['answer']} said' {''}"
+    body = {"query": f"{query}# {CANARIES['query']}=1", "user": CANARIES["user"], "inputs": {}}
+    refused = await client.post("/v1/chat-messages", json=body)
+    assert refused.status_code == 400
+    body["query"] = CANARIES["query"]
+    await client.post("/v1/chat-messages", json=body)
+    body["query"] = query
+    answer = await client.post("/v1/chat-messages", json=body)
+    assert json.loads(answer.text)["answer"] == f"{CANARIES['answer']} said"
+    rating = {"rating": "like", "content": CANARIES["feedback"], "user": CANARIES["user"]}
+    rated = await client.post(f"/v1/messages/{answer.json()['message_id']}/feedbacks", json=rating)
+    assert rated.status_code == 200

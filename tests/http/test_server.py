@@ -1,0 +1,160 @@
+"""The servers themselves: beginning, ending, and what they hold."""
+
+import asyncio
+import json
+import socket
+
+import httpx
+import pytest
+
+from chatledger.adapters.http.server import ServerError
+from chatledger.adapters.http.settings import HttpSettings
+from tests.support.server import DEADLINE, chat_body, events_of, live_server
+
+KINDS = pytest.mark.parametrize("kind", ["granian", "uvicorn"])
+LONG = "/script tokens=2 interval_ms=60000"
+
+
+async def opened(client: httpx.AsyncClient, path: str | None = None) -> "tuple[httpx.Response, asyncio.Task[str]]":
+    """A stream whose answer has begun, and the reading of the rest of it."""
+    request = (
+        client.build_request("GET", path)
+        if path
+        else client.build_request("POST", "/v1/chat-messages", json=chat_body(LONG, response_mode="streaming"))
+    )
+    response = await client.send(request, stream=True)
+
+    async def read() -> str:
+        text = "".join([chunk async for chunk in response.aiter_text()])
+        await response.aclose()
+        return text
+
+    return response, asyncio.create_task(read())
+
+
+@KINDS
+async def test_a_taken_port(tmp_path, kind):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(ServerError, match=f"127.0.0.1:{port}: Address already in use"):
+            async with live_server(tmp_path / "data", kind=kind, port=port):
+                pass
+
+
+@KINDS
+async def test_two_servers_do_not_share_a_port(tmp_path, kind):
+    async with live_server(tmp_path / "one", kind=kind) as first:
+        port = int(first.base_url.rpartition(":")[2])
+        with pytest.raises(ServerError, match="Address already in use"):
+            async with live_server(tmp_path / "two", kind=kind, port=port):
+                pass
+
+
+@KINDS
+async def test_the_way_down(tmp_path, kind):
+    """Draining lets streams go on; at its end they close without a terminal event, and the server with them."""
+    loop = asyncio.get_running_loop()
+    async with live_server(tmp_path / "data", kind=kind) as server:
+        chat = await server.new_client()
+        _, dify = await opened(chat)
+        sent = await chat.post("/v1/chat-messages", json=chat_body(LONG, response_mode="async"))
+        _, resumable = await opened(chat, f"/v1/messages/{sent.json()['message_id']}/stream")
+        blocking = asyncio.create_task(chat.post("/v1/chat-messages", json=chat_body(LONG)))
+        while server.running.application.following._tail._held.__len__() < 3:
+            await asyncio.sleep(0.01)
+
+        server.shutdown.draining.set()
+        await asyncio.sleep(1.2)
+        assert not dify.done()
+        assert not resumable.done()
+        server.shutdown.closing.set()
+        began = loop.time()
+        texts = await asyncio.wait_for(asyncio.gather(dify, resumable), DEADLINE)
+        refused = await blocking
+        assert loop.time() - began < 2
+
+    assert loop.time() - began < 15
+    for text in texts:
+        assert [event["event"] for event in events_of(text)] == ["message"]
+    assert "retry: 1000\n\n" not in texts[0]
+    assert texts[1].count("retry: 1000\n\n") == 1
+    assert (refused.status_code, refused.json()["code"]) == (503, "service_unavailable")
+
+
+@KINDS
+async def test_open_streams_are_bounded(tmp_path, kind):
+    async with live_server(tmp_path / "data", kind=kind, http=HttpSettings(max_open_streams=3)) as server:
+        chat = await server.new_client()
+        reading = [(await opened(chat))[1] for _ in range(3)]
+        before = await server.head()
+
+        for mode in ("streaming", "blocking"):
+            refused = await chat.post("/v1/chat-messages", json=chat_body(response_mode=mode))
+            assert (refused.status_code, refused.json()["code"]) == (503, "service_unavailable")
+            assert refused.headers["retry-after"] == "1"
+        assert await server.head() == before
+        assert (await chat.post("/v1/chat-messages", json=chat_body(response_mode="async"))).status_code == 202
+
+        for task in reading:
+            task.cancel()
+        async with asyncio.timeout(DEADLINE):
+            while (await chat.post("/v1/chat-messages", json=chat_body("/script tokens=1"))).status_code != 200:
+                await asyncio.sleep(0.01)
+
+
+@KINDS
+async def test_refusals_give_their_places_back(tmp_path, kind):
+    async with live_server(tmp_path / "data", kind=kind, http=HttpSettings(max_open_streams=1)) as server:
+        chat = await server.new_client(tokens=1)
+        for _ in range(3):
+            unknown = {"conversation_id": "00000000-0000-4000-8000-000000000000", "response_mode": "streaming"}
+            assert (await chat.post("/v1/chat-messages", json=chat_body(**unknown))).status_code == 404
+            assert (await chat.post("/v1/chat-messages", json=chat_body("/script fail_as=quota"))).status_code == 429
+            answer = await chat.post("/v1/chat-messages", json=chat_body())
+            assert answer.status_code == 200
+            path = f"/v1/messages/{answer.json()['id']}/stream"
+            assert (await chat.get(path, params={"after": "1000"})).status_code == 400
+            assert (await chat.get(path)).status_code == 200
+
+
+@pytest.mark.slow
+@KINDS
+async def test_more_streams_than_a_servers_default_bound(tmp_path, kind):
+    """Granian counts open streams against its backpressure, 1,024 by default: the next request would wait for ever."""
+    async with live_server(tmp_path / "data", kind=kind) as server:
+        key = await server.new_key()
+        limits = httpx.Limits(max_connections=None)
+        headers = {"Authorization": f"Bearer {key}"}
+        async with httpx.AsyncClient(base_url=server.base_url, headers=headers, timeout=60, limits=limits) as chat:
+            sent = await chat.post("/v1/chat-messages", json=chat_body(LONG, response_mode="async"))
+            host, port = server.base_url.removeprefix("http://").split(":")
+            path = f"/v1/messages/{sent.json()['message_id']}/stream"
+            request = f"GET {path} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {key}\r\n\r\n".encode()
+            writers = []
+            try:
+                for _ in range(1_100):
+                    reader, writer = await asyncio.open_connection(host, int(port))
+                    writers.append(writer)
+                    writer.write(request)
+                    assert b" 200 " in await asyncio.wait_for(reader.readline(), DEADLINE)
+                assert (await asyncio.wait_for(chat.get("/health/live"), DEADLINE)).status_code == 200
+            finally:
+                for writer in writers:
+                    writer.close()
+
+
+async def test_a_store_in_trouble_is_told_and_not_logged_with_content(tmp_path, monkeypatch, caplog):
+    async with live_server(tmp_path / "data") as server:
+        chat = await server.new_client(tokens=1)
+
+        async def fail(*_: object, **__: object) -> None:
+            raise RuntimeError("the secret is in the text")
+
+        monkeypatch.setattr(server.running.application.sending, "_commit", fail)
+        response = await chat.post("/v1/chat-messages", json=chat_body("another secret"))
+
+    assert (response.status_code, response.json()["code"]) == (500, "internal_server_error")
+    assert "secret" not in response.text
+    assert "unhandled RuntimeError" in caplog.text
+    assert "secret" not in caplog.text
+    assert json.loads(response.text)["message"].startswith("The server encountered an internal error")
