@@ -120,7 +120,7 @@ def _through_driver(place: Path, batches: Sequence[int], *, seals: bool) -> _Run
     *_, kind, _, public, sealed, algorithm, _, _, leaf = connection.execute(
         "SELECT * FROM events ORDER BY position DESC"
     ).fetchone()
-    streams = max(1, max(batches))
+    streams = max(batches)
     cipher, plaintext, now = AESGCM(os.urandom(32)), msgspec.json.encode({"text": TEXT}), time.time_ns() // 1000
     ids, encode = _time_ordered_ids(sum(batches)), msgspec.json.Encoder().encode
     cpu, began = time.process_time(), time.perf_counter()

@@ -21,8 +21,8 @@ Send = Callable[[dict[str, Any]], Awaitable[None]]
 
 ID = b"01900000-0000-7000-8000-000000000000"
 PREFIX = (
-    b'data: {"event":"message","conversation_id":"%s","message_id":"%s","created_at":1750000000,"task_id":"%s","id":"%s",'
-    b'"answer":"' % (ID, ID, ID, ID)
+    b'data: {"event":"message","conversation_id":"%s","message_id":"%s","created_at":1750000000,'
+    b'"task_id":"%s","id":"%s","answer":"' % (ID, ID, ID, ID)
 )
 SUFFIX = b'","from_variable_selector":null}\n\n'
 START = {

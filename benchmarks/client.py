@@ -1,7 +1,7 @@
 """The load client, a process of its own: reads a load from standard input, prints the outcome.
 
-While a round runs it does as little as it can: it notes what arrived and when. Everything is decoded between the rounds,
-and every answer is compared with what the generator says, word for word.
+While a round runs it does as little as it can: it notes what arrived and when. Everything is decoded between the
+rounds, and every answer is compared with what the generator says, word for word.
 """
 
 import asyncio
@@ -19,6 +19,7 @@ from benchmarks.loads import Load, Outcome, Times
 
 END = b"0\r\n\r\n"
 ANSWER = re.compile(rb'"answer":"([^"]*)"')
+BODY = b'{"inputs":{},"query":"What is a ledger?","response_mode":"streaming","conversation_id":"","user":"user-%d"}'
 STAMP = re.compile(rb"m(\d+) ")
 
 
@@ -128,8 +129,7 @@ class Tally:
 def _requests(load: Load) -> list[bytes]:
     requests = []
     for number in range(load.streams):
-        body = b'{"inputs":{},"query":"What is a ledger?","response_mode":"streaming","conversation_id":"","user":"user-%d"}'
-        body %= number % load.users
+        body = BODY % (number % load.users)
         head = (
             f"POST {load.path} HTTP/1.1\r\nHost: 127.0.0.1:{load.port}\r\nAuthorization: Bearer {load.api_key}\r\n"
             f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"

@@ -6,8 +6,10 @@ import json
 import os
 import platform
 import sqlite3
+import statistics
 import sys
 import tempfile
+import time
 from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
@@ -39,11 +41,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = Options(
         folder=arguments.dir.absolute(), size="quick" if arguments.quick else "full", profile=arguments.profile
     )
-    print(surroundings(), flush=True)
+    before = surroundings(options)
+    print(before, flush=True)
     measured, failed = measure(arguments.figures or FIGURES, options)
-    print(f"\n{table(measured)}")
+    after = f"afterwards: {state(options)}"
+    print(f"\n{table(measured)}\n\n{after}")
     if arguments.json:
-        found = {"surroundings": surroundings(), "figures": msgspec.to_builtins(measured), "failed": failed}
+        found = {"surroundings": [before, after], "figures": msgspec.to_builtins(measured), "failed": failed}
         arguments.json.write_text(json.dumps(found, indent=1))
     return 1 if failed else 0
 
@@ -63,10 +67,27 @@ def measure(names: Sequence[str], options: Options) -> tuple[list[Figure], list[
     return measured, failed
 
 
-def surroundings() -> str:
+def surroundings(options: Options) -> str:
     """What has to be known to read the figures."""
-    load = ", ".join(f"{value:.1f}" for value in os.getloadavg())
     return (
-        f"Python {platform.python_version()}, SQLite {sqlite3.sqlite_version}, {os.cpu_count()} CPUs, load {load} before; "
-        "collector on in the servers, off in the client while it measures; medians (lowest to highest)"
+        f"Python {platform.python_version()}, SQLite {sqlite3.sqlite_version}, {os.cpu_count()} CPUs; {state(options)}; "
+        "the collector is on in the servers, off in the client while it measures; medians (lowest to highest)"
     )
+
+
+def state(options: Options) -> str:
+    """How busy the machine is, and how long its disk takes to make a page durable."""
+    load = ", ".join(f"{value:.1f}" for value in os.getloadavg())
+    return f"load {load}; {sync_milliseconds(options):.1f} ms per fdatasync"
+
+
+def sync_milliseconds(options: Options) -> float:
+    """The median over some pages, each appended and synced like a commit."""
+    times = []
+    with tempfile.TemporaryFile(dir=options.folder) as file:
+        for _ in range(options.choose(full=50, quick=50, tiny=2)):
+            began = time.perf_counter()
+            os.write(file.fileno(), bytes(4096))
+            os.fdatasync(file.fileno())
+            times.append(1000 * (time.perf_counter() - began))
+    return statistics.median(times)

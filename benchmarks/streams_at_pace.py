@@ -1,8 +1,8 @@
 """Streams at the pace of real providers: what is added to each token, and how many streams one process holds.
 
-The generator writes into each token when it was due, by the clock that all processes of a machine share; what the client
-sees later than that is the delay. A token counts as late also where the generator itself was held up: a busy event loop
-is part of the price. The floor's application stamps and paces its tokens in the same way.
+The generator writes into each token when it was due, by the clock that all processes of a machine share; what the
+client sees later than that is the delay. A token counts as late also where the generator itself was held up: a busy event
+loop is part of the price. The floor's application stamps and paces its tokens in the same way.
 """
 
 import sys
@@ -84,7 +84,8 @@ def _added(streams: int, ours: list[Delays], floors: list[Delays]) -> Figure:
     found, floor = (sorted(runs, key=lambda run: run.p99)[len(runs) // 2] for runs in (ours, floors))
     return Figure(
         name=f"added delay per token, {streams} streams x {PACE} tokens/s, p99",
-        measured=f"{found.p99:.1f} ms (p50 {found.p50:.1f}; {found.cores:.2f} cores; {found.frames_per_token:.2f} frames per token)",
+        measured=f"{found.p99:.1f} ms (p50 {found.p50:.1f}; {found.cores:.2f} cores; "
+        f"{found.frames_per_token:.2f} frames per token)",
         floor=f"{floor.p99:.1f} ms (p50 {floor.p50:.1f}; {floor.cores:.2f} cores)",
         goal="<= 15 ms",
         met=found.p99 <= 15,

@@ -243,6 +243,17 @@ async def test_words_are_found_in_other_forms(generator, folder, query):
     assert await found(generator, query, folder) == ["a.md"]
 
 
+async def test_characters_that_sqlite_has_not_heard_of_are_found(generator, folder):
+    (folder / "a.md").write_text("\U00030000\U00030001\U00030002", encoding="utf-8")
+    assert await found(generator, "\U00030001\U00030002", folder) == ["a.md"]
+    assert await found(generator, "\U00030002\U00030001", folder) == []
+
+
+def test_the_marks_of_a_word_belong_to_it():
+    assert list(asked_tokens("हिन्दी")) == ["हिन्दी"]
+    assert list(asked_tokens("กรุ")) == ["กร", "รุ"]
+
+
 async def test_a_word_of_the_heading_counts_more(generator, folder):
     (folder / "a.md").write_text("# Hive\n\nThe dance is in the house.")
     (folder / "b.md").write_text("# House\n\nThe dance is in the hive.")

@@ -14,6 +14,8 @@ async def server(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Live
 
 
 @pytest.fixture(scope="session", params=["granian", "uvicorn"])
-async def each_server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[LiveServer]:
+async def each_server(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[LiveServer]:
     async with live_server(tmp_path_factory.mktemp(request.param) / "data", kind=request.param) as live:
         yield live

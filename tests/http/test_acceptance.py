@@ -346,7 +346,11 @@ async def test_line_9_null_or_absent_withdraws(rated, withdrawal):
 async def test_line_9_another_value_is_refused(rated, rating):
     response = await rated.rate(rating=rating)
 
-    assert (response.status_code, response.json()["code"], response.json()["params"]) == (400, "invalid_param", "rating")
+    assert (response.status_code, response.json()["code"], response.json()["params"]) == (
+        400,
+        "invalid_param",
+        "rating",
+    )
     assert await rated.shown() is None
 
 
@@ -433,7 +437,9 @@ async def test_line_11_conversations_without_a_user_are_those_of_the_shared_one(
     await ask(chat)
     assert (await chat.get("/v1/conversations")).json()["data"] == []
     shared = await ask(chat, user="DEFAULT-USER")
-    assert [entry["id"] for entry in (await chat.get("/v1/conversations")).json()["data"]] == [shared["conversation_id"]]
+    assert [entry["id"] for entry in (await chat.get("/v1/conversations")).json()["data"]] == [
+        shared["conversation_id"]
+    ]
 
 
 # Line 12

@@ -1,4 +1,4 @@
-"""Every refusal of the contract's catalogue that these routes can give, each over a socket, and nothing written by any."""
+"""Every refusal of the contract's catalogue that these routes can give, over a socket, and nothing written by any."""
 
 import asyncio
 import json
@@ -22,7 +22,13 @@ async def chat(server: LiveServer) -> httpx.AsyncClient:
 
 
 async def assert_refused(
-    server: LiveServer, response: httpx.Response, status: int, code: str, *, params: str | None = None, message: str = ""
+    server: LiveServer,
+    response: httpx.Response,
+    status: int,
+    code: str,
+    *,
+    params: str | None = None,
+    message: str = "",
 ) -> None:
     body = response.json()
     assert (response.status_code, body["code"], body["status"]) == (status, code, status), response.text
@@ -78,7 +84,9 @@ async def test_no_json_object(server, chat, content):
         await assert_refused(server, response, 400, "bad_request", message=message)
 
 
-@pytest.mark.parametrize("content_type", ["", "text/plain", "application/x-www-form-urlencoded", "multipart/form-data", "json"])
+@pytest.mark.parametrize(
+    "content_type", ["", "text/plain", "application/x-www-form-urlencoded", "multipart/form-data", "json"]
+)
 async def test_another_content_type(server, chat, content_type):
     headers = {"Content-Type": content_type} if content_type else {}
     response = await chat.post(CHAT, content=json.dumps(chat_body()).encode(), headers=headers)
@@ -194,7 +202,9 @@ CHAT_FIELDS: list[tuple[str, Any, str]] = [
 
 @pytest.mark.parametrize(("field", "value", "params"), FIELDS + CHAT_FIELDS)
 async def test_a_field_of_a_chat_message(server, chat, field, value, params):
-    await assert_refused(server, await chat.post(CHAT, json=chat_body() | {field: value}), 400, "invalid_param", params=params)
+    await assert_refused(
+        server, await chat.post(CHAT, json=chat_body() | {field: value}), 400, "invalid_param", params=params
+    )
 
 
 class TestCompletion:
@@ -258,7 +268,9 @@ class TestDeclaredInputs:
 
 
 async def test_a_script_that_does_not_exist(server, chat):
-    await assert_refused(server, await chat.post(CHAT, json=chat_body("/script tokens=many")), 400, "invalid_param", params="query")
+    await assert_refused(
+        server, await chat.post(CHAT, json=chat_body("/script tokens=many")), 400, "invalid_param", params="query"
+    )
 
 
 async def test_an_unknown_conversation(server, chat):
@@ -388,7 +400,11 @@ class TestAnswered:
         before = await server.head()
         route = f"/v1/messages/{answer['id']}/feedbacks"
 
-        for body, params in (({"rating": "great"}, "rating"), ({"rating": "like", "content": 5}, "content"), ({}, "rating")):
+        for body, params in (
+            ({"rating": "great"}, "rating"),
+            ({"rating": "like", "content": 5}, "content"),
+            ({}, "rating"),
+        ):
             await assert_refused(server, await chat.post(route, json=body), 400, "invalid_param", params=params)
         await assert_refused(server, await chat.post(route), 400, "invalid_param", params="rating")
         assert await server.head() == before

@@ -164,7 +164,9 @@ def test_what_renders_nothing():
     assert text_of(started(), StopRequested(by="user"), requeued(), rated) == ""
 
 
-@pytest.mark.parametrize("separator", ["\u2028", "\u2029", "\u0085", "\n", "\r", "\v", "\f", "\x1c", "\u201cquoted\u201d"])
+@pytest.mark.parametrize(
+    "separator", ["\u2028", "\u2029", "\u0085", "\n", "\r", "\v", "\f", "\x1c", "\u201cquoted\u201d"]
+)
 def test_every_event_is_one_line_for_every_reader(separator):
     text = text_of(started(), said(f"a{separator}b"), failed())
     assert [line for line in text.splitlines() if line] == [block for block in text.split("\n\n") if block]

@@ -7,7 +7,7 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.support.server import LiveServer, answer_of, chat_body, events_of, frames_of
+from tests.support.server import LiveServer, answer_of, chat_body, events_of, frames_of, until
 
 TEN_TOKENS = "".join(f"t{number} " for number in range(10))
 
@@ -130,6 +130,7 @@ async def test_a_stream_that_nobody_reads_is_let_go(each_server):
         await anext(response.aiter_text())
         assert uuid.UUID(message_id) in tail._held
 
-    async with asyncio.timeout(5):
-        while uuid.UUID(message_id) in tail._held:
-            await asyncio.sleep(0.01)
+    async def is_let_go() -> bool:
+        return uuid.UUID(message_id) not in tail._held
+
+    await until(is_let_go)

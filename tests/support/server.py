@@ -33,7 +33,9 @@ class LiveServer:
     shutdown: Shutdown
     clients: list[httpx.AsyncClient] = field(default_factory=list)
 
-    async def new_key(self, mode: AppMode = "chat", *, configuration: dict[str, Any] | None = None, **script: Any) -> str:
+    async def new_key(
+        self, mode: AppMode = "chat", *, configuration: dict[str, Any] | None = None, **script: Any
+    ) -> str:
         """The key of a new app whose scripted generator does this."""
         given = {"generator": "scripted", "settings": script} | (configuration or {})
         made = msgspec.convert(given, AppConfiguration)
@@ -106,7 +108,7 @@ def answer_of(events: Sequence[dict[str, Any]]) -> str:
 async def until(condition: Callable[[], Awaitable[bool]]) -> None:
     """Wait for a state; fail if it does not come."""
     async with asyncio.timeout(DEADLINE):
-        while not await condition():
+        while not await condition():  # noqa: ASYNC110 - the state is another's: there is no event to wait for
             await asyncio.sleep(0.01)
 
 

@@ -137,7 +137,7 @@ class ControlSocket:
 
         def tell(done: int, total: int) -> None:
             nonlocal drawn_at
-            if loop.time() - drawn_at >= SECONDS_BETWEEN_DRAWINGS:
+            if done >= total or loop.time() - drawn_at >= SECONDS_BETWEEN_DRAWINGS:
                 drawn_at = loop.time()
                 writer.write(_line(Progressed(done, total)))
 

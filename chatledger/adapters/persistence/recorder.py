@@ -292,7 +292,7 @@ def _library_errors() -> Iterator[None]:
     try:
         with storage_errors():
             yield
-    except StorageUnavailableError as error:
-        raise OperationalError(str(error)) from error
+    except (StorageUnavailableError, sqlite3.OperationalError, sa.exc.OperationalError) as error:
+        raise OperationalError(str(getattr(error, "orig", error))) from error
     except (sqlite3.IntegrityError, sa.exc.IntegrityError) as error:
         raise IntegrityError(str(getattr(error, "orig", error))) from error

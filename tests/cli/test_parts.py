@@ -1,0 +1,58 @@
+"""The parts of commands that a process test reaches badly."""
+
+import io
+import logging
+import sys
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from chatledger.adapters.cli.console import ProgressLine
+from chatledger.adapters.cli.rebuild import _merge, _place_in_order
+from chatledger.adapters.cli.serve import OneLineFormatter
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def test_progress_is_drawn_on_a_terminal_up_to_its_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stderr", terminal)
+    line = ProgressLine("rebuild")
+    for done in (1, 2, 4):
+        line(done, 4)
+    assert terminal.getvalue() == "\rrebuild: 1 of 4 events, 25 %\rrebuild: 4 of 4 events, 100 %\n"
+
+
+def test_progress_is_not_drawn_into_a_file(capsys: pytest.CaptureFixture[str]) -> None:
+    ProgressLine("rebuild")(4, 4)
+    assert capsys.readouterr() == ("", "")
+
+
+def test_a_log_line_is_one_line_without_the_text_of_an_exception() -> None:
+    try:
+        int("what ann\nwrote")
+    except ValueError:
+        record = logging.LogRecord("x", logging.ERROR, __file__, 1, "it\nfailed", None, sys.exc_info())
+    line = OneLineFormatter("%(levelname)s %(message)s").format(record)
+    assert line.startswith("ERROR it failed [ValueError in ")
+    assert "ann" not in line
+    assert "\n" not in line
+
+
+values = st.none() | st.integers(0, 3) | st.sampled_from(["", "a"]) | st.sampled_from([b"", b"a"])
+tables = st.dictionaries(st.tuples(values, values), st.integers(0, 1), max_size=8)
+
+
+@given(tables, tables)
+def test_a_comparison_counts_each_row_that_is_not_the_same(live: dict, replayed: dict) -> None:
+    place = _place_in_order(2)
+
+    def rows(table: dict) -> list:
+        return sorted(((*key, value) for key, value in table.items()), key=place)
+
+    differences = sum(live.get(key) != replayed.get(key) for key in live.keys() | replayed.keys())
+    assert _merge(iter(rows(live)), iter(rows(replayed)), place) == (len(live), differences)
