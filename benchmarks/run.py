@@ -69,10 +69,9 @@ def measure(names: Sequence[str], options: Options) -> tuple[list[Figure], list[
 
 def surroundings(options: Options) -> str:
     """What has to be known to read the figures."""
-    return (
-        f"Python {platform.python_version()}, SQLite {sqlite3.sqlite_version}, {os.cpu_count()} CPUs; {state(options)}; "
-        "the collector is on in the servers, off in the client while it measures; medians (lowest to highest)"
-    )
+    versions = f"Python {platform.python_version()}, SQLite {sqlite3.sqlite_version}, {os.cpu_count()} CPUs"
+    how = "medians (lowest to highest); the collector is on in the servers, off in the client while it measures"
+    return f"{versions}; {state(options)}; {how}"
 
 
 def state(options: Options) -> str:

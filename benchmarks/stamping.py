@@ -1,6 +1,6 @@
 """``chatledger serve`` whose scripted generator writes into each token when it was due.
 
-Everything but the words is the product: the delay that is added to a token can be told by the generator's own clock only.
+Everything but the words is the product: only the generator's own clock can tell what delay is added to a token.
 """
 
 import asyncio

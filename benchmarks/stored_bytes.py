@@ -14,8 +14,6 @@ from chatledger.settings import Settings
 
 NAME = "stored bytes"
 
-MESSAGES = 40
-
 
 class _Sizes(msgspec.Struct):
     total: int
@@ -33,9 +31,10 @@ def measure(options: Options) -> list[Figure]:
 
 def _figure(options: Options, pace: int, tokens_per_event: float, short: int, long: int) -> Figure:
     overhead, ratios = {}, {}
+    messages = options.choose(full=40, quick=40, tiny=3)
     for tokens in (short, long):
         with data_folder(options) as folder:
-            before, after = run(lambda folder=folder, tokens=tokens: _grow(folder, tokens, tokens_per_event))
+            before, after = run(lambda folder=folder, tokens=tokens: _grow(folder, messages, tokens, tokens_per_event))
         answers = after.answers
         overhead[tokens] = (after.events - before.events - answers) / (after.count - before.count)
         ratios[tokens] = (after.total - before.total) / answers
@@ -50,7 +49,7 @@ def _figure(options: Options, pace: int, tokens_per_event: float, short: int, lo
     )
 
 
-async def _grow(folder: Path, tokens: int, tokens_per_event: float) -> tuple[_Sizes, _Sizes]:
+async def _grow(folder: Path, messages: int, tokens: int, tokens_per_event: float) -> tuple[_Sizes, _Sizes]:
     async with opened(folder) as running:
         first = await begin(running)
         first.message.append_chunk(1, "once")
@@ -68,7 +67,7 @@ async def _grow(folder: Path, tokens: int, tokens_per_event: float) -> tuple[_Si
             await complete(running, answering)
             return said
 
-        said = await asyncio.gather(*(answer_one() for _ in range(MESSAGES)))
+        said = await asyncio.gather(*(answer_one() for _ in range(messages)))
         after = await running.reader.query(lambda _: _sizes(folder))
         after.answers = sum(said)
         return before, after

@@ -1,8 +1,8 @@
 """Streams at the pace of real providers: what is added to each token, and how many streams one process holds.
 
 The generator writes into each token when it was due, by the clock that all processes of a machine share; what the
-client sees later than that is the delay. A token counts as late also where the generator itself was held up: a busy event
-loop is part of the price. The floor's application stamps and paces its tokens in the same way.
+client sees later than that is the delay. A token counts as late also where the generator itself was held up: a busy
+event loop is part of the price. The floor's application stamps and paces its tokens in the same way.
 """
 
 import sys

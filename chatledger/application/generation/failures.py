@@ -17,6 +17,9 @@ CODES: dict[GeneratorErrorKind, ErrorCode] = {
     "internal": "internal_server_error",
 }
 
+LONGEST_WAIT = 3_600.0
+"""Seconds. A provider that wants to be left alone for longer has failed."""
+
 INTERNAL_MESSAGE = "Internal Server Error, please contact support."
 
 
@@ -40,4 +43,6 @@ class RetryPolicy(msgspec.Struct, frozen=True, kw_only=True):
         delay *= random.uniform(0.5, 1.0)  # noqa: S311 - jitter, not a secret
         if error.retry_after is not None:
             delay = error.retry_after
+        if delay > LONGEST_WAIT:
+            return None
         return now + timedelta(seconds=delay)
