@@ -108,6 +108,6 @@ async def open_chat(folder: Path, *, with_worker: bool = True, **overrides: Any)
 async def until(condition: Any) -> Any:
     """Ask again and again until the answer is true, within the deadline."""
     async with asyncio.timeout(DEADLINE):
-        while not (answer := await condition()):
+        while not (answer := await condition()):  # noqa: ASYNC110 - any state, not only ours to signal
             await asyncio.sleep(0.005)
     return answer

@@ -7,6 +7,7 @@ from typing import Any
 import httpx
 import pytest
 
+from chatledger.application.ports.storage import StorageUnavailableError
 from tests.support.server import LiveServer, answer_of, chat_body, events_of, frames_of, until
 
 TEN_TOKENS = "".join(f"t{number} " for number in range(10))
@@ -134,3 +135,29 @@ async def test_a_stream_that_nobody_reads_is_let_go(each_server):
         return uuid.UUID(message_id) not in tail._held
 
     await until(is_let_go)
+
+
+async def test_the_headers_come_though_the_first_token_does_not(each_server):
+    chat = await each_server.new_client()
+    body = chat_body("/script first_token_ms=60000", response_mode="streaming")
+
+    async with asyncio.timeout(5), chat.stream("POST", "/v1/chat-messages", json=body) as response:
+        assert response.status_code == 200
+        assert response.headers["content-type"] == "text/event-stream; charset=utf-8"
+
+
+async def test_a_store_in_trouble_ends_a_stream_without_a_terminal_event(server, chat, monkeypatch):
+    message_id = (await begin(chat, "/script tokens=2 interval_ms=60000"))["message_id"]
+
+    async with chat.stream("GET", f"/v1/messages/{message_id}/stream") as response:
+        chunks = response.aiter_text()
+        text = await anext(chunks)
+
+        async def fail(*_: object, **__: object) -> None:
+            raise StorageUnavailableError("the disk is full")
+
+        with monkeypatch.context() as patched:
+            patched.setattr(server.running.ledger, "read", fail)
+            text += "".join([chunk async for chunk in chunks])
+
+    assert {event["event"] for event in events_of(text)} <= {"message"}

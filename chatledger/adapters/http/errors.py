@@ -1,7 +1,6 @@
 """One table from what can go wrong to what the wire says about it."""
 
 import logging
-import traceback
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -19,6 +18,7 @@ from chatledger.application.errors import (
     UnauthorizedError,
     WrongModeError,
 )
+from chatledger.application.fault_report import describe
 from chatledger.application.generation.failures import INTERNAL_MESSAGE
 from chatledger.application.ledger.writer import VersionConflictError
 from chatledger.application.ports.keys import KeyDestroyedError
@@ -180,8 +180,7 @@ def to_http_error(error: Exception) -> HttpError:
         translate = _TABLE.get(kind)
         if translate is not None:
             return translate(error)
-    frames = "".join(traceback.format_tb(error.__traceback__))
-    log.error("unhandled %s\n%s", type(error).__name__, frames)
+    log.error("unhandled: %s", describe(error))
     return HttpError(500)
 
 

@@ -31,15 +31,22 @@ class Resumption(msgspec.Struct, frozen=True):
 class EventStream(ASGIStreamingResponse):
     """A stream that gives back what it holds even if the client was gone before it began."""
 
-    __slots__ = ("_follower", "_place")
+    __slots__ = ("_follower", "_frames", "_place", "_rendering")
 
     def __init__(
-        self, request: HttpRequest, frames: AsyncGenerator[bytes, None], follower: Follower, place: Place
+        self,
+        request: HttpRequest,
+        rendering: Rendering,
+        frames: AsyncGenerator[bytes, None],
+        follower: Follower,
+        place: Place,
     ) -> None:
         headers = answer_headers(request)
         headers["cache-control"] = "no-cache"
         headers["x-accel-buffering"] = "no"
         super().__init__(iterator=frames, media_type="text/event-stream", headers=headers)
+        self._rendering = rendering
+        self._frames = frames
         self._follower = follower
         self._place = place
 
@@ -50,25 +57,37 @@ class EventStream(ASGIStreamingResponse):
         finally:
             self._follower.close()
             self._place.leave()
+            await self._frames.aclose()
+
+    async def _stream(self, send: Send) -> None:
+        """Send the chunks; the one with the terminal event closes the stream, which spares a call per stream."""
+        async for chunk in self._frames:
+            has_more = not self._rendering.has_ended
+            await send({"type": "http.response.body", "body": chunk, "more_body": has_more})
+            if not has_more:
+                return
+        await send({"type": "http.response.body", "body": b"", "more_body": False})
 
 
 async def frames(
     surface: Surface, rendering: Rendering, batches: Batches, resumption: Resumption | None = None
 ) -> AsyncGenerator[bytes, None]:
-    """The chunks of a stream, one per batch that has something to show; the first, maybe empty, sends the headers.
+    """The chunks of a stream, one per batch that has something to show.
 
-    With ``resumption`` its first batch has been taken already, and its client knows how to come back.
+    The headers travel with the first chunk: after a second of silence that is an empty one. With ``resumption`` the
+    first batch has been taken already, and the client knows how to come back.
 
     A ping is due for each full interval since the beginning, whether or not events flow; it never follows the end.
     """
     clock, interval, shutdown = surface.application.clock, surface.settings.ping_seconds, surface.shutdown
-    began, pings, is_warned = clock.monotonic(), 0, False
-    yield b"" if resumption is None else rendering.render(resumption.recorded, resumption.after)
-    if rendering.has_ended:
-        await batches.aclose()
-        return
+    began, pings, is_open, is_warned = clock.monotonic(), 0, False, False
     try:
         async with aclosing(batches):
+            if resumption is not None:
+                is_open = True
+                yield rendering.render(resumption.recorded, resumption.after)
+                if rendering.has_ended:
+                    return
             async for batch in batches:
                 chunk = rendering.render(batch)
                 due = int((clock.monotonic() - began) / interval)
@@ -76,7 +95,8 @@ async def frames(
                     chunk, pings = PING + chunk, due
                 if resumption is not None and not is_warned and shutdown.draining.is_set():
                     chunk, is_warned = RECONNECT + chunk, True
-                if chunk:
+                if chunk or not (batch or is_open):
+                    is_open = True
                     yield chunk
                 if rendering.has_ended or shutdown.closing.is_set():
                     return

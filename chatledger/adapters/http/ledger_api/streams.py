@@ -69,7 +69,7 @@ async def _follow(
         _require_recorded(after, recorded)
         rendering = Rendering(message_id, recorded[0], shows_resources=shows_resources(reader), gives_ids=True)
         resumption = Resumption(recorded, after)
-        return EventStream(request, frames(surface, rendering, batches, resumption), follower, place)
+        return EventStream(request, rendering, frames(surface, rendering, batches, resumption), follower, place)
     except BaseException:
         follower.close()
         raise

@@ -151,7 +151,7 @@ def _streamed(surface: Surface, request: HttpRequest, caller: Caller, sent: Sent
         gives_ids=header(request, b"x-stream-ids") == "1",
     )
     batches = sent.follower.batches(known=(sent.created,))
-    return EventStream(request, frames(surface, rendering, batches), sent.follower, place)
+    return EventStream(request, rendering, frames(surface, rendering, batches), sent.follower, place)
 
 
 async def _whole(surface: Surface, caller: Caller, sent: Sent) -> BlockingAnswer:
