@@ -97,6 +97,7 @@ async def open_chatledger(settings: Settings, *, with_worker: bool = True) -> As
     """
     async with AsyncExitStack() as stack:
         _make_private(settings.data_dir)
+        settings.database_path.parent.mkdir(parents=True, exist_ok=True)
         stack.enter_context(DataFolderLock(settings.database_path))
         clock, loop = SystemClock(), asyncio.get_running_loop()
 
@@ -190,6 +191,7 @@ async def open_for_repair(settings: Settings) -> AsyncIterator[Repairing]:
     """
     async with AsyncExitStack() as stack:
         _make_private(settings.data_dir)
+        settings.database_path.parent.mkdir(parents=True, exist_ok=True)
         stack.enter_context(DataFolderLock(settings.database_path))
         writing = sqlite_engine(settings.database_path, settings.durability)
         store = SqlLedgerStore(writing, Reader(sqlite_engine(settings.database_path, read_only=True)))

@@ -12,7 +12,8 @@ from chatledger.domain.errors import InvalidInputError
 from chatledger.domain.inputs import InputVariable, accept_inputs, validate_form
 
 NAMES = ("a", "b", "c")
-texts = st.text(st.sampled_from("ab\0𝄞 ") | st.characters(codec="utf-8"), max_size=6)
+# Not st.text: that would draw evenly from all characters, and hardly ever a NUL.
+texts = st.lists(st.sampled_from("ab\0𝄞 ") | st.characters(codec="utf-8"), max_size=6).map("".join)
 number_texts = st.sampled_from(("", "5", "-2.5", "1e3", "nan", "-inf", "1e999", "9" * 400, "9" * 5000, " 7 ", "0x1"))
 flag_texts = st.sampled_from(("true", "FALSE", "Yes", "no", "on", "off", "1", "0"))
 numbers = st.integers() | st.floats() | st.sampled_from((10**308, 10**309, -(10**5000), 0, 1))
@@ -141,3 +142,34 @@ def test_a_text_is_kept_whole_without_nul_exactly_if_it_fits(value, limit, kind)
         assert kept == {"a": clean}
     else:
         assert str(kept) == f"a in input form must be less than {limit} characters"
+
+
+@settings(max_examples=120, deadline=None)
+@given(value=numbers | number_texts.filter(bool) | texts.filter(bool))
+def test_a_number_is_kept_exactly_if_it_is_finite(value) -> None:
+    kept = outcome([InputVariable(variable="a", type="number")], {"a": value})
+    if is_finite(value):
+        assert type(kept["a"]) in {int, float}
+        assert kept["a"] == (value if not isinstance(value, str) else float(value))
+    else:
+        assert str(kept) == "a in input form must be a valid number"
+
+
+def is_finite(value: Any) -> bool:
+    try:
+        return math.isfinite(float(value))
+    except (ValueError, OverflowError):
+        return False
+
+
+@settings(max_examples=120, deadline=None)
+@given(value=st.booleans() | st.integers(-2, 3) | st.floats() | flag_texts | texts)
+def test_a_flag_is_kept_exactly_if_it_is_one_of_the_words_for_it(value) -> None:
+    kept = outcome([InputVariable(variable="a", type="checkbox")], {"a": value})
+    word = "" if isinstance(value, float) else str(value).lower()
+    if word in {"true", "yes", "on", "1"}:
+        assert kept["a"] is True
+    elif word in {"false", "no", "off", "0"}:
+        assert kept["a"] is False
+    else:
+        assert str(kept) == "a in input form must be true or false"

@@ -59,6 +59,7 @@ async def _serve(settings: Settings, *, with_worker: bool, as_json: bool) -> Non
                     port=settings.port,
                     max_open_streams=settings.max_open_streams,
                     kind=settings.http_server,
+                    on_end=stop.set,
                 ) as port:
                     url = _url(settings.host, port)
                     orders = Orders(running, ServerInfo(os.getpid(), url, __version__))

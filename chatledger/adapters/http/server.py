@@ -1,13 +1,11 @@
 """The servers behind one small port: started, told to stop, and owned by whoever enters them."""
 
 import asyncio
-import contextlib
 import socket
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
-import uvicorn
 from granian.constants import Interfaces
 from granian.server.embed import Server
 
@@ -26,19 +24,27 @@ class ServerError(RuntimeError):
 
 @asynccontextmanager
 async def serving(
-    app: Any, *, host: str, port: int, max_open_streams: int, kind: ServerKind = "granian", stop_within: float = 5.0
+    app: Any,
+    *,
+    host: str,
+    port: int,
+    max_open_streams: int,
+    kind: ServerKind = "granian",
+    stop_within: float = 5.0,
+    on_end: Callable[[], None] = lambda: None,
 ) -> AsyncIterator[int]:
     """Serve inside the running loop while inside; gives the port, which is a free one for ``port=0``.
 
     Signals are the caller's. Before it leaves it has to end the open streams: after ``stop_within`` seconds what is
-    still open is cut.
+    still open is cut. ``on_end`` is called when the server ends, also where nobody told it to.
 
     Raises:
         ServerError: the address is taken or cannot be bound.
     """
     port = _claim_port(host, port)
-    server = _GranianServer(app, host, port, max_open_streams) if kind == "granian" else _UvicornServer(app, host, port)
+    server = _server(kind, app, host, port, max_open_streams)
     task = asyncio.create_task(server.serve(), name="http-server")
+    task.add_done_callback(lambda _: on_end())
     try:
         await _until_ready(host, port, task)
         yield port
@@ -50,6 +56,20 @@ async def serving(
             await asyncio.wait([task])
         elif not task.cancelled() and (error := task.exception()) is not None:
             raise error
+
+
+class _Server(Protocol):
+    async def serve(self) -> None: ...
+
+    def stop(self) -> None: ...
+
+
+def _server(kind: ServerKind, app: Any, host: str, port: int, max_open_streams: int) -> _Server:
+    if kind == "granian":
+        return _GranianServer(app, host, port, max_open_streams)
+    from chatledger.adapters.http.uvicorn_server import UvicornServer  # noqa: PLC0415 - slow to import, seldom used
+
+    return UvicornServer(app, host, port, BACKLOG)
 
 
 def _claim_port(host: str, port: int) -> int:
@@ -101,32 +121,3 @@ class _GranianServer:
 
     def stop(self) -> None:
         self._server.stop()
-
-
-class _UvicornServer:
-    """uvicorn, with the signals left to their owner."""
-
-    def __init__(self, app: Any, host: str, port: int) -> None:
-        config = uvicorn.Config(
-            app,
-            host=host,
-            port=port,
-            backlog=BACKLOG,
-            access_log=False,
-            log_config=None,
-            ws="none",
-            timeout_graceful_shutdown=3,
-        )
-        self._server = _WithoutSignals(config)
-
-    async def serve(self) -> None:
-        await self._server.serve()
-
-    def stop(self) -> None:
-        self._server.should_exit = True
-
-
-class _WithoutSignals(uvicorn.Server):
-    @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        yield

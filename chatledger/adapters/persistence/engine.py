@@ -38,6 +38,9 @@ def sqlite_engine(path: Path, durability: Durability = "full", *, read_only: boo
     ``relaxed`` durability syncs at checkpoints only; a power cut may then cost the last commits, a crash of the process
     costs nothing.
     """
+    if not read_only:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch(0o600)
     engine = sa.create_engine(
         "sqlite://",
         creator=lambda: _connect(path, durability, read_only=read_only),
