@@ -7,7 +7,7 @@ from itertools import takewhile
 from uuid import UUID
 
 from chatledger.application.ledger.envelope import Envelope
-from chatledger.domain.events import AnswerChunkAppended
+from chatledger.domain.events import AnswerChunkAppended, ResourcesRetrieved
 
 MAX_CHARACTERS = 256 * 1024
 
@@ -65,4 +65,10 @@ class Tail:
 
 
 def _size(envelope: Envelope) -> int:
-    return len(envelope.body.text) if isinstance(envelope.body, AnswerChunkAppended) else 1
+    match envelope.body:
+        case AnswerChunkAppended(_, text):
+            return len(text)
+        case ResourcesRetrieved(resources=resources):
+            return sum(len(resource.content or "") for resource in resources)
+        case _:
+            return 1

@@ -30,7 +30,7 @@ class SettingsError(ValueError):
 
 
 class Text(msgspec.Struct, frozen=True):
-    """A piece of the answer, never empty."""
+    """A piece of the answer: any text that UTF-8 can hold."""
 
     text: str
 
