@@ -33,7 +33,7 @@ from chatledger.application.generation.dispatch import Dispatcher, Sweeper
 from chatledger.application.generation.failures import RetryPolicy
 from chatledger.application.generation.worker import Worker, WorkerSettings
 from chatledger.application.ledger.codec import EventCodec
-from chatledger.application.ledger.ledger import Ledger
+from chatledger.application.ledger.ledger import HOT_MESSAGES, Ledger
 from chatledger.application.ledger.projections import Projections
 from chatledger.application.ledger.sealed_rows import RowSeals
 from chatledger.application.ledger.tail import Tail
@@ -98,7 +98,7 @@ async def open_chatledger(settings: Settings, *, with_worker: bool = True) -> As
     async with AsyncExitStack() as stack:
         _make_private(settings.data_dir)
         settings.database_path.parent.mkdir(parents=True, exist_ok=True)
-        stack.enter_context(DataFolderLock(settings.database_path))
+        stack.enter_context(_alone(settings))
         clock, loop = SystemClock(), asyncio.get_running_loop()
 
         writing = sqlite_engine(settings.database_path, settings.durability)
@@ -116,7 +116,7 @@ async def open_chatledger(settings: Settings, *, with_worker: bool = True) -> As
         stack.push_async_callback(writer.close)
 
         bus, queue, tail = InProcessLiveBus(), InProcessTaskQueue(), Tail()
-        ledger = Ledger(store, codec, keyring, writer, new_id)
+        ledger = Ledger(store, codec, keyring, writer, new_id, hot_messages=HOT_MESSAGES if with_worker else 0)
         generators = _generators(settings)
         for generator in generators.values():
             stack.push_async_callback(generator.close)
@@ -192,7 +192,7 @@ async def open_for_repair(settings: Settings) -> AsyncIterator[Repairing]:
     async with AsyncExitStack() as stack:
         _make_private(settings.data_dir)
         settings.database_path.parent.mkdir(parents=True, exist_ok=True)
-        stack.enter_context(DataFolderLock(settings.database_path))
+        stack.enter_context(_alone(settings))
         writing = sqlite_engine(settings.database_path, settings.durability)
         store = SqlLedgerStore(writing, Reader(sqlite_engine(settings.database_path, read_only=True)))
         stack.push_async_callback(store.close)
@@ -210,7 +210,7 @@ def migrate(settings: Settings) -> tuple[str | None, str]:
         MasterKeyError: the master key is missing, or is not the one of the key store.
     """
     _make_private(settings.data_dir)
-    with DataFolderLock(settings.database_path), ExitStack() as stack:
+    with _alone(settings), ExitStack() as stack:
         engine = sqlite_engine(settings.database_path, settings.durability)
         stack.callback(engine.dispose)
         before = schema_revision(engine)
@@ -222,6 +222,13 @@ def migrate(settings: Settings) -> tuple[str | None, str]:
 def make_generators(settings: Settings) -> Mapping[str, Generator]:
     """Every generator that an app may name. Whoever uses one closes it."""
     return _generators(settings)
+
+
+@contextmanager
+def _alone(settings: Settings) -> Iterator[None]:
+    """The ledger may lie outside of the data folder, with whose keys and control socket it is used."""
+    with DataFolderLock(settings.data_dir / "keys.db"), DataFolderLock(settings.database_path):
+        yield
 
 
 def _make_private(folder: Path) -> None:

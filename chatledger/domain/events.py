@@ -162,6 +162,9 @@ MessageEvent = (
     | FeedbackWithdrawn
 )
 
+TERMINAL_EVENTS = (MessageCompleted, MessageStopped, MessageErrored)
+"""A message has exactly one of these, and no generation event after it."""
+
 
 # A conversation.
 

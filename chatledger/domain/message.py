@@ -59,6 +59,7 @@ class Message(Aggregate[MessageEvent]):
         self.attempt = 0
         self.state: TaskState = "queued"
         self.attempt_is_open = False
+        self.not_before: datetime | None = None
         self.stop_requested_by: StoppedBy | None = None
         self.resources: tuple[Resource, ...] = ()
         self.error: MessageErrored | None = None
@@ -79,6 +80,10 @@ class Message(Aggregate[MessageEvent]):
     def has_ended(self) -> bool:
         """Whether the terminal event is on record."""
         return self.state in TERMINAL_STATES
+
+    def is_put_back_at(self, moment: datetime) -> bool:
+        """Whether the next attempt has to wait at this time. A stop need not."""
+        return self.not_before is not None and moment < self.not_before and self.stop_requested_by is None
 
     # Commands
 
@@ -222,6 +227,7 @@ class Message(Aggregate[MessageEvent]):
                 self.resources = body.resources
             case GenerationRequeued():
                 self.attempt_is_open = False
+                self.not_before = body.not_before
                 self.state = "retrying"
             case StopRequested():
                 self.stop_requested_by = body.by
@@ -243,6 +249,7 @@ class Message(Aggregate[MessageEvent]):
     def _apply_attempt(self, started: GenerationStarted) -> None:
         self.attempt = started.attempt
         self.attempt_is_open = True
+        self.not_before = None
         self.resources = ()
         kept = self.answer[: started.offset]
         self._answer = [kept] if kept else []

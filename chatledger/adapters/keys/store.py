@@ -47,10 +47,19 @@ def load_master_key(path: Path) -> bytes:
             file.flush()
             os.fsync(file.fileno())
         fresh.rename(path)
+        _sync_folder(path.parent)
     secret = path.read_bytes()
     if len(secret) != KEY_BYTES:
         raise MasterKeyError(f"{path} does not hold a key of {KEY_BYTES} bytes")
     return secret
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 class SqliteKeyring:
@@ -64,7 +73,8 @@ class SqliteKeyring:
         self._new_id = new_id
         self._wrapping = AESGCM(subkey(master_key, b"wrapping"))
         self._lookup_key = subkey(master_key, b"lookup")
-        self._lock = threading.Lock()
+        self._file_lock = threading.Lock()
+        self._cache_lock = threading.Lock()
         self._secrets: OrderedDict[UUID, tuple[bytes, AesDataKey]] = OrderedDict()
         self._file = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=10)
         path.chmod(0o600)
@@ -87,8 +97,7 @@ class SqliteKeyring:
     def new_key(self, parent: UUID | None) -> NewKey:
         """Make a key under ``parent``, or under the master key. Ready for use, but in memory only; never blocks."""
         new = NewKey(self._new_id(), parent, os.urandom(KEY_BYTES))
-        with self._lock:
-            self._remember(new.key_id, new.secret)
+        self._remember(new.key_id, new.secret)
         return new
 
     def make_durable(self, keys: Iterable[NewKey]) -> None:
@@ -104,7 +113,7 @@ class SqliteKeyring:
         if not rows:
             return
         try:
-            with self._lock:
+            with self._file_lock:
                 self._insert(rows)
         except sqlite3.Error as error:
             raise StorageUnavailableError(f"key store: {error}") from error
@@ -144,7 +153,7 @@ class SqliteKeyring:
     def _fetch(self, key_id: UUID) -> tuple[bytes, AesDataKey]:
         select = "SELECT parent_id, wrapped FROM keys WHERE key_id = ?"
         try:
-            with self._lock:
+            with self._file_lock:
                 row = self._file.execute(select, (key_id.bytes,)).fetchone()
         except sqlite3.Error as error:
             raise StorageUnavailableError(f"key store: {error}") from error
@@ -152,13 +161,14 @@ class SqliteKeyring:
             raise KeyDestroyedError(str(key_id))
         parent = None if row[0] is None else UUID(bytes=row[0])
         secret = self._unwrap(key_id, parent, row[1])
-        with self._lock:
-            return self._remember(key_id, secret)
+        return self._remember(key_id, secret)
 
     def _remember(self, key_id: UUID, secret: bytes) -> tuple[bytes, AesDataKey]:
-        known = self._secrets[key_id] = (secret, AesDataKey(secret))
-        if len(self._secrets) > CACHED_KEYS:
-            self._secrets.popitem(last=False)
+        known = (secret, AesDataKey(secret))
+        with self._cache_lock:
+            self._secrets[key_id] = known
+            if len(self._secrets) > CACHED_KEYS:
+                self._secrets.popitem(last=False)
         return known
 
     def _wrapper(self, parent: UUID | None) -> AESGCM:

@@ -47,6 +47,7 @@ def sqlite_engine(path: Path, durability: Durability = "full", *, read_only: boo
         poolclass=sa.pool.QueuePool,
         pool_size=1 if not read_only else 4,
         max_overflow=0,
+        hide_parameters=True,
     )
 
     @sa.event.listens_for(engine, "begin")
@@ -69,6 +70,7 @@ def _connect(path: Path, durability: Durability, *, read_only: bool) -> sqlite3.
     else:
         connection.execute(f"PRAGMA synchronous={'FULL' if durability == 'full' else 'NORMAL'}")
         connection.execute("PRAGMA wal_autocheckpoint=4000")
+        connection.execute("PRAGMA journal_size_limit=67108864")
     return connection
 
 

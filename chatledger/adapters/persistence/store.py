@@ -37,12 +37,12 @@ ROWS_PER_STATEMENT = 64
 IDS_PER_STATEMENT = 500
 
 _SELECT = """
-SELECT e.position, s.stream_id, s.category, e.version, e.event_id, t.name, t.schema, e.recorded_at, e.public, e.sealed,
-       s.key_id, e.algorithm, e.context_position, e.context, e.leaf
-FROM events e JOIN streams s ON s.number = e.stream JOIN event_types t ON t.number = e.type
+SELECT position, stream_id, category, version, event_id, name, schema, recorded_at, public, sealed, key_id, algorithm,
+       context_position, context, leaf
+FROM ledger
 """
-_SELECT_STREAM = f"{_SELECT} WHERE s.stream_id = ? AND e.version > ? ORDER BY e.version LIMIT ?"
-_SELECT_LOG = f"{_SELECT} WHERE e.position > ? ORDER BY e.position LIMIT ?"
+_SELECT_STREAM = f"{_SELECT} WHERE stream_id = ? AND version > ? ORDER BY version LIMIT ?"
+_SELECT_LOG = f"{_SELECT} WHERE position > ? ORDER BY position LIMIT ?"
 _NO_LIMIT = -1
 
 PRIMARY_KEYS = {table.name: tuple(column.name for column in table.primary_key) for table in METADATA.tables.values()}

@@ -5,10 +5,11 @@ from collections.abc import AsyncIterator
 from uuid import UUID
 
 from chatledger.application.ports.queue import Listener, QueueFullError, QueueItem
+from chatledger.domain.events import REGISTRY, TERMINAL_EVENTS
 
 MAX_QUEUED = 10_000
 
-_TERMINAL = frozenset(("MessageCompleted", "MessageStopped", "MessageErrored"))
+_TERMINAL = frozenset(REGISTRY.of(body).name for body in TERMINAL_EVENTS)
 
 _Key = tuple[UUID, int, int]
 

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from datetime import datetime
 from typing import Any
 
@@ -19,6 +20,9 @@ from chatledger.domain.message import Message
 from chatledger.domain.values import ErrorCode, FinishReason, Resource, StoppedBy, Usage
 
 PIECES_BETWEEN_BREATHS = 256
+
+COURTESY = 0.1
+"""Seconds that text waits where somebody else, who lost a race for this message, decides on it again."""
 
 MAX_PENDING = 64 * 1024
 """Characters that may wait for a commit before the generator has to."""
@@ -61,6 +65,7 @@ class Attempt:
         self._timer: asyncio.TimerHandle | None = None
         self._failure: Exception | None = None
         self._is_interrupted = False
+        self._is_stale = False
 
     @property
     def message(self) -> Message:
@@ -128,8 +133,8 @@ class Attempt:
     async def room(self) -> None:
         """Let others have their turn and, where too much is pending, the commits catch up."""
         if self._pending_length > MAX_PENDING:
-            self._flush_now()
             await self._settle()
+            self._flush_now()
         else:
             await asyncio.sleep(0)
 
@@ -173,6 +178,8 @@ class Attempt:
         if self.first_text_at is None:
             self.first_text_at = self._clock.monotonic()
         wait = self._flushed_at + self._flush_interval - self._loop.time() if self.has_answered else 0.0
+        if self.has_answered and self._ledger.is_contended(self.message.id):
+            wait = max(wait, COURTESY)
         if wait <= 0:
             self._flush_now()
         else:
@@ -198,7 +205,7 @@ class Attempt:
         error = commit.exception()
         if isinstance(error, VersionConflictError):
             self._commit = self._loop.create_task(self._decide_again(text))
-            self._commit.add_done_callback(lambda again: self._flushed(again, ""))
+            self._commit.add_done_callback(lambda again: self._flushed(again, text))
             return
         self._commit = None
         if isinstance(error, Exception):
@@ -211,7 +218,8 @@ class Attempt:
             self._flush_when_due()
 
     async def _decide_again(self, text: str) -> Sequence[Envelope]:
-        return await self._hand_in(lambda message: message.append_chunk(self.number, text), is_stale=True)
+        self._is_stale = True
+        return await self._hand_in(lambda message: message.append_chunk(self.number, text))
 
     async def _record(self, decide: Callable[[Message], None], *, ends: bool = False) -> None:
         """Commit the pending text together with what ``decide`` records."""
@@ -227,25 +235,25 @@ class Attempt:
         self.has_answered = self.has_answered or bool(text)
         self._publish(envelopes)
 
-    async def _hand_in(
-        self, decide: Callable[[Message], None], *, ends: bool = False, is_stale: bool = False
-    ) -> Sequence[Envelope]:
+    async def _hand_in(self, decide: Callable[[Message], None], *, ends: bool = False) -> Sequence[Envelope]:
         changes = [Delete("leases", {"message_id": self.message.id, "attempt": self.number})] if ends else []
         for _ in range(MAX_TRIES):
-            if is_stale:
+            if self._is_stale:
                 await self._reload()
             decide(self.message)
-            try:
-                return await self._ledger.hand_in(self._staged, context=self._context_position, changes=changes)
-            except VersionConflictError:
-                is_stale = True
+            # Whoever is cancelled or refused below does not know what the ledger holds: equal versions prove nothing.
+            self._is_stale = True
+            with suppress(VersionConflictError):
+                envelopes = await self._ledger.hand_in(self._staged, context=self._context_position, changes=changes)
+                self._is_stale = False
+                return envelopes
         raise VersionConflictError(str(self.message.id))
 
     async def _reload(self) -> None:
         staged = await self._ledger.load(Message, self.message.id)
         if staged is None:
             raise LookupError(str(self.message.id))
-        self._staged = staged
+        self._staged, self._is_stale = staged, False
 
     async def _settle(self) -> None:
         self._cancel_timer()

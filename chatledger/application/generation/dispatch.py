@@ -17,6 +17,8 @@ log = logging.getLogger(__name__)
 
 SWEEP_LIMIT = 1_000
 MAX_BACKLOG = 10_000
+JUST_AFTER = 0.005
+"""Seconds. The loop's clock and the clock of the day do not agree to the last millisecond."""
 
 
 class Dispatcher:
@@ -76,7 +78,7 @@ class Sweeper:
         for envelope in envelopes:
             if isinstance(envelope.body, GenerationRequeued):
                 wait = (envelope.body.not_before - self._clock.now()).total_seconds()
-                asyncio.get_running_loop().call_later(max(0.0, wait), self._is_due.set)
+                asyncio.get_running_loop().call_later(max(0.0, wait) + JUST_AFTER, self._is_due.set)
 
     async def run(self) -> None:
         """Sweep at once, then again and again."""

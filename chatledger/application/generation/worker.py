@@ -4,6 +4,7 @@ import asyncio
 import logging
 from collections.abc import Mapping, Sequence
 from contextlib import aclosing
+from datetime import datetime
 from uuid import UUID
 
 import msgspec
@@ -29,12 +30,12 @@ from chatledger.application.ports.generator import (
 )
 from chatledger.application.ports.keys import DataKey
 from chatledger.application.ports.queue import LiveBus, QueueItem, TaskQueue
-from chatledger.application.ports.storage import Change, Delete, StorageUnavailableError, Update, Upsert
+from chatledger.application.ports.storage import Delete, StorageUnavailableError, Update, Upsert
 from chatledger.application.ports.views import Views
 from chatledger.domain.errors import DomainError, FencedOutError, StopPendingError
 from chatledger.domain.events import REGISTRY, StopRequested
 from chatledger.domain.message import Message
-from chatledger.domain.values import FinishReason, Usage
+from chatledger.domain.values import ErrorCode, FinishReason, Usage
 
 log = logging.getLogger(__name__)
 
@@ -77,8 +78,9 @@ class Worker:
         self._running: dict[UUID, Attempt] = {}
         self._tasks: dict[UUID, asyncio.Task[None]] = {}
         self._places = asyncio.Semaphore(settings.concurrency)
-        self._given_back: list[Change] = []
+        self._orphans: set[UUID] = set()
         self._is_draining = False
+        self._is_leaving = False
 
     # Taking work
 
@@ -103,6 +105,7 @@ class Worker:
         await self._queue.stop_listen()
         if self._tasks:
             await asyncio.wait(list(self._tasks.values()), timeout=grace)
+        self._is_leaving = True
         for attempt in list(self._running.values()):
             attempt.leave()
         if self._tasks:
@@ -137,8 +140,12 @@ class Worker:
         """
         renewed = Update("leases", {"worker": self._settings.name}, {"expires_at": self._lease_end()})
         running = dict(self._running)
-        await self._ledger.keep(renewed, *self._given_back)
-        self._given_back.clear()
+        # Not those that were taken up again since: their leases are new ones.
+        given_back = [
+            Delete("leases", {"message_id": message_id, "worker": self._settings.name})
+            for message_id in self._orphans - self._tasks.keys()
+        ]
+        await self._ledger.keep(renewed, *given_back)
         held = {task.message_id: task for task in await self._views.held_by(self._settings.name)}
         for message_id, attempt in running.items():
             task = held.pop(message_id, None)
@@ -148,11 +155,7 @@ class Worker:
                 attempt.fail(FencedOutError())
             elif task.state == "stopping":
                 attempt.stop("user")
-        self._given_back += [
-            Delete("leases", {"message_id": message_id, "worker": self._settings.name})
-            for message_id in held
-            if message_id not in self._tasks
-        ]
+        self._orphans = held.keys() - self._tasks.keys()
 
     def _lease_end(self) -> int:
         return to_microseconds(self._clock.now()) + int(self._settings.lease * 1_000_000)
@@ -172,15 +175,21 @@ class Worker:
     async def _take(self, item: QueueItem) -> None:
         staged = await self._ledger.take_message(item.message_id)
         while staged is not None and not staged.aggregate.has_ended and staged.aggregate.attempt == item.attempt:
+            if staged.aggregate.is_put_back_at(self._clock.now()):
+                return
             try:
-                await self._open(staged, item)
+                opened = await self._open(staged, item)
             except VersionConflictError:
                 staged = await self._ledger.load(Message, item.message_id)
-            else:
-                return
+                continue
+            if opened is not None:
+                await self._generate(staged, *opened)
+            return
 
-    async def _open(self, staged: Staged[Message], item: QueueItem) -> None:
+    async def _open(self, staged: Staged[Message], item: QueueItem) -> tuple[int, Generator, DataKey] | None:
         """Start the next attempt, or end a message that must not have another.
+
+        Gives the position of the attempt's metadata, and what generates and seals.
 
         Raises:
             VersionConflictError: somebody else came first; nothing was started.
@@ -202,13 +211,13 @@ class Worker:
         else:
             message.start_attempt(self._settings.name)
             envelopes = await self._ledger.hand_in(staged, context=context, changes=[self._lease(message)])
-            await self._generate(staged, envelopes[0].context_position, generator, key)
-            return
+            return envelopes[0].context_position, generator, key
         ended = await self._ledger.hand_in(
             staged, context=context, changes=[Delete("leases", {"message_id": message.id})]
         )
         name = REGISTRY.of(type(ended[-1].body)).name
         self._bus.publish(msgspec.structs.replace(item, event=name, version=message.version))
+        return None
 
     def _lease(self, message: Message) -> Upsert:
         values = {"worker": self._settings.name, "attempt": message.attempt, "expires_at": self._lease_end()}
@@ -228,6 +237,8 @@ class Worker:
         tally = Tally(attempt, self._clock)
         message_id = attempt.message.id
         self._running[message_id] = attempt
+        if self._is_leaving:
+            attempt.leave()
         try:
             await self._pump(attempt, generator, tally)
             attempt.raise_failure()
@@ -238,7 +249,7 @@ class Worker:
             else:
                 await attempt.complete(tally.usage(), tally.finish_reason, key)
         except GeneratorError as error:
-            await self._give_up(attempt, error)
+            await self._give_up(attempt, error, tally, key)
         finally:
             del self._running[message_id]
 
@@ -258,7 +269,7 @@ class Worker:
             if not scope.expired():
                 raise GeneratorError("internal", INTERNAL_MESSAGE) from error
             attempt.stop("timeout")
-        except (GeneratorError, DomainError, StorageUnavailableError):
+        except (GeneratorError, DomainError, StorageUnavailableError, VersionConflictError):
             raise
         except Exception as error:
             log.warning("generator %s failed: %s", generator.name, describe(error))
@@ -298,22 +309,25 @@ class Worker:
             history=history,
         )
 
-    async def _give_up(self, attempt: Attempt, error: GeneratorError) -> None:
+    async def _give_up(self, attempt: Attempt, error: GeneratorError, tally: "Tally", key: DataKey) -> None:
         code, reason = CODES[error.kind], str(error)
         now = self._clock.now()
         again = self._settings.retry.next_attempt(attempt.number, error, now, has_answered=attempt.pieces > 0)
         if again is not None:
-            try:
-                await attempt.requeue(code, reason, again)
-            except StopPendingError:
-                await attempt.end_failed(code, reason)
-            return
-        await attempt.end_failed(code, reason)
+            await self._requeue(attempt, code, reason, again, tally, key)
+        else:
+            await attempt.end_failed(code, reason)
 
     async def _hand_over(self, attempt: Attempt, tally: "Tally", key: DataKey) -> None:
-        now = self._clock.now()
+        reason = "the worker was told to go"
+        await self._requeue(attempt, "internal_server_error", reason, self._clock.now(), tally, key)
+
+    async def _requeue(
+        self, attempt: Attempt, cause: ErrorCode, reason: str, not_before: datetime, tally: "Tally", key: DataKey
+    ) -> None:
+        """Leave the message to a later attempt, unless somebody asked for its end meanwhile."""
         try:
-            await attempt.requeue("internal_server_error", "the worker was told to go", now)
+            await attempt.requeue(cause, reason, not_before)
         except StopPendingError:
             await attempt.end_stopped("user", tally.usage(), key)
 

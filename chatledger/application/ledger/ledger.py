@@ -1,7 +1,7 @@
 """The unit of work: aggregates off the ledger, their new events onto it, whole or not at all."""
 
 import asyncio
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Callable, Sequence
 from typing import Any, Generic, TypeVar
 from uuid import UUID
@@ -58,12 +58,16 @@ class Ledger:
         keyring: Keyring,
         writer: GroupCommitWriter,
         new_id: IdFactory,
+        *,
+        hot_messages: int = HOT_MESSAGES,
     ) -> None:
         self._store = store
         self._codec = codec
         self._writer = writer
         self._new_id = new_id
+        self._hot_messages = hot_messages
         self.keyring = keyring
+        self._contended: Counter[UUID] = Counter()
         self._hot: OrderedDict[UUID, Staged[Message]] = OrderedDict()
 
     @property
@@ -130,19 +134,30 @@ class Ledger:
             LookupError: there is no such aggregate.
             VersionConflictError: it kept moving on under ten tries in a row.
         """
-        for _ in range(MAX_TRIES):
-            staged = await self.load(kind, aggregate_id)
-            if staged is None:
-                raise LookupError(str(aggregate_id))
-            before = staged.aggregate.version
-            command(staged)
-            if staged.aggregate.version == before:
-                return []
-            try:
-                return await self.hand_in(staged, context=context)
-            except VersionConflictError:
-                continue
-        raise VersionConflictError(str(aggregate_id))
+        conflicts = 0
+        try:
+            while conflicts < MAX_TRIES:
+                staged = await self.load(kind, aggregate_id)
+                if staged is None:
+                    raise LookupError(str(aggregate_id))
+                before = staged.aggregate.version
+                command(staged)
+                if staged.aggregate.version == before:
+                    return []
+                try:
+                    return await self.hand_in(staged, context=context)
+                except VersionConflictError:
+                    conflicts += 1
+                    self._contended[aggregate_id] += 1
+            raise VersionConflictError(str(aggregate_id))
+        finally:
+            self._contended[aggregate_id] -= conflicts
+            if not self._contended[aggregate_id]:
+                del self._contended[aggregate_id]
+
+    def is_contended(self, aggregate_id: UUID) -> bool:
+        """Whether somebody decides on it again because others were faster: whoever can wait lets them go first."""
+        return aggregate_id in self._contended
 
     async def keep(self, *changes: Change) -> None:
         """Move operational state, which is no fact, with the next commit."""
@@ -153,7 +168,7 @@ class Ledger:
     def keep_hot(self, staged: Staged[Message]) -> None:
         """Keep a message that is being committed for the worker. Bounded; whoever finds none loads it."""
         self._hot[staged.aggregate.id] = staged
-        if len(self._hot) > HOT_MESSAGES:
+        if len(self._hot) > self._hot_messages:
             self._hot.popitem(last=False)
 
     def forget_hot(self, message_id: UUID) -> None:

@@ -7,9 +7,18 @@ from itertools import takewhile
 from uuid import UUID
 
 from chatledger.application.ledger.envelope import Envelope
-from chatledger.domain.events import AnswerChunkAppended, ResourcesRetrieved
+from chatledger.domain.events import (
+    AnswerChunkAppended,
+    FeedbackGiven,
+    MessageCreated,
+    MessageErrored,
+    ResourcesRetrieved,
+)
 
 MAX_CHARACTERS = 256 * 1024
+
+ENVELOPE = 512
+"""What an event counts for beside its text."""
 
 
 class _Held:
@@ -65,10 +74,13 @@ class Tail:
 
 
 def _size(envelope: Envelope) -> int:
+    """About what an envelope holds on to, in characters."""
     match envelope.body:
-        case AnswerChunkAppended(_, text):
-            return len(text)
+        case AnswerChunkAppended(_, text) | MessageCreated(query=text) | MessageErrored(message=text):
+            return ENVELOPE + len(text)
+        case FeedbackGiven(content=content):
+            return ENVELOPE + len(content or "")
         case ResourcesRetrieved(resources=resources):
-            return sum(len(resource.content or "") for resource in resources)
+            return ENVELOPE + sum(ENVELOPE + len(resource.content or "") for resource in resources)
         case _:
-            return 1
+            return ENVELOPE

@@ -1,6 +1,7 @@
 """The group-commit writer: whatever was handed in since the last commit goes into the next one."""
 
 import asyncio
+import logging
 import queue
 import threading
 from collections.abc import Callable, Sequence
@@ -10,6 +11,7 @@ from uuid import UUID
 import msgspec
 
 from chatledger.application.context import Context
+from chatledger.application.fault_report import describe
 from chatledger.application.ledger.codec import EncodedBody, EventCodec
 from chatledger.application.ledger.envelope import Envelope, to_microseconds
 from chatledger.application.ledger.leaf import leaf_hash
@@ -27,6 +29,8 @@ from chatledger.application.ports.storage import (
 )
 from chatledger.domain.aggregate import Recorded
 from chatledger.domain.message import Message
+
+log = logging.getLogger(__name__)
 
 MAX_EVENTS_PER_COMMIT = 2_000
 MAX_WAITING = 20_000
@@ -313,7 +317,7 @@ class GroupCommitWriter:
             if committed:
                 self._head_position = committed[-1].position
                 for observer in self._observers:
-                    observer(committed)
+                    _tell(observer, committed)
         finally:
             for member in group:
                 if member.error is None:
@@ -363,6 +367,13 @@ def _objection(
         if guard in taken or not transaction.holds(guard):
             return NotUniqueError(guard)
     return None
+
+
+def _tell(observer: Observer, committed: Sequence[Envelope]) -> None:
+    try:
+        observer(committed)
+    except Exception as error:  # noqa: BLE001 - the other observers have to hear of it all the same
+        log.critical("an observer of commits failed: %s", describe(error))
 
 
 def _settle_result(future: "asyncio.Future[Any]", result: Any) -> None:

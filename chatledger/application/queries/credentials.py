@@ -18,11 +18,13 @@ class Credentials:
     def __init__(self, views: Views) -> None:
         self._views = views
         self._apps: OrderedDict[str, AppView] = OrderedDict()
+        self._changes = 0
 
     def committed(self, envelopes: Sequence[Envelope]) -> None:
         """Take note of committed events."""
         if any(envelope.category == "app" for envelope in envelopes):
             self._apps.clear()
+            self._changes += 1
 
     async def app(self, api_key: str) -> AppView:
         """The app that a key opens.
@@ -36,13 +38,15 @@ class Credentials:
         known = self._apps.get(key_hash)
         if known is not None:
             return known
+        changes = self._changes
         app_id = await self._views.app_of_key(key_hash)
         found = await self._views.app(app_id) if app_id else None
         if found is None:
             raise UnauthorizedError
-        self._apps[key_hash] = found
-        if len(self._apps) > CACHED_KEYS:
-            self._apps.popitem(last=False)
+        if changes == self._changes:
+            self._apps[key_hash] = found
+            if len(self._apps) > CACHED_KEYS:
+                self._apps.popitem(last=False)
         return found
 
     async def operator(self, token: str) -> OperatorView:

@@ -10,12 +10,10 @@ from chatledger.application.ledger.envelope import Envelope
 from chatledger.application.ledger.ledger import Ledger
 from chatledger.application.ledger.tail import Tail
 from chatledger.application.ports.queue import LiveBus
-from chatledger.domain.events import MessageCompleted, MessageErrored, MessageStopped
+from chatledger.domain.events import TERMINAL_EVENTS
 
 SILENCE = 1.0
 """Seconds after which a follower reads the ledger by itself: a lost notice costs no more than this."""
-
-TERMINAL_EVENTS = (MessageCompleted, MessageErrored, MessageStopped)
 
 
 class Follower:
