@@ -1,5 +1,6 @@
 """An open stream: one follower's batches as server-sent events, until the end or until the client is gone."""
 
+import asyncio
 import logging
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
@@ -18,6 +19,9 @@ from chatledger.application.queries.following import Follower
 
 log = logging.getLogger(__name__)
 
+WATCH_AFTER = 0.25
+"""Seconds."""
+
 Batches = AsyncGenerator[Sequence[Envelope], None]
 
 
@@ -31,7 +35,7 @@ class Resumption(msgspec.Struct, frozen=True):
 class EventStream(ASGIStreamingResponse):
     """A stream that gives back what it holds even if the client was gone before it began."""
 
-    __slots__ = ("_follower", "_frames", "_place", "_rendering")
+    __slots__ = ("_follower", "_frames", "_place", "_rendering", "_watch")
 
     def __init__(
         self,
@@ -49,6 +53,7 @@ class EventStream(ASGIStreamingResponse):
         self._frames = frames
         self._follower = follower
         self._place = place
+        self._watch: asyncio.Task[None] | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send it all."""
@@ -58,6 +63,27 @@ class EventStream(ASGIStreamingResponse):
             self._follower.close()
             self._place.leave()
             await self._frames.aclose()
+
+    async def send_body(self, send: Send, receive: Receive) -> None:
+        """Send the chunks, and look out for the client's going, where there is time for it to go.
+
+        A stream that is over sooner spares the task that looks out.
+        """
+        timer = asyncio.get_running_loop().call_later(WATCH_AFTER, self._begin_to_watch, receive)
+        try:
+            await self._stream(send)
+        finally:
+            timer.cancel()
+            if self._watch is not None:
+                self._watch.cancel()
+
+    def _begin_to_watch(self, receive: Receive) -> None:
+        self._watch = asyncio.get_running_loop().create_task(self._until_gone(receive))
+
+    async def _until_gone(self, receive: Receive) -> None:
+        while (await receive())["type"] != "http.disconnect":
+            continue
+        self._follower.close()
 
     async def _stream(self, send: Send) -> None:
         """Send the chunks; the one with the terminal event closes the stream, which spares a call per stream."""

@@ -22,7 +22,7 @@ from eventsourcing.persistence import (
 from sqlalchemy.dialects import postgresql, sqlite
 
 from chatledger.adapters.persistence.engine import storage_errors
-from chatledger.adapters.persistence.store import SqlTransaction
+from chatledger.adapters.persistence.store import EventTypes, SqlTransaction
 from chatledger.adapters.persistence.tables import STREAMS, TRACKING, CompactUuid, Position
 from chatledger.application.ledger.envelope import to_microseconds
 from chatledger.application.ledger.leaf import leaf_hash
@@ -78,7 +78,7 @@ class SqlRecorder(ProcessRecorder):
         self._reader = reader
         self._clock = clock
         self._new_id = new_id
-        self._type_numbers: dict[tuple[str, int], int] = {}
+        self._types = EventTypes()
         self._listeners: set[threading.Event] = set()
         self._listeners_guard = threading.Lock()
 
@@ -95,13 +95,13 @@ class SqlRecorder(ProcessRecorder):
             ProgrammingError: a stream is chatledger's own, or is not named by a UUID.
         """
         with self._writing() as connection:
-            transaction = SqlTransaction(connection, self._type_numbers)
+            transaction = SqlTransaction(connection, self._types.copy())
             rows = self._rows(stored_events, transaction)
             _require_library(connection, {row.stream_id for row in rows})
             transaction.append(rows)
             if tracking is not None:
                 _track(connection, tracking)
-        self._type_numbers = transaction.type_numbers
+        self._types = transaction.types
         self.wake()
         return [row.position for row in rows]
 

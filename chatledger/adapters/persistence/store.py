@@ -5,10 +5,12 @@ import sqlite3
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from functools import cache
+from functools import cache, lru_cache
+from types import MappingProxyType
 from typing import Any, TypeVar, cast
 from uuid import UUID
 
+import msgspec
 import sqlalchemy as sa
 
 from chatledger.adapters.persistence.engine import storage_errors, to_driver
@@ -16,6 +18,7 @@ from chatledger.adapters.persistence.tables import METADATA
 from chatledger.application.ledger.projections import READ_MODELS_VERSION
 from chatledger.application.ports.storage import (
     Algorithm,
+    Category,
     Change,
     Delete,
     EventRow,
@@ -35,14 +38,17 @@ ALGORITHMS: tuple[Algorithm, ...] = ("none", "aes-256-gcm")
 
 ROWS_PER_STATEMENT = 64
 IDS_PER_STATEMENT = 500
+REMEMBERED_STREAMS = 100_000
 
-_SELECT = """
+_SELECT_LOG = """
 SELECT position, stream_id, category, version, event_id, name, schema, recorded_at, public, sealed, key_id, algorithm,
        context_position, context, leaf
-FROM ledger
+FROM ledger WHERE position > ? ORDER BY position LIMIT ?
 """
-_SELECT_STREAM = f"{_SELECT} WHERE stream_id = ? AND version > ? ORDER BY version LIMIT ?"
-_SELECT_LOG = f"{_SELECT} WHERE position > ? ORDER BY position LIMIT ?"
+_SELECT_STREAM = """
+SELECT position, version, event_id, type, recorded_at, public, sealed, algorithm, context_position, context, leaf
+FROM events WHERE stream = ? AND version > ? ORDER BY version LIMIT ?
+"""
 _NO_LIMIT = -1
 
 PRIMARY_KEYS = {table.name: tuple(column.name for column in table.primary_key) for table in METADATA.tables.values()}
@@ -56,36 +62,62 @@ _UNIQUE_COLUMNS = {
 }
 
 
-def _row(columns: Sequence[Any]) -> EventRow:
-    position, stream_id, category, version, event_id, name, schema, recorded_at, public, sealed, *rest = columns
-    key_id, algorithm, context_position, context, leaf = rest
-    return EventRow(
-        position=position,
-        stream_id=UUID(bytes=stream_id),
-        category=category,
-        version=version,
-        event_id=UUID(bytes=event_id),
-        name=name,
-        schema=schema,
-        recorded_at=recorded_at,
-        public=public,
-        sealed=sealed,
-        key_id=None if key_id is None else UUID(bytes=key_id),
-        algorithm=ALGORITHMS[algorithm],
-        context_position=context_position,
-        context=context,
-        leaf=leaf,
-    )
+@lru_cache(8_192)
+def _shared_id(raw: bytes) -> UUID:
+    """The id of a stream or a key: the same object for all its rows, since making one costs more than reading a row."""
+    return UUID(bytes=raw)
+
+
+def _optional_id(raw: bytes | None) -> UUID | None:
+    return None if raw is None else _shared_id(raw)
+
+
+class EventTypes:
+    """The numbers under which names and schemas of events are stored."""
+
+    def __init__(self) -> None:
+        self.numbers: dict[tuple[str, int], int] = {}
+        self.names: dict[int, tuple[str, int]] = {}
+
+    def add(self, number: int, name: str, schema: int) -> None:
+        """Take note of one."""
+        self.numbers[name, schema] = number
+        self.names[number] = name, schema
+
+    def copy(self) -> "EventTypes":
+        """What a transaction may add to, and lose again."""
+        copied = EventTypes()
+        copied.numbers.update(self.numbers)
+        copied.names.update(self.names)
+        return copied
+
+
+class StreamHead(msgspec.Struct, frozen=True):
+    """A stream's number, and what is on record of it."""
+
+    number: int
+    stored: StoredStream
 
 
 class SqlTransaction:
-    """One transaction. Its statements go to the driver: they are few, hot, and the same each time."""
+    """One transaction. Its statements go to the driver: they are few, hot, and the same each time.
 
-    def __init__(self, connection: sa.Connection, type_numbers: Mapping[tuple[str, int], int]) -> None:
+    Attributes:
+        types: the event types that it knows.
+        heads: the streams that it has looked up or moved.
+    """
+
+    def __init__(
+        self,
+        connection: sa.Connection,
+        types: EventTypes | None = None,
+        known_heads: Mapping[UUID, StreamHead] = MappingProxyType({}),
+    ) -> None:
         self._driver = cast("sqlite3.Connection", connection.connection.driver_connection)
-        self._numbers: dict[UUID, int] = {}
+        self._known_heads = known_heads
         self._looked_up: set[UUID] = set()
-        self.type_numbers = dict(type_numbers)
+        self.types = types or EventTypes()
+        self.heads: dict[UUID, StreamHead] = {}
 
     # The ledger
 
@@ -103,16 +135,25 @@ class SqlTransaction:
 
     def streams(self, stream_ids: Collection[UUID]) -> Mapping[UUID, StoredStream]:
         """Those of the streams that exist."""
-        found = {}
-        self._looked_up.update(stream_ids)
-        wanted = [stream_id.bytes for stream_id in stream_ids]
+        self._look_up(stream_ids)
+        return {stream_id: head.stored for stream_id in stream_ids if (head := self.heads.get(stream_id)) is not None}
+
+    def _look_up(self, stream_ids: Iterable[UUID]) -> None:
+        wanted = []
+        for stream_id in stream_ids:
+            if stream_id in self._looked_up:
+                continue
+            self._looked_up.add(stream_id)
+            known = self._known_heads.get(stream_id)
+            if known is None:
+                wanted.append(to_driver(stream_id))
+            else:
+                self.heads[stream_id] = known
         for start in range(0, len(wanted), IDS_PER_STATEMENT):
             page = wanted[start : start + IDS_PER_STATEMENT]
             for stream_id, number, key_id, version in self._driver.execute(_select_streams(len(page)), page):
-                known = UUID(bytes=stream_id)
-                self._numbers[known] = number
-                found[known] = StoredStream(version or 0, None if key_id is None else UUID(bytes=key_id))
-        return found
+                stored = StoredStream(version or 0, _optional_id(key_id))
+                self.heads[_shared_id(stream_id)] = StreamHead(number, stored)
 
     def holds(self, guard: UniqueGuard) -> bool:
         """Whether the guard's key is free."""
@@ -125,55 +166,57 @@ class SqlTransaction:
         if not rows:
             return
         self._number_streams(rows)
-        values = [self._event_values(row) for row in rows]
-        self._insert_many("events", _EVENT_COLUMNS, values)
+        self._insert_many("events", _EVENT_COLUMNS, [self._event_values(row) for row in rows])
+        for row in rows:
+            number = self.heads[row.stream_id].number
+            self.heads[row.stream_id] = StreamHead(number, StoredStream(row.version, row.key_id))
         last = rows[-1]
         self._driver.execute("UPDATE head SET position = ?, recorded_at = ?", (last.position, last.recorded_at))
 
     def _number_streams(self, rows: Sequence[EventRow]) -> None:
-        unknown = {row.stream_id: row for row in reversed(rows) if row.stream_id not in self._numbers}
-        self.streams(unknown.keys() - self._looked_up)
-        new = [row for stream_id, row in reversed(unknown.items()) if stream_id not in self._numbers]
+        self._look_up(row.stream_id for row in rows)
+        new = {row.stream_id: row for row in rows if row.stream_id not in self.heads}
         if not new:
             return
         (last,) = self._driver.execute("SELECT last_stream FROM head").fetchone()
         values = []
-        for number, row in enumerate(new, last + 1):
-            self._numbers[row.stream_id] = number
-            key_id = None if row.key_id is None else row.key_id.bytes
-            values.append((number, row.stream_id.bytes, row.category, key_id))
+        for number, row in enumerate(new.values(), last + 1):
+            self.heads[row.stream_id] = StreamHead(number, StoredStream(0, row.key_id))
+            values.append((number, to_driver(row.stream_id), row.category, to_driver(row.key_id)))
         self._insert_many("streams", ("number", "stream_id", "category", "key_id"), values)
         self._driver.execute("UPDATE head SET last_stream = ?", (last + len(new),))
 
     def _event_values(self, row: EventRow) -> tuple[Any, ...]:
         return (
             row.position,
-            self._numbers[row.stream_id],
+            self.heads[row.stream_id].number,
             row.version,
-            row.event_id.bytes,
+            to_driver(row.event_id),
             self._type_number(row.name, row.schema),
             row.recorded_at,
-            row.public,
-            row.sealed,
+            to_driver(row.public),
+            to_driver(row.sealed),
             ALGORITHMS.index(row.algorithm),
             row.context_position,
-            row.context,
-            row.leaf,
+            to_driver(row.context),
+            to_driver(row.leaf),
         )
 
     def _type_number(self, name: str, schema: int) -> int:
-        if (name, schema) not in self.type_numbers:
-            for number, known_name, known_schema in self._driver.execute(
-                "SELECT number, name, schema FROM event_types"
-            ):
-                self.type_numbers[known_name, known_schema] = number
-        if (name, schema) not in self.type_numbers:
-            number = len(self.type_numbers) + 1
+        numbers = self.types.numbers
+        if (name, schema) not in numbers:
+            self._read_types()
+        if (name, schema) not in numbers:
+            number = len(numbers) + 1
             self._driver.execute(
                 "INSERT INTO event_types (number, name, schema) VALUES (?, ?, ?)", (number, name, schema)
             )
-            self.type_numbers[name, schema] = number
-        return self.type_numbers[name, schema]
+            self.types.add(number, name, schema)
+        return numbers[name, schema]
+
+    def _read_types(self) -> None:
+        for number, name, schema in self._driver.execute("SELECT number, name, schema FROM event_types"):
+            self.types.add(number, name, schema)
 
     # Read models
 
@@ -236,11 +279,44 @@ class SqlTransaction:
 
     def read_stream(self, stream_id: UUID, after: int = 0, limit: int = _NO_LIMIT) -> list[EventRow]:
         """All rows of a stream, this transaction's included."""
-        return [_row(row) for row in self._driver.execute(_SELECT_STREAM, (stream_id.bytes, after, limit)).fetchall()]
+        select = "SELECT number, category, key_id FROM streams WHERE stream_id = ?"
+        stream = self._driver.execute(select, (to_driver(stream_id),)).fetchone()
+        if stream is None:
+            return []
+        number, category, raw_key_id = stream
+        key_id, names = _optional_id(raw_key_id), self.types.names
+        rows = []
+        for position, version, event_id, kind, recorded_at, public, sealed, *rest in self._driver.execute(
+            _SELECT_STREAM, (number, after, limit)
+        ):
+            if kind not in names:
+                self._read_types()
+            name, schema = names[kind]
+            algorithm, context_position, context, leaf = rest
+            rows.append(
+                EventRow(
+                    position=position,
+                    stream_id=stream_id,
+                    category=category,
+                    version=version,
+                    event_id=UUID(bytes=event_id),
+                    name=name,
+                    schema=schema,
+                    recorded_at=recorded_at,
+                    public=public,
+                    sealed=sealed,
+                    key_id=key_id,
+                    algorithm=ALGORITHMS[algorithm],
+                    context_position=context_position,
+                    context=context,
+                    leaf=leaf,
+                )
+            )
+        return rows
 
     def read_log(self, after: int, limit: int) -> list[EventRow]:
         """Rows in order of position."""
-        return [_row(row) for row in self._driver.execute(_SELECT_LOG, (after, limit)).fetchall()]
+        return [_log_row(*row) for row in self._driver.execute(_SELECT_LOG, (after, limit)).fetchall()]
 
     def context_at(self, positions: Sequence[int]) -> Mapping[int, bytes]:
         """The metadata that the rows at these positions hold."""
@@ -254,6 +330,42 @@ class SqlTransaction:
                 ).fetchall()
             )
         return found
+
+
+def _log_row(  # noqa: PLR0917 - the columns of the view, in their order
+    position: int,
+    stream_id: bytes,
+    category: Category,
+    version: int,
+    event_id: bytes,
+    name: str,
+    schema: int,
+    recorded_at: int,
+    public: bytes,
+    sealed: bytes | None,
+    key_id: bytes | None,
+    algorithm: int,
+    context_position: int,
+    context: bytes | None,
+    leaf: bytes,
+) -> EventRow:
+    return EventRow(
+        position=position,
+        stream_id=_shared_id(stream_id),
+        category=category,
+        version=version,
+        event_id=UUID(bytes=event_id),
+        name=name,
+        schema=schema,
+        recorded_at=recorded_at,
+        public=public,
+        sealed=sealed,
+        key_id=_optional_id(key_id),
+        algorithm=ALGORITHMS[algorithm],
+        context_position=context_position,
+        context=context,
+        leaf=leaf,
+    )
 
 
 _EVENT_COLUMNS = (
@@ -321,12 +433,16 @@ def _statement(change: Update | Upsert | Delete) -> tuple[str, list[Any]]:
 
 
 class SqlLedgerStore:
-    """One writing engine, and a few reading connections in threads of their own."""
+    """One writing engine, and a few reading connections in threads of their own.
+
+    It remembers the heads of the streams that it has moved, since nobody else moves them: a file has one server.
+    """
 
     def __init__(self, writer: sa.Engine, reader: "Reader") -> None:
         self._writer = writer
         self._reader = reader
-        self._type_numbers: dict[tuple[str, int], int] = {}
+        self._types = EventTypes()
+        self._heads: dict[UUID, StreamHead] = {}
 
     @contextmanager
     def write(self) -> Iterator[SqlTransaction]:
@@ -336,9 +452,12 @@ class SqlLedgerStore:
             StorageUnavailableError: the store is in trouble; nothing was written.
         """
         with storage_errors(), self._writer.begin() as connection:
-            transaction = SqlTransaction(connection, self._type_numbers)
+            transaction = SqlTransaction(connection, self._types.copy(), self._heads)
             yield transaction
-        self._type_numbers = transaction.type_numbers
+        self._types = transaction.types
+        if len(self._heads) > REMEMBERED_STREAMS:
+            self._heads.clear()
+        self._heads.update(transaction.heads)
 
     async def stream(
         self, stream_id: UUID, decode: Callable[[Sequence[EventRow]], T], *, after: int = 0, limit: int | None = None
@@ -371,13 +490,14 @@ class Reader:
 
     def __init__(self, engine: sa.Engine, threads: int = 4) -> None:
         self._engine = engine
+        self._types = EventTypes()
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix="ledger-reader")
 
     async def run(self, read: Callable[[SqlTransaction], T]) -> T:
         """The result of ``read``, in one snapshot."""
 
         def in_snapshot(connection: sa.Connection) -> T:
-            return read(SqlTransaction(connection, {}))
+            return read(SqlTransaction(connection, self._types))
 
         return await self.query(in_snapshot)
 

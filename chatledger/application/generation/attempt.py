@@ -21,6 +21,9 @@ from chatledger.domain.values import ErrorCode, FinishReason, Resource, StoppedB
 
 PIECES_BETWEEN_BREATHS = 256
 
+NEARLY_DUE = 0.002
+"""Seconds that are not worth a timer."""
+
 COURTESY = 0.1
 """Seconds that text waits where somebody else, who lost a race for this message, decides on it again."""
 
@@ -61,7 +64,8 @@ class Attempt:
         self._pending: list[str] = []
         self._pending_length = 0
         self._commit: asyncio.Future[Any] | None = None
-        self._flushed_at = 0.0
+        self._due = 0.0
+        self._settled: asyncio.Future[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._failure: Exception | None = None
         self._is_interrupted = False
@@ -177,10 +181,10 @@ class Attempt:
     def _flush_when_due(self) -> None:
         if self.first_text_at is None:
             self.first_text_at = self._clock.monotonic()
-        wait = self._flushed_at + self._flush_interval - self._loop.time() if self.has_answered else 0.0
+        wait = self._due - self._loop.time()
         if self.has_answered and self._ledger.is_contended(self.message.id):
             wait = max(wait, COURTESY)
-        if wait <= 0:
+        if wait <= NEARLY_DUE:
             self._flush_now()
         else:
             self._timer = self._loop.call_later(wait, self._flush_now)
@@ -189,6 +193,7 @@ class Attempt:
         self._cancel_timer()
         if self._commit is not None or not self._pending or self._failure is not None:
             return
+        self._set_next_due()
         text = self._take_pending()
         try:
             self.message.append_chunk(self.number, text)
@@ -198,7 +203,17 @@ class Attempt:
             return
         self._commit.add_done_callback(lambda commit: self._flushed(commit, text))
 
+    def _set_next_due(self) -> None:
+        """Flushes stand on a grid: did each count from the end of the last commit, they would come ever later."""
+        now = self._loop.time()
+        self._due = max((self._due or now) + self._flush_interval, now)
+
     def _flushed(self, commit: "asyncio.Future[Any]", text: str) -> None:
+        self._take_note(commit, text)
+        if self._settled is not None and not self._settled.done():
+            self._settled.set_result(None)
+
+    def _take_note(self, commit: "asyncio.Future[Any]", text: str) -> None:
         if commit.cancelled():
             self._commit = None
             return
@@ -212,7 +227,6 @@ class Attempt:
             self.fail(error)
             return
         self.has_answered = True
-        self._flushed_at = self._loop.time()
         self._publish(commit.result())
         if self._pending:
             self._flush_when_due()
@@ -258,7 +272,8 @@ class Attempt:
     async def _settle(self) -> None:
         self._cancel_timer()
         while self._commit is not None:
-            await asyncio.wait([self._commit])
+            self._settled = self._loop.create_future()
+            await self._settled
             self._cancel_timer()
         self.raise_failure()
 

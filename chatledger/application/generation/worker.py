@@ -276,10 +276,11 @@ class Worker:
             raise GeneratorError("internal", INTERNAL_MESSAGE) from error
 
     async def _feed(self, attempt: Attempt, generator: Generator, tally: "Tally") -> None:
+        append = attempt.append
         async with aclosing(generator.generate(self._request(attempt.message))) as parts:
             async for part in parts:
                 if isinstance(part, Text):
-                    if attempt.append(part.text):
+                    if append(part.text):
                         await attempt.room()
                 else:
                     await self._note(part, attempt, tally)

@@ -82,4 +82,4 @@ class RowSeals:
 
 def _place(kind: Any, place: tuple[Any, ...]) -> bytes:
     name = kind.__name__ if isinstance(kind, type) else type(kind).__name__
-    return b"\0".join((name.encode(), *(str(part).encode() for part in place)))
+    return "\0".join([name, *map(str, place)]).encode()

@@ -26,6 +26,7 @@ class Follower:
         self._subscription = ExitStack()
         self._subscription.enter_context(tail.follow(message_id))
         self._listener = bus.listen(message_id)
+        self._is_closed = False
         self._subscription.callback(bus.stop_listen, message_id, self._listener)
 
     async def batches(self, after: int = 0, known: Sequence[Envelope] = ()) -> AsyncGenerator[Sequence[Envelope], None]:
@@ -43,13 +44,16 @@ class Follower:
             if any(isinstance(envelope.body, TERMINAL_EVENTS) for envelope in batch):
                 return
             told = await self._listener.wait(SILENCE)
+            if self._is_closed:
+                return
             newer = self._tail.after(self._message_id, version)
             if newer is None or not (newer or told):
                 newer = await self._ledger.read(self._message_id, version)
             batch = newer
 
     def close(self) -> None:
-        """Unsubscribe."""
+        """Unsubscribe. Whoever still waits for a batch is told within a second that there is none."""
+        self._is_closed = True
         self._subscription.close()
 
     def __enter__(self) -> Self:
