@@ -27,6 +27,9 @@ from chatledger.settings import Settings
 
 log = logging.getLogger(__name__)
 
+GARBAGE_THRESHOLDS = 50_000, 20, 50
+"""A request makes hundreds of objects that die young and in no cycle: looking for cycles among them seldom is enough."""
+
 SECONDS_TO_END_STREAMS = 2.0
 """Of the grace, what is kept for the streams that are still open when it is over for the generations."""
 
@@ -36,6 +39,7 @@ def serve(settings: Settings, *, with_worker: bool, as_json: bool) -> int:
 
     Raises:
         CommandFailedError: the address cannot be served.
+        SettingsProblemError: a folder that the settings name cannot be made, or not be written to.
         StoreBusyError: another server has the store open.
         SchemaError: the store is not of this release.
         MasterKeyError: the master key is missing, or is not the one of the key store.
@@ -66,6 +70,8 @@ async def _serve(settings: Settings, *, with_worker: bool, as_json: bool) -> Non
                     async with ControlSocket(orders).listen(settings.data_dir):
                         if credentials is not None and sys.stdout.isatty() and not as_json:
                             print(credentials, flush=True)
+                        if running.worker is None:
+                            log.warning("no worker runs here: messages stay queued until a server with workers runs")
                         _say_ready(url, settings, as_json=as_json)
                         _collect_garbage_from_now_on()
                         await stop.wait()
@@ -102,6 +108,7 @@ def _url(host: str, port: int) -> str:
 def _collect_garbage_from_now_on() -> None:
     """What stands by now stays: no collection need look at it again."""
     gc.freeze()
+    gc.set_threshold(*GARBAGE_THRESHOLDS)
     gc.enable()
 
 

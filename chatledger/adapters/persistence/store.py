@@ -286,13 +286,22 @@ class SqlTransaction:
         number, category, raw_key_id = stream
         key_id, names = _optional_id(raw_key_id), self.types.names
         rows = []
-        for position, version, event_id, kind, recorded_at, public, sealed, *rest in self._driver.execute(
-            _SELECT_STREAM, (number, after, limit)
-        ):
+        for (
+            position,
+            version,
+            event_id,
+            kind,
+            recorded_at,
+            public,
+            sealed,
+            algorithm,
+            context_position,
+            context,
+            leaf,
+        ) in self._driver.execute(_SELECT_STREAM, (number, after, limit)).fetchall():
             if kind not in names:
                 self._read_types()
             name, schema = names[kind]
-            algorithm, context_position, context, leaf = rest
             rows.append(
                 EventRow(
                     position=position,

@@ -7,7 +7,7 @@ from uuid import UUID
 import msgspec
 
 from chatledger.application.ledger.envelope import Envelope
-from chatledger.application.ports.keys import Keyring
+from chatledger.application.ports.keys import DataKey, Keyring
 from chatledger.application.ports.storage import EventRow
 from chatledger.domain.events import REGISTRY, Event, MessageEvent
 from chatledger.domain.message import Message
@@ -90,13 +90,18 @@ class EventCodec:
             KeyDestroyedError: the key that sealed it is gone.
             UnknownEventError: this release does not know its type or schema.
         """
+        return self._decode(row, self._key_of(row))
+
+    def _key_of(self, row: EventRow) -> DataKey | None:
+        return None if row.sealed is None or row.key_id is None else self._keyring.key(row.key_id)
+
+    def _decode(self, row: EventRow, key: DataKey | None) -> Envelope:
         codec = self._by_name.get(row.name)
         if codec is None:
             raise UnknownEventError(row.name)
         plaintext = None
-        if row.sealed is not None and row.key_id is not None:
-            associated = associated_data(row.stream_id, row.event_id, row.name, row.schema)
-            plaintext = self._keyring.key(row.key_id).open(row.sealed, associated)
+        if row.sealed is not None and key is not None:
+            plaintext = key.open(row.sealed, associated_data(row.stream_id, row.event_id, row.name, row.schema))
         return Envelope(
             row.position,
             row.stream_id,
@@ -118,5 +123,11 @@ class EventCodec:
         return message
 
     def decode_all(self, rows: Sequence[EventRow]) -> list[Envelope]:
-        """:meth:`decode` for each row."""
-        return [self.decode(row) for row in rows]
+        """:meth:`decode` for each row. Rows that follow each other mostly share a key: it is sought once."""
+        envelopes = []
+        key_id, key = None, None
+        for row in rows:
+            if row.sealed is not None and row.key_id is not key_id:
+                key_id, key = row.key_id, self._key_of(row)
+            envelopes.append(self._decode(row, key))
+        return envelopes
