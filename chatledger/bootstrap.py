@@ -3,8 +3,9 @@
 import asyncio
 import logging
 import os
+import tempfile
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping
-from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, contextmanager
+from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 from typing import Any, Self
 
@@ -43,7 +44,7 @@ from chatledger.application.queries.credentials import Credentials
 from chatledger.application.queries.facts import Facts
 from chatledger.application.queries.following import Following
 from chatledger.application.queries.history import History
-from chatledger.settings import Settings
+from chatledger.settings import Settings, SettingsProblemError
 
 log = logging.getLogger(__name__)
 
@@ -91,13 +92,13 @@ async def open_chatledger(settings: Settings, *, with_worker: bool = True) -> As
     """Open the store, start what runs beside it, and close everything at the end.
 
     Raises:
+        SettingsProblemError: a folder that the settings name cannot be made, or not be written to.
         StoreBusyError: another server has the store open.
         SchemaError: the store was written by a newer release.
         MasterKeyError: the master key is missing, or is not the one of the key store.
     """
     async with AsyncExitStack() as stack:
-        _make_private(settings.data_dir)
-        settings.database_path.parent.mkdir(parents=True, exist_ok=True)
+        _make_folders(settings)
         stack.enter_context(_alone(settings))
         clock, loop = SystemClock(), asyncio.get_running_loop()
 
@@ -165,10 +166,7 @@ async def open_for_reading(settings: Settings) -> AsyncIterator[Reading]:
         SchemaError: the store's schema is not the one of this release.
         MasterKeyError: the master key is missing, or is not the one of the key store.
     """
-    key_store = settings.data_dir / "keys.db"
-    for path in (settings.database_path, key_store):
-        if not path.exists():
-            raise NoStoreError(f"there is no {path} yet: `chatledger serve` or `chatledger migrate` makes a store")
+    _require_store(settings)
     engine = sqlite_engine(settings.database_path, read_only=True)
     with ExitStack() as stack:
         stack.callback(engine.dispose)
@@ -182,16 +180,16 @@ async def open_for_reading(settings: Settings) -> AsyncIterator[Reading]:
 
 @asynccontextmanager
 async def open_for_repair(settings: Settings) -> AsyncIterator[Repairing]:
-    """Open a store alone, bring its schema up to date, and leave its read models as they are.
+    """Open an existing store alone, bring its schema up to date, and leave its read models as they are.
 
     Raises:
+        NoStoreError: there is no store yet.
         StoreBusyError: a server has the store open.
         SchemaError: the store was written by a newer release.
         MasterKeyError: the master key is missing, or is not the one of the key store.
     """
     async with AsyncExitStack() as stack:
-        _make_private(settings.data_dir)
-        settings.database_path.parent.mkdir(parents=True, exist_ok=True)
+        _require_store(settings)
         stack.enter_context(_alone(settings))
         writing = sqlite_engine(settings.database_path, settings.durability)
         store = SqlLedgerStore(writing, Reader(sqlite_engine(settings.database_path, read_only=True)))
@@ -205,11 +203,12 @@ def migrate(settings: Settings) -> tuple[str | None, str]:
     """Bring the store's schema up to date, from nothing if need be; the revision before, and the one now. Blocks.
 
     Raises:
+        SettingsProblemError: a folder that the settings name cannot be made, or not be written to.
         StoreBusyError: a server has the store open.
         SchemaError: the store was written by a newer release.
         MasterKeyError: the master key is missing, or is not the one of the key store.
     """
-    _make_private(settings.data_dir)
+    _make_folders(settings)
     with _alone(settings), ExitStack() as stack:
         engine = sqlite_engine(settings.database_path, settings.durability)
         stack.callback(engine.dispose)
@@ -231,8 +230,33 @@ def _alone(settings: Settings) -> Iterator[None]:
         yield
 
 
-def _make_private(folder: Path) -> None:
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+def _require_store(settings: Settings) -> None:
+    for path in (settings.database_path, settings.data_dir / "keys.db"):
+        if not path.exists():
+            raise NoStoreError(f"there is no {path} yet: `chatledger serve` or `chatledger migrate` makes a store")
+
+
+def _make_folders(settings: Settings) -> None:
+    """Make what is not there yet, private; all of it, or nothing."""
+    folders = {"data_dir": settings.data_dir, "database_url": settings.database_path.parent}
+    with ExitStack() as undoing:
+        for setting, folder in folders.items():
+            missing = [path for path in (folder, *folder.parents) if not path.exists()]
+            undoing.callback(_remove_empty, missing)
+            try:
+                folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+                # Only a file tells: what the mode says binds neither root nor a file system that nobody writes to.
+                with tempfile.TemporaryFile(dir=folder):
+                    pass
+            except OSError as error:
+                raise SettingsProblemError(f"{setting}: {folder} cannot be written to: {error.strerror}") from error
+        undoing.pop_all()
+
+
+def _remove_empty(folders: list[Path]) -> None:
+    for folder in folders:
+        with suppress(OSError):
+            folder.rmdir()
 
 
 @contextmanager

@@ -2,9 +2,10 @@
 
 import os
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
+from urllib.parse import urlsplit
 
-from pydantic import Field, SecretStr, ValidationError, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -14,10 +15,68 @@ from pydantic_settings import (
 
 PREFIX = "CHATLEDGER_"
 CONFIG_FILE = f"{PREFIX}CONFIG"
+DEFAULT_CONFIG_FILE = "chatledger.toml"
+
+SQLITE = "sqlite:///"
 
 
 class SettingsProblemError(ValueError):
     """A setting is unknown or impossible; the text is one line that names it."""
+
+
+def _not_empty(value: Any) -> Any:
+    if isinstance(value, str) and not value.strip():
+        raise ValueError("must not be empty")
+    return value
+
+
+def _folder(path: Path) -> Path:
+    """A folder that is there, or that could be: what stands nearest above it is one."""
+    try:
+        nearest = next(place for place in (path.absolute(), *path.absolute().parents) if place.exists())
+        could_be = "\0" not in str(path) and nearest.is_dir()
+    except OSError:
+        could_be = False
+    if not could_be:
+        raise ValueError(f"{path} cannot be a folder")
+    return path
+
+
+def _sqlite_url(url: str) -> str:
+    file = url.removeprefix(SQLITE)
+    if file == url:
+        raise ValueError("this release stores its ledger in SQLite: sqlite:///path/to/file")
+    if not file.strip() or file == ":memory:":
+        raise ValueError("a ledger needs a file: sqlite:///path/to/file")
+    path = Path(file)
+    _folder(path.parent)
+    try:
+        could_be = "\0" not in file and not path.is_dir()
+    except OSError:
+        could_be = False
+    if not could_be:
+        raise ValueError(f"{path} cannot be a file")
+    return url
+
+
+def _provider_address(url: str) -> str:
+    """The rule of the generator for its base_url. The reasons quote nothing: an address may hold a password."""
+    try:
+        parts = urlsplit(url)
+        port_is_possible = parts.port != 0
+    except ValueError:
+        raise ValueError("is no address") from None
+    if parts.scheme not in {"http", "https"} or not parts.hostname or not port_is_possible:
+        raise ValueError("must begin with http:// or https:// and name a host")
+    if parts.username is not None or parts.password is not None or parts.query or parts.fragment:
+        raise ValueError("may hold no user name, password, query or fragment")
+    return url
+
+
+NotEmpty = Annotated[str, AfterValidator(_not_empty)]
+Folder = Annotated[Path, BeforeValidator(_not_empty), AfterValidator(_folder)]
+SqliteUrl = Annotated[str, AfterValidator(_sqlite_url)]
+ProviderAddress = Annotated[str, AfterValidator(_provider_address)]
 
 
 class Settings(BaseSettings):
@@ -27,16 +86,16 @@ class Settings(BaseSettings):
     there. Times are seconds unless the name says otherwise.
     """
 
-    model_config = SettingsConfigDict(env_prefix=PREFIX, extra="forbid", validate_default=False)
+    model_config = SettingsConfigDict(env_prefix=PREFIX, extra="forbid", validate_default=False, allow_inf_nan=False)
 
-    data_dir: Path = Path("chatledger-data")
-    database_url: str | None = None
+    data_dir: Folder = Path("chatledger-data")
+    database_url: SqliteUrl | None = None
     """Where the ledger is: ``sqlite:///file``; ``ledger.db`` in the data folder by default."""
 
-    host: str = "127.0.0.1"
+    host: NotEmpty = "127.0.0.1"
     port: int = Field(default=8000, ge=0, le=65535)
     http_server: Literal["granian", "uvicorn"] = "granian"
-    worker_name: str = "worker-1"
+    worker_name: NotEmpty = "worker-1"
 
     durability: Literal["full", "relaxed"] = "full"
     """``relaxed`` syncs less often: a power cut may cost the last commits; a crash of the process costs nothing."""
@@ -52,19 +111,19 @@ class Settings(BaseSettings):
 
     ping_interval: float = Field(default=10, gt=0)
     max_body_bytes: int = Field(default=1024 * 1024, ge=1024)
-    max_json_depth: int = Field(default=32, ge=2)
+    max_json_depth: int = Field(default=32, ge=2, le=500)
     max_query_characters: int = Field(default=100_000, ge=1)
     max_open_streams: int = Field(default=10_000, ge=1)
 
-    openai_base_url: str | None = None
+    openai_base_url: ProviderAddress | None = None
     openai_api_key: SecretStr | None = None
 
     @model_validator(mode="after")
     def _fit_together(self) -> Self:
-        if self.database_url is not None and not self.database_url.startswith("sqlite:///"):
-            raise ValueError("database_url: this release stores its ledger in SQLite: sqlite:///path/to/file")
         if self.heartbeat >= self.lease:
             raise ValueError("heartbeat: must be shorter than the lease")
+        if self.first_retry_delay > self.longest_retry_delay:
+            raise ValueError("first_retry_delay: must not be longer than longest_retry_delay")
         return self
 
     @property
@@ -72,7 +131,7 @@ class Settings(BaseSettings):
         """The SQLite file of the ledger."""
         if self.database_url is None:
             return self.data_dir / "ledger.db"
-        return Path(self.database_url.removeprefix("sqlite:///"))
+        return Path(self.database_url.removeprefix(SQLITE))
 
     @classmethod
     def settings_customise_sources(
@@ -84,7 +143,7 @@ class Settings(BaseSettings):
         file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Arguments before the environment before the file."""
-        file = Path(os.environ.get(CONFIG_FILE, "chatledger.toml"))
+        file = Path(os.environ.get(CONFIG_FILE, DEFAULT_CONFIG_FILE))
         return init_settings, env_settings, TomlConfigSettingsSource(settings_cls, file)
 
 
@@ -97,16 +156,27 @@ def load_settings(**overrides: Any) -> Settings:
     config = os.environ.get(CONFIG_FILE)
     if config is not None and not Path(config).is_file():
         raise SettingsProblemError(f"{CONFIG_FILE}: there is no file {config}")
-    known = {CONFIG_FILE} | {f"{PREFIX}{name.upper()}" for name in Settings.model_fields}
-    for variable in os.environ:
-        if variable.startswith(PREFIX) and variable not in known:
-            raise SettingsProblemError(f"{variable}: no such setting")
+    _check_variables()
+    file = config or DEFAULT_CONFIG_FILE
     try:
         return Settings(**{name: value for name, value in overrides.items() if value is not None})
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         name = ".".join(str(part) for part in first["loc"])
+        if first["type"] == "extra_forbidden":
+            raise SettingsProblemError(f"{file}: {name}: no such setting") from None
         reason = str(first["msg"]).removeprefix("Value error, ")
         raise SettingsProblemError(f"{name}: {reason}" if name else reason) from None
-    except ValueError as error:
-        raise SettingsProblemError(f"{config or 'chatledger.toml'}: {error}".replace("\n", " ")) from None
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise SettingsProblemError(f"{file}: {reason}".replace("\n", " ")) from None
+
+
+def _check_variables() -> None:
+    """Whatever looks like one of ours has to be one; in capitals, so that there is one of each."""
+    known = {CONFIG_FILE} | {f"{PREFIX}{name.upper()}" for name in Settings.model_fields}
+    for variable in os.environ:
+        capitals = variable.upper()
+        if capitals.startswith(PREFIX) and variable not in known:
+            hint = f": it is {capitals}, in capitals" if capitals in known else ""
+            raise SettingsProblemError(f"{variable}: no such setting{hint}")

@@ -1,5 +1,6 @@
 """The variables that an app declares, and what a message may put into them."""
 
+import re
 import sys
 from collections.abc import Iterable, Mapping
 from typing import Any, Literal, assert_never
@@ -12,10 +13,12 @@ InputType = Literal["text-input", "paragraph", "select", "number", "checkbox"]
 
 _FLAG_WORDS = {"true": True, "yes": True, "on": True, "1": True, "false": False, "no": False, "off": False, "0": False}
 _FREE_TEXT = ("text-input", "paragraph")
+_WHOLE = re.compile(r"[+-]?[0-9]+")
+_DECIMAL = re.compile(r"[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
 
 
 class InputVariable(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One declared variable. ``max_length`` counts characters; ``options`` belong to a select."""
+    """One declared variable. ``max_length`` counts the characters of free text; ``options`` belong to a select."""
 
     variable: str
     type: InputType = "text-input"
@@ -30,19 +33,33 @@ def validate_form(form: Iterable[InputVariable]) -> None:
     """Refuse a form that contradicts itself.
 
     Raises:
-        InvalidInputError: a name is missing or given twice, a select has no options, or a default does not fit.
+        InvalidInputError: a name is missing or given twice, a variable has what its type does not have or lacks what it
+            needs, or a default does not fit.
     """
     seen: set[str] = set()
     for variable in form:
         if not variable.variable or variable.variable in seen:
             raise InvalidInputError("user_input_form", f"each variable needs a name of its own: {variable.variable!r}")
-        if variable.type == "select" and not variable.options:
-            raise InvalidInputError("user_input_form", f"{variable.variable} is a select without options")
+        _require_fitting_bounds(variable)
         try:
             _accept_default(variable)
         except InvalidInputError as error:
             raise InvalidInputError("user_input_form", f"the default does not fit: {error}") from error
         seen.add(variable.variable)
+
+
+def _require_fitting_bounds(variable: InputVariable) -> None:
+    name, kind = variable.variable, variable.type
+    if kind == "select" and not variable.options:
+        raise InvalidInputError("user_input_form", f"{name} is a select without options")
+    if kind != "select" and variable.options:
+        raise InvalidInputError("user_input_form", f"{name} is a {kind}: only a select has options")
+    if variable.max_length is None:
+        return
+    if kind not in _FREE_TEXT:
+        raise InvalidInputError("user_input_form", f"{name} is a {kind}: only a text-input or paragraph has max_length")
+    if variable.max_length < 1:
+        raise InvalidInputError("user_input_form", f"the max_length of {name} must be at least 1")
 
 
 def accept_inputs(form: Iterable[InputVariable], given: Mapping[str, Any]) -> dict[str, Any]:
@@ -102,19 +119,28 @@ def _accept_number(variable: InputVariable, value: Any) -> int | float:
 
 
 def _parse(text: str) -> int | float | None:
-    for read in (int, float):
-        try:
-            return read(text)
-        except ValueError:
-            continue
-    return None
+    """A number in plain decimal notation; Python itself would take more."""
+    digits = text.strip()
+    if not _DECIMAL.fullmatch(digits):
+        return None
+    try:
+        return int(digits) if _WHOLE.fullmatch(digits) else float(digits)
+    except ValueError:  # more digits than Python reads into an int
+        return None
 
 
 def _accept_flag(variable: InputVariable, value: Any) -> bool:
-    flag = _FLAG_WORDS.get(value.lower()) if isinstance(value, str) else value
-    if isinstance(flag, int) and flag in {0, 1}:
-        return bool(flag)
-    raise _refuse(variable, "in input form must be true or false")
+    flag = read_flag(value)
+    if flag is None:
+        raise _refuse(variable, "in input form must be true or false")
+    return flag
+
+
+def read_flag(value: Any) -> bool | None:
+    """A boolean in any of its usual spellings: itself, 1 or 0, or a word for it; None for anything else."""
+    if isinstance(value, str):
+        return _FLAG_WORDS.get(value.lower())
+    return bool(value) if isinstance(value, int | float) and value in {0, 1} else None
 
 
 def _refuse(variable: InputVariable, reason: str) -> InvalidInputError:

@@ -8,6 +8,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from chatledger.adapters.cli.main import main
 from tests.support.process import ServerProcess, run_command, run_json
 
 SCRIPTED = ("--generator", "scripted", "--set", "tokens=3")
@@ -79,14 +80,14 @@ def test_what_an_app_cannot_be_is_refused(data_folder: Path, server: ServerProce
     new = ("apps", "create", "--mode", "chat", "--name", "y")
     configure = ("apps", "configure", app_id)
     refusals: list[tuple[tuple[str, ...], int, str]] = [
-        ((*new, "--generator", "oracle"), 1, "oracle"),
-        ((*new, "--generator", "scripted", "--set", "colour=red"), 1, "colour"),
-        ((*new, "--generator", "scripted", "--set", "tokens=many"), 1, "tokens"),
-        ((*configure, "--set", "colour=red"), 1, "colour"),
-        ((*configure, "--unset", "text"), 1, "text"),
-        ((*configure, "--generator", "oracle"), 1, "oracle"),
+        ((*new, "--generator", "oracle"), 2, "oracle"),
+        ((*new, "--generator", "scripted", "--set", "colour=red"), 2, "colour"),
+        ((*new, "--generator", "scripted", "--set", "tokens=many"), 2, "tokens"),
+        ((*configure, "--set", "colour=red"), 2, "colour"),
+        ((*configure, "--unset", "text"), 2, "text"),
+        ((*configure, "--generator", "oracle"), 2, "oracle"),
         ((*configure, "--file", "unknown.toml"), 2, "colour"),
-        ((*configure, "--file", "wrong.toml"), 1, "tags"),
+        ((*configure, "--file", "wrong.toml"), 2, "tags"),
         ((*configure, "--file", "broken.toml"), 2, "broken.toml"),
         ((*configure, "--file", "missing.toml"), 2, "missing.toml"),
         (("apps", "configure", nobody, "--set", "tokens=1"), 1, "no such app"),
@@ -100,6 +101,23 @@ def test_what_an_app_cannot_be_is_refused(data_folder: Path, server: ServerProce
         assert len(result.stderr.splitlines()) == 1, result.stderr
         assert named in result.stderr
     assert run_json(data_folder, "apps", "list") == before
+
+
+def test_a_name_gives_no_orders_to_the_terminal(
+    data_folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(data_folder.parent)
+    monkeypatch.setenv("CHATLEDGER_DATA_DIR", str(data_folder))
+    name = "A\x1b[2J\x9b1m\x7f\r\n\u202eé漢"
+    assert main(["apps", "create", "--mode", "chat", "--name", name, "--json"]) == 0
+    app_id = json.loads(capsys.readouterr().out)["app_id"]
+    for command in (["apps", "list"], ["apps", "show", app_id]):
+        for option in ([], ["--json"]):
+            assert main([*command, *option]) == 0
+            printed = capsys.readouterr().out
+            assert all(line.isprintable() for line in printed.split("\n")), printed
+            assert r"A\u001b[2J\u009b1m\u007f\r\n\u202eé漢" in printed
+    assert json.loads(printed)["name"] == name
 
 
 def test_the_words_for_people(data_folder: Path, app: dict[str, str]) -> None:

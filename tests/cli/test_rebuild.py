@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from chatledger.adapters.cli.main import main
 from tests.cli.conftest import Talk, make_app
 from tests.support.process import ServerProcess, run_command, run_json
 
@@ -109,6 +110,23 @@ def test_a_comparison_is_one_snapshot_while_a_server_writes(data_folder: Path, a
         assert [code for code, _ in checked] == [0, 0, 0]
         assert checked[0][1]["position"] < checked[-1][1]["position"]
         assert check(data_folder)[0] == 0
+
+
+@pytest.mark.parametrize("options", [(), ("--check",)], ids=["rebuild", "check"])
+def test_there_is_nothing_to_rebuild_before_there_is_a_store(
+    data_folder: Path,
+    options: tuple[str, ...],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(data_folder.parent)
+    monkeypatch.setenv("CHATLEDGER_DATA_DIR", str(data_folder))
+    assert main(["rebuild", *options]) == 1
+    printed = capsys.readouterr()
+    assert not printed.out
+    (line,) = printed.err.splitlines()
+    assert "ledger.db" in line
+    assert list(data_folder.parent.iterdir()) == []
 
 
 def test_the_words_for_people(data_folder: Path, app: dict[str, str]) -> None:

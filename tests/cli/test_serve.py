@@ -262,3 +262,5 @@ def test_without_a_worker_messages_wait(data_folder: Path, app: dict[str, str]) 
         assert sent.status_code in (200, 202), sent.text
         task = httpx.get(f"{server.url}/v1/tasks/{sent.json()['task_id']}", headers=bearer(app["api_key"]))
         assert "queued" in task.text
+    (warning,) = [line for line in server.log.read_text().splitlines() if " WARNING " in line]
+    assert "messages stay queued until a server with workers runs" in warning

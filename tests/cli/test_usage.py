@@ -1,5 +1,6 @@
 """Words, exit codes, and settings that stop a command."""
 
+import gc
 from pathlib import Path
 
 import pytest
@@ -66,6 +67,57 @@ def test_a_wrong_setting_is_one_line_that_names_it(data_folder: Path, env: dict[
     assert not data_folder.exists()
 
 
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("openai_base_url", "provider.example/v1"),
+        ("database_url", "sqlite:///:memory:"),
+        ("database_url", "sqlite:////proc/x.db"),
+        ("database_url", "sqlite:////proc/none/x.db"),
+        ("data_dir", "/proc/none/data"),
+        ("data_dir", "file"),
+    ],
+)
+@pytest.mark.parametrize(
+    "command",
+    [("serve", "--port", "0"), ("apps", "create", "--mode", "chat", "--name", "x"), ("migrate",)],
+    ids=["serve", "apps create", "migrate"],
+)
+def test_a_setting_that_cannot_be_leaves_nothing_behind(
+    name: str,
+    value: str,
+    command: tuple[str, ...],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("CHATLEDGER_DATA_DIR", str(tmp_path / "new" / "data"))
+    monkeypatch.setenv(f"CHATLEDGER_{name.upper()}", value)
+    monkeypatch.setattr(gc, "disable", lambda: None)
+    assert main(command) == 2
+    printed = capsys.readouterr()
+    assert not printed.out
+    (line,) = printed.err.splitlines()
+    assert line.startswith(f"chatledger: {name}: ")
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+@pytest.mark.parametrize(
+    "address", ["provider.example/v1", "ftp://provider.example", "https://ann:geheim@provider.example"]
+)
+def test_doctor_names_a_wrong_provider(
+    address: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "chatledger.toml").write_text(f"openai_base_url = '{address}'\n")
+    assert main(["doctor"]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("chatledger: openai_base_url: ")
+    assert "geheim" not in line
+
+
 @pytest.mark.parametrize("command", [("apps", "list"), ("migrate",), ("rebuild", "--check"), ("doctor",)], ids=" ".join)
 def test_a_wrong_setting_stops_every_command(data_folder: Path, command: tuple[str, ...]) -> None:
     result = run_command(data_folder, *command, env={"CHATLEDGER_PROT": "8000"})
@@ -73,7 +125,10 @@ def test_a_wrong_setting_stops_every_command(data_folder: Path, command: tuple[s
     assert "CHATLEDGER_PROT" in result.stderr
 
 
-@pytest.mark.parametrize(("text", "named"), [("colour = 'red'\n", "colour"), ("port = \n", "chatledger.toml")])
+@pytest.mark.parametrize(
+    ("text", "named"),
+    [("colour = 'red'\n", "chatledger.toml: colour: no such setting"), ("port = \n", "chatledger.toml")],
+)
 def test_a_wrong_settings_file_is_one_line_that_names_it(data_folder: Path, text: str, named: str) -> None:
     (data_folder.parent / "chatledger.toml").write_text(text)
     result = run_command(data_folder, "apps", "list")

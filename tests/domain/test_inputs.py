@@ -24,6 +24,9 @@ ACCEPTED = [
     ("zero", variable("number", required=True), 0, 0),
     ("a whole number as text", variable("number"), "-12", -12),
     ("a fraction as text", variable("number"), "1.5e3", 1500.0),
+    ("a number as text between blanks", variable("number"), " +7\t", 7),
+    ("a fraction without digits before the point", variable("number"), "-.5", -0.5),
+    ("a fraction without digits after the point", variable("number"), "5.", 5.0),
     ("a number beyond 64 bits", variable("number"), 2**70, 2**70),
     ("empty text for a number is absent", variable("number", default=7.0), "", 7.0),
     ("nothing for an optional variable", variable(), None, None),
@@ -36,6 +39,8 @@ ACCEPTED = [
     ("a flag that is not set", variable("checkbox", required=True), False, False),
     ("one", variable("checkbox"), 1, True),
     ("nought", variable("checkbox"), 0, False),
+    ("one as a fraction", variable("checkbox"), 1.0, True),
+    ("nought as a fraction", variable("checkbox"), 0.0, False),
     *((f"the word {word!r}", variable("checkbox"), word, True) for word in ("true", "Yes", "ON", "1")),
     *((f"the word {word!r}", variable("checkbox"), word, False) for word in ("False", "no", "off", "0")),
 ]
@@ -52,6 +57,8 @@ NO_NUMBER = "v in input form must be a valid number"
 NO_FLAG = "v in input form must be true or false"
 MISSING = "v is required in input form"
 
+NO_PLAIN_NUMBERS = ("1_0", "1e1_0", "٣", "\uff11", "0x1", ".", "1e", "- 1", "1,5", " ", "5\0")
+
 REFUSED = [
     ("nothing where something is required", variable(required=True), None, MISSING),
     ("a default fills in for no required value", variable(required=True, default="x"), None, MISSING),
@@ -66,6 +73,7 @@ REFUSED = [
     ("a flag for a number", variable("number"), True, NO_NUMBER),
     ("an object for a number", variable("number"), {}, NO_NUMBER),
     *((f"{text!r} for a number", variable("number"), text, NO_NUMBER) for text in ("nan", "inf", "-1e999")),
+    *((f"{text!r} for a number", variable("number"), text, NO_NUMBER) for text in NO_PLAIN_NUMBERS),
     ("not a number", variable("number"), float("nan"), NO_NUMBER),
     ("the infinite", variable("number"), float("-inf"), NO_NUMBER),
     ("a number past all floats", variable("number"), 10**309, NO_NUMBER),
@@ -73,7 +81,7 @@ REFUSED = [
     ("more digits than an int may have", variable("number"), "9" * 5_000, NO_NUMBER),
     ("another word for a flag", variable("checkbox"), "maybe", NO_FLAG),
     ("two for a flag", variable("checkbox"), 2, NO_FLAG),
-    ("a fraction for a flag", variable("checkbox"), 1.0, NO_FLAG),
+    ("a fraction for a flag", variable("checkbox"), 0.5, NO_FLAG),
     ("a list for a flag", variable("checkbox"), [], NO_FLAG),
     ("more digits than an int may show, for a flag", variable("checkbox"), 10**5_000, NO_FLAG),
 ]
@@ -98,6 +106,7 @@ def test_what_is_not_declared_is_dropped_and_what_is_declared_is_always_there() 
         pytest.param([variable(), InputVariable(variable="w"), InputVariable(variable="x")], id="several"),
         pytest.param([variable("select", options=("a",), default="a")], id="a default among the options"),
         pytest.param([variable("select", options=("a",), default="")], id="an empty default"),
+        pytest.param([variable("paragraph", max_length=1)], id="the least bound"),
     ],
 )
 def test_forms_that_stand(form) -> None:
@@ -119,6 +128,26 @@ def test_forms_that_stand(form) -> None:
             [variable("number", default="many")],
             "the default does not fit: v in input form must be a valid number",
             id="a default of another type",
+        ),
+        *(
+            pytest.param(
+                [variable(kind, options=("a",))], f"v is a {kind}: only a select has options", id=f"options of a {kind}"
+            )
+            for kind in ("text-input", "paragraph", "number", "checkbox")
+        ),
+        *(
+            pytest.param(
+                [variable(kind, max_length=5, options=options)],
+                f"v is a {kind}: only a text-input or paragraph has max_length",
+                id=f"max_length of a {kind}",
+            )
+            for kind, options in (("select", ("a",)), ("number", ()), ("checkbox", ()))
+        ),
+        *(
+            pytest.param(
+                [variable(max_length=length)], "the max_length of v must be at least 1", id=f"a max_length of {length}"
+            )
+            for length in (0, -1)
         ),
     ],
 )

@@ -88,26 +88,91 @@ async def until_found(generator: ExtractiveGenerator, query: str, folder: Path, 
 # The answer
 
 
-@pytest.mark.parametrize(
-    ("question", "document"),
-    [
-        ("How do I stop an answer?", "stopping.md"),
-        ("What is chatledger?", "about.md"),
-        ("Which response modes are there?", "sending.md"),
-        ("How can I resume a stream after my connection was lost?", "streaming.md"),
-        ("withdraw a like or dislike", "feedback.md"),
-        ("How do I rotate the key of an app?", "apps.md"),
-        ("Are messages encrypted?", "durability.md"),
-        ("Which Python versions does the server need?", "running.md"),
-        ("Can I write my own generator?", "embedding.md"),
-    ],
-)
-async def test_chatledgers_own_documentation_answers_about_it(generator, question, document):
+ABOUT_ITSELF = [
+    # question, document, heading, what the first passage has to say
+    ("What is chatledger?", "about.md", "What chatledger is", "message backend of chat applications"),
+    ("Who are you?", "about.md", "Who are you?", "search in its documentation"),
+    ("What can you do?", "about.md", "What can you do?", "answer questions about chatledger"),
+    ("What is a ledger?", "about.md", "What a ledger is", "events to which one can only add"),
+    ("What is a generator?", "about.md", "What a generator is", "`openai_compatible` asks a language model"),
+    ("Which clients can use it?", "about.md", "Which clients can use chatledger", "`dify-client`"),
+    ("What is an app?", "apps.md", "Apps", "`agent-chat`"),
+    ("How do I get an API key?", "apps.md", "How to get an API key", "`first-credentials.toml`"),
+    ("How do I rotate the key of an app?", "apps.md", "How to rotate or change the API key of an app", "All keys that"),
+    ("How do I make an app?", "apps.md", "How to make and configure an app", "chatledger apps create --mode chat"),
+    ("How do I use OpenAI?", "apps.md", "How to use OpenAI or another language model", "`api_key_env`"),
+    ("What is an operator token?", "apps.md", "What an operator token opens", "`operate` and `audit`"),
+    (
+        "What happens if the server crashes?",
+        "durability.md",
+        "What survives a crash of the server",
+        "before it has been committed",
+    ),
+    (
+        "How is my data protected?",
+        "durability.md",
+        "How your data is protected: encryption at rest",
+        "AES-256-GCM",
+    ),
+    (
+        "Are messages encrypted?",
+        "durability.md",
+        "How your data is protected: encryption at rest",
+        "master key",
+    ),
+    ("Can I delete my data?", "durability.md", "Can I delete my data?", "Not in this release"),
+    ("How do I embed it?", "embedding.md", "How to embed chatledger in another program", "open_chatledger"),
+    ("Can I write my own generator?", "embedding.md", "Can I write my own generator?", "Not yet from outside"),
+    (
+        "How do I rate an answer?",
+        "feedback.md",
+        "Rating an answer: like or dislike",
+        "POST /v1/messages/{message_id}/feedbacks",
+    ),
+    ("withdraw a like or dislike", "feedback.md", "How to withdraw a like or dislike", "send `null` as `rating`"),
+    ("how to change the port", "running.md", "How to change the port and the address", "--port 9000"),
+    ("Which Python versions does the server need?", "running.md", "Running the server", "3.11 to 3.13"),
+    (
+        "Where is my data stored?",
+        "running.md",
+        "Where the data is stored: the data folder",
+        "`CHATLEDGER_DATA_DIR`",
+    ),
+    ("How do I send a message?", "sending.md", "Sending a message", "POST /v1/chat-messages"),
+    ("Which response modes are there?", "sending.md", "Which response modes there are", "`blocking` waits"),
+    ("How do I stop an answer?", "stopping.md", "Stopping an answer", "POST /v1/chat-messages/{task_id}/stop"),
+    ("How do I stop a running answer?", "stopping.md", "Stopping an answer", "POST /v1/chat-messages/{task_id}/stop"),
+    ("Which event is a ping?", "streaming.md", "Streaming an answer", "every ten seconds"),
+    (
+        "How do I resume a stream?",
+        "streaming.md",
+        "How to resume a stream: reconnecting after a lost connection",
+        "GET /v1/messages/{message_id}/stream",
+    ),
+    (
+        "How can I resume a stream after my connection was lost?",
+        "streaming.md",
+        "How to resume a stream: reconnecting after a lost connection",
+        "`Last-Event-ID`",
+    ),
+]
+
+
+@pytest.mark.parametrize(("question", "document", "heading", "phrase"), ABOUT_ITSELF)
+async def test_chatledgers_own_documentation_answers_about_it(generator, question, document, heading, phrase):
     answered = await parts(generator, request(question))
     first = sources_of(answered)[0]
-    assert first.document_name == document
+    assert (first.document_name, (first.title or "").rpartition(" > ")[2]) == (document, heading)
+    assert phrase in first.content
     assert f"[1] **{first.title}** ({document})" in text_of(answered)
     assert answered[-1] == Finish("stop")
+
+
+@pytest.mark.parametrize("page", ["README.md", "chatledger/adapters/http/site/home.html"])
+def test_the_questions_that_our_pages_suggest_are_among_these(page):
+    suggested = re.findall(r'"query": "([^"]+)"', (Path(__file__).parents[2] / page).read_text())
+    assert suggested
+    assert set(suggested) <= {question for question, *_ in ABOUT_ITSELF}
 
 
 async def test_the_answer_quotes_the_passage_and_names_it(generator, folder):
@@ -260,6 +325,30 @@ async def test_a_word_of_the_heading_counts_more(generator, folder):
     assert (await found(generator, "house", folder))[0] == "b.md"
 
 
+async def test_the_heading_of_a_page_does_not_count_for_each_of_its_sections(generator, folder):
+    (folder / "dance.md").write_text("# The dance of bees\n\nTo the left.\n\n## Wings\n\nFour.\n\n## Legs\n\nSix.")
+    (folder / "food.md").write_text("# Food\n\n## Nectar\n\nBees like nectar, and their dance tells of its place.")
+    answered = await parts(generator, request("bees dance", folder=folder))
+    assert [source.title for source in sources_of(answered)] == ["The dance of bees", "Food > Nectar"]
+
+
+@pytest.mark.parametrize(
+    ("question", "title"),
+    [
+        ("How do bees dance?", "Bees > The dance of the bees > Dancing bees"),
+        ("Who are you?", "Bees > Who are you"),
+        ("蜜蜂跳舞", "Bees > 蜜蜂跳舞"),
+    ],
+)
+async def test_the_heading_that_asks_the_same_comes_first(generator, folder, question, title):
+    swarm = "Bees dance. 蜜蜂会跳舞。" * 9
+    sections = ["The dance of the bees", "# Dancing bees", "How bees dance in a hive", "Who are you", "蜜蜂跳舞"]
+    text = "# Bees\n\n" + "".join(f"##{'' if name[0] == '#' else ' '}{name}\n\n{swarm}\n\n" for name in sections)
+    (folder / "a.md").write_text(text, encoding="utf-8")
+    first = sources_of(await parts(generator, request(question, folder=folder)))[0]
+    assert first.title == title
+
+
 async def test_of_a_long_question_the_first_words_count(generator, folder):
     (folder / "a.md").write_text("Bees dance.")
     others = " ".join(f"w{n}" for n in range(20_000))
@@ -400,7 +489,7 @@ async def test_what_is_no_file_or_no_text_does_no_harm(generator, folder):
     (folder / "bytes.md").write_bytes(b"\xff\xfe\0 Bees \x80 dance")
     (folder / "bom.md").write_bytes(b"\xef\xbb\xbf# Bees\n\ndance")
     (folder / "empty.md").write_bytes(b"")
-    answered = await parts(generator, request("bees", folder=folder))
+    answered = await parts(generator, request("dance", folder=folder))
     assert sorted(s.document_name for s in sources_of(answered)) == ["bom.md", "bytes.md"]
     assert "Bees" in [s.title for s in sources_of(answered)]
 

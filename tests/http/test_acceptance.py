@@ -133,6 +133,7 @@ async def test_line_4_the_shape_of_a_blocking_answer(chat):
     assert isinstance(usage["latency"], float)
     assert answer["metadata"]["annotation_reply"] is None
     assert answer["metadata"]["retriever_resources"] == []
+    assert (answer["metadata"]["status"], answer["metadata"]["finish_reason"]) == ("completed", "stop")
 
 
 # Line 5
@@ -224,6 +225,27 @@ async def test_line_6_a_stop_by_another_user_or_of_a_random_task_does_nothing(ch
 
     assert (stopped.status_code, stopped.json()) == (200, {"result": "success"})
     assert answer_of(events_of(await reading)) == TWENTY_TOKENS
+
+
+async def test_line_6_a_stop_of_a_blocking_call(chat):
+    waiting = asyncio.create_task(ask(chat, "/script tokens=2 interval_ms=60000"))
+
+    async def first_message() -> dict[str, Any] | None:
+        conversations = (await chat.get("/v1/conversations", params={"user": "ada"})).json()["data"]
+        page = [message for entry in conversations for message in (await history(chat, entry["id"]))["data"]]
+        return page[0] if page and page[0]["answer"] else None
+
+    async def has_begun() -> bool:
+        return await first_message() is not None
+
+    await until(has_begun)
+    events = (await chat.get(f"/v1/messages/{(await first_message() or {})['id']}/events")).json()["data"]
+    await chat.post(f"/v1/chat-messages/{events[0]['data']['task_id']}/stop", json={"user": "ada"})
+
+    answer = await asyncio.wait_for(waiting, 5)
+    assert answer["answer"] == "t0 "
+    assert (answer["metadata"]["status"], answer["metadata"]["stopped_by"]) == ("stopped", "user")
+    assert "finish_reason" not in answer["metadata"]
 
 
 # Line 7

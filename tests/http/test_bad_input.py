@@ -10,9 +10,12 @@ import httpx
 import pytest
 
 from chatledger.adapters.http.settings import HttpSettings
+from chatledger.application.context import SYSTEM, Context
+from chatledger.domain.app import App, AppConfiguration
 from tests.support.server import LiveServer, chat_body, live_server
 
 NOWHERE = "00000000-0000-4000-8000-000000000000"
+OTHER_SPELLINGS = (f"{{{NOWHERE}}}", f"urn:uuid:{NOWHERE}", NOWHERE.replace("-", ""), NOWHERE.replace("0", "\u0660"))
 CHAT, COMPLETION = "/v1/chat-messages", "/v1/completion-messages"
 
 
@@ -190,13 +193,17 @@ FIELDS: list[tuple[str, Any, str]] = [
     ("response_mode", ["streaming"], "response_mode"),
     ("files", "a file", "files"),
     ("files", {}, "files"),
+    ("on_busy", "reject", "on_busy"),
+    ("on_disconnect", "stop", "on_disconnect"),
+    ("user", "u" * 256, "user"),
 ]
 CHAT_FIELDS: list[tuple[str, Any, str]] = [
     ("conversation_id", "conv_123", "conversation_id"),
     ("conversation_id", 5, "conversation_id"),
     ("conversation_id", [NOWHERE], "conversation_id"),
-    ("auto_generate_name", "yes", "auto_generate_name"),
-    ("auto_generate_name", 1, "auto_generate_name"),
+    ("auto_generate_name", "maybe", "auto_generate_name"),
+    ("auto_generate_name", 2, "auto_generate_name"),
+    *(("conversation_id", spelled, "conversation_id") for spelled in OTHER_SPELLINGS),
 ]
 
 
@@ -217,9 +224,30 @@ class TestCompletion:
         response = await chat.post(COMPLETION, json=chat_body() | {field: value})
         await assert_refused(server, response, 400, "invalid_param", params=params)
 
+    async def test_a_key_of_idempotency(self, server, chat):
+        await assert_no_idempotency(server, chat, COMPLETION)
+
     async def test_chat_routes(self, server, chat):
         message = "Please check if your app mode matches the right API route."
         await assert_refused(server, await chat.post(CHAT, json=chat_body()), 400, "not_chat_app", message=message)
+
+
+async def assert_no_idempotency(server: LiveServer, chat: httpx.AsyncClient, path: str) -> None:
+    response = await chat.post(path, json=chat_body(), headers={"Idempotency-Key": "once"})
+    message = "Idempotency-Key is not supported by this release"
+    await assert_refused(server, response, 400, "invalid_param", params="Idempotency-Key", message=message)
+
+
+async def test_a_key_of_idempotency(server, chat):
+    await assert_no_idempotency(server, chat, CHAT)
+
+
+@pytest.mark.parametrize("user", ["\0", "\0\0", 0, "", None])
+async def test_a_user_of_whom_nothing_is_left(server, chat, user):
+    for path in (CHAT, f"{CHAT}/{NOWHERE}/stop"):
+        response = await chat.post(path, json=chat_body(user=user))
+        message = "Arg user must be provided."
+        await assert_refused(server, response, 400, "invalid_param", params="user", message=message)
 
 
 async def test_a_question_of_nothing_but_nul(server, chat):
@@ -291,6 +319,15 @@ async def test_an_unknown_conversation(server, chat):
         ("/v1/conversations?last_id=x", "last_id"),
         ("/v1/conversations?limit=101", "limit"),
         ("/v1/conversations?sort_by=name", "sort_by"),
+        *((f"/v1/conversations?last_id={spelled}", "last_id") for spelled in OTHER_SPELLINGS),
+        (f"/v1/messages?conversation_id={NOWHERE}&as_of=5", "as_of"),
+        (f"/v1/messages/{NOWHERE}?as_of=5", "as_of"),
+        ("/v1/conversations?as_of=2026-01-01T00:00:00Z", "as_of"),
+        ("/v1/app/feedbacks?as_of=5", "as_of"),
+        (f"/v1/messages?conversation_id={NOWHERE}&user={'u' * 256}", "user"),
+        (f"/v1/conversations?user={'u' * 256}", "user"),
+        (f"/v1/messages/{NOWHERE}?user={'u' * 256}", "user"),
+        (f"/v1/tasks/{NOWHERE}?user={'u' * 256}", "user"),
         ("/v1/app/feedbacks?page=0", "page"),
         ("/v1/app/feedbacks?limit=102", "limit"),
         ("/v1/app/feedbacks?limit=%EF%BC%91", "limit"),
@@ -316,6 +353,8 @@ async def test_a_value_in_the_query_string(server, chat, path, params):
         ("/v1/messages/no-uuid", ""),
         ("/v1/messages/no-uuid/stream", ""),
         ("/v1/tasks/no-uuid", ""),
+        *((f"/v1/messages/{spelled}{rest}", "") for spelled in OTHER_SPELLINGS for rest in ("", "/events", "/stream")),
+        *((f"/v1/tasks/{spelled}", "") for spelled in OTHER_SPELLINGS),
         ("/v1/nothing-here", ""),
         ("/nothing", ""),
         ("/assets/pages.py", ""),
@@ -344,8 +383,9 @@ async def test_a_head_request_gets_no_body(server, chat):
 async def test_a_rating_of_nothing(server, chat):
     missing = await chat.post(f"/v1/messages/{NOWHERE}/feedbacks", json={"rating": "like"})
     await assert_refused(server, missing, 404, "not_found", message="Message Not Exists.")
-    malformed = await chat.post("/v1/messages/no-uuid/feedbacks", json={"rating": "like"})
-    await assert_refused(server, malformed, 404, "not_found")
+    for spelled in ("no-uuid", *OTHER_SPELLINGS):
+        malformed = await chat.post(f"/v1/messages/{spelled}/feedbacks", json={"rating": "like"})
+        await assert_refused(server, malformed, 404, "not_found")
 
 
 # What is taken in all the same, and what a failing provider means for a caller that waits.
@@ -380,6 +420,92 @@ class TestAnswered:
         page = await chat.get("/v1/messages", params={"conversation_id": answer.json()["conversation_id"]})
         (message,) = page.json()["data"]
         assert (message["query"], message["inputs"]) == ("hello", {"name": "Ada"})
+
+    async def test_nul_is_dropped_from_users_and_ratings(self, chat):
+        answer = (await chat.post(CHAT, json=chat_body(user="a\0da"))).json()
+        rating = {"rating": "like", "content": "we\0ll", "user": "\0ada"}
+        assert (await chat.post(f"/v1/messages/{answer['id']}/feedbacks", json=rating)).status_code == 200
+
+        params = {"conversation_id": answer["conversation_id"], "user": "ada\0"}
+        (message,) = (await chat.get("/v1/messages", params=params)).json()["data"]
+        assert message["feedback"] == {"rating": "like", "content": "well"}
+
+    async def test_the_longest_user_and_the_longest_rating(self, server, chat):
+        user = "𝄞" * 255
+        answer = (await chat.post(CHAT, json=chat_body(user=user))).json()
+        route = f"/v1/messages/{answer['id']}/feedbacks"
+
+        assert (await chat.post(route, json={"rating": "like", "content": "x" * 100_000})).status_code == 200
+        response = await chat.post(route, json={"rating": "like", "content": "x" * 100_001})
+        await assert_refused(server, response, 413, "request_entity_too_large", params="content")
+        response = await chat.post(route, json={"rating": "like", "user": user + "𝄞"})
+        await assert_refused(server, response, 400, "invalid_param", params="user")
+
+    @pytest.mark.parametrize("given", [True, 1, 1.0, "true", "1", "yes", "on", False, 0, "False", "0", "no", "off"])
+    async def test_a_name_is_made_or_not_in_any_spelling(self, chat, given):
+        query = "a question of more than twenty characters"
+        await chat.post(CHAT, json=chat_body(query, auto_generate_name=given))
+
+        (conversation,) = (await chat.get("/v1/conversations?user=ada")).json()["data"]
+        is_on = given in (1, "true", "1", "yes", "on")
+        assert conversation["name"] == (query if is_on else "a question of more t…")
+
+    async def test_ids_in_capitals_are_ids(self, chat):
+        answer = (await chat.post(CHAT, json=chat_body())).json()
+        message_id, conversation_id = answer["id"].upper(), answer["conversation_id"].upper()
+
+        assert (await chat.get(f"/v1/messages/{message_id}")).json()["id"] == answer["id"]
+        page = await chat.get("/v1/messages", params={"conversation_id": conversation_id})
+        assert [message["id"] for message in page.json()["data"]] == [answer["id"]]
+        assert (await chat.post(CHAT, json=chat_body(conversation_id=conversation_id))).status_code == 200
+
+    async def test_the_parent_that_a_client_names_is_passed_over(self, chat):
+        assert (await chat.post(CHAT, json=chat_body(parent_message_id="any"))).status_code == 200
+
+    @pytest.mark.parametrize(
+        ("inputs", "query", "kept"),
+        [
+            ({}, "from above", "from above"),
+            ({"query": None}, "from above", "from above"),
+            ({"query": "own"}, "from above", "own"),
+            ({"query": ""}, "from above", ""),
+        ],
+    )
+    async def test_a_completions_query_fills_the_variable_of_its_name(self, server, inputs, query, kept):
+        form = [{"variable": "query", "required": True}]
+        completion = server.client(
+            await server.new_key("completion", configuration={"user_input_form": form}, tokens=1)
+        )
+
+        answer = (await completion.post(COMPLETION, json=chat_body(query, inputs=inputs))).json()
+
+        message = (await completion.get(f"/v1/messages/{answer['id']}")).json()
+        assert (message["query"], message["inputs"]) == (query, {"query": kept})
+
+    async def test_a_completion_without_a_query_lacks_the_variable_of_its_name(self, server):
+        form = [{"variable": "query", "required": True}]
+        completion = server.client(
+            await server.new_key("completion", configuration={"user_input_form": form}, tokens=1)
+        )
+
+        response = await completion.post(COMPLETION, json=chat_body(""))
+
+        message = "query is required in input form"
+        await assert_refused(server, response, 400, "invalid_param", params="inputs", message=message)
+
+    async def test_an_app_whose_generator_this_server_does_not_have(self, server):
+        chat = server.client(await server.new_key(tokens=1))
+        app = await server.running.application.credentials.app(chat.headers["authorization"].removeprefix("Bearer "))
+        elsewhere = AppConfiguration(generator="elsewhere")
+        context = Context(actor=SYSTEM, correlation_id=uuid.uuid4())
+        await server.running.ledger.decide(
+            App, app.app_id, lambda staged: staged.aggregate.configure(elsewhere), context
+        )
+
+        for mode in ("blocking", "streaming", "async"):
+            response = await chat.post(CHAT, json=chat_body(response_mode=mode))
+            message = "App unavailable, please check your app configurations."
+            await assert_refused(server, response, 400, "app_unavailable", message=message)
 
     @pytest.mark.parametrize("text", ["\U0001f600", "línea\u2028separada\u0085aquí", 'quo"te\\', "\x1f\x7f", "e\u0301"])
     async def test_any_other_text_goes_there_and_back(self, server, chat, text):

@@ -83,6 +83,54 @@ async def test_the_way_down(tmp_path, kind):
     assert "retry: 1000\n\n" not in texts[0]
     assert texts[1].count("retry: 1000\n\n") == 1
     assert (refused.status_code, refused.json()["code"]) == (503, "service_unavailable")
+    assert set(refused.json()) == {"code", "message", "status", "task_id", "message_id", "conversation_id"}
+    assert refused.headers["retry-after"] == "1"
+
+
+async def test_a_caller_that_is_sent_away_learns_what_it_has_sent(tmp_path):
+    """The message is there, and goes on elsewhere: a caller that knows its ids need not send it once more."""
+    async with live_server(tmp_path / "data") as server:
+        clients = {mode: await server.new_client(mode) for mode in ("chat", "completion")}
+        waiting = {
+            mode: asyncio.create_task(client.post(f"/v1/{mode}-messages", json=chat_body(LONG)))
+            for mode, client in clients.items()
+        }
+
+        async def both_wait() -> bool:
+            return len(server.running.application.following._tail._held) == 2
+
+        await until(both_wait)
+        server.shutdown.draining.set()
+        server.shutdown.closing.set()
+        bodies = {mode: (await task).json() for mode, task in waiting.items()}
+
+        assert "conversation_id" not in bodies["completion"]
+        for mode, client in clients.items():
+            task = (await client.get(f"/v1/tasks/{bodies[mode]['task_id']}")).json()
+            assert (task["message_id"], task["status"]) == (bodies[mode]["message_id"], "running")
+        listed = (await clients["chat"].get("/v1/conversations?user=ada")).json()["data"]
+        assert [entry["id"] for entry in listed] == [bodies["chat"]["conversation_id"]]
+
+
+async def test_a_store_in_trouble_after_the_message_was_taken_in(tmp_path, monkeypatch):
+    async with live_server(tmp_path / "data") as server:
+        chat = await server.new_client()
+        waiting = asyncio.create_task(chat.post("/v1/chat-messages", json=chat_body(LONG)))
+
+        async def waits() -> bool:
+            return len(server.running.application.following._tail._held) == 1
+
+        await until(waits)
+
+        async def fail(*_: object, **__: object) -> None:
+            raise StorageUnavailableError("the disk is full")
+
+        with monkeypatch.context() as patched:
+            patched.setattr(server.running.ledger, "read", fail)
+            refused = await waiting
+
+    assert (refused.status_code, refused.json()["code"]) == (503, "service_unavailable")
+    assert {"task_id", "message_id", "conversation_id"} <= set(refused.json())
 
 
 @KINDS

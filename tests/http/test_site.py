@@ -51,6 +51,17 @@ async def test_an_apps_own_card(server):
     assert (await client.get("/v1/info?user=ada")).json() == card | {"name": "an app for chat", "mode": "chat"}
 
 
+@pytest.mark.parametrize("path", ["/", "/docs", "/health/live", "/health/ready"])
+async def test_a_head_request_gets_the_headers_alone(each_server, path):
+    whole, head = await each_server.client().get(path), await each_server.client().head(path)
+
+    assert (head.status_code, head.content) == (200, b"")
+    own = {"x-request-id", "date"}
+    assert {name: value for name, value in head.headers.items() if name not in own} == {
+        name: value for name, value in whole.headers.items() if name not in own
+    }
+
+
 # Health
 
 
@@ -65,6 +76,7 @@ async def test_a_server_that_drains_is_alive_but_not_ready(tmp_path):
         server.shutdown.draining.set()
 
         assert (await chat.get("/health/live")).status_code == 200
+        assert (await chat.head("/health/ready")).status_code == 503
         for response in (await chat.get("/health/ready"), await chat.post("/v1/chat-messages", json=chat_body())):
             assert (response.status_code, response.json()["code"]) == (503, "service_unavailable")
             assert response.headers["retry-after"] == "1"
@@ -99,7 +111,31 @@ async def test_the_description_holds_together(document):
     for operation in operations:
         assert operation["summary"]
         if operation["security"]:
-            assert {"401", "500"} <= set(operation["responses"])
+            assert {"401", "500", "503"} <= set(operation["responses"])
+        for status, header in (("202", "Location"), ("401", "WWW-Authenticate"), ("429", "Retry-After")):
+            assert list(operation["responses"].get(status, {"headers": {header: ...}})["headers"]) == [header]
+        assert list(operation["responses"].get("503", {"headers": {"Retry-After": ...}})["headers"]) == ["Retry-After"]
+
+
+@pytest.mark.parametrize(
+    ("path", "name", "low", "high", "default"),
+    [
+        ("/v1/messages", "limit", 1, 100, 20),
+        ("/v1/conversations", "limit", 1, 100, 20),
+        ("/v1/messages/{message_id}/events", "limit", 1, 100, 20),
+        ("/v1/app/feedbacks", "limit", 1, 101, 20),
+        ("/v1/app/feedbacks", "page", 1, 1_000_000, 1),
+    ],
+)
+async def test_the_description_tells_the_bounds_of_a_number(document, path, name, low, high, default):
+    (schema,) = [one["schema"] for one in document["paths"][path]["get"]["parameters"] if one["name"] == name]
+    assert schema == {"type": "integer", "minimum": low, "maximum": high, "default": default}
+
+
+async def test_the_description_tells_the_bounds_of_a_user(document):
+    schemas = document["components"]["schemas"]
+    for name in ("ChatMessageRequest", "CompletionMessageRequest", "StopRequest"):
+        assert schemas[name]["properties"]["user"] == {"type": "string", "minLength": 1, "maxLength": 255}
 
 
 async def test_every_route_under_v1_is_described(server, document):

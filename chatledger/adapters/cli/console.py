@@ -3,6 +3,7 @@
 import json
 import sys
 import time
+import unicodedata
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -12,6 +13,10 @@ SUCCESS, REFUSED, WRONG_USAGE = 0, 1, 2
 """What a command exits with: done; refused, or a problem found; wrong usage or a wrong setting."""
 
 SECONDS_BETWEEN_DRAWINGS = 0.1
+
+_HIDDEN = frozenset(("Cc", "Cf", "Cs", "Zl", "Zp"))
+_JOINERS = "\u200c\u200d"
+"""Hidden too, but letters of some scripts and many pictures need them, and no terminal obeys them."""
 
 
 class CommandFailedError(Exception):
@@ -37,17 +42,31 @@ class Result(msgspec.Struct, frozen=True):
 
 def show(result: Result, *, as_json: bool) -> None:
     """Print a result."""
-    print(json.dumps(msgspec.to_builtins(result.data), ensure_ascii=False) if as_json else result.text, flush=True)
+    if as_json:
+        print(escaped(json.dumps(msgspec.to_builtins(result.data), ensure_ascii=False)), flush=True)
+    else:
+        print(result.text, flush=True)
+
+
+def escaped(text: str) -> str:
+    """The text with its control characters as JSON writes them: a name may hold some, and a terminal obeys them."""
+    if text.isprintable():
+        return text
+    return "".join(json.dumps(character)[1:-1] if _is_hidden(character) else character for character in text)
+
+
+def _is_hidden(character: str) -> bool:
+    return unicodedata.category(character) in _HIDDEN and character not in _JOINERS
 
 
 def complain(reason: object) -> None:
     """One line on stderr."""
-    print(f"chatledger: {' '.join(str(reason).split())}", file=sys.stderr, flush=True)
+    print(f"chatledger: {escaped(' '.join(str(reason).split()))}", file=sys.stderr, flush=True)
 
 
 def table(headings: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
     """Columns under headings."""
-    cells = [[str(value) for value in row] for row in (headings, *rows)]
+    cells = [[escaped(str(value)) for value in row] for row in (headings, *rows)]
     widths = [max(len(row[column]) for row in cells) for column in range(len(headings))]
     lines = ["  ".join(value.ljust(width) for value, width in zip(row, widths, strict=True)) for row in cells]
     return "\n".join(line.rstrip() for line in lines)
@@ -56,7 +75,7 @@ def table(headings: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
 def listing(values: Mapping[str, object]) -> str:
     """Names and values, one pair a line."""
     width = max(len(name) for name in values)
-    return "\n".join(f"{name:<{width}}  {value}" for name, value in values.items())
+    return "\n".join(f"{name:<{width}}  {escaped(str(value))}" for name, value in values.items())
 
 
 class ProgressLine:

@@ -101,7 +101,7 @@ def _compare(live: "sa.Connection", reading: "Reading", progress: "Progress") ->
 
     with _scratch() as scratch:
         rebuilding = Rebuilding(reading.codec, reading.projections)
-        position = rebuilding.replay_beside(SqlTransaction(live, {}), SqlTransaction(scratch, {}), progress)
+        position = rebuilding.replay_beside(SqlTransaction(live), SqlTransaction(scratch), progress)
         compared = [_compare_table(name, live, scratch) for name in READ_MODELS]
     return Comparison(position, sum(found.differences for found in compared), compared)
 

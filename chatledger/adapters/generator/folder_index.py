@@ -4,7 +4,7 @@ import os
 import sqlite3
 import stat
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing
 from itertools import islice
 from pathlib import Path
@@ -22,18 +22,24 @@ REFRESH_INTERVAL = 2.0
 
 _SUFFIXES = frozenset((".md", ".txt"))
 _MAX_ASKED_TOKENS = 64
+_INSERT = "INSERT INTO passages(rowid, subject, heading, above, body) VALUES (?, ?, ?, ?, ?)"
 _RANKED = """
-    SELECT rowid, bm25(passages, ?, 1.0) AS rank FROM passages WHERE passages MATCH ? ORDER BY rank, rowid
+    SELECT rowid, bm25(passages, ?, ?, ?, 1.0) AS rank FROM passages WHERE passages MATCH ? ORDER BY rank, rowid
 """
-# A heading says in a few words what its passage is about.
+# A heading that asks the same as the question is answered by its passage.
+_SUBJECT_WEIGHT = 1.0
+# A heading says in a few words what its passage is about. Those above it say it of every section of a document, and so
+# of none in particular.
 _HEADING_WEIGHT = 4.0
+_ABOVE_WEIGHT = 0.25
 # Words that every English question has, and that would find a passage in answer to any of them.
 _STOP_WORDS = frozenset(
     word
     for line in (
-        "a about am an and any are as at be been but by can could did do does for from had has have how i if in is it",
-        "its me my no not of on or our shall should so than that the their them then there these they this those to",
-        "us was we were what when where which who whom whose why will with would you your",
+        "a about am an and any are as at be been but by can could did do does doing done explain for from get give had",
+        "has have how i if in is it its let m may me mean means might must my need no not of on or our please s",
+        "shall should show so t tell than that the their them then there these they this those to us want was we were",
+        "what when where which who whom whose why will with work works would you your",
     )
     for word in line.split()
 )
@@ -98,12 +104,8 @@ class FolderIndex:
             OSError: the folder cannot be read.
         """
         database = self._refreshed()
-        tokens = dict.fromkeys(token for token in asked_tokens(query) if token not in _STOP_WORDS)
-        if not tokens:
-            return []
-        expression = " OR ".join(f'"{token}"' for token in islice(tokens, _MAX_ASKED_TOKENS))
         found: dict[str, Hit] = {}
-        with closing(database.execute(_RANKED, (_HEADING_WEIGHT, expression))) as rows:
+        with closing(_matching(database, query)) as rows:
             for row, rank in rows:
                 document, passage, position = self._passages[row]
                 found.setdefault(document.path, Hit(document, passage, position, -rank))
@@ -156,9 +158,15 @@ class FolderIndex:
         rows = range(self._next_row, self._next_row + len(passages))
         self._next_row = rows.stop
         for position, (row, passage) in enumerate(zip(rows, passages, strict=True), start=1):
-            heading = " ".join(indexed_tokens(f"{passage.title} {name}"))
-            body = " ".join(indexed_tokens(passage.content))
-            database.execute("INSERT INTO passages(rowid, heading, body) VALUES (?, ?, ?)", (row, heading, body))
+            *above, heading = passage.headings
+            begins = position == 1 or passages[position - 2].headings != passage.headings
+            columns = (
+                _marked(_subject(heading)) if begins else "",
+                _joined(heading),
+                _joined(f"{name} {' '.join(above)}"),
+                _joined(passage.content),
+            )
+            database.execute(_INSERT, (row, *columns))
             self._passages[row] = (document, passage, position)
         self._indexed[path] = _Indexed(signature, document, rows)
 
@@ -172,8 +180,38 @@ def _empty_database() -> sqlite3.Connection:
     database = sqlite3.connect(":memory:", isolation_level=None)
     # The tokens are our own, and the ascii tokenizer keeps them: to it every character beyond ASCII is a part of a
     # word, whatever Unicode this SQLite knows. Porter finds the plural of an English word by its singular.
-    database.execute("CREATE VIRTUAL TABLE passages USING fts5(heading, body, tokenize = 'porter ascii')")
+    database.execute(
+        "CREATE VIRTUAL TABLE passages USING fts5(subject, heading, above, body, tokenize = 'porter ascii')"
+    )
     return database
+
+
+def _matching(database: sqlite3.Connection, query: str) -> Generator[tuple[int, float], None, None]:
+    """The rows that a question finds, best first, each with its rank, the lower the better."""
+    subject = _subject(query)
+    if not subject:
+        return
+    expression = f'subject : "{_marked(subject)}"'
+    if words := [f'"{token}"' for token in subject if token not in _STOP_WORDS]:
+        expression += f" OR {{heading above body}} : ({' OR '.join(words)})"
+    weights = (_SUBJECT_WEIGHT, _HEADING_WEIGHT, _ABOVE_WEIGHT)
+    with closing(database.execute(_RANKED, (*weights, expression))) as rows:
+        yield from rows
+
+
+def _subject(text: str) -> Sequence[str]:
+    """The words that matter in a question or a heading: all of them, where there are only stop words."""
+    asked = dict.fromkeys(asked_tokens(text))
+    return list(islice((token for token in asked if token not in _STOP_WORDS), _MAX_ASKED_TOKENS)) or list(asked)
+
+
+def _marked(subject: Sequence[str]) -> str:
+    """As a phrase that no longer one contains; no text has the marks among its tokens."""
+    return f"\u27e6 {' '.join(subject)} \u27e7" if subject else ""
+
+
+def _joined(text: str) -> str:
+    return " ".join(indexed_tokens(text))
 
 
 def _files(folder: Path) -> Iterator[tuple[str, _Signature]]:

@@ -18,12 +18,17 @@ class Passage(msgspec.Struct, frozen=True):
     """A piece of a document.
 
     Attributes:
-        title: the headings that it stands under, outermost first; the document's name where there are none.
+        headings: what it stands under, outermost first; the document's name where there is no heading.
         content: as it is written, never blank.
     """
 
-    title: str
+    headings: tuple[str, ...]
     content: str
+
+    @property
+    def title(self) -> str:
+        """All of its headings in one line."""
+        return " > ".join(self.headings)
 
 
 def title_of(text: str, name: str) -> str:
@@ -69,17 +74,17 @@ def _lines(text: str) -> Iterator[tuple[str, bool]]:
 
 
 def _section(headings: list[tuple[int, str]], lines: list[tuple[str, bool]], name: str) -> Iterator[Passage]:
-    title = " > ".join(text for _, text in headings if text) or name
+    titles = tuple(text for _, text in headings if text) or (name,)
     gathered = ""
     for block in _blocks(lines):
         for piece in _pieces(block):
             joined = f"{gathered}\n\n{piece}" if gathered else piece
             if len(joined) > MAX_LENGTH and gathered:
-                yield Passage(title, gathered)
+                yield Passage(titles, gathered)
                 joined = piece
             gathered = joined
     if gathered:
-        yield Passage(title, gathered)
+        yield Passage(titles, gathered)
 
 
 def _blocks(lines: list[tuple[str, bool]]) -> Iterator[str]:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from chatledger.adapters.http.answers import HttpRequest, correlation_id
 from chatledger.adapters.http.errors import CHALLENGE, HttpError
-from chatledger.adapters.http.reading import header
+from chatledger.adapters.http.reading import Query, header
 from chatledger.application.caller import Auditor, Caller
 from chatledger.application.commands.managing_operators import TOKEN_PREFIX
 from chatledger.application.errors import ForbiddenError
@@ -39,19 +39,19 @@ async def require_app(request: HttpRequest, credentials: Credentials) -> AppView
 
 
 async def require_reader(
-    request: HttpRequest, credentials: Credentials, user: str | None, scopes: Sequence[Scope] = ("audit", "operate")
+    request: HttpRequest, credentials: Credentials, query: Query, scopes: Sequence[Scope] = ("audit", "operate")
 ) -> Caller | Auditor:
     """An app, within what is its own; or an operator with one of these scopes, who may read everything.
 
     Raises:
-        HttpError: the request presents nothing.
+        HttpError: the request presents nothing, or names its user with too long a name.
         UnauthorizedError: it presents something that opens nothing.
         ForbiddenError: the operator's token has none of the scopes.
     """
     token = bearer_token(request)
     if not token.startswith(TOKEN_PREFIX):
         app = await credentials.app(token)
-        return Caller(app=app, user=user, correlation_id=correlation_id(request))
+        return Caller(app=app, user=query.user(), correlation_id=correlation_id(request))
     operator = await credentials.operator(token)
     if operator.scopes.isdisjoint(scopes):
         raise ForbiddenError(f"The token needs one of these scopes: {', '.join(scopes)}.")

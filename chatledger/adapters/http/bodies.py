@@ -6,8 +6,9 @@ import msgspec
 
 from chatledger.adapters.http.answers import HttpRequest
 from chatledger.adapters.http.errors import BAD_BODY, HttpError, invalid
-from chatledger.adapters.http.reading import header
+from chatledger.adapters.http.reading import header, user_named
 from chatledger.adapters.http.settings import HttpSettings
+from chatledger.domain.inputs import read_flag
 
 Body = dict[str, Any]
 
@@ -94,17 +95,12 @@ def required_user(body: Body) -> str:
     """The person that the request speaks for.
 
     Raises:
-        HttpError: it names nobody.
+        HttpError: it names nobody, or with too long a name.
     """
-    user = body.get("user")
-    if not user:
+    user = user_named(body.get("user"))
+    if user is None:
         raise invalid("user", "Arg user must be provided.")
-    return str(user)
-
-
-def optional_user(given: object) -> str | None:
-    """The person that the request speaks for, or None."""
-    return str(given) if given else None
+    return user
 
 
 def text_field(body: Body, field: str) -> str | None:
@@ -119,8 +115,24 @@ def text_field(body: Body, field: str) -> str | None:
     return value
 
 
+def long_text_field(body: Body, field: str, settings: HttpSettings) -> str | None:
+    """A text as long as a question may be, without the NUL characters that some stores cannot hold.
+
+    Raises:
+        HttpError: it is something else, or too long.
+    """
+    given = text_field(body, field)
+    if given is None:
+        return None
+    text = given.replace("\0", "")
+    if len(text) > settings.max_query_characters:
+        reason = f"{field} must not be longer than {settings.max_query_characters} characters"
+        raise HttpError(413, reason, params=field)
+    return text
+
+
 def flag_field(body: Body, field: str, *, default: bool) -> bool:
-    """A boolean.
+    """A boolean, in any of its usual spellings.
 
     Raises:
         HttpError: it is something else.
@@ -128,6 +140,7 @@ def flag_field(body: Body, field: str, *, default: bool) -> bool:
     value = body.get(field)
     if value is None:
         return default
-    if not isinstance(value, bool):
+    flag = read_flag(value)
+    if flag is None:
         raise invalid(field, f"{field} must be a boolean")
-    return value
+    return flag

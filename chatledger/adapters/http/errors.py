@@ -1,8 +1,10 @@
 """One table from what can go wrong to what the wire says about it."""
 
 import logging
+import re
 from collections.abc import Callable, Mapping
 from typing import Any
+from uuid import UUID
 
 import msgspec
 from litestar import Response
@@ -72,20 +74,33 @@ GENERATION_STATUS: Mapping[ErrorCode, int] = {
 }
 """The HTTP status of a failed generation, where the failure is the whole answer."""
 
-_GENERATION_MESSAGES: Mapping[ErrorCode, str] = {
-    "provider_not_initialize": "No valid model provider credentials found. Please complete the provider credentials.",
+_GENERATION_MESSAGES: Mapping[str, str] = {
+    "provider_not_initialize": (
+        "No valid model provider credentials found. "
+        "Please go to Settings -> Model Provider to complete your provider credentials."
+    ),
     "provider_quota_exceeded": "The quota of the model provider has been exhausted.",
     "completion_request_error": "Completion request failed.",
 }
 
+_NAMES_A_VARIABLE = re.compile(r"environment|_env\b|[A-Z0-9]_[A-Z0-9]")
+"""What gives away that a text speaks of the server's environment."""
+
 
 class ErrorBody(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """Every error, on every route. ``params`` names the first offending field."""
+    """Every error, on every route.
+
+    ``params`` names the first offending field. The ids are those of a message that was taken in all the same: it will
+    be answered, and to send it again would double it.
+    """
 
     code: str
     message: str
     status: int
     params: str | None = None
+    task_id: UUID | None = None
+    message_id: UUID | None = None
+    conversation_id: UUID | None = None
 
 
 class HttpError(Exception):
@@ -99,11 +114,12 @@ class HttpError(Exception):
         code: str | None = None,
         params: str | None = None,
         headers: Mapping[str, str] | None = None,
+        ids: Mapping[str, UUID | None] | None = None,
     ) -> None:
         known_code, known_message = _BY_STATUS.get(status, ("internal_server_error", INTERNAL))
-        self.body = ErrorBody(
-            code=code or known_code, message=known_message if message is None else message, status=status, params=params
-        )
+        message = known_message if message is None else message
+        body = ErrorBody(code=code or known_code, message=message, status=status, params=params)
+        self.body = msgspec.structs.replace(body, **(ids or {}))
         self.headers = headers or {}
         super().__init__(self.body.code)
 
@@ -113,16 +129,21 @@ def invalid(field: str, reason: str) -> HttpError:
     return HttpError(400, reason, code="invalid_param", params=field)
 
 
-def unavailable() -> HttpError:
-    """No new work: the process drains, a bound is reached, or the store is in trouble."""
-    return HttpError(503, headers={"Retry-After": str(TROUBLE_RETRY_AFTER)})
+def unavailable(ids: Mapping[str, UUID | None] | None = None) -> HttpError:
+    """Not now: the process drains, a bound is reached, or the store is in trouble.
+
+    ``ids`` are those of the message, where it was taken in before.
+    """
+    return HttpError(503, headers={"Retry-After": str(TROUBLE_RETRY_AFTER)}, ids=ids)
 
 
-def generation_message(code: ErrorCode, reason: str) -> str:
+def generation_message(code: str | None, reason: str) -> str:
     """What a caller is told about a failed generation: the provider's own words, but never our own internals."""
     if code == "internal_server_error":
         return INTERNAL_MESSAGE
-    return reason or _GENERATION_MESSAGES.get(code, "")
+    if code == "provider_not_initialize" and _NAMES_A_VARIABLE.search(reason):
+        return _GENERATION_MESSAGES[code]
+    return reason or _GENERATION_MESSAGES.get(code or "", "")
 
 
 def stream_error(errored: MessageErrored) -> dict[str, Any]:

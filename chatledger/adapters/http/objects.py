@@ -7,7 +7,10 @@ from uuid import UUID, uuid5
 import msgspec
 
 from chatledger.adapters.http.answers import epoch_seconds
+from chatledger.adapters.http.disclosure import error_text, shows_resources
+from chatledger.application.caller import Reader
 from chatledger.application.ports.views import MessageView
+from chatledger.domain.events import MessageCompleted, MessageStopped
 from chatledger.domain.values import Resource, Usage
 
 
@@ -59,6 +62,14 @@ class Metadata(msgspec.Struct, frozen=True, kw_only=True):
     usage: Usage
 
 
+def answer_metadata(resources: Sequence[RetrieverResource], end: MessageCompleted | MessageStopped) -> dict[str, Any]:
+    """What is told beside a whole answer, with how it came to its end."""
+    metadata = msgspec.structs.asdict(Metadata(retriever_resources=resources, usage=end.usage))
+    if isinstance(end, MessageStopped):
+        return metadata | {"status": "stopped", "stopped_by": end.by}
+    return metadata | {"status": "completed", "finish_reason": end.finish_reason}
+
+
 class OwnFeedback(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The end user's own rating. ``content`` is there only where there is a text."""
 
@@ -91,11 +102,11 @@ class MessageObject(msgspec.Struct, frozen=True, kw_only=True):
     extra_contents: tuple[()] = ()
 
 
-def message_object(view: MessageView, *, shows_resources: bool) -> MessageObject:
-    """A message as history shows it."""
+def message_object(view: MessageView, reader: Reader) -> MessageObject:
+    """A message as history shows it to this reader."""
     usage = view.usage or Usage()
     created_at = epoch_seconds(view.created_at)
-    resources = retriever_resources(view.resources, view.message_id, created_at) if shows_resources else []
+    resources = retriever_resources(view.resources, view.message_id, created_at) if shows_resources(reader) else []
     feedback = OwnFeedback(rating=view.feedback, content=view.feedback_content or None) if view.feedback else None
     return MessageObject(
         id=view.message_id,
@@ -108,7 +119,7 @@ def message_object(view: MessageView, *, shows_resources: bool) -> MessageObject
         retriever_resources=resources,
         created_at=created_at,
         status="error" if view.state == "errored" else "normal",
-        error=view.error,
+        error=error_text(reader, view.error_code, view.error),
         message_tokens=usage.prompt_tokens,
         answer_tokens=usage.completion_tokens,
         total_tokens=usage.total_tokens,

@@ -1,12 +1,13 @@
 """The API's own description (OpenAPI 3.1), made of the routes themselves and what stands beside each of them."""
 
 from collections.abc import Iterable, Mapping
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 from litestar.routes import BaseRoute, HTTPRoute
 
 from chatledger.adapters.http.errors import ErrorBody
+from chatledger.adapters.http.reading import DEFAULT_PAGE, MAX_PAGE, MAX_USER_CHARACTERS
 
 OPERATION = "operation"
 """The option of a route handler that holds its :class:`Operation`."""
@@ -31,6 +32,21 @@ _DESCRIPTIONS = {
 
 BODY_ERRORS = (400, 413, 415)
 
+_HEADERS = {
+    202: ("Location", "The task of the answer."),
+    401: ("WWW-Authenticate", "How to present a credential."),
+    429: ("Retry-After", "Seconds after which to ask again."),
+    503: ("Retry-After", "Seconds after which to ask again."),
+}
+
+User = Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_USER_CHARACTERS)]
+"""A person, as the app calls them."""
+
+
+def whole_number(low: int, high: int, *, default: int) -> Any:
+    """The type of a bounded number."""
+    return Annotated[int, msgspec.Meta(ge=low, le=high, extra_json_schema={"default": default})]
+
 
 class Parameter(msgspec.Struct, frozen=True):
     """One value in the query string or in a header."""
@@ -50,7 +66,7 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
         body: the shape of the request body.
         answers: by status, the shape of each answer, or its media type where it is no JSON.
         streams: whether the 200 can also be an event stream.
-        errors: the statuses of its refusals, beside those that its credential brings.
+        errors: the statuses of its refusals, beside those that its credential and the store bring.
     """
 
     tag: str
@@ -65,7 +81,8 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
     errors: tuple[int, ...] = ()
 
 
-USER_PARAMETER = Parameter("user", "Whose. Left out, the call acts as the owner of what it names.")
+USER_PARAMETER = Parameter("user", "Whose. Left out, the call acts as the owner of what it names.", User)
+LIMIT_PARAMETER = Parameter("limit", "How many at most.", whole_number(1, MAX_PAGE, default=DEFAULT_PAGE))
 TRACE_PARAMETERS = (
     Parameter("trace_id", "1 to 128 letters, digits, `-`, `_`; kept with what the request records."),
     Parameter("X-Trace-Id", "The same as `trace_id`, and before it.", where="header"),
@@ -86,6 +103,7 @@ def api_document(routes: Iterable[BaseRoute], version: str) -> bytes:
         for handler in route.route_handlers
         if OPERATION in handler.opt
         for method in handler.http_methods
+        if method != "HEAD"
     )
     types = _types(operation for _, _, operation, _ in found)
     schemas, components = msgspec.json.schema_components(types, ref_template=_REF)
@@ -172,9 +190,18 @@ def _responses(operation: Operation, schema_of: Mapping[int, Any]) -> dict[str, 
             content = {"application/json": {"schema": schema_of[id(kind)]}}
         if operation.streams and status == 200:
             content[EVENT_STREAM] = {"schema": {"type": "string"}}
-        responses[str(status)] = {"description": _DESCRIPTIONS[status], "content": content}
+        responses[str(status)] = _response(status, content)
     by_credential = {None: (), "app": (401,), "reader": (401, 403)}[operation.credential]
     error = {"application/json": {"schema": schema_of[id(ErrorBody)]}}
-    for status in sorted({*by_credential, *operation.errors, *((500,) if operation.credential else ())}):
-        responses[str(status)] = {"description": _DESCRIPTIONS[status], "content": error}
+    of_the_store = (500, 503) if operation.credential else ()
+    for status in sorted({*by_credential, *operation.errors, *of_the_store}):
+        responses[str(status)] = _response(status, error)
     return responses
+
+
+def _response(status: int, content: Mapping[str, Any]) -> dict[str, Any]:
+    response: dict[str, Any] = {"description": _DESCRIPTIONS[status], "content": content}
+    if status in _HEADERS:
+        name, description = _HEADERS[status]
+        response["headers"] = {name: {"description": description, "schema": {"type": "string"}}}
+    return response

@@ -11,8 +11,11 @@ from chatledger.adapters.http.errors import HttpError, invalid
 MAX_PAGE = 100
 DEFAULT_PAGE = 20
 
+MAX_USER_CHARACTERS = 255
+
 _TRACE_ID = re.compile(r"[A-Za-z0-9_-]{1,128}")
 _INTEGER = re.compile(r"-?[0-9]{1,18}")
+_UUID = re.compile(r"[0-9A-Fa-f]{8}(?:-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}")
 
 
 def header(request: HttpRequest, name: bytes) -> str | None:
@@ -39,6 +42,23 @@ class Query:
     def text(self, name: str) -> str | None:
         """A value as it was sent, or None."""
         return self._values.get(name) or None
+
+    def user(self) -> str | None:
+        """The person that the request speaks for, or None.
+
+        Raises:
+            HttpError: the name is too long.
+        """
+        return user_named(self.text("user"))
+
+    def require_now(self) -> None:
+        """Refuse ``as_of``, which is reserved: to pass it over would be to answer another question.
+
+        Raises:
+            HttpError: it is given.
+        """
+        if self.text("as_of") is not None:
+            raise invalid("as_of", "as_of is not supported by this release")
 
     def integer(self, name: str, default: int, low: int, high: int) -> int:
         """A whole number within bounds.
@@ -74,28 +94,43 @@ class Query:
         return text
 
 
+def user_named(given: object) -> str | None:
+    """The person that a request speaks for, without the NUL characters that some stores cannot hold.
+
+    Raises:
+        HttpError: the name is too long.
+    """
+    user = str(given).replace("\0", "") if given else ""
+    if len(user) > MAX_USER_CHARACTERS:
+        raise invalid("user", f"user must not be longer than {MAX_USER_CHARACTERS} characters")
+    return user or None
+
+
+def read_uuid(text: str) -> UUID | None:
+    """An id in its one spelling, with hyphens; ``UUID`` itself takes many others."""
+    return UUID(text) if _UUID.fullmatch(text) else None
+
+
 def parse_uuid(field: str, text: str) -> UUID:
     """An id in a query or body.
 
     Raises:
         HttpError: it is not a UUID.
     """
-    try:
-        return UUID(text)
-    except ValueError:
-        raise invalid(field, f"{field} must be a valid UUID") from None
+    found = read_uuid(text)
+    if found is None:
+        raise invalid(field, f"{field} must be a valid UUID")
+    return found
 
 
-def path_uuid(text: str) -> UUID:
-    """An id in a path, where a malformed one names nothing.
+def require_plain_path(request: HttpRequest, known: UUID) -> None:
+    """Refuse an id that the path does not spell plainly: a malformed one names nothing.
 
     Raises:
-        HttpError: it is not a UUID.
+        HttpError: the router read it from another spelling.
     """
-    try:
-        return UUID(text)
-    except ValueError:
-        raise HttpError(404) from None
+    if str(known) not in request.scope["path"].lower().split("/"):
+        raise HttpError(404)
 
 
 def trace_id(request: HttpRequest, query: Query, in_body: object = None) -> str | None:

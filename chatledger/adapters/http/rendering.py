@@ -4,11 +4,9 @@ from collections.abc import Sequence
 from typing import Any
 from uuid import UUID
 
-import msgspec
-
 from chatledger.adapters.http.answers import encode, epoch_seconds
 from chatledger.adapters.http.errors import stream_error
-from chatledger.adapters.http.objects import Metadata, RetrieverResource, retriever_resources
+from chatledger.adapters.http.objects import RetrieverResource, answer_metadata, retriever_resources
 from chatledger.application.ledger.envelope import Envelope
 from chatledger.domain.events import (
     AnswerChunkAppended,
@@ -19,7 +17,6 @@ from chatledger.domain.events import (
     MessageStopped,
     ResourcesRetrieved,
 )
-from chatledger.domain.values import Usage
 
 PING = b"event: ping\n\n"
 RECONNECT = b"retry: 1000\n\n"
@@ -78,11 +75,8 @@ class Rendering:
             case ResourcesRetrieved():
                 self._resources = retriever_resources(body.resources, self._message_id)
                 return b""
-            case MessageCompleted():
-                how = {"status": "completed", "finish_reason": body.finish_reason}
-                return self._ended() + self._message_end(body.usage, how)
-            case MessageStopped():
-                return self._ended() + self._message_end(body.usage, {"status": "stopped", "stopped_by": body.by})
+            case MessageCompleted() | MessageStopped():
+                return self._ended() + self._message_end(body)
             case MessageErrored():
                 fields = encode(stream_error(body))
                 return self._ended() + b'data: {"event":"error",' + self._common + b"," + _line(fields[1:]) + b"\n\n"
@@ -109,9 +103,8 @@ class Rendering:
         self._is_stale = False
         return self._opening(b"message_replace") + b',"answer":' + _line(encode(text)) + b',"reason":""}\n\n'
 
-    def _message_end(self, usage: Usage, how: dict[str, str]) -> bytes:
-        resources = self._resources if self._shows_resources else ()
-        metadata = msgspec.structs.asdict(Metadata(retriever_resources=resources, usage=usage)) | how
+    def _message_end(self, end: MessageCompleted | MessageStopped) -> bytes:
+        metadata = answer_metadata(self._resources if self._shows_resources else (), end)
         own = {"id": str(self._message_id), "metadata": metadata, "files": None}
         return self._opening(b"message_end") + b"," + _line(encode(own)[1:]) + b"\n\n"
 

@@ -12,12 +12,13 @@ from litestar.response.base import ASGIResponse
 
 from chatledger.adapters.http.answers import HttpRequest, answer, rfc3339
 from chatledger.adapters.http.auth import require_reader
+from chatledger.adapters.http.disclosure import event_data
 from chatledger.adapters.http.errors import invalid
 from chatledger.adapters.http.objects import MessageObject, message_object
-from chatledger.adapters.http.openapi import USER_PARAMETER, Operation, Parameter, documented
-from chatledger.adapters.http.reading import DEFAULT_PAGE, MAX_PAGE, Query
+from chatledger.adapters.http.openapi import LIMIT_PARAMETER, USER_PARAMETER, Operation, Parameter, documented
+from chatledger.adapters.http.reading import DEFAULT_PAGE, MAX_PAGE, Query, require_plain_path
 from chatledger.adapters.http.surface import Surface
-from chatledger.application.caller import Caller, Reader
+from chatledger.application.caller import Reader
 from chatledger.application.context import Actor
 from chatledger.application.queries.facts import Fact
 from chatledger.domain.events import REGISTRY
@@ -58,18 +59,20 @@ class EventPage(msgspec.Struct, frozen=True):
 _READ = Operation(
     tag="Ledger",
     summary="Read one message",
+    description="`as_of` is reserved and refused.",
     credential="reader",
     parameters=(USER_PARAMETER,),
     answers={200: MessageDetailObject},
-    errors=(404, 410),
+    errors=(400, 404, 410),
 )
 _EVENTS = Operation(
     tag="Ledger",
     summary="Read the events of a message",
+    description="An app's key is not shown what is its operator's: the generator's parameters, and hidden passages.",
     credential="reader",
     parameters=(
         USER_PARAMETER,
-        Parameter("limit", "1 to 100; 20 by default.", int),
+        LIMIT_PARAMETER,
         Parameter("cursor", "Where the page before ended."),
     ),
     answers={200: EventPage},
@@ -83,28 +86,26 @@ def message_detail_routes(surface: Surface) -> Sequence[HTTPRouteHandler]:
 
     @get("/v1/messages/{message_id:uuid}", opt=documented(_READ))
     async def read_message(request: HttpRequest, message_id: FromPath[UUID]) -> ASGIResponse:
-        reader = await require_reader(request, application.credentials, Query(request).text("user"))
+        require_plain_path(request, message_id)
+        query = Query(request)
+        reader = await require_reader(request, application.credentials, query)
+        query.require_now()
         detail = await application.history.detail(reader, message_id)
-        shown = message_object(detail.message, shows_resources=shows_resources(reader))
-        fields = msgspec.structs.asdict(shown)
+        fields = msgspec.structs.asdict(message_object(detail.message, reader))
         return answer(request, MessageDetailObject(**fields, version=detail.version, siblings=detail.siblings))
 
     @get("/v1/messages/{message_id:uuid}/events", opt=documented(_EVENTS))
     async def list_events(request: HttpRequest, message_id: FromPath[UUID]) -> ASGIResponse:
+        require_plain_path(request, message_id)
         query = Query(request)
-        reader = await require_reader(request, application.credentials, query.text("user"))
+        reader = await require_reader(request, application.credentials, query)
         limit, after = query.integer("limit", DEFAULT_PAGE, 1, MAX_PAGE), _after(query.text("cursor"))
         await application.history.message(reader, message_id)
         facts, has_more = await application.facts.stream(message_id, after, limit)
         cursor = f"{_CURSOR_PREFIX}{facts[-1].envelope.version}" if has_more else None
-        return answer(request, EventPage([_event_object(fact) for fact in facts], has_more, cursor))
+        return answer(request, EventPage([_event_object(reader, fact) for fact in facts], has_more, cursor))
 
     return read_message, list_events
-
-
-def shows_resources(reader: Reader) -> bool:
-    """Whether the passages behind an answer are for this reader: apps may hide them, auditors see everything."""
-    return not isinstance(reader, Caller) or reader.app.configuration.retriever_resource
 
 
 def _after(cursor: str | None) -> int:
@@ -116,7 +117,7 @@ def _after(cursor: str | None) -> int:
     return int(version)
 
 
-def _event_object(fact: Fact) -> EventObject:
+def _event_object(reader: Reader, fact: Fact) -> EventObject:
     envelope, context = fact.envelope, fact.context
     event_type = REGISTRY.of(type(envelope.body))
     return EventObject(
@@ -129,5 +130,5 @@ def _event_object(fact: Fact) -> EventObject:
         actor=context.actor,
         correlation_id=context.correlation_id,
         causation_id=context.causation_id,
-        data=envelope.body,
+        data=event_data(reader, envelope.body),
     )

@@ -10,10 +10,10 @@ from litestar.response.base import ASGIResponse
 
 from chatledger.adapters.http.answers import HttpRequest
 from chatledger.adapters.http.auth import require_reader
+from chatledger.adapters.http.disclosure import shows_resources
 from chatledger.adapters.http.errors import HttpError, invalid
-from chatledger.adapters.http.ledger_api.messages import shows_resources
 from chatledger.adapters.http.openapi import EVENT_STREAM, USER_PARAMETER, Operation, Parameter, documented
-from chatledger.adapters.http.reading import Query, header
+from chatledger.adapters.http.reading import Query, header, require_plain_path
 from chatledger.adapters.http.rendering import Rendering
 from chatledger.adapters.http.sse import EventStream, Resumption, frames
 from chatledger.adapters.http.surface import Place, Surface
@@ -34,7 +34,7 @@ _FOLLOW = Operation(
         Parameter("Last-Event-ID", "The same as `after`, and before it.", where="header"),
     ),
     answers={200: EVENT_STREAM},
-    errors=(400, 404, 410, 503),
+    errors=(400, 404, 410),
 )
 
 
@@ -43,8 +43,9 @@ def stream_routes(surface: Surface) -> Sequence[HTTPRouteHandler]:
 
     @get("/v1/messages/{message_id:uuid}/stream", opt=documented(_FOLLOW))
     async def follow_message(request: HttpRequest, message_id: FromPath[UUID]) -> ASGIResponse:
+        require_plain_path(request, message_id)
         query = Query(request)
-        reader = await require_reader(request, surface.application.credentials, query.text("user"))
+        reader = await require_reader(request, surface.application.credentials, query)
         after = _read_after(message_id, header(request, b"last-event-id") or query.text("after"))
         await surface.application.history.message(reader, message_id)
         surface.require_open()

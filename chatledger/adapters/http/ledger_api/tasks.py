@@ -11,9 +11,11 @@ from litestar.response.base import ASGIResponse
 
 from chatledger.adapters.http.answers import HttpRequest, answer, rfc3339
 from chatledger.adapters.http.auth import require_reader
+from chatledger.adapters.http.disclosure import error_text
 from chatledger.adapters.http.openapi import USER_PARAMETER, Operation, documented
-from chatledger.adapters.http.reading import Query
+from chatledger.adapters.http.reading import Query, require_plain_path
 from chatledger.adapters.http.surface import Surface
+from chatledger.application.caller import Reader
 from chatledger.application.ports.views import MessageView
 from chatledger.domain.values import TaskState
 
@@ -45,7 +47,7 @@ _READ = Operation(
     credential="reader",
     parameters=(USER_PARAMETER,),
     answers={200: TaskObject},
-    errors=(404, 410),
+    errors=(400, 404, 410),
 )
 
 
@@ -54,14 +56,16 @@ def task_routes(surface: Surface) -> Sequence[HTTPRouteHandler]:
 
     @get("/v1/tasks/{task_id:uuid}", opt=documented(_READ))
     async def read_task(request: HttpRequest, task_id: FromPath[UUID]) -> ASGIResponse:
-        reader = await require_reader(request, surface.application.credentials, Query(request).text("user"))
+        require_plain_path(request, task_id)
+        reader = await require_reader(request, surface.application.credentials, Query(request))
         view = await surface.application.history.task(reader, task_id)
-        return answer(request, _task_object(view))
+        return answer(request, _task_object(reader, view))
 
     return (read_task,)
 
 
-def _task_object(view: MessageView) -> TaskObject:
+def _task_object(reader: Reader, view: MessageView) -> TaskObject:
+    error = error_text(reader, view.error_code, view.error)
     return TaskObject(
         task_id=view.task_id,
         message_id=view.message_id,
@@ -71,5 +75,5 @@ def _task_object(view: MessageView) -> TaskObject:
         created_at=rfc3339(view.created_at),
         started_at=None if view.started_at is None else rfc3339(view.started_at),
         ended_at=None if view.ended_at is None else rfc3339(view.ended_at),
-        error=None if view.error_code is None else TaskError(view.error_code, view.error or ""),
+        error=None if view.error_code is None else TaskError(view.error_code, error or ""),
     )

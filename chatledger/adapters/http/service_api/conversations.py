@@ -11,7 +11,7 @@ from litestar.response.base import ASGIResponse
 
 from chatledger.adapters.http.answers import HttpRequest, answer, correlation_id, epoch_seconds
 from chatledger.adapters.http.auth import require_app
-from chatledger.adapters.http.openapi import Operation, Parameter, documented
+from chatledger.adapters.http.openapi import LIMIT_PARAMETER, Operation, Parameter, User, documented
 from chatledger.adapters.http.reading import DEFAULT_PAGE, MAX_PAGE, Query
 from chatledger.adapters.http.surface import Surface
 from chatledger.application.caller import Caller, require_chat
@@ -41,10 +41,11 @@ class ConversationPage(msgspec.Struct, frozen=True):
 _LIST = Operation(
     tag="Conversations",
     summary="List a person's conversations",
+    description="Without `user`, those of the one person whom all such callers share. `as_of` is reserved and refused.",
     parameters=(
-        Parameter("user", "Whose. Left out, those of the one person whom all such callers share."),
+        Parameter("user", "Whose.", User),
         Parameter("last_id", "The last conversation of the page before.", UUID),
-        Parameter("limit", "1 to 100; 20 by default.", int),
+        LIMIT_PARAMETER,
         Parameter("sort_by", "`-updated_at` by default; `-` puts the newest first.", ConversationOrder),
     ),
     answers={200: ConversationPage},
@@ -59,11 +60,12 @@ def conversation_routes(surface: Surface) -> Sequence[HTTPRouteHandler]:
     async def list_conversations(request: HttpRequest) -> ASGIResponse:
         app = await require_app(request, surface.application.credentials)
         query = Query(request)
+        caller = Caller(app=app, user=query.user(), correlation_id=correlation_id(request))
         require_chat(app)
+        query.require_now()
         last_id = query.uuid("last_id")
         limit = query.integer("limit", DEFAULT_PAGE, 1, MAX_PAGE)
         order: ConversationOrder = query.choice("sort_by", "-updated_at", get_args(ConversationOrder))
-        caller = Caller(app=app, user=query.text("user"), correlation_id=correlation_id(request))
         views, has_more = await surface.application.history.conversations(caller, order, Page(limit, last_id))
         return answer(request, ConversationPage(limit, has_more, [_conversation_object(view) for view in views]))
 

@@ -11,11 +11,11 @@ from litestar.response.base import ASGIResponse
 
 from chatledger.adapters.http.answers import HttpRequest, answer, correlation_id, rfc3339
 from chatledger.adapters.http.auth import require_app
-from chatledger.adapters.http.bodies import Body, optional_user, read_body, text_field
+from chatledger.adapters.http.bodies import Body, long_text_field, read_body
 from chatledger.adapters.http.errors import invalid
 from chatledger.adapters.http.objects import SUCCESS, Success
-from chatledger.adapters.http.openapi import BODY_ERRORS, Operation, Parameter, documented
-from chatledger.adapters.http.reading import DEFAULT_PAGE, MAX_PAGE, Query
+from chatledger.adapters.http.openapi import BODY_ERRORS, Operation, Parameter, User, documented, whole_number
+from chatledger.adapters.http.reading import DEFAULT_PAGE, MAX_PAGE, Query, require_plain_path, user_named
 from chatledger.adapters.http.surface import Surface
 from chatledger.application.caller import Caller
 from chatledger.application.ports.views import FeedbackView
@@ -29,7 +29,7 @@ class FeedbackRequest(msgspec.Struct, frozen=True):
 
     rating: Rating | None = None
     content: str | None = None
-    user: str | None = None
+    user: User | None = None
 
 
 class FeedbackObject(msgspec.Struct, frozen=True, kw_only=True):
@@ -60,14 +60,15 @@ _GIVE = Operation(
     body=FeedbackRequest,
     body_required=False,
     answers={200: Success},
-    errors=(*BODY_ERRORS, 404, 503),
+    errors=(*BODY_ERRORS, 404),
 )
 _LIST = Operation(
     tag="Feedback",
     summary="List the app's ratings",
+    description="`as_of` is reserved and refused.",
     parameters=(
-        Parameter("page", "Counts from 1; 1 by default.", int),
-        Parameter("limit", "1 to 101; 20 by default.", int),
+        Parameter("page", "Counts from 1.", whole_number(1, MAX_PAGE_NUMBER, default=1)),
+        Parameter("limit", "How many at most.", whole_number(1, MAX_PAGE + 1, default=DEFAULT_PAGE)),
     ),
     answers={200: FeedbackPage},
     errors=(400,),
@@ -79,10 +80,11 @@ def feedback_routes(surface: Surface) -> Sequence[HTTPRouteHandler]:
 
     @post("/v1/messages/{message_id:uuid}/feedbacks", status_code=200, opt=documented(_GIVE))
     async def give_feedback(request: HttpRequest, message_id: FromPath[UUID]) -> ASGIResponse:
+        require_plain_path(request, message_id)
         app = await require_app(request, surface.application.credentials)
         body = await read_body(request, surface.settings, optional=True)
-        caller = Caller(app=app, user=optional_user(body.get("user")), correlation_id=correlation_id(request))
-        rating, content = _rating(body), text_field(body, "content")
+        caller = Caller(app=app, user=user_named(body.get("user")), correlation_id=correlation_id(request))
+        rating, content = _rating(body), long_text_field(body, "content", surface.settings)
         await surface.application.rating.rate(caller, message_id, rating, content)
         return answer(request, SUCCESS)
 
@@ -90,6 +92,7 @@ def feedback_routes(surface: Surface) -> Sequence[HTTPRouteHandler]:
     async def list_feedbacks(request: HttpRequest) -> ASGIResponse:
         app = await require_app(request, surface.application.credentials)
         query = Query(request)
+        query.require_now()
         page = query.integer("page", 1, 1, MAX_PAGE_NUMBER)
         limit = query.integer("limit", DEFAULT_PAGE, 1, MAX_PAGE + 1)
         caller = Caller(app=app, user=None, correlation_id=correlation_id(request))

@@ -11,7 +11,7 @@ from chatledger.adapters.http.answers import HttpRequest, answer, correlation_id
 from chatledger.adapters.http.auth import require_app
 from chatledger.adapters.http.errors import invalid
 from chatledger.adapters.http.objects import MessagePage, message_object
-from chatledger.adapters.http.openapi import USER_PARAMETER, Operation, Parameter, documented
+from chatledger.adapters.http.openapi import LIMIT_PARAMETER, USER_PARAMETER, Operation, Parameter, documented
 from chatledger.adapters.http.reading import DEFAULT_PAGE, MAX_PAGE, Query
 from chatledger.adapters.http.surface import Surface
 from chatledger.application.caller import Caller, require_chat
@@ -20,11 +20,11 @@ from chatledger.application.ports.views import Page
 _LIST = Operation(
     tag="Messages",
     summary="Read the history of a conversation",
-    description="The latest messages before `first_id`, oldest first within the page.",
+    description="The latest messages before `first_id`, oldest first within the page. `as_of` is reserved and refused.",
     parameters=(
         Parameter("conversation_id", "A UUID; empty gives an empty page.", required=True),
         Parameter("first_id", "The oldest message of the page before.", UUID),
-        Parameter("limit", "1 to 100; 20 by default.", int),
+        LIMIT_PARAMETER,
         USER_PARAMETER,
     ),
     answers={200: MessagePage},
@@ -39,17 +39,17 @@ def message_routes(surface: Surface) -> Sequence[HTTPRouteHandler]:
     async def list_messages(request: HttpRequest) -> ASGIResponse:
         app = await require_app(request, surface.application.credentials)
         query = Query(request)
+        caller = Caller(app=app, user=query.user(), correlation_id=correlation_id(request))
         require_chat(app)
+        query.require_now()
         if "conversation_id" not in query:
             raise invalid("conversation_id", "conversation_id is required")
         conversation_id, first_id = query.uuid("conversation_id"), query.uuid("first_id")
         limit = query.integer("limit", DEFAULT_PAGE, 1, MAX_PAGE)
         if conversation_id is None:
             return answer(request, MessagePage(limit, has_more=False, data=()))
-        caller = Caller(app=app, user=query.text("user"), correlation_id=correlation_id(request))
         messages, has_more = await surface.application.history.messages(caller, conversation_id, Page(limit, first_id))
-        shows_resources = app.configuration.retriever_resource
-        data = [message_object(message, shows_resources=shows_resources) for message in messages]
+        data = [message_object(message, caller) for message in messages]
         return answer(request, MessagePage(limit, has_more, data))
 
     return (list_messages,)

@@ -6,9 +6,11 @@ from uuid import UUID
 
 import msgspec
 
-from chatledger.adapters.http.bodies import Body, flag_field, text_field
-from chatledger.adapters.http.errors import HttpError, invalid
-from chatledger.adapters.http.reading import parse_uuid
+from chatledger.adapters.http.answers import HttpRequest
+from chatledger.adapters.http.bodies import Body, flag_field, long_text_field, text_field
+from chatledger.adapters.http.errors import invalid
+from chatledger.adapters.http.openapi import User
+from chatledger.adapters.http.reading import header, parse_uuid
 from chatledger.adapters.http.settings import HttpSettings
 from chatledger.application.commands.sending import NewMessage
 from chatledger.domain.values import AppMode
@@ -21,7 +23,7 @@ class ChatMessageRequest(msgspec.Struct, frozen=True, kw_only=True):
 
     inputs: dict[str, Any]
     query: Annotated[str, msgspec.Meta(min_length=1)]
-    user: str
+    user: User
     response_mode: ResponseMode | None = "blocking"
     conversation_id: str | None = None
     files: list[dict[str, Any]] | None = None
@@ -34,10 +36,26 @@ class CompletionMessageRequest(msgspec.Struct, frozen=True, kw_only=True):
 
     inputs: dict[str, Any]
     query: str | None = ""
-    user: str
+    user: User
     response_mode: ResponseMode | None = "blocking"
     files: list[dict[str, Any]] | None = None
     trace_id: str | None = None
+
+
+_RESERVED_FIELDS = ("on_busy", "on_disconnect")
+
+
+def require_no_reserved(request: HttpRequest, body: Body) -> None:
+    """Refuse what is reserved for a later release: to pass over a key of idempotency would double messages.
+
+    Raises:
+        HttpError: some of it is given.
+    """
+    if header(request, b"idempotency-key") is not None:
+        raise invalid("Idempotency-Key", "Idempotency-Key is not supported by this release")
+    for field in _RESERVED_FIELDS:
+        if body.get(field) is not None:
+            raise invalid(field, f"{field} is not supported by this release")
 
 
 def read_chat_message(body: Body, settings: HttpSettings) -> NewMessage:
@@ -46,7 +64,7 @@ def read_chat_message(body: Body, settings: HttpSettings) -> NewMessage:
     Raises:
         HttpError: a field is not acceptable.
     """
-    inputs, query = read_inputs(body), read_query(body, settings)
+    inputs, query = read_inputs(body), long_text_field(body, "query", settings)
     if not query:
         raise invalid("query", "query is required")
     require_files(body)
@@ -59,13 +77,15 @@ def read_chat_message(body: Body, settings: HttpSettings) -> NewMessage:
 
 
 def read_completion_message(body: Body, settings: HttpSettings) -> NewMessage:
-    """What a completion is made of.
+    """What a completion is made of. The query is also the value of a variable ``query`` that the inputs leave out.
 
     Raises:
         HttpError: a field is not acceptable.
     """
-    inputs, query = read_inputs(body), read_query(body, settings)
+    inputs, query = read_inputs(body), long_text_field(body, "query", settings) or ""
     require_files(body)
+    if query and inputs.get("query") is None:
+        inputs = {**inputs, "query": query}
     return NewMessage(query=query, inputs=inputs)
 
 
@@ -79,19 +99,6 @@ def read_inputs(body: Body) -> Mapping[str, Any]:
     if not isinstance(inputs, dict):
         raise invalid("inputs", "inputs is required" if inputs is None else "inputs must be an object")
     return inputs
-
-
-def read_query(body: Body, settings: HttpSettings) -> str:
-    """The question without NUL characters, which some stores cannot hold.
-
-    Raises:
-        HttpError: it is no text, or too long.
-    """
-    query = (text_field(body, "query") or "").replace("\0", "")
-    if len(query) > settings.max_query_characters:
-        reason = f"query must not be longer than {settings.max_query_characters} characters"
-        raise HttpError(413, reason, params="query")
-    return query
 
 
 def require_files(body: Body) -> None:

@@ -12,8 +12,9 @@ from litestar.response.base import ASGIResponse
 from chatledger.adapters.http.answers import HttpRequest, answer, correlation_id, epoch_seconds
 from chatledger.adapters.http.auth import require_app
 from chatledger.adapters.http.bodies import Body, read_body, required_user
+from chatledger.adapters.http.disclosure import shows_resources
 from chatledger.adapters.http.errors import unavailable
-from chatledger.adapters.http.objects import Metadata, retriever_resources
+from chatledger.adapters.http.objects import answer_metadata, retriever_resources
 from chatledger.adapters.http.openapi import BODY_ERRORS, TRACE_PARAMETERS, Operation, Parameter, documented
 from chatledger.adapters.http.reading import Query, header, trace_id
 from chatledger.adapters.http.rendering import Rendering
@@ -24,6 +25,7 @@ from chatledger.adapters.http.service_api.new_message import (
     read_chat_message,
     read_completion_message,
     read_response_mode,
+    require_no_reserved,
 )
 from chatledger.adapters.http.settings import HttpSettings
 from chatledger.adapters.http.sse import EventStream, frames
@@ -31,10 +33,11 @@ from chatledger.adapters.http.surface import Place, Surface
 from chatledger.application.caller import Caller, require_chat, require_completion
 from chatledger.application.commands.sending import NewMessage, Sent
 from chatledger.application.errors import GenerationFailedError
+from chatledger.application.ports.storage import StorageUnavailableError
 from chatledger.application.ports.views import AppView
-from chatledger.domain.events import MessageCompleted, MessageStopped
+from chatledger.domain.events import TERMINAL_EVENTS, MessageCompleted, MessageErrored, MessageStopped
 from chatledger.domain.message import Message
-from chatledger.domain.values import AppMode, Usage
+from chatledger.domain.values import AppMode
 
 
 class BlockingAnswer(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -60,7 +63,8 @@ class Accepted(msgspec.Struct, frozen=True, kw_only=True):
     status: str = "queued"
 
 
-_SEND_ERRORS = (*BODY_ERRORS, 403, 429, 503)
+_SEND_ERRORS = (*BODY_ERRORS, 403, 429)
+_RESERVED = "`on_busy`, `on_disconnect` and the header `Idempotency-Key` are reserved and refused."
 _SEND_PARAMETERS = (
     *TRACE_PARAMETERS,
     Parameter("X-Stream-Ids", "`1` puts a block with an `id:` line after each event's frames.", where="header"),
@@ -68,7 +72,7 @@ _SEND_PARAMETERS = (
 _SEND_CHAT = Operation(
     tag="Messages",
     summary="Send a chat message",
-    description="The answer comes whole, as an event stream, or not at all but under its task.",
+    description=f"The answer comes whole, as an event stream, or not at all but under its task. {_RESERVED}",
     parameters=_SEND_PARAMETERS,
     body=ChatMessageRequest,
     answers={200: BlockingAnswer, 202: Accepted},
@@ -78,6 +82,7 @@ _SEND_CHAT = Operation(
 _SEND_COMPLETION = Operation(
     tag="Messages",
     summary="Ask for a completion",
+    description=f"`query` also fills an input variable of that name. {_RESERVED}",
     parameters=_SEND_PARAMETERS,
     body=CompletionMessageRequest,
     answers={200: BlockingAnswer, 202: Accepted},
@@ -98,6 +103,7 @@ def send_routes(surface: Surface) -> Sequence[HTTPRouteHandler]:
         body = await read_body(request, surface.settings)
         user = required_user(body)
         require_mode(app)
+        require_no_reserved(request, body)
         new, mode = read_message(body, surface.settings), read_response_mode(body, app.mode)
         trace = trace_id(request, Query(request), body.get("trace_id"))
         caller = Caller(app=app, user=user, correlation_id=correlation_id(request), trace=trace)
@@ -147,7 +153,7 @@ def _streamed(surface: Surface, request: HttpRequest, caller: Caller, sent: Sent
     rendering = Rendering(
         sent.message_id,
         sent.created,
-        shows_resources=caller.app.configuration.retriever_resource,
+        shows_resources=shows_resources(caller),
         gives_ids=header(request, b"x-stream-ids") == "1",
     )
     batches = sent.follower.batches(known=(sent.created,))
@@ -159,30 +165,45 @@ async def _whole(surface: Surface, caller: Caller, sent: Sent) -> BlockingAnswer
 
     Raises:
         GenerationFailedError: it ended as errored.
-        HttpError: the process goes down; the message will be answered by another.
+        HttpError: the process goes down, or the store is in trouble; the message will be answered all the same.
     """
-    message, usage = Message(sent.message_id), Usage()
-    async for batch in sent.follower.batches(known=(sent.created,)):
-        bodies: list[Any] = [envelope.body for envelope in batch]
-        message.fold_on(bodies)
-        for body in bodies:
-            if isinstance(body, MessageCompleted | MessageStopped):
-                usage = body.usage
-        if not message.has_ended and surface.shutdown.closing.is_set():
-            raise unavailable()
-    if message.error is not None:
-        raise GenerationFailedError(message.error.code, message.error.message)
-    shows_resources = caller.app.configuration.retriever_resource
-    resources = retriever_resources(message.resources, message.id) if shows_resources else []
-    metadata = msgspec.structs.asdict(Metadata(retriever_resources=resources, usage=usage))
+    conversation_id = None if caller.app.mode == "completion" else sent.conversation_id
+    ids = {"task_id": sent.task_id, "message_id": sent.message_id, "conversation_id": conversation_id}
+    try:
+        message, end = await _followed_to_the_end(surface, sent)
+    except StorageUnavailableError as error:
+        raise unavailable(ids) from error
+    if end is None:
+        raise unavailable(ids)
+    if isinstance(end, MessageErrored):
+        raise GenerationFailedError(end.code, end.message)
+    resources = retriever_resources(message.resources, message.id) if shows_resources(caller) else []
     return BlockingAnswer(
         event="message",
         task_id=sent.task_id,
         id=sent.message_id,
         message_id=sent.message_id,
-        conversation_id=None if caller.app.mode == "completion" else sent.conversation_id,
+        conversation_id=conversation_id,
         mode=caller.app.mode,
         answer=message.answer,
-        metadata=metadata | {"status": message.state},
+        metadata=answer_metadata(resources, end),
         created_at=epoch_seconds(sent.created.recorded_at),
     )
+
+
+async def _followed_to_the_end(
+    surface: Surface, sent: Sent
+) -> tuple[Message, MessageCompleted | MessageStopped | MessageErrored | None]:
+    """The message and how it ended, which is None where the process goes down before.
+
+    Raises:
+        StorageUnavailableError: the store is in trouble.
+    """
+    message, end = Message(sent.message_id), None
+    async for batch in sent.follower.batches(known=(sent.created,)):
+        bodies: list[Any] = [envelope.body for envelope in batch]
+        message.fold_on(bodies)
+        end = next((body for body in bodies if isinstance(body, TERMINAL_EVENTS)), None)
+        if end is None and surface.shutdown.closing.is_set():
+            break
+    return message, end

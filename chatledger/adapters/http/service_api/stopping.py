@@ -1,7 +1,6 @@
 """The two stop routes. Both always answer success: a caller cannot learn whether there was anything to stop."""
 
 from collections.abc import Callable, Sequence
-from uuid import UUID
 
 import msgspec
 from litestar import post
@@ -13,7 +12,8 @@ from chatledger.adapters.http.answers import HttpRequest, answer, correlation_id
 from chatledger.adapters.http.auth import require_app
 from chatledger.adapters.http.bodies import read_body, required_user
 from chatledger.adapters.http.objects import SUCCESS, Success
-from chatledger.adapters.http.openapi import BODY_ERRORS, Operation, documented
+from chatledger.adapters.http.openapi import BODY_ERRORS, Operation, User, documented
+from chatledger.adapters.http.reading import read_uuid
 from chatledger.adapters.http.surface import Surface
 from chatledger.application.caller import Caller, require_chat, require_completion
 from chatledger.application.ports.views import AppView
@@ -22,7 +22,7 @@ from chatledger.application.ports.views import AppView
 class StopRequest(msgspec.Struct, frozen=True):
     """Who wants the generation to end."""
 
-    user: str
+    user: User
 
 
 _OPERATION = Operation(
@@ -31,7 +31,7 @@ _OPERATION = Operation(
     description="Answers success also for a task that is unknown, has ended, or is another user's.",
     body=StopRequest,
     answers={200: Success},
-    errors=(*BODY_ERRORS, 503),
+    errors=BODY_ERRORS,
 )
 
 
@@ -43,7 +43,8 @@ def stop_routes(surface: Surface) -> Sequence[HTTPRouteHandler]:
         user = required_user(await read_body(request, surface.settings))
         require_mode(app)
         caller = Caller(app=app, user=user, correlation_id=correlation_id(request))
-        known = _task_id(task_id)
+        # To the client it is opaque: what is no id of ours names no task.
+        known = read_uuid(task_id)
         if known is not None:
             await surface.application.stopping.stop(caller, known)
         return answer(request, SUCCESS)
@@ -57,11 +58,3 @@ def stop_routes(surface: Surface) -> Sequence[HTTPRouteHandler]:
         return await stop(request, task_id, require_completion)
 
     return stop_chat_message, stop_completion_message
-
-
-def _task_id(text: str) -> UUID | None:
-    """To the client it is opaque: what is no id of ours names no task."""
-    try:
-        return UUID(text)
-    except ValueError:
-        return None

@@ -5,7 +5,7 @@ import logging
 from collections.abc import Awaitable, Callable, Sequence
 
 import msgspec
-from litestar import get
+from litestar import route
 from litestar.handlers import HTTPRouteHandler
 from litestar.response.base import ASGIResponse
 
@@ -42,11 +42,11 @@ _READY = Operation(
 def health_routes(surface: Surface, is_ready: ReadinessCheck) -> Sequence[HTTPRouteHandler]:
     """The handlers."""
 
-    @get("/health/live", opt=documented(_LIVE))
+    @route("/health/live", http_method=["GET", "HEAD"], opt=documented(_LIVE))
     async def say_live(request: HttpRequest) -> ASGIResponse:
         return answer(request, Health("live"))
 
-    @get("/health/ready", opt=documented(_READY))
+    @route("/health/ready", http_method=["GET", "HEAD"], opt=documented(_READY))
     async def say_ready(request: HttpRequest) -> ASGIResponse:
         surface.require_open()
         try:

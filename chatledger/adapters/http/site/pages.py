@@ -6,7 +6,7 @@ from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 
-from litestar import get
+from litestar import get, route
 from litestar.handlers import HTTPRouteHandler
 from litestar.params import FromPath
 from litestar.response.base import ASGIResponse
@@ -34,14 +34,14 @@ _POLICY = {
 def page_routes(settings: HttpSettings) -> Sequence[HTTPRouteHandler]:
     """The handlers."""
 
-    @get("/")
+    @route("/", http_method=["GET", "HEAD"])
     async def show_home(request: HttpRequest) -> ASGIResponse:
         page = _read(_OWN_FOLDER / "home.html").decode()
         origin = f"{request.url.scheme}://{request.url.netloc}"
         page = page.replace("{{version}}", html.escape(settings.version)).replace("{{origin}}", html.escape(origin))
         return _page(request, page.encode(), "text/html")
 
-    @get("/docs")
+    @route("/docs", http_method=["GET", "HEAD"])
     async def show_documentation(request: HttpRequest) -> ASGIResponse:
         return _page(request, _read(_OWN_FOLDER / "docs.html"), "text/html")
 

@@ -1,0 +1,126 @@
+"""What settings may be, and how a wrong one is named."""
+
+from pathlib import Path
+
+import pytest
+
+from chatledger.adapters.generator.openai_compatible import OpenAICompatibleGenerator
+from chatledger.settings import Settings, SettingsProblemError, load_settings
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("database_url", ""),
+        ("database_url", "sqlite:///"),
+        ("database_url", "sqlite:/// "),
+        ("database_url", "sqlite:///:memory:"),
+        ("database_url", "sqlite:///."),
+        ("database_url", "sqlite:///file/ledger.db"),
+        ("database_url", "sqlite:///" + "x" * 300),
+        ("database_url", "postgresql://localhost/chat"),
+        ("data_dir", ""),
+        ("data_dir", " "),
+        ("data_dir", "file"),
+        ("data_dir", "file/data"),
+        ("data_dir", "x" * 300),
+        ("host", ""),
+        ("worker_name", ""),
+        ("worker_name", " "),
+        ("lease", "inf"),
+        ("lease", "nan"),
+        ("shutdown_grace", "inf"),
+        ("generation_timeout", "inf"),
+        ("ping_interval", "inf"),
+        ("first_retry_delay", "31"),
+        ("heartbeat", "5"),
+        ("max_json_depth", "501"),
+        ("openai_base_url", ""),
+        ("openai_base_url", "provider.example/v1"),
+    ],
+)
+def test_what_a_setting_cannot_be(name: str, value: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (folder / "file").touch()
+    monkeypatch.setenv(f"CHATLEDGER_{name.upper()}", value)
+    with pytest.raises(SettingsProblemError, match=rf"\A{name}: [^\n]+\Z"):
+        load_settings()
+
+
+@pytest.mark.parametrize("name", ["data_dir", "database_url"])
+def test_no_path_holds_a_nul(name: str, folder: Path) -> None:
+    (folder / "chatledger.toml").write_text(f'{name} = "sqlite:///a\\u0000b"\n')
+    with pytest.raises(SettingsProblemError, match=rf"\A{name}: "):
+        load_settings()
+
+
+def test_an_option_is_no_freer_than_a_variable() -> None:
+    with pytest.raises(SettingsProblemError, match=r"\Ahost: "):
+        load_settings(host="")
+
+
+@pytest.mark.parametrize("variable", ["CHATLEDGER_PROT", "chatledger_prot", "Chatledger_Prot", "chatledger_port"])
+def test_an_unknown_variable_in_any_case(variable: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(variable, "8000")
+    with pytest.raises(SettingsProblemError, match=rf"\A{variable}: no such setting"):
+        load_settings()
+
+
+@pytest.mark.parametrize("given", [None, "other.toml"])
+def test_an_unknown_key_names_its_file(given: str | None, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = given or "chatledger.toml"
+    (folder / file).write_text("nope = 1\n")
+    if given:
+        monkeypatch.setenv("CHATLEDGER_CONFIG", given)
+    with pytest.raises(SettingsProblemError, match=rf"\A{file}: nope: no such setting\Z"):
+        load_settings()
+
+
+def test_what_may_be(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CHATLEDGER_DATA_DIR", "not/yet/there")
+    monkeypatch.setenv("CHATLEDGER_DATABASE_URL", f"sqlite:///{folder}/elsewhere/ledger.db")
+    (folder / "chatledger.toml").write_text("max_json_depth = 500\nfirst_retry_delay = 30\n")
+    settings = load_settings(port=0)
+    assert settings.data_dir == Path("not/yet/there")
+    assert settings.database_path == folder / "elsewhere" / "ledger.db"
+    assert (settings.max_json_depth, settings.first_retry_delay, settings.port) == (500, 30, 0)
+    assert [path.name for path in folder.iterdir()] == ["chatledger.toml"]
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "http://localhost:8080/v1",
+        "https://provider.example",
+        "HTTPS://[::1]/v1/",
+        "",
+        "provider.example",
+        "ftp://provider.example",
+        "https://",
+        "https:///v1",
+        "https://provider.example:0",
+        "https://provider.example:port",
+        "https://provider.example:99999",
+        "https://[::1",
+        "https://ann@provider.example",
+        "https://ann:geheim@provider.example",
+        "https://provider.example?key=geheim",
+        "https://provider.example#part",
+    ],
+)
+def test_the_provider_is_one_that_the_generator_takes(address: str) -> None:
+    taken = True
+    try:
+        OpenAICompatibleGenerator(base_url=address)
+    except ValueError:
+        taken = False
+    if taken:
+        assert Settings(openai_base_url=address).openai_base_url == address
+    else:
+        with pytest.raises(ValueError, match="openai_base_url"):
+            Settings(openai_base_url=address)
