@@ -88,7 +88,7 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix=PREFIX, extra="forbid", validate_default=False, allow_inf_nan=False)
 
-    data_dir: Folder = Path("chatledger-data")
+    data_dir: Folder = Field(default=Path("chatledger-data"), validate_default=True)
     database_url: SqliteUrl | None = None
     """Where the ledger is: ``sqlite:///file``; ``ledger.db`` in the data folder by default."""
 

@@ -52,6 +52,12 @@ def test_what_a_setting_cannot_be(name: str, value: str, folder: Path, monkeypat
         load_settings()
 
 
+def test_the_folder_that_nobody_named_is_looked_at_too(folder: Path) -> None:
+    (folder / "chatledger-data").touch()
+    with pytest.raises(SettingsProblemError, match=r"\Adata_dir: "):
+        load_settings()
+
+
 @pytest.mark.parametrize("name", ["data_dir", "database_url"])
 def test_no_path_holds_a_nul(name: str, folder: Path) -> None:
     (folder / "chatledger.toml").write_text(f'{name} = "sqlite:///a\\u0000b"\n')

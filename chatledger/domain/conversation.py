@@ -1,11 +1,7 @@
 """A conversation: what its messages belong to."""
 
-import re
-from collections.abc import Mapping
 from typing import Any
 from uuid import UUID
-
-import msgspec
 
 from chatledger.domain.aggregate import Aggregate
 from chatledger.domain.events import ConversationEvent, ConversationStarted
@@ -13,8 +9,6 @@ from chatledger.domain.events import ConversationEvent, ConversationStarted
 UNNAMED = "New conversation"
 SHORT_NAME = 20
 LONG_NAME = 50
-
-_PLACEHOLDER = re.compile(r"\{\{\s*([^{}\s]+)\s*\}\}")
 
 
 def name_from_query(query: str, *, automatic: bool) -> str:
@@ -28,21 +22,6 @@ def name_from_query(query: str, *, automatic: bool) -> str:
     if automatic:
         return text if len(text) <= LONG_NAME else text[: LONG_NAME - 3] + "..."
     return text if len(text) <= SHORT_NAME else text[:SHORT_NAME] + "…"
-
-
-def introduce(opening_statement: str, inputs: Mapping[str, Any]) -> str:
-    """The opening statement with the inputs in their ``{{name}}`` places; an unknown name stays as it is written."""
-
-    def value_of(place: re.Match[str]) -> str:
-        return _as_text(inputs[place[1]]) if place[1] in inputs else place[0]
-
-    return _PLACEHOLDER.sub(value_of, opening_statement)
-
-
-def _as_text(value: object) -> str:
-    if value is None:
-        return ""
-    return value if isinstance(value, str) else msgspec.json.encode(value).decode()
 
 
 class Conversation(Aggregate[ConversationEvent]):

@@ -15,6 +15,7 @@ _FLAG_WORDS = {"true": True, "yes": True, "on": True, "1": True, "false": False,
 _FREE_TEXT = ("text-input", "paragraph")
 _WHOLE = re.compile(r"[+-]?[0-9]+")
 _DECIMAL = re.compile(r"[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
+_PLACEHOLDER = re.compile(r"\{\{\s*([^{}\s]+)\s*\}\}")
 
 
 class InputVariable(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -145,3 +146,19 @@ def read_flag(value: Any) -> bool | None:
 
 def _refuse(variable: InputVariable, reason: str) -> InvalidInputError:
     return InvalidInputError("inputs", f"{variable.variable} {reason}")
+
+
+def fill_in(template: str, inputs: Mapping[str, Any]) -> str:
+    """Put inputs into their ``{{variable}}`` places; a name that is not among them stays as it is written."""
+
+    def value_of(place: re.Match[str]) -> str:
+        return input_text(inputs[place[1]]) if place[1] in inputs else place[0]
+
+    return _PLACEHOLDER.sub(value_of, template)
+
+
+def input_text(value: object) -> str:
+    """An input as text; one without a value is empty."""
+    if value is None:
+        return ""
+    return value if isinstance(value, str) else msgspec.json.encode(value).decode()

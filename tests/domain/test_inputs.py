@@ -3,7 +3,7 @@
 import pytest
 
 from chatledger.domain.errors import InvalidInputError
-from chatledger.domain.inputs import InputVariable, accept_inputs, validate_form
+from chatledger.domain.inputs import InputVariable, accept_inputs, fill_in, validate_form
 
 
 def variable(kind="text-input", **more) -> InputVariable:
@@ -155,3 +155,18 @@ def test_forms_that_contradict_themselves(form, reason) -> None:
     with pytest.raises(InvalidInputError) as refusal:
         validate_form(form)
     assert (refusal.value.field, str(refusal.value)) == ("user_input_form", reason)
+
+
+@pytest.mark.parametrize(
+    ("template", "filled"),
+    [
+        ("Hi {{name}}!", "Hi Ada!"),
+        ("{{ name }} is {{age}}", "Ada is 36"),
+        ("{{unknown}} stays", "{{unknown}} stays"),
+        ("{{nothing}} is empty", " is empty"),
+        ("{{tricky}}", "{{name}}"),
+    ],
+)
+def test_inputs_fill_the_places_of_a_template(template, filled):
+    inputs = {"name": "Ada", "age": 36, "nothing": None, "tricky": "{{name}}"}
+    assert fill_in(template, inputs) == filled

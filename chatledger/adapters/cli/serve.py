@@ -28,7 +28,7 @@ from chatledger.settings import Settings
 log = logging.getLogger(__name__)
 
 GARBAGE_THRESHOLDS = 50_000, 20, 50
-"""A request makes hundreds of objects that die young and in no cycle: looking for cycles among them seldom is enough."""
+"""A request makes hundreds of objects that die young and in no cycle: it is enough to look for cycles seldom."""
 
 SECONDS_TO_END_STREAMS = 2.0
 """Of the grace, what is kept for the streams that are still open when it is over for the generations."""

@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from chatledger.adapters.generator.app_settings import read_settings
-from chatledger.adapters.generator.prompt import fill, question_of
+from chatledger.adapters.generator.prompt import question_of
 from chatledger.application.ports.generator import (
     Finish,
     GenerationRequest,
@@ -26,6 +26,7 @@ from chatledger.application.ports.generator import (
     Text,
     TokenCount,
 )
+from chatledger.domain.inputs import fill_in
 from chatledger.domain.values import FinishReason
 
 if TYPE_CHECKING:
@@ -307,7 +308,7 @@ class _Answer:
 async def _prompt(request: GenerationRequest, settings: OpenAICompatibleSettings) -> list["Message"]:
     messages: list[Message] = []
     if settings.system_prompt:
-        messages.append({"role": "system", "content": fill(settings.system_prompt, request.inputs)})
+        messages.append({"role": "system", "content": fill_in(settings.system_prompt, request.inputs)})
     if request.mode != "completion" and settings.history_limit:
         for exchange in (await request.history())[-settings.history_limit :]:
             messages.append({"role": "user", "content": exchange.query})

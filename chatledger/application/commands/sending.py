@@ -16,11 +16,11 @@ from chatledger.application.ports.generator import Generator, SettingsError
 from chatledger.application.ports.keys import NewKey
 from chatledger.application.ports.storage import UniqueGuard
 from chatledger.application.queries.following import Follower, Following
-from chatledger.domain.conversation import Conversation, introduce, name_from_query
+from chatledger.domain.conversation import Conversation, name_from_query
 from chatledger.domain.end_user import SHARED_EXTERNAL_ID, EndUser
 from chatledger.domain.errors import InvalidInputError
 from chatledger.domain.events import MessageCreated
-from chatledger.domain.inputs import accept_inputs
+from chatledger.domain.inputs import accept_inputs, fill_in
 from chatledger.domain.message import Message
 from chatledger.domain.values import NIL_UUID
 
@@ -203,6 +203,6 @@ class Sending:
             hidden=app.mode == "completion",
             name=name_from_query(new.query, automatic=new.automatic_name),
             inputs=inputs,
-            introduction=introduce(app.configuration.opening_statement, inputs),
+            introduction=fill_in(app.configuration.opening_statement, inputs),
         )
         return _Place(conversation.id, key.key_id, {}, (Staged(conversation, key.key_id),), (key,))
