@@ -75,7 +75,7 @@ class OpenAICompatibleSettings(msgspec.Struct, frozen=True, kw_only=True, forbid
     seed: int | None = None
     presence_penalty: Penalty | None = None
     frequency_penalty: Penalty | None = None
-    history_limit: Annotated[int, msgspec.Meta(ge=0, le=1_000)] = 20
+    history_limit: Annotated[int, msgspec.Meta(ge=0, le=500)] = 20
 
     def __post_init__(self) -> None:
         """Refuse addresses and names that could not work, or that would put a secret on the ledger.
