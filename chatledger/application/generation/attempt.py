@@ -8,7 +8,7 @@ from typing import Any
 
 from chatledger.application.errors import GenerationStoppedError
 from chatledger.application.ledger.envelope import Envelope
-from chatledger.application.ledger.ledger import MAX_TRIES, Ledger, Staged
+from chatledger.application.ledger.ledger import Ledger, Staged
 from chatledger.application.ledger.writer import VersionConflictError
 from chatledger.application.ports.clock import Clock
 from chatledger.application.ports.keys import DataKey
@@ -23,6 +23,9 @@ PIECES_BETWEEN_BREATHS = 256
 
 NEARLY_DUE = 0.002
 """Seconds that are not worth a timer."""
+
+MAX_RACES = 200
+"""A worker does not pause when it loses a race: it holds text that somebody waits for."""
 
 COURTESY = 0.1
 """Seconds that text waits where somebody else, who lost a race for this message, decides on it again."""
@@ -251,7 +254,7 @@ class Attempt:
 
     async def _hand_in(self, decide: Callable[[Message], None], *, ends: bool = False) -> Sequence[Envelope]:
         changes = [Delete("leases", {"message_id": self.message.id, "attempt": self.number})] if ends else []
-        for _ in range(MAX_TRIES):
+        for _ in range(MAX_RACES):
             if self._is_stale:
                 await self._reload()
             decide(self.message)

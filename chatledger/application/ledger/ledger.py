@@ -1,6 +1,7 @@
 """The unit of work: aggregates off the ledger, their new events onto it, whole or not at all."""
 
 import asyncio
+import random
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Sequence
 from typing import Any, Generic, TypeVar
@@ -30,6 +31,10 @@ from chatledger.domain.operator import Operator
 A = TypeVar("A", bound=Aggregate[Any])
 
 MAX_TRIES = 10
+
+FIRST_PAUSE = 0.002
+LONGEST_PAUSE = 0.1
+"""Seconds. Who loses a race pauses at random, longer each time: else the many would keep each other from deciding."""
 HOT_MESSAGES = 4_096
 
 CATEGORIES: dict[type[Aggregate[Any]], Category] = {
@@ -149,6 +154,7 @@ class Ledger:
                 except VersionConflictError:
                     conflicts += 1
                     self._contended[aggregate_id] += 1
+                    await asyncio.sleep(random.uniform(0, min(LONGEST_PAUSE, FIRST_PAUSE * 2**conflicts)))  # noqa: S311
             raise VersionConflictError(str(aggregate_id))
         finally:
             self._contended[aggregate_id] -= conflicts

@@ -126,7 +126,9 @@ class GroupCommitWriter:
         self._projections = projections
         self._clock = clock
         self._loop = loop
-        self._inbox: queue.SimpleQueue[_Member | Callable[[], None] | None] = queue.SimpleQueue()
+        self._inbox: queue.SimpleQueue[list[_Member] | Callable[[], None] | None] = queue.SimpleQueue()
+        self._handed_in: list[_Member] = []
+        self._waiting = 0
         self._observers: list[Observer] = []
         self._head_position = 0
         self._is_closed = False
@@ -152,11 +154,20 @@ class GroupCommitWriter:
         Raises:
             StorageUnavailableError: the writer is closed, or its queue is at its bound.
         """
-        if self._is_closed or self._inbox.qsize() >= MAX_WAITING:
+        if self._is_closed or self._waiting >= MAX_WAITING:
             raise StorageUnavailableError("the ledger's writer takes no more work")
         future: asyncio.Future[list[Envelope]] = self._loop.create_future()
-        self._inbox.put(_Member(hand_in, future))
+        if not self._handed_in:
+            self._loop.call_soon(self._pass_on)
+        self._handed_in.append(_Member(hand_in, future))
+        self._waiting += 1
         return future
+
+    def _pass_on(self) -> None:
+        """Give the thread all that one turn of the loop handed in: woken by the first, it would commit that alone."""
+        if self._handed_in:
+            self._inbox.put(self._handed_in)
+            self._handed_in = []
 
     async def run_alone(self, work: Callable[[], None]) -> None:
         """Run blocking ``work`` on the writer's thread, between two commits.
@@ -176,6 +187,7 @@ class GroupCommitWriter:
             else:
                 self._loop.call_soon_threadsafe(_settle_result, done, None)
 
+        self._pass_on()
         self._inbox.put(run)
         await done
 
@@ -183,6 +195,7 @@ class GroupCommitWriter:
         """Commit what was handed in, then end the thread."""
         if not self._is_closed:
             self._is_closed = True
+            self._pass_on()
             self._inbox.put(None)
         await asyncio.to_thread(self._thread.join)
 
@@ -190,27 +203,27 @@ class GroupCommitWriter:
 
     def _run(self) -> None:
         while (item := self._inbox.get()) is not None:
-            if isinstance(item, _Member):
+            if isinstance(item, list):
                 group, item = self._gather(item)
                 self._commit(group)
                 self._loop.call_soon_threadsafe(self._settle, group)
             if item is None:
                 return
-            if not isinstance(item, _Member):
+            if not isinstance(item, list):
                 item()
 
-    def _gather(self, first: _Member) -> tuple[list[_Member], Any]:
-        """What is waiting, up to the bound; and the item that ended it, if that was not a hand-in."""
-        group, events = [first], len(first.hand_in.events)
+    def _gather(self, first: list[_Member]) -> tuple[list[_Member], Any]:
+        """What is waiting, until the bound is reached; and the item that ended it, if those were no hand-ins."""
+        group, events = list(first), _count_events(first)
         while events < MAX_EVENTS_PER_COMMIT:
             try:
                 item = self._inbox.get_nowait()
             except queue.Empty:
                 break
-            if not isinstance(item, _Member):
+            if not isinstance(item, list):
                 return group, item
-            group.append(item)
-            events += len(item.hand_in.events)
+            group += item
+            events += _count_events(item)
         return group, first
 
     def _commit(self, group: Sequence[_Member]) -> None:
@@ -312,6 +325,7 @@ class GroupCommitWriter:
     # The event loop
 
     def _settle(self, group: Sequence[_Member]) -> None:
+        self._waiting -= len(group)
         committed = [envelope for member in group if member.error is None for envelope in member.envelopes]
         try:
             if committed:
@@ -324,6 +338,10 @@ class GroupCommitWriter:
                     _settle_result(member.future, member.envelopes)
                 else:
                     _settle_exception(member.future, member.error)
+
+
+def _count_events(members: Sequence[_Member]) -> int:
+    return sum(len(member.hand_in.events) for member in members)
 
 
 def _admit(members: Sequence[_Member], transaction: Transaction) -> list[_Member]:
