@@ -3,6 +3,7 @@
 import sqlite3
 
 from chatledger.application.context import SYSTEM, Context
+from chatledger.application.ledger.envelope import to_microseconds
 from chatledger.domain.events import AnswerChunkAppended, GenerationStarted
 from chatledger.domain.message import Message
 from tests.application.chat import open_chat, text_of, until, words
@@ -47,6 +48,16 @@ async def test_a_dead_workers_message_is_taken_over_when_its_lease_has_run_out(q
         with chat.application.following.follow(sent.message_id) as follower:
             seen = [envelope async for batch in follower.batches() for envelope in batch]
         assert text_of(seen) == (await chat.view(sent.message_id)).answer == words(2, 100)
+
+
+async def test_nobody_is_offered_a_task_whose_lease_lives(quick_leases):
+    async with quick_leases() as chat:
+        sent = await chat.send(SLOW)
+        await chat.first_text(chat.batches(sent))
+        now = to_microseconds(chat.application.clock.now())
+        assert await chat.application.views.unclaimed(now, 10) == []
+        (task,) = await chat.application.views.unclaimed(now + 10_000_000, 10)
+        assert (task.message_id, task.attempt) == (sent.message_id, 1)
 
 
 async def test_a_living_lease_is_respected(quick_leases):

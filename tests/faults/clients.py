@@ -56,9 +56,8 @@ async def read_blocks(response: httpx.Response, transcript: Transcript) -> None:
             transcript.take(block)
 
 
-async def ask(client: httpx.AsyncClient, user: str, query: str) -> Transcript:
+async def ask(client: httpx.AsyncClient, user: str, query: str, transcript: Transcript) -> None:
     """Send a message and listen until the end, or until the connection breaks."""
-    transcript = Transcript()
     body = {"query": query, "user": user, "inputs": {}, "response_mode": "streaming"}
     try:
         async with client.stream("POST", "/v1/chat-messages", json=body, headers={"X-Stream-Ids": "1"}) as response:
@@ -67,7 +66,6 @@ async def ask(client: httpx.AsyncClient, user: str, query: str) -> Transcript:
     except httpx.TransportError:
         pass
     transcript.before = transcript.text
-    return transcript
 
 
 async def resume(client: httpx.AsyncClient, transcript: Transcript) -> None:

@@ -15,7 +15,7 @@ from tests.support.process import ServerProcess, run_command, run_json
 pytestmark = pytest.mark.faults
 
 STREAMS = 20
-TOKENS = 80
+TOKENS = 150
 SCRIPT = f"/script tokens={TOKENS} interval_ms=10 first_token_ms=5 vary_by_attempt=true"
 TERMINAL = {"MessageCompleted", "MessageStopped", "MessageErrored"}
 
@@ -31,10 +31,16 @@ async def test_a_kill_loses_doubles_and_splices_nothing(data_folder, seed):
 
     with ServerProcess(data_folder) as server:
         async with httpx.AsyncClient(base_url=server.url, headers=key, timeout=30) as client:
-            asking = [asyncio.create_task(ask(client, f"user {number}", SCRIPT)) for number in range(STREAMS)]
-            await asyncio.sleep(chance.uniform(0.02, 1.0))
+            transcripts = [Transcript() for _ in range(STREAMS)]
+            asking = [
+                asyncio.create_task(ask(client, f"user {number}", SCRIPT, transcript))
+                for number, transcript in enumerate(transcripts)
+            ]
+            await some_text(transcripts)
+            await asyncio.sleep(chance.uniform(0, 1.3))
             server.kill()
-            transcripts = await asyncio.gather(*asking)
+            await asyncio.gather(*asking)
+            assert any(transcript.before and not transcript.is_ended for transcript in transcripts)
 
     with ServerProcess(data_folder) as server:
         async with httpx.AsyncClient(base_url=server.url, headers=key, timeout=30) as client:
@@ -45,6 +51,12 @@ async def test_a_kill_loses_doubles_and_splices_nothing(data_folder, seed):
             await check_every_message_ended_once(client)
     result = run_command(data_folder, "rebuild", "--check")
     assert result.returncode == 0, result.stdout + result.stderr
+
+
+async def some_text(transcripts: list[Transcript]) -> None:
+    async with asyncio.timeout(20):
+        while not any(transcript.text for transcript in transcripts):  # noqa: ASYNC110 - what a client shows is no state that could be signalled
+            await asyncio.sleep(0.002)
 
 
 async def check(client: httpx.AsyncClient, transcript: Transcript) -> None:
