@@ -32,8 +32,14 @@ async def test_a_stop_that_comes_between_leaves_nothing_in_the_row_that_no_event
         saying(chat, generate)
         sent = await chat.send()
         await until(lambda: asyncio.sleep(0, sent.message_id in chat.running.worker._running))
-        writer_may_go_on = threading.Event()
-        busy = asyncio.create_task(chat.running.writer.run_alone(lambda: writer_may_go_on.wait(10)))
+        is_busy, writer_may_go_on = threading.Event(), threading.Event()
+
+        def keep_busy():
+            is_busy.set()
+            writer_may_go_on.wait(10)
+
+        busy = asyncio.create_task(chat.running.writer.run_alone(keep_busy))
+        await asyncio.to_thread(is_busy.wait, 10)
         handed_in = chat.running.writer._inbox.qsize
         stopping = asyncio.create_task(chat.application.stopping.stop(chat.caller(), sent.task_id))
         await until(lambda: asyncio.sleep(0, handed_in() == 1))
