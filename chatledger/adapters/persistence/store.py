@@ -279,53 +279,28 @@ class SqlTransaction:
 
     def read_stream(self, stream_id: UUID, after: int = 0, limit: int = _NO_LIMIT) -> list[EventRow]:
         """All rows of a stream, this transaction's included."""
-        select = "SELECT number, category, key_id FROM streams WHERE stream_id = ?"
-        stream = self._driver.execute(select, (to_driver(stream_id),)).fetchone()
+        by_id = "SELECT number, category, key_id FROM streams WHERE stream_id = ?"
+        stream = self._driver.execute(by_id, (to_driver(stream_id),)).fetchone()
         if stream is None:
             return []
-        number, category, raw_key_id = stream
-        key_id, names = _optional_id(raw_key_id), self.types.names
-        rows = []
-        for (
-            position,
-            version,
-            event_id,
-            kind,
-            recorded_at,
-            public,
-            sealed,
-            algorithm,
-            context_position,
-            context,
-            leaf,
-        ) in self._driver.execute(_SELECT_STREAM, (number, after, limit)).fetchall():
+        number, category, key_id = stream
+        raw_id, names = stream_id.bytes, self.types.names
+        rows: list[EventRow] = []
+        select = self._driver.execute(_SELECT_STREAM, (number, after, limit))
+        for position, version, event_id, kind, at, public, sealed, algorithm, place, context, leaf in select.fetchall():
             if kind not in names:
                 self._read_types()
             name, schema = names[kind]
-            rows.append(
-                EventRow(
-                    position=position,
-                    stream_id=stream_id,
-                    category=category,
-                    version=version,
-                    event_id=UUID(bytes=event_id),
-                    name=name,
-                    schema=schema,
-                    recorded_at=recorded_at,
-                    public=public,
-                    sealed=sealed,
-                    key_id=key_id,
-                    algorithm=ALGORITHMS[algorithm],
-                    context_position=context_position,
-                    context=context,
-                    leaf=leaf,
-                )
-            )
+            row = _event_row(
+                position, raw_id, category, version, event_id, name, schema, at, public, sealed, key_id, algorithm,
+                place, context, leaf,
+            )  # fmt: skip
+            rows.append(row)
         return rows
 
     def read_log(self, after: int, limit: int) -> list[EventRow]:
         """Rows in order of position."""
-        return [_log_row(*row) for row in self._driver.execute(_SELECT_LOG, (after, limit)).fetchall()]
+        return [_event_row(*row) for row in self._driver.execute(_SELECT_LOG, (after, limit)).fetchall()]
 
     def context_at(self, positions: Sequence[int]) -> Mapping[int, bytes]:
         """The metadata that the rows at these positions hold."""
@@ -341,7 +316,7 @@ class SqlTransaction:
         return found
 
 
-def _log_row(  # noqa: PLR0917 - the columns of the view, in their order
+def _event_row(  # noqa: PLR0917 - the columns of the view, in their order
     position: int,
     stream_id: bytes,
     category: Category,
