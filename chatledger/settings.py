@@ -108,6 +108,8 @@ class Settings(BaseSettings):
     longest_retry_delay: float = Field(default=30, ge=0)
     generation_timeout: float = Field(default=1_200, gt=0)
     shutdown_grace: float = Field(default=30, ge=0)
+    subscription_poll: float = Field(default=0.5, gt=0)
+    subscription_attempts: int = Field(default=5, ge=1)
 
     ping_interval: float = Field(default=10, gt=0)
     max_body_bytes: int = Field(default=1024 * 1024, ge=1024)
