@@ -17,7 +17,7 @@ from chatledger.application.ledger.log import PAGE
 from chatledger.application.ledger.subscription import Handler, SubscriptionStoppedError
 from chatledger.application.ledger.subscriptions import SubscriptionProblemError
 from chatledger.application.ledger.writer import HandIn, NewEvent
-from chatledger.application.ports.storage import StorageUnavailableError
+from chatledger.application.ports.storage import StorageUnavailableError, Update
 from chatledger.domain.aggregate import Recorded
 from chatledger.domain.events import StopRequested
 from tests.application.chat import DEADLINE, Chat, until
@@ -488,12 +488,51 @@ async def test_a_projection_is_rebuilt_while_writes_go_on(open_host):
         for _ in range(30):
             await stops(chat)
         async with writes_going_on(chat):
-            await subscription.rebuild()
+            await chat.running.subscriptions.rebuild("seen")
             assert subscription.position == 0
             await subscription.caught_up()
         await subscription.caught_up()
         assert await subscription.parked() == []
         assert await following.positions(chat) == all_of(chat)
+
+
+async def test_what_cannot_be_rebuilt_says_so_and_stays_as_it_was(open_host):
+    class Clinging(SeenEvents):
+        clings = False
+
+        def reset(self, connection):
+            if self.clings:
+                raise ZeroDivisionError
+
+    projection, handler = Clinging(), FollowingHandler()
+    async with open_host(projections=[projection], **handler.options) as chat:
+        with pytest.raises(SubscriptionProblemError, match=r"^handled: what a handler has done"):
+            await chat.running.subscriptions.rebuild("handled")
+        await chat.running.subscriptions["seen"].caught_up()
+        projection.clings = True
+        with pytest.raises(SubscriptionProblemError, match=r"^seen: it could not be emptied: ZeroDivisionError$"):
+            await chat.running.subscriptions.rebuild("seen")
+        await stops(chat)
+        await chat.running.subscriptions["seen"].caught_up()
+        rows = await chat.running.reader.query(lambda connection: connection.execute(seen()).all())
+        assert [row.position for row in rows] == all_of(chat)
+
+
+async def test_a_projection_ends_where_another_version_of_it_takes_over(open_host):
+    async with open_host(**FollowingProjection().options) as chat:
+        subscription = chat.running.subscriptions["seen"]
+        await subscription.caught_up()
+
+        def take_over() -> None:
+            with chat.running.store.write() as transaction:
+                transaction.apply([Update("tracking", {"name": "seen"}, {"version": 2})])
+
+        await chat.running.writer.run_alone(take_over)
+        await stops(chat)
+        with pytest.raises(SubscriptionStoppedError):
+            await subscription.caught_up()
+        rows = await chat.running.reader.query(lambda connection: connection.execute(seen()).all())
+        assert len(rows) == chat.running.writer.head_position - 1
 
 
 async def test_twenty_thousand_events_are_caught_up_with_while_writes_go_on(open_host):
@@ -526,7 +565,7 @@ class Unprepared(SeenEvents):
 
 async def test_a_projection_that_cannot_be_prepared_fails_the_opening_and_leaves_nothing(open_host):
     threads = set(threading.enumerate())
-    with pytest.raises(SubscriptionProblemError, match=r"^broken: its preparation failed with ZeroDivisionError$"):
+    with pytest.raises(SubscriptionProblemError, match=r"^broken: it could not be prepared: ZeroDivisionError$"):
         async with open_host(projections=[SeenEvents(), Unprepared("broken")]):
             pass
     assert set(threading.enumerate()) <= threads

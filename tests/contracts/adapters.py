@@ -23,10 +23,11 @@ Opener = Callable[..., AbstractAsyncContextManager]
 
 
 class Followed(NamedTuple):
-    """A ledger, and what each process that follows it opens for itself."""
+    """A ledger, and what each process that follows it opens for itself; there may be several where it ``is_shared``."""
 
     ledger: SqlLedgerStore
     open_tracking: Callable[[], SqlTracking]
+    is_shared: bool = False
 
 
 @asynccontextmanager

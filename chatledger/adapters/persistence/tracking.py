@@ -86,9 +86,9 @@ class _Tracked:
         self.name = name
         row = connection.execute(
             sa.select(TRACKING.c.position, TRACKING.c.version).where(TRACKING.c.name == name).with_for_update()
-        ).first()
-        self.position: int | None = None if row is None else row.position
-        self.version: int | None = None if row is None else row.version
+        ).one()
+        self.position: int = row.position
+        self.version: int | None = row.version
 
     def move(self, position: int) -> int:
         """Stand at a position."""
@@ -123,7 +123,7 @@ class _Tracked:
         )
         row = self._connection.execute(following).first()
         key = _is_parked(self.name, parked.stream_id)
-        if row is None or row.position > (self.position or 0):
+        if row is None or row.position > self.position:
             self._connection.execute(sa.delete(PARKED_STREAMS).where(key))
             return None
         values = {"version": row.version, "position": row.position}
@@ -146,11 +146,8 @@ class SqlTracking:
         """Where the subscription stands: at ``position``, if it is new."""
 
         def work() -> int:
-            with self.transaction(name) as (connection, tracked):
-                if tracked.position is not None:
-                    return tracked.position
-                connection.execute(sa.insert(TRACKING).values(name=name, position=position))
-                return position
+            with self.transaction(name, first_position=position) as (_, tracked):
+                return tracked.position
 
         return await self.run(work)
 
@@ -212,7 +209,7 @@ class SqlTracking:
         def work() -> int:
             with self.transaction(name) as (_, tracked):
                 if tracked.position != after:
-                    return tracked.position or 0
+                    return tracked.position
                 tracked.park(delivery, error, self._now())
                 return tracked.move(delivery.position)
 
@@ -264,9 +261,15 @@ class SqlTracking:
         return await self.run(work)
 
     @contextmanager
-    def transaction(self, name: str) -> Iterator[tuple[sa.Connection, _Tracked]]:
-        """A write transaction that holds the subscription's row. Blocks."""
+    def transaction(self, name: str, *, first_position: int | None = None) -> Iterator[tuple[sa.Connection, _Tracked]]:
+        """A write transaction that holds the subscription's row, from its first statement on. Blocks.
+
+        Where a first position is given, a row that is not there yet is made: two that begin at once take turns too.
+        """
         with _unhurried(self._writing) as connection:
+            if first_position is not None:
+                new = _insert(connection, TRACKING).values(name=name, position=first_position)
+                connection.execute(new.on_conflict_do_nothing())
             yield connection, _Tracked(connection, name)
 
     async def _execute(self, statement: sa.Executable) -> int:
@@ -304,18 +307,19 @@ class SqlTrackedProjection:
 
         def work(connection: sa.Connection, tracked: _Tracked) -> int:
             self._projection.prepare(connection)
-            if tracked.position is not None and tracked.version == self._projection.version:
-                return tracked.position
-            return self._start_anew(connection)
+            if tracked.version != self._projection.version:
+                self._start_anew(connection)
+                return 0
+            return tracked.position
 
-        return await self._in_transaction(work, of_any_version=True)
+        return await self._in_transaction(work, is_first=True)
 
     async def project(self, after: int, deliveries: Sequence[Delivery], end: int) -> int:
         """The effect of events that follow a position, as many as fit into one short transaction; the position then."""
 
         def work(connection: sa.Connection, tracked: _Tracked) -> int:
             if tracked.position != after:
-                return tracked.position or 0
+                return tracked.position
             parked = _parked_among(connection, self.name, {delivery.stream_id for delivery in deliveries})
             wanted = [delivery for delivery in deliveries if delivery.stream_id not in parked]
             now, later = wanted[: self._most_facts], wanted[self._most_facts :]
@@ -352,15 +356,13 @@ class SqlTrackedProjection:
 
         await self._in_transaction(work)
 
-    def _start_anew(self, connection: sa.Connection) -> int:
+    def _start_anew(self, connection: sa.Connection) -> None:
         self._projection.reset(connection)
         connection.execute(sa.delete(PARKED_STREAMS).where(PARKED_STREAMS.c.subscription == self.name))
-        values = {"position": 0, "version": self._projection.version}
-        insert = _insert(connection, TRACKING).values(name=self.name, **values)
-        connection.execute(insert.on_conflict_do_update(index_elements=["name"], set_=values))
-        return 0
+        anew = sa.update(TRACKING).where(TRACKING.c.name == self.name)
+        connection.execute(anew.values(position=0, version=self._projection.version))
 
-    async def _in_transaction(self, work: Callable[[sa.Connection, _Tracked], T], *, of_any_version: bool = False) -> T:
+    async def _in_transaction(self, work: Callable[[sa.Connection, _Tracked], T], *, is_first: bool = False) -> T:
         """The result of ``work`` in a transaction that holds the projection's row.
 
         Raises:
@@ -370,8 +372,9 @@ class SqlTrackedProjection:
         """
 
         def in_transaction() -> T:
-            with self._tracking.transaction(self.name) as (connection, tracked):
-                if not of_any_version and tracked.version != self._projection.version:
+            first_position = 0 if is_first else None
+            with self._tracking.transaction(self.name, first_position=first_position) as (connection, tracked):
+                if not is_first and tracked.version != self._projection.version:
                     raise SupersededError(self.name)
                 return work(connection, tracked)
 

@@ -206,7 +206,8 @@ class Subscription(ABC):
             log.critical("subscription %s begins again: %s", self.name, describe(error))
         finally:
             self._tell()
-        return False
+        await _wait(self._closing, self._settings.poll)
+        return True
 
     async def _advance(self) -> bool:
         """Retry what is to be retried, then do one page; whether there may be another."""
@@ -323,6 +324,7 @@ class ProjectionSubscription(Subscription):
         async with self._turn:
             await self._projection.restart()
             self._went_to(0)
+            self._one_by_one_to = 0
         self.wake()
 
     def _resume_at(self, tracked: int) -> int:

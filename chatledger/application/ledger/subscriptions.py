@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 
 from chatledger.application.ledger.envelope import Envelope
-from chatledger.application.ledger.subscription import Subscription, SubscriptionStatus
+from chatledger.application.ledger.subscription import ProjectionSubscription, Subscription, SubscriptionStatus
 from chatledger.application.ports.tracking import EffectFailedError
 
 
@@ -47,10 +47,7 @@ class Subscriptions:
             try:
                 await subscription.begin()
             except EffectFailedError as failed:
-                cause = failed.__cause__ or failed
-                raise SubscriptionProblemError(
-                    f"{subscription.name}: its preparation failed with {type(cause).__name__}"
-                ) from cause
+                raise _problem(subscription.name, "it could not be prepared", failed) from failed.__cause__
         self._tasks = [asyncio.create_task(subscription.follow()) for subscription in self]
 
     def committed(self, _: Sequence[Envelope]) -> None:
@@ -61,6 +58,23 @@ class Subscriptions:
         """Somebody has committed events, in this process or in another one."""
         for subscription in self:
             subscription.wake()
+
+    async def rebuild(self, name: str) -> None:
+        """Empty a projection and have it follow again from the first event on.
+
+        Raises:
+            SubscriptionProblemError: it is a handler, whose effects cannot be taken back; or the projection's own code
+                failed, and nothing was changed.
+            SupersededError: another version of it has taken over.
+            StorageUnavailableError: the store is in trouble; nothing was changed.
+        """
+        subscription = self[name]
+        if not isinstance(subscription, ProjectionSubscription):
+            raise SubscriptionProblemError(f"{name}: what a handler has done cannot be done anew")
+        try:
+            await subscription.rebuild()
+        except EffectFailedError as failed:
+            raise _problem(name, "it could not be emptied", failed) from failed.__cause__
 
     async def status(self) -> list[SubscriptionStatus]:
         """How each one does."""
@@ -75,3 +89,7 @@ class Subscriptions:
             for task in late:
                 task.cancel()
             await asyncio.gather(*self._tasks, return_exceptions=True)
+
+
+def _problem(name: str, what: str, failed: EffectFailedError) -> SubscriptionProblemError:
+    return SubscriptionProblemError(f"{name}: {what}: {type(failed.__cause__ or failed).__name__}")
