@@ -55,7 +55,7 @@ class Subscriptions:
         self.wake()
 
     def wake(self) -> None:
-        """Somebody has committed events, in this process or in another one."""
+        """Somebody has committed events, in this process or in another one. To be called in the event loop."""
         for subscription in self:
             subscription.wake()
 
