@@ -201,6 +201,21 @@ async def test_a_wake_up_spares_the_wait(open_host, following):
         await subscription.caught_up()
 
 
+async def test_a_wake_up_in_the_middle_of_a_page_is_not_lost(open_host):
+    handled = []
+
+    async def handle(fact):
+        if fact.envelope.category == "message":
+            handled.append(fact.envelope.stream_id)
+            if len(handled) < 3:
+                await stops(chat)
+
+    handler = Handler(name="chain", handle=handle, since="now")
+    async with open_host(handlers=[handler], subscription_poll=3_600) as chat:
+        await stops(chat)
+        await until(lambda: asyncio.sleep(0, len(handled) == 3))
+
+
 # Failures
 
 
