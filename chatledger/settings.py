@@ -1,5 +1,6 @@
 """All settings of a server, in one place: from the environment, then from a TOML file."""
 
+import importlib.util
 import os
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -18,6 +19,7 @@ CONFIG_FILE = f"{PREFIX}CONFIG"
 DEFAULT_CONFIG_FILE = "chatledger.toml"
 
 SQLITE = "sqlite:///"
+POSTGRES = ("postgresql://", "postgres://")
 
 
 class SettingsProblemError(ValueError):
@@ -42,10 +44,13 @@ def _folder(path: Path) -> Path:
     return path
 
 
-def _sqlite_url(url: str) -> str:
+def _database_url(url: str) -> str:
+    """The reasons quote nothing of a server's address: it may hold a password."""
+    if url.startswith(POSTGRES):
+        return _postgres_url(url)
     file = url.removeprefix(SQLITE)
     if file == url:
-        raise ValueError("this release stores its ledger in SQLite: sqlite:///path/to/file")
+        raise ValueError("must be sqlite:///path/to/file or postgresql://user@host:port/database")
     if not file.strip() or file == ":memory:":
         raise ValueError("a ledger needs a file: sqlite:///path/to/file")
     path = Path(file)
@@ -56,6 +61,18 @@ def _sqlite_url(url: str) -> str:
         could_be = False
     if not could_be:
         raise ValueError(f"{path} cannot be a file")
+    return url
+
+
+def _postgres_url(url: str) -> str:
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        raise ValueError("is no address") from None
+    if not parts.path.strip("/"):
+        raise ValueError("must name a database: postgresql://user@host:port/database")
+    if importlib.util.find_spec("psycopg") is None:
+        raise ValueError("PostgreSQL needs the extra `postgres`: install chatledger[postgres]")
     return url
 
 
@@ -75,7 +92,7 @@ def _provider_address(url: str) -> str:
 
 NotEmpty = Annotated[str, AfterValidator(_not_empty)]
 Folder = Annotated[Path, BeforeValidator(_not_empty), AfterValidator(_folder)]
-SqliteUrl = Annotated[str, AfterValidator(_sqlite_url)]
+DatabaseUrl = Annotated[str, AfterValidator(_database_url)]
 ProviderAddress = Annotated[str, AfterValidator(_provider_address)]
 
 
@@ -89,8 +106,9 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix=PREFIX, extra="forbid", validate_default=False, allow_inf_nan=False)
 
     data_dir: Folder = Field(default=Path("chatledger-data"), validate_default=True)
-    database_url: SqliteUrl | None = None
-    """Where the ledger is: ``sqlite:///file``; ``ledger.db`` in the data folder by default."""
+    database_url: DatabaseUrl | None = Field(default=None, repr=False)
+    """Where the ledger is: ``sqlite:///file``, or ``postgresql://user@host:port/database``; ``ledger.db`` in the data
+    folder by default."""
 
     host: NotEmpty = "127.0.0.1"
     port: int = Field(default=8000, ge=0, le=65535)
@@ -98,7 +116,8 @@ class Settings(BaseSettings):
     worker_name: NotEmpty = "worker-1"
 
     durability: Literal["full", "relaxed"] = "full"
-    """``relaxed`` syncs less often: a power cut may cost the last commits; a crash of the process costs nothing."""
+    """``relaxed`` syncs less often, or lets a PostgreSQL server pass that does not sync: a power cut may cost the last
+    commits; a crash of a process costs nothing."""
     flush_interval_ms: float = Field(default=50, ge=0, le=10_000)
     worker_concurrency: int = Field(default=2_000, ge=1)
     lease: float = Field(default=5, gt=0)
@@ -127,11 +146,15 @@ class Settings(BaseSettings):
         return self
 
     @property
-    def database_path(self) -> Path:
-        """The SQLite file of the ledger."""
-        if self.database_url is None:
-            return self.data_dir / "ledger.db"
-        return Path(self.database_url.removeprefix(SQLITE))
+    def ledger_url(self) -> str:
+        """Where the ledger is."""
+        return self.database_url or f"{SQLITE}{self.data_dir / 'ledger.db'}"
+
+    @property
+    def database_path(self) -> Path | None:
+        """The SQLite file of the ledger; None where it is in PostgreSQL."""
+        url = self.ledger_url
+        return Path(url.removeprefix(SQLITE)) if url.startswith(SQLITE) else None
 
     @classmethod
     def settings_customise_sources(
