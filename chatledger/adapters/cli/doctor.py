@@ -170,7 +170,7 @@ def _contiguity(connection: "sa.Connection") -> str:
         raise CommandFailedError(f"the head says {head:,} events, the last one is {last:,}")
     if count != last:
         found = connection.exec_driver_sql(
-            "SELECT expected FROM (SELECT position, row_number() OVER (ORDER BY position) AS expected FROM events) AS e "
+            "SELECT expected FROM (SELECT position, row_number() OVER (ORDER BY position) AS expected FROM events) e "
             "WHERE position <> expected LIMIT 1"
         )
         first = found.scalar_one()
