@@ -58,7 +58,12 @@ _SESSION = {
     "client_encoding": "UTF8",
 }
 
-_LOCK_OF_THE_SERVER = "hashtextextended('chatledger server of ' || current_schema(), 0)"
+_TAKE_THE_SERVERS_LOCK = cast(
+    "LiteralString",
+    f"SELECT set_config('lock_timeout', '{SECONDS_TO_BE_ALONE}s', false), "
+    "pg_advisory_lock(hashtextextended('chatledger server of ' || current_schema(), 0)), "
+    f"set_config('lock_timeout', '{_SESSION['lock_timeout']}', false)",
+)
 
 
 class BoundedConnection(psycopg.Connection[Any]):
@@ -147,6 +152,7 @@ class PostgresDatabase:
             _check_server(connection, self._durability)
             if is_alone:
                 _take_the_servers_lock(connection, self.place)
+            connection.autocommit = False
 
         try:
             with engine.connect():
@@ -163,7 +169,7 @@ class PostgresDatabase:
         def _prepare(connection: BoundedConnection, _record: object) -> None:
             connection.patience = patience
             connection.execute("SELECT set_config('statement_timeout', %s, false)", (f"{patience:.0f}s",))
-            connection.commit()
+            connection.autocommit = False
             connection.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
             connection.read_only = True
 
@@ -182,12 +188,11 @@ class PostgresDatabase:
 
     def _connect(self) -> BoundedConnection:
         try:
-            connection = BoundedConnection.connect(self._url, **_CONNECTION)
+            connection = BoundedConnection.connect(self._url, autocommit=True, **_CONNECTION)
         except psycopg.OperationalError as error:
             raise StorageUnavailableError(f"{self.place}: {_first_line(error)}") from error
         settings = ", ".join(f"set_config('{name}', '{value}', false)" for name, value in _SESSION.items())
         connection.execute(cast("LiteralString", f"SELECT {settings}"))
-        connection.commit()
         return connection
 
     @contextmanager
@@ -210,11 +215,10 @@ def _check_server(connection: BoundedConnection, durability: Durability) -> None
     Raises:
         SchemaError: it would.
     """
-    with connection.transaction():
-        row = connection.execute(
-            "SELECT current_setting('server_version_num')::int / 10000, current_setting('fsync') = 'on', "
-            "current_setting('full_page_writes') = 'on', pg_is_in_recovery(), current_setting('server_encoding')"
-        ).fetchone()
+    row = connection.execute(
+        "SELECT current_setting('server_version_num')::int / 10000, current_setting('fsync') = 'on', "
+        "current_setting('full_page_writes') = 'on', pg_is_in_recovery(), current_setting('server_encoding')"
+    ).fetchone()
     version, fsync, full_page_writes, is_standby, encoding = row or (0, False, False, False, "")
     if version < OLDEST_SERVER:
         raise SchemaError(f"the server is PostgreSQL {version}, a ledger needs {OLDEST_SERVER} or newer")
@@ -236,9 +240,7 @@ def _take_the_servers_lock(connection: BoundedConnection, place: str) -> None:
         StoreBusyError: another connection holds it.
     """
     try:
-        with connection.transaction():
-            connection.execute("SELECT set_config('lock_timeout', %s, true)", (f"{SECONDS_TO_BE_ALONE}s",))
-            connection.execute(cast("LiteralString", f"SELECT pg_advisory_lock({_LOCK_OF_THE_SERVER})"))
+        connection.execute(_TAKE_THE_SERVERS_LOCK)
     except psycopg.errors.LockNotAvailable:
         connection.close()
         raise StoreBusyError(f"{place} is in use by another server") from None
