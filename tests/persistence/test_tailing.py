@@ -36,7 +36,8 @@ def write(recorder, dice):
         recorder.insert_events([StoredEvent(stream_id, number + 1, "written", b"{}") for number in range(count)])
         written.append(count)
 
-over, written = threading.Event(), []
+over, written, failures = threading.Event(), [], []
+threading.excepthook = lambda failure: failures.append(repr(failure.exc_value))
 database = database_at(url, "relaxed")
 with database.shared() as engine:
     recorder = SqlRecorder(engine, database.reading(), SystemClock(), new_id)
@@ -49,7 +50,7 @@ with database.shared() as engine:
     over.set()
     for thread in threads:
         thread.join()
-print(sum(written), flush=True)
+print(sum(written) if not failures else failures[0], flush=True)
 """
 
 
@@ -78,7 +79,9 @@ def test_a_subscriber_sees_each_event_of_16_writers_once(postgres_server, migrat
                 while time.monotonic() < deadline:
                     seen.append(next(subscription).id)
                 tell(writers)
-                written = sum(int(process.stdout.readline()) for process in writers)
+                outcomes = [process.stdout.readline().strip() for process in writers]
+                assert all(outcome.isdecimal() for outcome in outcomes), outcomes
+                written = sum(map(int, outcomes))
                 while len(seen) < written:
                     seen.append(next(subscription).id)
         assert seen == list(range(1, written + 1))

@@ -163,7 +163,7 @@ class PostgresDatabase:
 
     def reading(self, connections: int = 4, *, patience: float = WRITE_PATIENCE) -> sa.Engine:
         """Connections that cannot write; each transaction sees one snapshot, and waits ``patience`` seconds at most."""
-        engine = self._engine(connections)
+        engine = self._engine(connections, is_asked_first=True)
 
         @sa.event.listens_for(engine, "connect")
         def _prepare(connection: BoundedConnection, _record: object) -> None:
@@ -175,13 +175,15 @@ class PostgresDatabase:
 
         return engine
 
-    def _engine(self, connections: int) -> sa.Engine:
+    def _engine(self, connections: int, *, is_asked_first: bool = False) -> sa.Engine:
+        """A pool; ``is_asked_first``: a connection has to answer before it is used, or is made anew."""
         return sa.create_engine(
             "postgresql+psycopg://",
             creator=self._connect,
             poolclass=sa.pool.QueuePool,
             pool_size=connections,
             max_overflow=0,
+            pool_pre_ping=is_asked_first,
             hide_parameters=True,
             use_native_hstore=False,
         )

@@ -14,7 +14,7 @@ import sqlalchemy as sa
 from chatledger.adapters.persistence.errors import storage_errors
 from chatledger.adapters.persistence.statements import statements_of
 from chatledger.adapters.persistence.transaction import EventTypes, SqlTransaction, StreamHead
-from chatledger.application.ports.storage import CommitInDoubtError, EventRow, Head, StorageUnavailableError
+from chatledger.application.ports.storage import CommitInDoubtError, EventRow, Head
 
 T = TypeVar("T")
 
@@ -50,7 +50,7 @@ def write_transaction(
             try:
                 connection.commit()
             except Exception as error:
-                if transaction.last is None or not is_lost(connection):
+                if transaction.last is None or not _is_lost(connection):
                     raise
                 doubt = error
             else:
@@ -88,7 +88,7 @@ def _lock(
         transaction = SqlTransaction(connection, types.copy(), known_heads)
         transaction.lock()
     except Exception as error:
-        lost = is_lost(connection)
+        lost = _is_lost(connection)
         _release(connection)
         if lost:
             raise _LostError(error) from error
@@ -101,7 +101,7 @@ def _lock(
 
 def _release(connection: sa.Connection) -> None:
     """Back to the pool, unless it is lost."""
-    if is_lost(connection):
+    if _is_lost(connection):
         connection.invalidate()
     connection.close()
 
@@ -114,7 +114,7 @@ def _released(connection: sa.Connection) -> Iterator[None]:
         _release(connection)
 
 
-def is_lost(connection: sa.Connection) -> bool:
+def _is_lost(connection: sa.Connection) -> bool:
     """Whether the database went away under a connection."""
     return connection.invalidated or statements_of(connection).is_lost
 
@@ -196,7 +196,6 @@ class Reader:
     def __init__(self, engine: sa.Engine, threads: int = 4) -> None:
         self._engine = engine
         self._types = EventTypes()
-        self._connections = threads
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix="ledger-reader")
 
     async def run(self, read: Callable[[SqlTransaction], T]) -> T:
@@ -208,24 +207,15 @@ class Reader:
         return await self.query(in_snapshot)
 
     async def query(self, read: Callable[[sa.Connection], T]) -> T:
-        """The result of ``read``, in one snapshot. It is read again where a connection turns out to be lost.
+        """The result of ``read``, in one snapshot.
 
         Raises:
             StorageUnavailableError: the store is in trouble.
         """
 
         def work() -> T:
-            with storage_errors():
-                for _ in range(self._connections):
-                    with self._engine.connect() as connection:
-                        try:
-                            with connection.begin():
-                                return read(connection)
-                        except Exception:
-                            if not is_lost(connection):
-                                raise
-                            connection.invalidate()
-                raise StorageUnavailableError("every connection was lost")
+            with storage_errors(), self._engine.begin() as connection:
+                return read(connection)
 
         return await asyncio.get_running_loop().run_in_executor(self._threads, work)
 
