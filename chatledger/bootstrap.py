@@ -110,7 +110,7 @@ async def open_chatledger(settings: Settings, *, with_worker: bool = True) -> As
         await asyncio.to_thread(upgrade, writing)
         keyring = stack.enter_context(_open_keyring(settings))
         reader = Reader(database.reading())
-        store = SqlLedgerStore(writing, reader, is_alone=True)
+        store = SqlLedgerStore(writing, reader, has_one_writer=database.has_one_writer)
         stack.push_async_callback(store.close)
         await reader.query(lambda connection: _require_keys(connection, keyring))
         codec, seals = EventCodec(keyring), RowSeals(keyring)

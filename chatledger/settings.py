@@ -1,6 +1,5 @@
 """All settings of a server, in one place: from the environment, then from a TOML file."""
 
-import importlib.util
 import os
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -66,13 +65,16 @@ def _database_url(url: str) -> str:
 
 def _postgres_url(url: str) -> str:
     try:
-        parts = urlsplit(url)
-    except ValueError:
-        raise ValueError("is no address") from None
-    if not parts.path.strip("/"):
+        from psycopg import ProgrammingError  # noqa: PLC0415 - an extra, and slow to import
+        from psycopg.conninfo import conninfo_to_dict  # noqa: PLC0415
+    except ModuleNotFoundError:
+        raise ValueError("PostgreSQL needs the extra `postgres`: install chatledger[postgres]") from None
+    try:
+        names_database = bool(conninfo_to_dict(url).get("dbname"))
+    except ProgrammingError:
+        raise ValueError("is no address: postgresql://user@host:port/database") from None
+    if not names_database:
         raise ValueError("must name a database: postgresql://user@host:port/database")
-    if importlib.util.find_spec("psycopg") is None:
-        raise ValueError("PostgreSQL needs the extra `postgres`: install chatledger[postgres]")
     return url
 
 
