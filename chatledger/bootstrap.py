@@ -14,6 +14,7 @@ from sqlalchemy import Connection, Engine, select
 
 from chatledger.adapters.clock import SystemClock, new_id
 from chatledger.adapters.generator.extractive import ExtractiveGenerator
+from chatledger.adapters.generator.local_model import LocalModelGenerator
 from chatledger.adapters.generator.openai_compatible import OpenAICompatibleGenerator
 from chatledger.adapters.generator.scripted import ScriptedGenerator
 from chatledger.adapters.keys.store import MasterKeyError, SqliteKeyring, load_master_key
@@ -303,7 +304,7 @@ def _generators(settings: Settings) -> Mapping[str, Generator]:
         if settings.openai_base_url is None
         else OpenAICompatibleGenerator(base_url=settings.openai_base_url, api_key=key)
     )
-    generators: list[Generator] = [ScriptedGenerator(), ExtractiveGenerator(), openai]
+    generators: list[Generator] = [ScriptedGenerator(), ExtractiveGenerator(), LocalModelGenerator(), openai]
     return {generator.name: generator for generator in generators}
 
 
