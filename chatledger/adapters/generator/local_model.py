@@ -20,6 +20,7 @@ from chatledger.adapters.generator.openai_compatible import (
     HistoryLimit,
     MaxTokens,
     OpenAICompatibleGenerator,
+    Temperature,
 )
 from chatledger.application.ports.generator import GenerationRequest, GeneratorError, Part, SettingsError
 
@@ -42,8 +43,13 @@ _LONGEST_PAUSE = 60.0
 
 
 class LocalModelSettings(ChatSettings, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What an app may set: how the model is asked, by default so that all fits into its 2,048 tokens of context."""
+    """What an app may set: how the model is asked.
 
+    By default a conversation fits into the 2,048 tokens that each question has room for, and the model, which is small,
+    is kept to what it finds likely.
+    """
+
+    temperature: Temperature = 0.2
     max_tokens: MaxTokens = 400
     history_limit: HistoryLimit = 4
 

@@ -49,6 +49,7 @@ _FINISH_REASONS: Mapping[str, FinishReason] = {
     "content_filter": "content_filter",
 }
 
+Temperature = Annotated[float, msgspec.Meta(ge=0, le=2)]
 Penalty = Annotated[float, msgspec.Meta(ge=-2, le=2)]
 NonEmpty = Annotated[str, msgspec.Meta(min_length=1)]
 MaxTokens = Annotated[int, msgspec.Meta(ge=1)]
@@ -64,7 +65,7 @@ class ChatSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     """
 
     system_prompt: str = ""
-    temperature: Annotated[float, msgspec.Meta(ge=0, le=2)] | None = None
+    temperature: Temperature | None = None
     top_p: Annotated[float, msgspec.Meta(ge=0, le=1)] | None = None
     max_tokens: MaxTokens | None = None
     stop: NonEmpty | tuple[NonEmpty, ...] | None = None
