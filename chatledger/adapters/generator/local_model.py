@@ -218,7 +218,7 @@ def _installed_model() -> Path:
     """
     found = {module: importlib.util.find_spec(module) for module in _MODULES}
     if missing := [module for module, spec in found.items() if spec is None]:
-        raise SettingsError(f"local is not installed, without {' and '.join(missing)}: {_HOW_TO_INSTALL}")
+        raise SettingsError(f"local needs {' and '.join(missing)}: {_HOW_TO_INSTALL}")
     package = found[_MODEL_PACKAGE]
     folders = package.submodule_search_locations if package else None
     for folder in folders or ():
