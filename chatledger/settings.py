@@ -18,6 +18,7 @@ CONFIG_FILE = f"{PREFIX}CONFIG"
 DEFAULT_CONFIG_FILE = "chatledger.toml"
 
 SQLITE = "sqlite:///"
+POSTGRES = ("postgresql://", "postgres://")
 
 
 class SettingsProblemError(ValueError):
@@ -42,10 +43,13 @@ def _folder(path: Path) -> Path:
     return path
 
 
-def _sqlite_url(url: str) -> str:
+def _database_url(url: str) -> str:
+    """The reasons quote nothing of a server's address: it may hold a password."""
+    if url.startswith(POSTGRES):
+        return _postgres_url(url)
     file = url.removeprefix(SQLITE)
     if file == url:
-        raise ValueError("this release stores its ledger in SQLite: sqlite:///path/to/file")
+        raise ValueError("must be sqlite:///path/to/file or postgresql://user@host:port/database")
     if not file.strip() or file == ":memory:":
         raise ValueError("a ledger needs a file: sqlite:///path/to/file")
     path = Path(file)
@@ -56,6 +60,21 @@ def _sqlite_url(url: str) -> str:
         could_be = False
     if not could_be:
         raise ValueError(f"{path} cannot be a file")
+    return url
+
+
+def _postgres_url(url: str) -> str:
+    try:
+        from psycopg import ProgrammingError  # noqa: PLC0415 - an extra, and slow to import
+        from psycopg.conninfo import conninfo_to_dict  # noqa: PLC0415
+    except ModuleNotFoundError:
+        raise ValueError("PostgreSQL needs the extra `postgres`: install chatledger[postgres]") from None
+    try:
+        names_database = bool(conninfo_to_dict(url).get("dbname"))
+    except ProgrammingError:
+        raise ValueError("is no address: postgresql://user@host:port/database") from None
+    if not names_database:
+        raise ValueError("must name a database: postgresql://user@host:port/database")
     return url
 
 
@@ -75,7 +94,7 @@ def _provider_address(url: str) -> str:
 
 NotEmpty = Annotated[str, AfterValidator(_not_empty)]
 Folder = Annotated[Path, BeforeValidator(_not_empty), AfterValidator(_folder)]
-SqliteUrl = Annotated[str, AfterValidator(_sqlite_url)]
+DatabaseUrl = Annotated[str, AfterValidator(_database_url)]
 ProviderAddress = Annotated[str, AfterValidator(_provider_address)]
 
 
@@ -89,8 +108,9 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix=PREFIX, extra="forbid", validate_default=False, allow_inf_nan=False)
 
     data_dir: Folder = Field(default=Path("chatledger-data"), validate_default=True)
-    database_url: SqliteUrl | None = None
-    """Where the ledger is: ``sqlite:///file``; ``ledger.db`` in the data folder by default."""
+    database_url: DatabaseUrl | None = Field(default=None, repr=False)
+    """Where the ledger is: ``sqlite:///file``, or ``postgresql://user@host:port/database``; ``ledger.db`` in the data
+    folder by default."""
 
     host: NotEmpty = "127.0.0.1"
     port: int = Field(default=8000, ge=0, le=65535)
@@ -98,7 +118,8 @@ class Settings(BaseSettings):
     worker_name: NotEmpty = "worker-1"
 
     durability: Literal["full", "relaxed"] = "full"
-    """``relaxed`` syncs less often: a power cut may cost the last commits; a crash of the process costs nothing."""
+    """``relaxed`` syncs less often, or lets a PostgreSQL server pass that does not sync: a power cut may cost the last
+    commits; a crash of a process costs nothing."""
     flush_interval_ms: float = Field(default=50, ge=0, le=10_000)
     worker_concurrency: int = Field(default=2_000, ge=1)
     lease: float = Field(default=5, gt=0)
@@ -129,11 +150,15 @@ class Settings(BaseSettings):
         return self
 
     @property
-    def database_path(self) -> Path:
-        """The SQLite file of the ledger."""
-        if self.database_url is None:
-            return self.data_dir / "ledger.db"
-        return Path(self.database_url.removeprefix(SQLITE))
+    def ledger_url(self) -> str:
+        """Where the ledger is."""
+        return self.database_url or f"{SQLITE}{self.data_dir / 'ledger.db'}"
+
+    @property
+    def database_path(self) -> Path | None:
+        """The SQLite file of the ledger; None where it is in PostgreSQL."""
+        url = self.ledger_url
+        return Path(url.removeprefix(SQLITE)) if url.startswith(SQLITE) else None
 
     @classmethod
     def settings_customise_sources(

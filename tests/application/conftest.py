@@ -10,17 +10,10 @@ async def chat(tmp_path):
 
 
 @pytest.fixture
-def database_url(tmp_path):
-    """The store of the tests that say which one they run on."""
-    return f"sqlite:///{tmp_path}/data/ledger.db"
-
-
-@pytest.fixture
 def open_host(tmp_path, database_url):
     """A chat whose host brings projections and handlers, without a worker: the tests say what is committed."""
-    return lambda **more: open_chat(
-        tmp_path, **{"with_worker": False, "database_url": database_url, "subscription_attempts": 2} | more
-    )
+    options = {"with_worker": False, "database_url": database_url, "durability": "relaxed", "subscription_attempts": 2}
+    return lambda **more: open_chat(tmp_path, **options | more)
 
 
 @pytest.fixture

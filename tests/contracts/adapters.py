@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
@@ -23,11 +23,10 @@ Opener = Callable[..., AbstractAsyncContextManager]
 
 
 class Followed(NamedTuple):
-    """A ledger, and what each process that follows it opens for itself; there may be several where it ``is_shared``."""
+    """A ledger, and what each process that follows it opens for itself."""
 
     ledger: SqlLedgerStore
     open_tracking: Callable[[], SqlTracking]
-    is_shared: bool = False
 
 
 @asynccontextmanager
@@ -50,30 +49,28 @@ async def sqlite_keyring(folder: Path, master_key: bytes) -> AsyncIterator[Keyri
 
 
 @asynccontextmanager
-async def sqlite_ledger_store(folder: Path) -> AsyncIterator[LedgerStore]:
-    with open_store(folder) as store:
+async def sql_ledger_store(folder: Path, url: str | None) -> AsyncIterator[LedgerStore]:
+    with open_store(folder, url) as store:
         ledger: SqlLedgerStore = store.ledger
         yield ledger
 
 
 @asynccontextmanager
-async def sqlite_trackings(folder: Path) -> AsyncIterator[Followed]:
-    with open_store(folder) as store:
-        pool = ThreadPoolExecutor(2)
+async def sql_trackings(folder: Path, url: str | None) -> AsyncIterator[Followed]:
+    with open_store(folder, url) as store, ThreadPoolExecutor(2) as pool:
+        beside = store.database.shared() if not store.database.has_one_writer else nullcontext(store.writing)
 
         async def run(work: Callable[[], T]) -> T:
             return await asyncio.get_running_loop().run_in_executor(pool, work)
 
-        try:
-            yield Followed(store.ledger, lambda: SqlTracking(store.writing, store.ledger._reader, run, store.clock))
-        finally:
-            pool.shutdown()
+        with beside as writing:
+            yield Followed(store.ledger, lambda: SqlTracking(writing, store.ledger._reader, run, store.clock))
 
 
 TASK_QUEUES: dict[str, Opener] = {"in process": in_process_queue}
 LIVE_BUSES: dict[str, Opener] = {"in process": in_process_bus}
 KEYRINGS: dict[str, Opener] = {"sqlite": sqlite_keyring}
-LEDGER_STORES: dict[str, Opener] = {"sqlite": sqlite_ledger_store}
-TRACKINGS: dict[str, Opener] = {"sqlite": sqlite_trackings}
+LEDGER_STORES: dict[str, Opener] = {"sql": sql_ledger_store}
+TRACKINGS: dict[str, Opener] = {"sql": sql_trackings}
 
 REFUSED_MASTER_KEY = MasterKeyError

@@ -81,25 +81,6 @@ async def test_a_position_never_falls(tracking, followed):
     assert (await tracking.standing("mail")).position == 6
 
 
-async def test_one_claim_may_be_made_again_by_whoever_made_it(tracking):
-    assert await tracking.claim("mail")
-    assert await tracking.claim("mail")
-    await tracking.close()
-
-
-async def test_one_process_at_a_time_has_a_claim(tracking, followed):
-    if not followed.is_shared:
-        pytest.skip("one process at a time has the whole store")
-    other = followed.open_tracking()
-    assert await tracking.claim("mail")
-    assert not await other.claim("mail")
-    assert await other.claim("search")
-    await tracking.close()
-    assert await other.claim("mail")
-    assert not await tracking.claim("mail")
-    await other.close()
-
-
 # Effect and position
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
+from chatledger.adapters.persistence.database import database_at
 from tests.support.host_tables import seen
 from tests.support.process import environment, until
 
@@ -23,18 +24,15 @@ ROOT = Path(__file__).resolve().parents[2]
 END_WITHIN = 90.0
 
 
-@pytest.fixture
-def database_url(data_folder):
-    return f"sqlite:///{data_folder}/ledger.db"
-
-
 class Host:
     """The process of ``tests.support.following_host``, run again and again on one store."""
 
-    def __init__(self, data_folder: Path, database_url: str) -> None:
+    def __init__(self, data_folder: Path, database_url: str | None) -> None:
         self.handled = data_folder.parent / "handled"
-        self.database_url = database_url
-        self._env = environment(data_folder, {"CHATLEDGER_DATABASE_URL": database_url})
+        url = database_url or f"sqlite:///{data_folder}/ledger.db"
+        self._database = database_at(url)
+        # A crash of a process costs nothing whatever the durability; the server of the tests does not sync.
+        self._env = environment(data_folder, {"CHATLEDGER_DATABASE_URL": url, "CHATLEDGER_DURABILITY": "relaxed"})
 
     def start(self, events: int, *options: str) -> subprocess.Popen:
         command = [sys.executable, "-m", "tests.support.following_host", str(events), str(self.handled), *options]
@@ -49,8 +47,8 @@ class Host:
         return [[int(line) for line in part.splitlines()] for part in parts]
 
     def query(self, query: sa.Executable) -> list[int]:
-        engine = sa.create_engine(self.database_url)
-        with engine.connect() as connection:
+        engine = self._database.reading(1)
+        with engine.begin() as connection:
             found = list(connection.execute(query).scalars())
         engine.dispose()
         return found

@@ -1,7 +1,6 @@
 """Where subscriptions stand, on SQL: positions and parked streams, in one transaction with a projection's effect."""
 
 import sqlite3
-import threading
 import time
 from collections.abc import Awaitable, Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
@@ -11,7 +10,7 @@ from uuid import UUID
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
-from chatledger.adapters.persistence.engine import storage_errors
+from chatledger.adapters.persistence.errors import storage_errors
 from chatledger.adapters.persistence.store import Reader
 from chatledger.adapters.persistence.tables import EVENTS, PARKED_STREAMS, STREAMS, TRACKING
 from chatledger.application.ledger.envelope import Fact, to_microseconds
@@ -138,8 +137,6 @@ class SqlTracking:
         self._writing = writing
         self._reader = reader
         self._clock = clock
-        self._session: sa.Connection | None = None
-        self._session_guard = threading.Lock()
         self.run = run
 
     async def begin(self, name: str, position: int) -> int:
@@ -170,38 +167,6 @@ class SqlTracking:
         """It is done with everything up to here. A position never falls: a lower one changes nothing."""
         rising = sa.and_(TRACKING.c.name == name, TRACKING.c.position < position)
         await self._execute(sa.update(TRACKING).where(rising).values(position=position))
-
-    async def claim(self, name: str) -> bool:
-        """Whether this process, and no other, runs the subscription from now on.
-
-        A SQLite file has one server. On PostgreSQL it is a lock of a session that does nothing else: it is free again
-        as soon as this process, or its connection, is gone. Who holds the lock may take it again.
-        """
-        if self._writing.dialect.name == "sqlite":
-            return True
-        return await self.run(lambda: self._lock(name))
-
-    def _lock(self, name: str) -> bool:
-        lock = sa.select(sa.func.pg_try_advisory_lock(sa.func.hashtextextended(name, 0)))
-        with self._session_guard, storage_errors():
-            if self._session is None:
-                self._session = self._writing.connect().execution_options(isolation_level="AUTOCOMMIT")
-                self._session.detach()
-            try:
-                return bool(self._session.execute(lock).scalar())
-            except sa.exc.DBAPIError:
-                self._end_session()
-                raise
-
-    def _end_session(self) -> None:
-        session, self._session = self._session, None
-        if session is not None:
-            session.close()
-
-    async def close(self) -> None:
-        """Give back what was claimed."""
-        if self._session is not None:
-            await self.run(self._end_session)
 
     async def park(self, name: str, after: int, delivery: Delivery, error: str) -> int:
         """Park the stream of the event that comes after a position, and move on past it; the position then."""

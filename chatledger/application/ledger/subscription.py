@@ -371,12 +371,6 @@ class HandlerSubscription(Subscription):
         first = 0 if self._handler.since == "first" else await self._log.head()
         self._position = self._saved = await self._tracking.begin(self.name, first)
 
-    async def _advance(self) -> bool:
-        if await self._tracking.claim(self.name):
-            return await super()._advance()
-        self._went_to(self._resume_at((await self._tracking.standing(self.name)).position))
-        return False
-
     def _resume_at(self, tracked: int) -> int:
         return max(tracked, self._position)
 

@@ -87,10 +87,6 @@ class Tracking(Protocol):
         """It is done with everything up to here. A position never falls: a lower one changes nothing."""
         ...
 
-    async def claim(self, name: str) -> bool:
-        """Whether this process, and no other, runs the subscription from now on."""
-        ...
-
     async def park(self, name: str, after: int, delivery: Delivery, error: str) -> int:
         """Park the stream of the event that comes after a position, and move on past it; the position then.
 
