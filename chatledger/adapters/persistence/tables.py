@@ -106,7 +106,28 @@ SELECT e.position, s.stream_id, s.category, e.version, e.event_id, t.name, t.sch
 FROM events e JOIN streams s ON s.number = e.stream JOIN event_types t ON t.number = e.type
 """
 
+# Of applications on the ``eventsourcing`` library: where their events stand, how far they follow each other, and their
+# snapshots, which are disposable.
+
+LIBRARY_EVENTS = sa.Table(
+    "library_events",
+    METADATA,
+    _text("application", primary_key=True),
+    _number("position", primary_key=True),
+    sqlite_with_rowid=False,
+)
+
 TRACKING = sa.Table("tracking", METADATA, _text("name", primary_key=True), _number("position"))
+
+LIBRARY_SNAPSHOTS = sa.Table(
+    "library_snapshots",
+    METADATA,
+    _text("application", primary_key=True),
+    _id("stream_id", primary_key=True),
+    _number("version", primary_key=True),
+    _text("topic"),
+    _bytes("state"),
+)
 
 # Read models: disposable. Whatever a person wrote is sealed in them.
 
