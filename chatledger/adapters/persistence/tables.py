@@ -117,7 +117,13 @@ LIBRARY_EVENTS = sa.Table(
     sqlite_with_rowid=False,
 )
 
-TRACKING = sa.Table("tracking", METADATA, _text("name", primary_key=True), _number("position"))
+TRACKING = sa.Table(
+    "tracking",
+    METADATA,
+    _text("name", primary_key=True),
+    _text("upstream", primary_key=True),
+    _number("position"),
+)
 
 LIBRARY_SNAPSHOTS = sa.Table(
     "library_snapshots",

@@ -5,7 +5,6 @@ from uuid import UUID
 
 import msgspec
 
-from chatledger.application.ports.storage import Category
 from chatledger.domain.events import Event
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -31,7 +30,7 @@ class Envelope(msgspec.Struct, frozen=True):
 
     position: int
     stream_id: UUID
-    category: Category
+    category: str
     version: int
     event_id: UUID
     recorded_at: int

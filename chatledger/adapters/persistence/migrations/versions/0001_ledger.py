@@ -156,7 +156,12 @@ def _create_library_tables() -> None:
         _number("position", primary_key=True, autoincrement=False),
         sqlite_with_rowid=False,
     )
-    op.create_table("tracking", _text("name", primary_key=True), _number("position"))
+    op.create_table(
+        "tracking",
+        _text("name", primary_key=True),
+        _text("upstream", primary_key=True),
+        _number("position"),
+    )
     op.create_table(
         "library_snapshots",
         _text("application", primary_key=True),
