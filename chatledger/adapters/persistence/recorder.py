@@ -170,10 +170,8 @@ class SqlTrackingRecorder(TrackingRecorder):
 
     def _track(self, connection: sa.Connection, tracking: Tracking) -> None:
         insert = sqlite.insert if connection.dialect.name == "sqlite" else postgresql.insert
-        position = tracking.notification_id
-        values = insert(LIBRARY_TRACKING).values(
-            application=self.name, upstream=tracking.application_name, position=position
-        )
+        upstream, position = tracking.application_name, tracking.notification_id
+        values = insert(LIBRARY_TRACKING).values(application=self.name, upstream=upstream, position=position)
         rising = LIBRARY_TRACKING.c.position < values.excluded.position
         upsert = values.on_conflict_do_update(
             index_elements=["application", "upstream"], set_={"position": values.excluded.position}, where=rising
