@@ -1,3 +1,3 @@
 """Event-sourced chat backend."""
 
-__version__ = "0.1.0"
+from chatledger.version import __version__ as __version__

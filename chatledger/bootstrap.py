@@ -24,6 +24,7 @@ from chatledger.adapters.persistence.views import SqlViews
 from chatledger.adapters.queue.in_process import InProcessLiveBus, InProcessTaskQueue
 from chatledger.application.application import Application
 from chatledger.application.caller import EndUsers, Ownership
+from chatledger.application.commands.asking import Asking
 from chatledger.application.commands.managing_apps import ManagingApps
 from chatledger.application.commands.managing_operators import ManagingOperators
 from chatledger.application.commands.rating import RatingMessages
@@ -41,6 +42,7 @@ from chatledger.application.ledger.tail import Tail
 from chatledger.application.ledger.writer import GroupCommitWriter
 from chatledger.application.ports.generator import Generator
 from chatledger.application.queries.credentials import Credentials
+from chatledger.application.queries.directory import AppDirectory
 from chatledger.application.queries.facts import Facts
 from chatledger.application.queries.following import Following
 from chatledger.application.queries.history import History
@@ -124,14 +126,19 @@ async def open_chatledger(settings: Settings, *, with_worker: bool = True) -> As
         end_users = EndUsers(views, keyring)
         ownership = Ownership(end_users)
         following = Following(ledger, tail, bus)
-        credentials = Credentials(views)
+        stack.callback(following.close)
+        directory = AppDirectory(views)
+        longest = settings.max_query_characters
+        sending = Sending(ledger, end_users, ownership, following, generators, new_id, longest)
         application = Application(
-            sending=Sending(ledger, end_users, ownership, following, generators, new_id),
+            sending=sending,
+            asking=Asking(sending),
             stopping=Stopping(ledger, views, ownership, bus),
-            rating=RatingMessages(ledger, views, ownership),
+            rating=RatingMessages(ledger, views, ownership, longest),
             apps=ManagingApps(ledger, generators, new_id),
             operators=ManagingOperators(ledger, new_id),
-            credentials=credentials,
+            directory=directory,
+            credentials=Credentials(views, directory),
             history=History(ledger, views, end_users, ownership),
             following=following,
             facts=Facts(store, codec),
@@ -142,7 +149,7 @@ async def open_chatledger(settings: Settings, *, with_worker: bool = True) -> As
         )
 
         writer.observe(tail.committed)
-        writer.observe(credentials.committed)
+        writer.observe(directory.committed)
         worker = None
         if with_worker:
             worker = Worker(_worker_settings(settings), ledger, views, queue, bus, generators, clock)

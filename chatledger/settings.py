@@ -1,17 +1,14 @@
-"""All settings of a server, in one place: from the environment, then from a TOML file."""
+"""All settings in one place: those of any chatledger, those of a server, and where a server finds them."""
 
 import os
+import tomllib
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError, model_validator
-from pydantic_settings import (
-    BaseSettings,
-    PydanticBaseSettingsSource,
-    SettingsConfigDict,
-    TomlConfigSettingsSource,
-)
+import msgspec
+from msgspec import Meta
 
 PREFIX = "CHATLEDGER_"
 CONFIG_FILE = f"{PREFIX}CONFIG"
@@ -20,14 +17,14 @@ DEFAULT_CONFIG_FILE = "chatledger.toml"
 SQLITE = "sqlite:///"
 
 
-class SettingsProblemError(ValueError):
+class SettingsProblemError(Exception):
     """A setting is unknown or impossible; the text is one line that names it."""
 
 
-def _not_empty(value: Any) -> Any:
-    if isinstance(value, str) and not value.strip():
+def _not_empty(text: str) -> str:
+    if not text.strip():
         raise ValueError("must not be empty")
-    return value
+    return text
 
 
 def _folder(path: Path) -> Path:
@@ -73,58 +70,70 @@ def _provider_address(url: str) -> str:
     return url
 
 
-NotEmpty = Annotated[str, AfterValidator(_not_empty)]
-Folder = Annotated[Path, BeforeValidator(_not_empty), AfterValidator(_folder)]
-SqliteUrl = Annotated[str, AfterValidator(_sqlite_url)]
-ProviderAddress = Annotated[str, AfterValidator(_provider_address)]
+_CHECKS: Mapping[str, Callable[[Any], Any]] = {
+    "data_dir": _folder,
+    "database_url": _sqlite_url,
+    "worker_name": _not_empty,
+    "host": _not_empty,
+    "openai_base_url": _provider_address,
+}
+"""What a value has to be beside its type. A check gives the value, or a reason that quotes no secret."""
+
+_LONGEST = 1e9
+"""Seconds; some thirty years."""
+
+NotNegative = Annotated[float, Meta(ge=0, le=_LONGEST)]
+Positive = Annotated[float, Meta(gt=0, le=_LONGEST)]
+AtLeastOne = Annotated[int, Meta(ge=1)]
 
 
-class Settings(BaseSettings):
-    """Each one is an environment variable with the prefix ``CHATLEDGER_``, or a key of the TOML file.
+class Settings(msgspec.Struct, frozen=True, kw_only=True):
+    """What every chatledger needs to know, in a host's process or in a server.
 
-    The file is the one that ``CHATLEDGER_CONFIG`` names, else ``chatledger.toml`` in the working directory if it is
-    there. Times are seconds unless the name says otherwise.
+    Times are seconds unless the name says otherwise. What is given is all: no environment and no file is read here.
+
+    Raises:
+        SettingsProblemError: one of them is impossible.
     """
 
-    model_config = SettingsConfigDict(env_prefix=PREFIX, extra="forbid", validate_default=False, allow_inf_nan=False)
-
-    data_dir: Folder = Field(default=Path("chatledger-data"), validate_default=True)
-    database_url: SqliteUrl | None = None
+    data_dir: Path = Path("chatledger-data")
+    database_url: str | None = None
     """Where the ledger is: ``sqlite:///file``; ``ledger.db`` in the data folder by default."""
 
-    host: NotEmpty = "127.0.0.1"
-    port: int = Field(default=8000, ge=0, le=65535)
-    http_server: Literal["granian", "uvicorn"] = "granian"
-    worker_name: NotEmpty = "worker-1"
+    worker_name: str = "worker-1"
 
     durability: Literal["full", "relaxed"] = "full"
     """``relaxed`` syncs less often: a power cut may cost the last commits; a crash of the process costs nothing."""
-    flush_interval_ms: float = Field(default=50, ge=0, le=10_000)
-    worker_concurrency: int = Field(default=2_000, ge=1)
-    lease: float = Field(default=5, gt=0)
-    heartbeat: float = Field(default=1, gt=0)
-    attempts: int = Field(default=3, ge=1)
-    first_retry_delay: float = Field(default=0.5, ge=0)
-    longest_retry_delay: float = Field(default=30, ge=0)
-    generation_timeout: float = Field(default=1_200, gt=0)
-    shutdown_grace: float = Field(default=30, ge=0)
+    flush_interval_ms: Annotated[float, Meta(ge=0, le=10_000)] = 50
+    worker_concurrency: AtLeastOne = 2_000
+    lease: Positive = 5
+    heartbeat: Positive = 1
+    attempts: AtLeastOne = 3
+    first_retry_delay: NotNegative = 0.5
+    longest_retry_delay: NotNegative = 30
+    generation_timeout: Positive = 1_200
+    shutdown_grace: NotNegative = 30
+    max_query_characters: AtLeastOne = 100_000
 
-    ping_interval: float = Field(default=10, gt=0)
-    max_body_bytes: int = Field(default=1024 * 1024, ge=1024)
-    max_json_depth: int = Field(default=32, ge=2, le=500)
-    max_query_characters: int = Field(default=100_000, ge=1)
-    max_open_streams: int = Field(default=10_000, ge=1)
+    openai_base_url: str | None = None
+    openai_api_key: str | None = None
 
-    openai_base_url: ProviderAddress | None = None
-    openai_api_key: SecretStr | None = None
-
-    @model_validator(mode="after")
-    def _fit_together(self) -> Self:
+    def __post_init__(self) -> None:
+        for field in msgspec.structs.fields(type(self)):
+            msgspec.structs.force_setattr(self, field.name, _accept(field.name, field.type, getattr(self, field.name)))
         if self.heartbeat >= self.lease:
-            raise ValueError("heartbeat: must be shorter than the lease")
+            raise SettingsProblemError("heartbeat: must be shorter than the lease")
         if self.first_retry_delay > self.longest_retry_delay:
-            raise ValueError("first_retry_delay: must not be longer than longest_retry_delay")
-        return self
+            raise SettingsProblemError("first_retry_delay: must not be longer than longest_retry_delay")
+
+    def __repr__(self) -> str:
+        """Without the two that may hold a secret."""
+        shown = ", ".join(
+            f"{name}={getattr(self, name)!r}"
+            for name in self.__struct_fields__
+            if name not in {"database_url", "openai_api_key"}
+        )
+        return f"{type(self).__name__}({shown})"
 
     @property
     def database_path(self) -> Path:
@@ -133,22 +142,41 @@ class Settings(BaseSettings):
             return self.data_dir / "ledger.db"
         return Path(self.database_url.removeprefix(SQLITE))
 
-    @classmethod
-    def settings_customise_sources(
-        cls,
-        settings_cls: type[BaseSettings],
-        init_settings: PydanticBaseSettingsSource,
-        env_settings: PydanticBaseSettingsSource,
-        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - pydantic's signature
-        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
-    ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Arguments before the environment before the file."""
-        file = Path(os.environ.get(CONFIG_FILE, DEFAULT_CONFIG_FILE))
-        return init_settings, env_settings, TomlConfigSettingsSource(settings_cls, file)
+
+class ServerSettings(Settings, frozen=True, kw_only=True):
+    """What a server needs to know beside; :func:`load_settings` finds it all."""
+
+    host: str = "127.0.0.1"
+    port: Annotated[int, Meta(ge=0, le=65535)] = 8000
+    http_server: Literal["granian", "uvicorn"] = "granian"
+
+    ping_interval: Positive = 10
+    max_body_bytes: Annotated[int, Meta(ge=1024)] = 1024 * 1024
+    max_json_depth: Annotated[int, Meta(ge=2, le=500)] = 32
+    max_open_streams: AtLeastOne = 10_000
 
 
-def load_settings(**overrides: Any) -> Settings:
-    """The settings in force.
+def _accept(name: str, kind: Any, value: Any) -> Any:
+    """A value as its type wants it; also of a text, which is all that the environment can give."""
+    try:
+        accepted = msgspec.convert(value, kind, strict=False, dec_hook=_to_path)
+        check = _CHECKS.get(name)
+        return accepted if check is None or accepted is None else check(accepted)
+    except (msgspec.ValidationError, ValueError) as error:
+        raise SettingsProblemError(f"{name}: {error}") from None
+
+
+def _to_path(kind: type, value: Any) -> Any:
+    if kind is Path and isinstance(value, str | Path) and str(value).strip():
+        return Path(value)
+    raise ValueError("must name a path")
+
+
+def load_settings(**overrides: Any) -> ServerSettings:
+    """The settings in force: the overrides that are not None before the environment before the file.
+
+    Each one is an environment variable with the prefix ``CHATLEDGER_``, or a key of the TOML file. The file is the one
+    that ``CHATLEDGER_CONFIG`` names, else ``chatledger.toml`` in the working directory if it is there.
 
     Raises:
         SettingsProblemError: one of them is unknown or impossible.
@@ -156,27 +184,31 @@ def load_settings(**overrides: Any) -> Settings:
     config = os.environ.get(CONFIG_FILE)
     if config is not None and not Path(config).is_file():
         raise SettingsProblemError(f"{CONFIG_FILE}: there is no file {config}")
-    _check_variables()
-    file = config or DEFAULT_CONFIG_FILE
+    found: dict[str, Any] = dict(_read_environment())
+    found = _read_file(Path(config or DEFAULT_CONFIG_FILE)) | found
+    found |= {name: value for name, value in overrides.items() if value is not None}
+    return ServerSettings(**found)
+
+
+def _read_environment() -> Iterator[tuple[str, str]]:
+    """Whatever looks like one of ours has to be one; in capitals, so that there is one of each."""
+    known = {f"{PREFIX}{name.upper()}": name for name in ServerSettings.__struct_fields__}
+    for variable, value in os.environ.items():
+        capitals = variable.upper()
+        if variable in known:
+            yield known[variable], value
+        elif capitals.startswith(PREFIX) and variable != CONFIG_FILE:
+            hint = f": it is {capitals}, in capitals" if capitals in {CONFIG_FILE, *known} else ""
+            raise SettingsProblemError(f"{variable}: no such setting{hint}")
+
+
+def _read_file(file: Path) -> dict[str, Any]:
     try:
-        return Settings(**{name: value for name, value in overrides.items() if value is not None})
-    except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        name = ".".join(str(part) for part in first["loc"])
-        if first["type"] == "extra_forbidden":
-            raise SettingsProblemError(f"{file}: {name}: no such setting") from None
-        reason = str(first["msg"]).removeprefix("Value error, ")
-        raise SettingsProblemError(f"{name}: {reason}" if name else reason) from None
+        given = tomllib.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else error
         raise SettingsProblemError(f"{file}: {reason}".replace("\n", " ")) from None
-
-
-def _check_variables() -> None:
-    """Whatever looks like one of ours has to be one; in capitals, so that there is one of each."""
-    known = {CONFIG_FILE} | {f"{PREFIX}{name.upper()}" for name in Settings.model_fields}
-    for variable in os.environ:
-        capitals = variable.upper()
-        if capitals.startswith(PREFIX) and variable not in known:
-            hint = f": it is {capitals}, in capitals" if capitals in known else ""
-            raise SettingsProblemError(f"{variable}: no such setting{hint}")
+    for name in given:
+        if name not in ServerSettings.__struct_fields__:
+            raise SettingsProblemError(f"{file}: {name}: no such setting")
+    return given
