@@ -4,7 +4,7 @@ import asyncio
 import logging
 import os
 import tempfile
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 from typing import Any, Self
@@ -30,6 +30,7 @@ from chatledger.application.commands.managing_operators import ManagingOperators
 from chatledger.application.commands.rating import RatingMessages
 from chatledger.application.commands.sending import Sending
 from chatledger.application.commands.stopping import Stopping
+from chatledger.application.errors import InvalidParameterError
 from chatledger.application.fault_report import describe
 from chatledger.application.generation.dispatch import Dispatcher, Sweeper
 from chatledger.application.generation.failures import RetryPolicy
@@ -90,16 +91,22 @@ class NoStoreError(Exception):
 
 
 @asynccontextmanager
-async def open_chatledger(settings: Settings, *, with_worker: bool = True) -> AsyncIterator[Running]:
-    """Open the store, start what runs beside it, and close everything at the end.
+async def open_chatledger(
+    settings: Settings, *, with_worker: bool = True, generators: Sequence[Generator] = ()
+) -> AsyncIterator[Running]:
+    """Open the store, start what runs beside it, and close everything at the end, the given generators too.
 
     Raises:
+        InvalidParameterError: a generator has the name of another one.
         SettingsProblemError: a folder that the settings name cannot be made, or not be written to.
         StoreBusyError: another server has the store open.
         SchemaError: the store was written by a newer release.
         MasterKeyError: the master key is missing, or is not the one of the key store.
     """
     async with AsyncExitStack() as stack:
+        by_name = _generators(settings, generators)
+        for generator in by_name.values():
+            stack.push_async_callback(generator.close)
         _make_folders(settings)
         stack.enter_context(_alone(settings))
         clock, loop = SystemClock(), asyncio.get_running_loop()
@@ -120,22 +127,19 @@ async def open_chatledger(settings: Settings, *, with_worker: bool = True) -> As
 
         bus, queue, tail = InProcessLiveBus(), InProcessTaskQueue(), Tail()
         ledger = Ledger(store, codec, keyring, writer, new_id, hot_messages=HOT_MESSAGES if with_worker else 0)
-        generators = _generators(settings)
-        for generator in generators.values():
-            stack.push_async_callback(generator.close)
         end_users = EndUsers(views, keyring)
         ownership = Ownership(end_users)
         following = Following(ledger, tail, bus)
         stack.callback(following.close)
         directory = AppDirectory(views)
         longest = settings.max_query_characters
-        sending = Sending(ledger, end_users, ownership, following, generators, new_id, longest)
+        sending = Sending(ledger, end_users, ownership, following, by_name, new_id, longest)
         application = Application(
             sending=sending,
             asking=Asking(sending),
             stopping=Stopping(ledger, views, ownership, bus),
             rating=RatingMessages(ledger, views, ownership, longest),
-            apps=ManagingApps(ledger, generators, new_id),
+            apps=ManagingApps(ledger, by_name, new_id),
             operators=ManagingOperators(ledger, new_id),
             directory=directory,
             credentials=Credentials(views, directory),
@@ -152,7 +156,7 @@ async def open_chatledger(settings: Settings, *, with_worker: bool = True) -> As
         writer.observe(directory.committed)
         worker = None
         if with_worker:
-            worker = Worker(_worker_settings(settings), ledger, views, queue, bus, generators, clock)
+            worker = Worker(_worker_settings(settings), ledger, views, queue, bus, by_name, clock)
             dispatcher = Dispatcher(queue)
             sweeper = Sweeper(views, queue, clock, settings.heartbeat)
             writer.observe(worker.committed)
@@ -284,15 +288,19 @@ def _forget_operational_state(store: SqlLedgerStore) -> None:
         transaction.clear(OPERATIONAL_STATE)
 
 
-def _generators(settings: Settings) -> Mapping[str, Generator]:
+def _generators(settings: Settings, others: Sequence[Generator] = ()) -> Mapping[str, Generator]:
     key = settings.openai_api_key
     openai = (
         OpenAICompatibleGenerator(api_key=key)
         if settings.openai_base_url is None
         else OpenAICompatibleGenerator(base_url=settings.openai_base_url, api_key=key)
     )
-    generators: list[Generator] = [ScriptedGenerator(), ExtractiveGenerator(), openai]
-    return {generator.name: generator for generator in generators}
+    by_name: dict[str, Generator] = {}
+    for generator in (ScriptedGenerator(), ExtractiveGenerator(), openai, *others):
+        if generator.name in by_name:
+            raise InvalidParameterError("generators", f"there is a generator named {generator.name!r} already")
+        by_name[generator.name] = generator
+    return by_name
 
 
 def _worker_settings(settings: Settings) -> WorkerSettings:

@@ -172,6 +172,17 @@ def _to_path(kind: type, value: Any) -> Any:
     raise ValueError("must name a path")
 
 
+def require_no_server(settings: Settings) -> None:
+    """Let settings pass that say nothing about a server.
+
+    Raises:
+        SettingsProblemError: one of a server's own is not as it is by default.
+    """
+    for field in msgspec.structs.fields(type(settings)):
+        if field.name not in Settings.__struct_fields__ and getattr(settings, field.name) != field.default:
+            raise SettingsProblemError(f"{field.name}: an embedded chatledger has no server")
+
+
 def load_settings(**overrides: Any) -> ServerSettings:
     """The settings in force: the overrides that are not None before the environment before the file.
 

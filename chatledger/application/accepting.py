@@ -2,6 +2,7 @@
 
 import re
 from typing import TypeVar
+from uuid import UUID
 
 from chatledger.application.errors import InvalidParameterError, TooLongError
 from chatledger.domain.inputs import is_storable
@@ -31,6 +32,17 @@ def accept_text(field: str, given: object, longest: int | None = None) -> str:
     if not is_storable(text):
         raise InvalidParameterError(field, f"{field} must be a text that UTF-8 can hold")
     return text
+
+
+def accept_id(field: str, given: object) -> UUID:
+    """An id.
+
+    Raises:
+        InvalidParameterError: it is something else.
+    """
+    if not isinstance(given, UUID):
+        raise InvalidParameterError(field, f"{field} must be a UUID")
+    return given
 
 
 def accept_user(given: str | None) -> str | None:

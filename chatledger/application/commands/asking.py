@@ -19,14 +19,13 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
     """A whole answer.
 
     Attributes:
-        conversation_id: None for a completion.
         end: how it came to its end, with what it cost.
         created_at: when the question was committed, in microseconds since the epoch.
     """
 
     message_id: UUID
     task_id: UUID
-    conversation_id: UUID | None
+    conversation_id: UUID
     text: str
     resources: Sequence[Resource]
     end: MessageCompleted | MessageStopped
@@ -50,19 +49,20 @@ class Asking:
         """
         sent = await self._sending.send(caller, new)
         conversation_id = None if caller.app.mode == "completion" else sent.conversation_id
+        pending = AnswerPendingError(sent.message_id, sent.task_id, conversation_id)
         with sent.follower:
             try:
                 message, end = await _to_the_end(sent)
             except StorageUnavailableError as error:
-                raise AnswerPendingError(sent.message_id, sent.task_id, conversation_id) from error
+                raise pending from error
         if end is None:
-            raise AnswerPendingError(sent.message_id, sent.task_id, conversation_id)
+            raise pending
         if isinstance(end, MessageErrored):
             raise GenerationFailedError(end.code, end.message)
         return Answer(
             message_id=sent.message_id,
             task_id=sent.task_id,
-            conversation_id=conversation_id,
+            conversation_id=sent.conversation_id,
             text=message.answer,
             resources=message.resources,
             end=end,

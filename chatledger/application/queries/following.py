@@ -42,29 +42,25 @@ class Follower:
         Raises:
             InvalidParameterError: the stream has no such version.
         """
-        batch: Sequence[Envelope] = known or await self._read(after)
-        version = after
+        batch: Sequence[Envelope] = known or await self._ledger.read(self._message_id)
+        require_recorded(after, batch)
+        version, has_ended = len(batch), _has_end(batch)
+        batch = batch[after:]
         while True:
-            if batch:
-                version = batch[-1].version
             yield batch
-            if self._closing.is_set() or any(isinstance(envelope.body, TERMINAL_EVENTS) for envelope in batch):
+            if has_ended or self._closing.is_set():
                 return
             told = await self._listener.wait(SILENCE)
             if self._is_closed:
                 return
             newer = self._tail.after(self._message_id, version)
             if newer is None or not (newer or told):
+                if self._closing.is_set():
+                    return
                 newer = await self._ledger.read(self._message_id, version)
             batch = newer
-
-    async def _read(self, after: int) -> Sequence[Envelope]:
-        """With the event of the version itself, which shows that there is one."""
-        if not after:
-            return await self._ledger.read(self._message_id)
-        recorded = await self._ledger.read(self._message_id, after - 1)
-        require_recorded(after, recorded)
-        return recorded[1:]
+            if batch:
+                version, has_ended = batch[-1].version, _has_end(batch)
 
     def close(self) -> None:
         """Unsubscribe. Whoever still waits for a batch is told within a second that there is none."""
@@ -99,13 +95,17 @@ class Following:
 
 
 def require_recorded(after: int, recorded: Sequence[Envelope]) -> None:
-    """Let a version pass up to which a stream is recorded.
+    """Let a version pass that a stream has, of which these are all events so far.
 
     Raises:
         InvalidParameterError: there is no such version.
     """
-    if not 0 <= after <= (recorded[-1].version if recorded else 0):
+    if not 0 <= after <= len(recorded):
         raise unknown_point()
+
+
+def _has_end(envelopes: Sequence[Envelope]) -> bool:
+    return any(isinstance(envelope.body, TERMINAL_EVENTS) for envelope in envelopes)
 
 
 def unknown_point() -> InvalidParameterError:

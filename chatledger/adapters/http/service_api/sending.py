@@ -163,7 +163,7 @@ async def _whole(surface: Surface, request: HttpRequest, caller: Caller, new: Ne
         task_id=given.task_id,
         id=given.message_id,
         message_id=given.message_id,
-        conversation_id=given.conversation_id,
+        conversation_id=None if caller.app.mode == "completion" else given.conversation_id,
         mode=caller.app.mode,
         answer=given.text,
         metadata=answer_metadata(resources, given.end),
