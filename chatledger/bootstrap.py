@@ -10,16 +10,18 @@ from pathlib import Path
 from typing import Any, Self
 
 import msgspec
+from sqlalchemy import Connection, Engine, select
 
 from chatledger.adapters.clock import SystemClock, new_id
 from chatledger.adapters.generator.extractive import ExtractiveGenerator
 from chatledger.adapters.generator.openai_compatible import OpenAICompatibleGenerator
 from chatledger.adapters.generator.scripted import ScriptedGenerator
 from chatledger.adapters.keys.store import MasterKeyError, SqliteKeyring, load_master_key
-from chatledger.adapters.persistence.engine import sqlite_engine
+from chatledger.adapters.persistence.database import Database, database_at
 from chatledger.adapters.persistence.lock import DataFolderLock
 from chatledger.adapters.persistence.migrate import HEAD_REVISION, require_current, schema_revision, upgrade
 from chatledger.adapters.persistence.store import Reader, SqlLedgerStore
+from chatledger.adapters.persistence.tables import APPS
 from chatledger.adapters.persistence.views import SqlViews
 from chatledger.adapters.queue.in_process import InProcessLiveBus, InProcessTaskQueue
 from chatledger.application.application import Application
@@ -42,6 +44,7 @@ from chatledger.application.ledger.sealed_rows import RowSeals
 from chatledger.application.ledger.tail import Tail
 from chatledger.application.ledger.writer import GroupCommitWriter
 from chatledger.application.ports.generator import Generator
+from chatledger.application.ports.keys import KeyDestroyedError
 from chatledger.application.queries.credentials import Credentials
 from chatledger.application.queries.directory import AppDirectory
 from chatledger.application.queries.facts import Facts
@@ -53,6 +56,7 @@ log = logging.getLogger(__name__)
 
 OPERATIONAL_STATE = ("leases",)
 RESTART_PAUSE = 1.0
+SECONDS_FOR_A_COMMAND = 3_600.0
 
 
 class Running(msgspec.Struct, frozen=True):
@@ -108,15 +112,16 @@ async def open_chatledger(
         for generator in by_name.values():
             stack.push_async_callback(generator.close)
         _make_folders(settings)
-        stack.enter_context(_alone(settings))
         clock, loop = SystemClock(), asyncio.get_running_loop()
 
-        writing = sqlite_engine(settings.database_path, settings.durability)
+        database = _database(settings)
+        writing = await asyncio.to_thread(stack.enter_context, _alone(settings, database))
         await asyncio.to_thread(upgrade, writing)
         keyring = stack.enter_context(_open_keyring(settings))
-        reader = Reader(sqlite_engine(settings.database_path, read_only=True))
-        store = SqlLedgerStore(writing, reader)
+        reader = Reader(database.reading())
+        store = SqlLedgerStore(writing, reader, is_alone=True)
         stack.push_async_callback(store.close)
+        await reader.query(lambda connection: _require_keys(connection, keyring))
         codec, seals = EventCodec(keyring), RowSeals(keyring)
         projections, views = Projections(seals), SqlViews(reader, seals)
 
@@ -178,7 +183,7 @@ async def open_for_reading(settings: Settings) -> AsyncIterator[Reading]:
         MasterKeyError: the master key is missing, or is not the one of the key store.
     """
     _require_store(settings)
-    engine = sqlite_engine(settings.database_path, read_only=True)
+    engine = _database(settings).reading(patience=SECONDS_FOR_A_COMMAND)
     with ExitStack() as stack:
         stack.callback(engine.dispose)
         await asyncio.to_thread(require_current, engine)
@@ -201,9 +206,9 @@ async def open_for_repair(settings: Settings) -> AsyncIterator[Repairing]:
     """
     async with AsyncExitStack() as stack:
         _require_store(settings)
-        stack.enter_context(_alone(settings))
-        writing = sqlite_engine(settings.database_path, settings.durability)
-        store = SqlLedgerStore(writing, Reader(sqlite_engine(settings.database_path, read_only=True)))
+        database = _database(settings)
+        writing = await asyncio.to_thread(stack.enter_context, _alone(settings, database))
+        store = SqlLedgerStore(writing, Reader(database.reading(patience=SECONDS_FOR_A_COMMAND)))
         stack.push_async_callback(store.close)
         await asyncio.to_thread(upgrade, writing)
         keyring = stack.enter_context(_open_keyring(settings))
@@ -220,9 +225,7 @@ def migrate(settings: Settings) -> tuple[str | None, str]:
         MasterKeyError: the master key is missing, or is not the one of the key store.
     """
     _make_folders(settings)
-    with _alone(settings), ExitStack() as stack:
-        engine = sqlite_engine(settings.database_path, settings.durability)
-        stack.callback(engine.dispose)
+    with _alone(settings, _database(settings)) as engine, ExitStack() as stack:
         before = schema_revision(engine)
         upgrade(engine)
         stack.enter_context(_open_keyring(settings))
@@ -234,22 +237,38 @@ def make_generators(settings: Settings) -> Mapping[str, Generator]:
     return _generators(settings)
 
 
+def _database(settings: Settings) -> Database:
+    return database_at(settings.ledger_url, settings.durability)
+
+
 @contextmanager
-def _alone(settings: Settings) -> Iterator[None]:
+def _alone(settings: Settings, database: Database) -> Iterator[Engine]:
     """The ledger may lie outside of the data folder, with whose keys and control socket it is used."""
-    with DataFolderLock(settings.data_dir / "keys.db"), DataFolderLock(settings.database_path):
-        yield
+    with DataFolderLock(settings.data_dir / "keys.db"), database.alone() as engine:
+        yield engine
 
 
 def _require_store(settings: Settings) -> None:
     for path in (settings.database_path, settings.data_dir / "keys.db"):
-        if not path.exists():
+        if path is not None and not path.exists():
             raise NoStoreError(f"there is no {path} yet: `chatledger serve` or `chatledger migrate` makes a store")
+
+
+def _require_keys(connection: Connection, keyring: SqliteKeyring) -> None:
+    """A ledger in a database could be opened with another folder's keys: then nothing on it could be read."""
+    key_id = connection.execute(select(APPS.c.key_id).limit(1)).scalar()
+    if key_id is not None:
+        try:
+            keyring.key(key_id)
+        except KeyDestroyedError as error:
+            raise MasterKeyError("the key store of this data folder is not the one of the ledger") from error
 
 
 def _make_folders(settings: Settings) -> None:
     """Make what is not there yet, private; all of it, or nothing."""
-    folders = {"data_dir": settings.data_dir, "database_url": settings.database_path.parent}
+    folders = {"data_dir": settings.data_dir}
+    if settings.database_path is not None:
+        folders["database_url"] = settings.database_path.parent
     with ExitStack() as undoing:
         for setting, folder in folders.items():
             missing = [path for path in (folder, *folder.parents) if not path.exists()]

@@ -1,5 +1,6 @@
 """All settings in one place: those of any chatledger, those of a server, and where a server finds them."""
 
+import importlib.util
 import os
 import tomllib
 from collections.abc import Callable, Iterator, Mapping
@@ -15,6 +16,7 @@ CONFIG_FILE = f"{PREFIX}CONFIG"
 DEFAULT_CONFIG_FILE = "chatledger.toml"
 
 SQLITE = "sqlite:///"
+POSTGRES = ("postgresql://", "postgres://")
 
 
 class SettingsProblemError(Exception):
@@ -39,10 +41,13 @@ def _folder(path: Path) -> Path:
     return path
 
 
-def _sqlite_url(url: str) -> str:
+def _database_url(url: str) -> str:
+    """The reasons quote nothing of a server's address: it may hold a password."""
+    if url.startswith(POSTGRES):
+        return _postgres_url(url)
     file = url.removeprefix(SQLITE)
     if file == url:
-        raise ValueError("this release stores its ledger in SQLite: sqlite:///path/to/file")
+        raise ValueError("must be sqlite:///path/to/file or postgresql://user@host:port/database")
     if not file.strip() or file == ":memory:":
         raise ValueError("a ledger needs a file: sqlite:///path/to/file")
     path = Path(file)
@@ -53,6 +58,18 @@ def _sqlite_url(url: str) -> str:
         could_be = False
     if not could_be:
         raise ValueError(f"{path} cannot be a file")
+    return url
+
+
+def _postgres_url(url: str) -> str:
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        raise ValueError("is no address") from None
+    if not parts.path.strip("/"):
+        raise ValueError("must name a database: postgresql://user@host:port/database")
+    if importlib.util.find_spec("psycopg") is None:
+        raise ValueError("PostgreSQL needs the extra `postgres`: install chatledger[postgres]")
     return url
 
 
@@ -72,7 +89,7 @@ def _provider_address(url: str) -> str:
 
 _CHECKS: Mapping[str, Callable[[Any], Any]] = {
     "data_dir": _folder,
-    "database_url": _sqlite_url,
+    "database_url": _database_url,
     "worker_name": _not_empty,
     "host": _not_empty,
     "openai_base_url": _provider_address,
@@ -98,12 +115,14 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
     data_dir: Path = Path("chatledger-data")
     database_url: str | None = None
-    """Where the ledger is: ``sqlite:///file``; ``ledger.db`` in the data folder by default."""
+    """Where the ledger is: ``sqlite:///file``, or ``postgresql://user@host:port/database``; ``ledger.db`` in the data
+    folder by default."""
 
     worker_name: str = "worker-1"
 
     durability: Literal["full", "relaxed"] = "full"
-    """``relaxed`` syncs less often: a power cut may cost the last commits; a crash of the process costs nothing."""
+    """``relaxed`` syncs less often, or lets a PostgreSQL server pass that does not sync: a power cut may cost the last
+    commits; a crash of a process costs nothing."""
     flush_interval_ms: Annotated[float, Meta(ge=0, le=10_000)] = 50
     worker_concurrency: AtLeastOne = 2_000
     lease: Positive = 5
@@ -136,11 +155,15 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         return f"{type(self).__name__}({shown})"
 
     @property
-    def database_path(self) -> Path:
-        """The SQLite file of the ledger."""
-        if self.database_url is None:
-            return self.data_dir / "ledger.db"
-        return Path(self.database_url.removeprefix(SQLITE))
+    def ledger_url(self) -> str:
+        """Where the ledger is."""
+        return self.database_url or f"{SQLITE}{self.data_dir / 'ledger.db'}"
+
+    @property
+    def database_path(self) -> Path | None:
+        """The SQLite file of the ledger; None where it is in PostgreSQL."""
+        url = self.ledger_url
+        return Path(url.removeprefix(SQLITE)) if url.startswith(SQLITE) else None
 
 
 class ServerSettings(Settings, frozen=True, kw_only=True):

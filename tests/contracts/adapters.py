@@ -36,8 +36,8 @@ async def sqlite_keyring(folder: Path, master_key: bytes) -> AsyncIterator[Keyri
 
 
 @asynccontextmanager
-async def sqlite_ledger_store(folder: Path) -> AsyncIterator[LedgerStore]:
-    with open_store(folder) as store:
+async def sql_ledger_store(folder: Path, url: str | None) -> AsyncIterator[LedgerStore]:
+    with open_store(folder, url) as store:
         ledger: SqlLedgerStore = store.ledger
         yield ledger
 
@@ -45,6 +45,6 @@ async def sqlite_ledger_store(folder: Path) -> AsyncIterator[LedgerStore]:
 TASK_QUEUES: dict[str, Opener] = {"in process": in_process_queue}
 LIVE_BUSES: dict[str, Opener] = {"in process": in_process_bus}
 KEYRINGS: dict[str, Opener] = {"sqlite": sqlite_keyring}
-LEDGER_STORES: dict[str, Opener] = {"sqlite": sqlite_ledger_store}
+LEDGER_STORES: dict[str, Opener] = {"sql": sql_ledger_store}
 
 REFUSED_MASTER_KEY = MasterKeyError

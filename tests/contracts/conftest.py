@@ -26,6 +26,9 @@ def open_keyring(request: pytest.FixtureRequest, tmp_path: Path) -> Opener:
 
 
 @pytest.fixture(params=LEDGER_STORES)
-async def ledger_store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[object]:
-    async with LEDGER_STORES[request.param](tmp_path) as opened:
+async def ledger_store(
+    request: pytest.FixtureRequest, tmp_path: Path, database_url: str | None
+) -> AsyncIterator[object]:
+    """Each on each database."""
+    async with LEDGER_STORES[request.param](tmp_path, database_url) as opened:
         yield opened

@@ -7,6 +7,6 @@ from tests.persistence.stores import Store, open_store
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> Iterator[Store]:
-    with open_store(tmp_path) as opened:
+def store(tmp_path: Path, database_url: str | None) -> Iterator[Store]:
+    with open_store(tmp_path, database_url) as opened:
         yield opened

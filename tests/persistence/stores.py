@@ -1,7 +1,7 @@
 """A store on the disk with everything that writes to it and reads from it, as the server puts it together."""
 
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import ExitStack, asynccontextmanager, contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import NamedTuple
@@ -11,9 +11,10 @@ import sqlalchemy as sa
 
 from chatledger.adapters.clock import new_id
 from chatledger.adapters.keys.store import SqliteKeyring
-from chatledger.adapters.persistence.engine import sqlite_engine
+from chatledger.adapters.persistence.database import Database, database_at
 from chatledger.adapters.persistence.migrate import upgrade
 from chatledger.adapters.persistence.recorder import SqlRecorder
+from chatledger.adapters.persistence.sqlite import sqlite_engine
 from chatledger.adapters.persistence.store import Reader, SqlLedgerStore
 from chatledger.application.ledger.codec import EventCodec
 from chatledger.application.ledger.leaf import leaf_hash
@@ -43,7 +44,7 @@ class SetClock:
 
 
 class Store(NamedTuple):
-    path: Path
+    database: Database
     writing: sa.Engine
     reading: sa.Engine
     ledger: SqlLedgerStore
@@ -55,33 +56,57 @@ class Store(NamedTuple):
     def recorder(self) -> SqlRecorder:
         return SqlRecorder(self.writing, self.reading, self.clock, new_id)
 
-    def query(self, sql: str, *parameters: object) -> list[tuple]:
+    def query(self, sql: str, **parameters: object) -> list[tuple]:
         """What another connection sees, that is, what is committed."""
         with self.reading.begin() as connection:
-            return [tuple(row) for row in connection.exec_driver_sql(sql, parameters)]
+            rows = connection.execute(sa.text(sql), parameters)
+            return [tuple(map(plain, row)) for row in rows] if rows.returns_rows else []
+
+    def execute(self, sql: str, **parameters: object) -> None:
+        """Change something behind everybody's back."""
+        with self.writing.begin() as connection:
+            connection.execute(sa.text(sql), parameters)
+
+    @contextmanager
+    def held_by_another(self) -> Iterator[None]:
+        """Somebody else has the ledger's lock, and this store does not wait for it long."""
+        on_sqlite = self.writing.dialect.name == "sqlite"
+        with self.writing.begin() as connection:
+            connection.exec_driver_sql("PRAGMA busy_timeout = 10" if on_sqlite else "SET lock_timeout = '10ms'")
+        other = sqlite_engine(Path(self.database.place)) if on_sqlite else self.database.reading()
+        with other.begin() as connection:
+            if not on_sqlite:
+                connection.exec_driver_sql("SELECT ledger_lock()")
+            yield
+        other.dispose()
 
     def positions(self) -> list[int]:
         return [position for (position,) in self.query("SELECT position FROM events ORDER BY position")]
 
 
+def plain(value: object) -> object:
+    """A value as every database gives it: ids as bytes, flags as numbers."""
+    if isinstance(value, UUID):
+        return value.bytes
+    return int(value) if isinstance(value, bool) else value
+
+
 @contextmanager
-def open_store(folder: Path) -> Iterator[Store]:
-    path = folder / "ledger.db"
-    writing = sqlite_engine(path, "relaxed")
-    upgrade(writing)
-    reading = sqlite_engine(path, read_only=True)
-    own_reading = sqlite_engine(path, read_only=True)
-    reader = Reader(own_reading, threads=2)
-    ledger = SqlLedgerStore(writing, reader)
-    keyring = SqliteKeyring(folder / "keys.db", MASTER_KEY, new_id)
-    codec, projections = EventCodec(keyring), Projections(RowSeals(keyring))
-    try:
-        yield Store(path, writing, reading, ledger, keyring, codec, projections, SetClock())
-    finally:
-        keyring.close()
-        reader.close()
-        reading.dispose()
-        writing.dispose()
+def open_store(folder: Path, url: str | None = None) -> Iterator[Store]:
+    """A store in a file of the folder, or at the URL; its keys in the folder."""
+    database = database_at(url or f"sqlite:///{folder / 'ledger.db'}", "relaxed")
+    with ExitStack() as stack:
+        writing = stack.enter_context(database.alone())
+        upgrade(writing)
+        reading = database.reading()
+        stack.callback(reading.dispose)
+        reader = Reader(database.reading(2), threads=2)
+        stack.callback(reader.close)
+        keyring = SqliteKeyring(folder / "keys.db", MASTER_KEY, new_id)
+        stack.callback(keyring.close)
+        ledger = SqlLedgerStore(writing, reader, is_alone=True)
+        codec, projections = EventCodec(keyring), Projections(RowSeals(keyring))
+        yield Store(database, writing, reading, ledger, keyring, codec, projections, SetClock())
 
 
 @asynccontextmanager

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from chatledger.adapters.persistence.engine import sqlite_engine
 from chatledger.adapters.persistence.lock import DataFolderLock
+from chatledger.adapters.persistence.sqlite import sqlite_engine
 from chatledger.application.ports.storage import StoreBusyError
 
 HOLDER = """

@@ -9,7 +9,6 @@ from uuid import UUID
 import pytest
 import sqlalchemy as sa
 
-from chatledger.adapters.persistence.engine import sqlite_engine
 from chatledger.adapters.persistence.migrate import (
     HEAD_REVISION,
     MIGRATIONS,
@@ -17,6 +16,7 @@ from chatledger.adapters.persistence.migrate import (
     schema_revision,
     upgrade,
 )
+from chatledger.adapters.persistence.sqlite import sqlite_engine
 from chatledger.adapters.persistence.tables import LEDGER_VIEW, METADATA
 from chatledger.application.ledger.projections import READ_MODELS_VERSION
 from chatledger.application.ports.storage import SchemaError
@@ -163,7 +163,7 @@ def test_a_current_store_costs_no_import_of_alembic_and_migrating_changes_no_log
     program = """
 import logging, sys
 from pathlib import Path
-from chatledger.adapters.persistence.engine import sqlite_engine
+from chatledger.adapters.persistence.sqlite import sqlite_engine
 from chatledger.adapters.persistence.migrate import require_current, schema_revision, upgrade
 
 logging.getLogger("before").setLevel(logging.DEBUG)

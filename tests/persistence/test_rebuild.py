@@ -228,15 +228,14 @@ async def test_a_replay_gives_the_same_rows(store: Store, tmp_path: Path, seed: 
 
 async def test_a_replay_repairs_what_was_changed_or_lost(busy_store: Store) -> None:
     live = read_models(busy_store)
-    with busy_store.writing.begin() as connection:
-        for statement in (
-            "UPDATE feedbacks SET created_at = 0",
-            "DELETE FROM messages WHERE position = (SELECT max(position) FROM messages)",
-            "UPDATE messages SET state = 'completed' WHERE state = 'errored'",
-            "UPDATE apps SET name = configuration",
-            "INSERT INTO api_keys SELECT 'planted', incarnation, incarnation FROM head",
-        ):
-            connection.exec_driver_sql(statement)
+    for statement in (
+        "UPDATE feedbacks SET created_at = 0",
+        "DELETE FROM messages WHERE position = (SELECT max(position) FROM messages)",
+        "UPDATE messages SET state = 'completed' WHERE state = 'errored'",
+        "UPDATE apps SET name = configuration",
+        "INSERT INTO api_keys SELECT 'planted', incarnation, incarnation FROM head",
+    ):
+        busy_store.execute(statement)
     assert read_models(busy_store) != live
     replay(busy_store, busy_store)
     assert read_models(busy_store) == live
@@ -252,7 +251,6 @@ async def test_a_replay_that_fails_leaves_the_read_models_as_they_were(busy_stor
 
 
 async def test_an_empty_ledger_empties_the_read_models(store: Store) -> None:
-    with store.writing.begin() as connection:
-        connection.exec_driver_sql("INSERT INTO api_keys SELECT 'planted', incarnation, incarnation FROM head")
+    store.execute("INSERT INTO api_keys SELECT 'planted', incarnation, incarnation FROM head")
     assert replay(store, store) == []
     assert all(rows == [] for rows in read_models(store).values())

@@ -2,16 +2,21 @@
 
 import asyncio
 import threading
-from contextlib import ExitStack
 from pathlib import Path
 from uuid import UUID
 
 import msgspec
 import pytest
-from eventsourcing.persistence import IntegrityError, OperationalError, ProgrammingError, StoredEvent, Tracking
+from eventsourcing.persistence import (
+    DatabaseError,
+    IntegrityError,
+    OperationalError,
+    ProgrammingError,
+    StoredEvent,
+    Tracking,
+)
 
 from chatledger.adapters.clock import new_id
-from chatledger.adapters.persistence.engine import sqlite_engine
 from chatledger.adapters.persistence.recorder import SealedState, SqlRecorder, SqlSubscription
 from chatledger.application.ledger.leaf import leaf_hash
 from chatledger.application.ledger.writer import HandIn, NewEvent
@@ -62,8 +67,7 @@ def test_a_refused_insert_uses_no_position_up(store: Store) -> None:
 def test_a_position_is_not_given_twice_even_after_its_row_is_gone(store: Store) -> None:
     recorder = store.recorder()
     recorder.insert_events(events(3))
-    with store.writing.begin() as connection:
-        connection.exec_driver_sql("DELETE FROM events WHERE position = 3")
+    store.execute("DELETE FROM events WHERE position = 3")
     assert recorder.insert_events(events(1)) == [4]
     assert recorder.max_notification_id() == 4
 
@@ -103,18 +107,11 @@ def test_of_two_that_track_the_same_event_one_succeeds(store: Store) -> None:
 
 def test_a_store_in_trouble_is_the_librarys_operational_error(store: Store) -> None:
     recorder = store.recorder()
-    with store.writing.begin() as connection:
-        connection.exec_driver_sql("PRAGMA busy_timeout = 10")
-    with ExitStack() as stack:
-        other = sqlite_engine(store.path)
-        stack.callback(other.dispose)
-        stack.enter_context(other.begin())
-        with pytest.raises(OperationalError, match="locked"):
-            recorder.insert_events(events(1))
+    with store.held_by_another(), pytest.raises(OperationalError, match=r"locked|lock timeout"):
+        recorder.insert_events(events(1))
     assert recorder.insert_events(events(1)) == [1]
-    with store.writing.begin() as connection:
-        connection.exec_driver_sql("DROP VIEW ledger")
-    with pytest.raises(OperationalError, match="no such table"):
+    store.execute("DROP VIEW ledger")
+    with pytest.raises(DatabaseError, match=r"no such table|does not exist"):
         recorder.select_notifications(None, 1)
 
 
@@ -244,10 +241,9 @@ def test_a_subscriber_is_told_what_broke(store: Store) -> None:
     recorder.insert_events(events(1))
     subscription = recorder.subscribe()
     assert take(subscription, 1) == [1]
-    with store.writing.begin() as connection:
-        connection.exec_driver_sql("DROP VIEW ledger")
+    store.execute("DROP VIEW ledger")
     recorder.wake()
-    with pytest.raises(OperationalError):
+    with pytest.raises(DatabaseError):
         next(subscription)
     subscription._pull_thread.join()
 

@@ -5,7 +5,9 @@ import sqlite3
 from pathlib import Path
 from uuid import UUID
 
+import psycopg
 import pytest
+from sqlalchemy.exc import DBAPIError
 
 from chatledger.adapters.clock import new_id
 from chatledger.application.ports.storage import Change, Delete, Insert, SchemaError, Update, Upsert
@@ -68,7 +70,7 @@ def test_a_row_is_inserted_once(store: Store) -> None:
         with store.ledger.write() as transaction:
             transaction.apply([Insert("leases", row), Insert("leases", row)])
 
-    with pytest.raises(sqlite3.IntegrityError, match="UNIQUE"):
+    with pytest.raises((sqlite3.IntegrityError, psycopg.IntegrityError), match=r"(?i)unique"):
         insert_twice()
     assert store.query("SELECT * FROM leases") == []
 
@@ -89,18 +91,11 @@ def test_type_and_stream_numbers_are_given_once_whoever_gives_them(store: Store)
 
 
 async def test_other_read_models_than_this_releases_are_refused_with_the_command_that_helps(store: Store) -> None:
-    with store.writing.begin() as connection:
-        connection.exec_driver_sql("UPDATE head SET read_models = read_models + 1")
+    store.execute("UPDATE head SET read_models = read_models + 1")
     with pytest.raises(SchemaError, match="`chatledger rebuild`"):
         await store.ledger.head()
 
 
 def test_a_reading_connection_cannot_write(store: Store) -> None:
-    from sqlalchemy.exc import OperationalError
-
-    def write() -> None:
-        with store.reading.begin() as connection:
-            connection.exec_driver_sql("DELETE FROM head")
-
-    with pytest.raises(OperationalError, match="readonly"):
-        write()
+    with pytest.raises(DBAPIError, match=r"readonly|read-only"):
+        store.query("DELETE FROM head")

@@ -18,7 +18,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from chatledger.adapters.clock import new_id
-from chatledger.adapters.persistence.engine import sqlite_engine
 from chatledger.adapters.persistence.store import Reader
 from chatledger.adapters.persistence.views import SqlViews
 from chatledger.application.context import SYSTEM, Context
@@ -57,11 +56,11 @@ class Place(NamedTuple):
 
 
 @pytest.fixture
-def place(tmp_path: Path) -> Iterator[Place]:
+def place(tmp_path: Path, database_url: str | None) -> Iterator[Place]:
     with (
         asyncio.Runner(loop_factory=asyncio.new_event_loop) as runner,
-        open_store(tmp_path) as store,
-        contextlib.closing(Reader(sqlite_engine(store.path, read_only=True), threads=1)) as reader,
+        open_store(tmp_path, database_url) as store,
+        contextlib.closing(Reader(store.database.reading(1), threads=1)) as reader,
     ):
         running = running_writer(store, runner.get_loop())
         writer = runner.run(running.__aenter__())

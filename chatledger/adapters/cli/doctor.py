@@ -88,27 +88,31 @@ def _check_server(settings: Settings) -> Finding:
 
 
 def _check_lock(settings: Settings) -> Finding:
-    from chatledger.adapters.persistence.lock import DataFolderLock  # noqa: PLC0415
-    from chatledger.application.ports.storage import StoreBusyError  # noqa: PLC0415
+    from chatledger.adapters.persistence.database import database_at  # noqa: PLC0415
+    from chatledger.application.ports.storage import StorageUnavailableError, StoreBusyError  # noqa: PLC0415
 
-    if not settings.database_path.exists():
+    database = database_at(settings.ledger_url)
+    if not database.exists():
         return Finding("server", "ok", "none is running")
     try:
-        with DataFolderLock(settings.database_path):
-            return Finding("server", "ok", "none is running")
+        database.require_free()
+    except StorageUnavailableError as error:
+        return Finding("server", "failed", str(error))
     except StoreBusyError as error:
         return Finding("server", "warning", f"{error}, which takes no orders: it starts, stops, or is another command")
+    return Finding("server", "ok", "none is running")
 
 
 # The store
 
 
 async def _check_store(settings: Settings) -> list[Finding]:
+    from chatledger.adapters.persistence.database import database_at  # noqa: PLC0415
     from chatledger.bootstrap import open_for_reading  # noqa: PLC0415
 
     try:
         async with open_for_reading(settings) as reading:
-            findings = [Finding("store", "ok", str(settings.database_path.absolute()))]
+            findings = [Finding("store", "ok", database_at(settings.ledger_url).place)]
             findings += await reading.reader.query(lambda connection: _look_into(connection, reading))
             findings.append(await _check_apps(settings, reading))
             return findings
@@ -123,7 +127,7 @@ def _look_into(connection: "sa.Connection", reading: "Reading") -> list[Finding]
     """All of it in one snapshot."""
     checks: tuple[tuple[str, Callable[[], str]], ...] = (
         ("schema", lambda: _revision(connection)),
-        ("database file", lambda: _quick_check(connection)),
+        ("database", lambda: _soundness(connection)),
         ("ledger", lambda: _contiguity(connection)),
         ("streams", lambda: _streams(connection)),
         ("read models", lambda: _read_models_version(connection)),
@@ -147,7 +151,11 @@ def _revision(connection: "sa.Connection") -> str:
     return f"revision {revision}"
 
 
-def _quick_check(connection: "sa.Connection") -> str:
+def _soundness(connection: "sa.Connection") -> str:
+    if connection.dialect.name != "sqlite":
+        settings = ("server_version", "synchronous_commit", "fsync")
+        found = {name: connection.exec_driver_sql(f"SHOW {name}").scalar_one() for name in settings}
+        return "PostgreSQL {server_version}, synchronous_commit {synchronous_commit}, fsync {fsync}".format(**found)
     faults = [row[0] for row in connection.exec_driver_sql("PRAGMA quick_check(5)")]
     if faults != ["ok"]:
         raise CommandFailedError(f"SQLite finds it damaged: {'; '.join(faults)}")
@@ -162,7 +170,7 @@ def _contiguity(connection: "sa.Connection") -> str:
         raise CommandFailedError(f"the head says {head:,} events, the last one is {last:,}")
     if count != last:
         found = connection.exec_driver_sql(
-            "SELECT expected FROM (SELECT position, row_number() OVER (ORDER BY position) AS expected FROM events) "
+            "SELECT expected FROM (SELECT position, row_number() OVER (ORDER BY position) AS expected FROM events) e "
             "WHERE position <> expected LIMIT 1"
         )
         first = found.scalar_one()
@@ -173,12 +181,14 @@ def _contiguity(connection: "sa.Connection") -> str:
 def _streams(connection: "sa.Connection") -> str:
     torn = connection.exec_driver_sql(
         "SELECT count(*), min(stream) FROM "
-        "(SELECT stream FROM events GROUP BY stream HAVING count(*) <> max(version) OR min(version) <> 1)"
+        "(SELECT stream FROM events GROUP BY stream HAVING count(*) <> max(version) OR min(version) <> 1) AS torn"
     )
     count, first = torn.one()
     if count:
-        stream_id = connection.exec_driver_sql("SELECT stream_id FROM streams WHERE number = ?", (first,)).scalar()
-        name = UUID(bytes=stream_id) if stream_id else f"number {first}"
+        from chatledger.adapters.persistence.tables import STREAMS  # noqa: PLC0415
+
+        query = STREAMS.select().with_only_columns(STREAMS.c.stream_id).where(STREAMS.c.number == first)
+        name = connection.execute(query).scalar() or f"number {first}"
         raise CommandFailedError(f"{count:,} streams have a hole, the first is {name}")
     total = connection.exec_driver_sql("SELECT count(*) FROM streams").scalar_one()
     return f"{total:,} streams without a hole"
@@ -195,14 +205,16 @@ def _read_models_version(connection: "sa.Connection") -> str:
 
 def _data_keys(connection: "sa.Connection", reading: "Reading") -> str:
     """Every key that seals a stream opens, from the master key down."""
-    keys = connection.exec_driver_sql("SELECT DISTINCT key_id FROM streams WHERE key_id IS NOT NULL")
+    from chatledger.adapters.persistence.tables import STREAMS  # noqa: PLC0415
+
+    of_streams = STREAMS.select().with_only_columns(STREAMS.c.key_id).where(STREAMS.c.key_id.is_not(None)).distinct()
     opened = 0
     missing: list[UUID] = []
-    for (key_id,) in keys:
+    for (key_id,) in connection.execute(of_streams):
         try:
-            reading.keyring.key(UUID(bytes=key_id))
+            reading.keyring.key(key_id)
         except LookupError:
-            missing.append(UUID(bytes=key_id))
+            missing.append(key_id)
         else:
             opened += 1
     if missing:

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
+from uuid import UUID
 
 import msgspec
 
@@ -46,14 +47,16 @@ class Comparison(msgspec.Struct, frozen=True):
 
 def migrate(settings: Settings) -> Result:
     """Bring the schema up to date."""
+    from chatledger.adapters.persistence.database import database_at  # noqa: PLC0415
     from chatledger.bootstrap import migrate as bring_up_to_date  # noqa: PLC0415
 
     before, now = bring_up_to_date(settings)
+    place = database_at(settings.ledger_url).place
     data = {"before": before, "revision": now}
     if before == now:
-        return Result(data, f"{settings.database_path} is at revision {now} already.")
+        return Result(data, f"{place} is at revision {now} already.")
     came_from = "empty" if before is None else f"at revision {before}"
-    return Result(data, f"{settings.database_path} was {came_from} and is at revision {now} now.")
+    return Result(data, f"{place} was {came_from} and is at revision {now} now.")
 
 
 def rebuild(settings: Settings) -> Result:
@@ -95,7 +98,7 @@ async def _check(settings: Settings, progress: "Progress") -> Comparison:
 
 def _compare(live: "sa.Connection", reading: "Reading", progress: "Progress") -> Comparison:
     """All of it in the snapshot of one read transaction: a server may go on writing."""
-    from chatledger.adapters.persistence.store import SqlTransaction  # noqa: PLC0415
+    from chatledger.adapters.persistence.transaction import SqlTransaction  # noqa: PLC0415
     from chatledger.application.commands.rebuilding import Rebuilding  # noqa: PLC0415
     from chatledger.application.ledger.projections import READ_MODELS  # noqa: PLC0415
 
@@ -135,15 +138,26 @@ def _compare_table(name: str, live: "sa.Connection", replayed: "sa.Connection") 
     schema = METADATA.tables[name]
     key = [column.name for column in schema.primary_key]
     columns = [*key, *(column.name for column in schema.columns if column.name not in key)]
-    query = f"SELECT {', '.join(columns)} FROM {name} ORDER BY {', '.join(key)}"  # noqa: S608 - names of our own
-    rows, differences = _merge(_fetched(live, query), _fetched(replayed, query), _place_in_order(len(key)))
+    live_rows, replayed_rows = (_fetched(connection, name, columns, len(key)) for connection in (live, replayed))
+    rows, differences = _merge(live_rows, replayed_rows, _place_in_order(len(key)))
     return ComparedTable(name, rows, differences)
 
 
-def _fetched(connection: "sa.Connection", query: str) -> Iterator[Row]:
-    result = connection.exec_driver_sql(query)
+def _fetched(connection: "sa.Connection", name: str, columns: Sequence[str], keys: int) -> Iterator[Row]:
+    """The rows as SQLite has them, ids as bytes and flags as numbers, in the order of their bytes."""
+    order = [str(number + 1) for number in range(keys)]
+    if connection.dialect.name != "sqlite":
+        order = [f'{column}::text COLLATE "C"' for column in columns[:keys]]
+    query = f"SELECT {', '.join(columns)} FROM {name} ORDER BY {', '.join(order)}"  # noqa: S608 - names of our own
+    result = connection.exec_driver_sql(query, execution_options={"stream_results": True})
     while page := result.fetchmany(ROWS_PER_FETCH):
-        yield from (tuple(row) for row in page)
+        yield from (tuple(map(_as_sqlite_has_it, row)) for row in page)
+
+
+def _as_sqlite_has_it(value: Any) -> Any:
+    if isinstance(value, UUID):
+        return value.bytes
+    return int(value) if isinstance(value, bool) else value
 
 
 _ORDER_OF_TYPES = {type(None): 0, int: 1, float: 1, str: 2, bytes: 3}

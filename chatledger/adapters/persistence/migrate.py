@@ -4,7 +4,8 @@ from pathlib import Path
 
 import sqlalchemy as sa
 
-from chatledger.adapters.persistence.engine import storage_errors
+from chatledger.adapters.persistence.errors import storage_errors
+from chatledger.adapters.persistence.statements import statements_of
 from chatledger.application.ports.storage import SchemaError
 
 HEAD_REVISION = "0001"
@@ -51,6 +52,7 @@ def upgrade(engine: sa.Engine) -> bool:
         StorageUnavailableError: the store is in trouble; nothing was changed.
     """
     with storage_errors(), engine.begin() as connection:
+        statements_of(connection).lock_schema()
         if _revision(connection) == HEAD_REVISION:
             return False
         _run_alembic(connection)

@@ -1,6 +1,5 @@
 """The recorder of the ``eventsourcing`` library on the ledger's own tables."""
 
-import sqlite3
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -10,10 +9,13 @@ from uuid import UUID
 import msgspec
 import sqlalchemy as sa
 from eventsourcing.persistence import (
+    DataError,
     IntegrityError,
+    InternalError,
     ListenNotifySubscription,
     Notification,
     OperationalError,
+    PersistenceError,
     ProcessRecorder,
     ProgrammingError,
     StoredEvent,
@@ -21,9 +23,10 @@ from eventsourcing.persistence import (
 )
 from sqlalchemy.dialects import postgresql, sqlite
 
-from chatledger.adapters.persistence.engine import storage_errors
-from chatledger.adapters.persistence.store import EventTypes, SqlTransaction
+from chatledger.adapters.persistence.errors import kind_of, storage_errors
+from chatledger.adapters.persistence.store import write_transaction
 from chatledger.adapters.persistence.tables import STREAMS, TRACKING, CompactUuid, Position
+from chatledger.adapters.persistence.transaction import EventTypes, SqlTransaction
 from chatledger.application.ledger.envelope import to_microseconds
 from chatledger.application.ledger.leaf import leaf_hash
 from chatledger.application.ports.clock import Clock, IdFactory
@@ -31,6 +34,14 @@ from chatledger.application.ports.storage import EventRow, StorageUnavailableErr
 
 LIBRARY_SCHEMA = 1
 NO_CONTEXT = b"{}"
+
+_LIBRARY_ERRORS: dict[str, type[PersistenceError]] = {
+    "DataError": DataError,
+    "IntegrityError": IntegrityError,
+    "InternalError": InternalError,
+    "OperationalError": OperationalError,
+    "ProgrammingError": ProgrammingError,
+}
 IDS_PER_STATEMENT = 500
 
 _LEDGER = sa.table(
@@ -94,13 +105,12 @@ class SqlRecorder(ProcessRecorder):
             OperationalError: the store is in trouble; nothing was written.
             ProgrammingError: a stream is chatledger's own, or is not named by a UUID.
         """
-        with self._writing() as connection:
-            transaction = SqlTransaction(connection, self._types.copy())
+        with _library_errors(), write_transaction(self._writer, self._types) as transaction:
             rows = self._rows(stored_events, transaction)
-            _require_library(connection, {row.stream_id for row in rows})
+            _require_library(transaction.connection, {row.stream_id for row in rows})
             transaction.append(rows)
             if tracking is not None:
-                _track(connection, tracking)
+                _track(transaction.connection, tracking)
         self._types = transaction.types
         self.wake()
         return [row.position for row in rows]
@@ -136,13 +146,8 @@ class SqlRecorder(ProcessRecorder):
             IntegrityError: it was followed as far already.
             OperationalError: the store is in trouble; nothing was written.
         """
-        with self._writing() as connection:
-            _track(connection, tracking)
-
-    @contextmanager
-    def _writing(self) -> Iterator[sa.Connection]:
         with _library_errors(), self._writer.begin() as connection:
-            yield connection
+            _track(connection, tracking)
 
     # Reading
 
@@ -292,7 +297,10 @@ def _library_errors() -> Iterator[None]:
     try:
         with storage_errors():
             yield
-    except (StorageUnavailableError, sqlite3.OperationalError, sa.exc.OperationalError) as error:
-        raise OperationalError(str(getattr(error, "orig", error))) from error
-    except (sqlite3.IntegrityError, sa.exc.IntegrityError) as error:
-        raise IntegrityError(str(getattr(error, "orig", error))) from error
+    except StorageUnavailableError as error:
+        raise OperationalError(str(error)) from error
+    except Exception as error:
+        library = _LIBRARY_ERRORS.get(kind_of(error) or "")
+        if library is None:
+            raise
+        raise library(str(getattr(error, "orig", error))) from error

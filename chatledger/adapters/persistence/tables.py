@@ -168,6 +168,7 @@ for _order in ("created_position", "updated_position"):
         CONVERSATIONS.c.end_user_id,
         CONVERSATIONS.c[_order],
         sqlite_where=sa.text("hidden = 0"),
+        postgresql_where=sa.text("NOT hidden"),
     )
 
 MESSAGES = sa.Table(
@@ -201,6 +202,7 @@ sa.Index(
     "messages_unfinished",
     MESSAGES.c.position,
     sqlite_where=MESSAGES.c.ended_position.is_(None),
+    postgresql_where=MESSAGES.c.ended_position.is_(None),
 )
 
 FEEDBACKS = sa.Table(

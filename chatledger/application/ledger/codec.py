@@ -127,7 +127,7 @@ class EventCodec:
         envelopes = []
         key_id, key = None, None
         for row in rows:
-            if row.sealed is not None and row.key_id is not key_id:
+            if row.sealed is not None and row.key_id is not key_id and row.key_id != key_id:
                 key_id, key = row.key_id, self._key_of(row)
             envelopes.append(self._decode(row, key))
         return envelopes

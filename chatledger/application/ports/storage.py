@@ -17,6 +17,10 @@ class StorageUnavailableError(Exception):
     """The store cannot be used right now (disk full, database away). Nothing was written."""
 
 
+class CommitInDoubtError(StorageUnavailableError):
+    """The store went away in the middle of a commit and stayed away: it may have taken place after all."""
+
+
 class StoreBusyError(Exception):
     """Another server has this store open; the text names it."""
 
@@ -153,6 +157,7 @@ class LedgerStore(Protocol):
         """A write transaction: committed at the end of the block, rolled back when it raises. Blocks.
 
         Raises:
+            CommitInDoubtError: the store went away in the middle of the commit, and stayed away.
             StorageUnavailableError: the store is in trouble; nothing was written.
         """
         ...

@@ -40,10 +40,52 @@ def _bytes(name: str, **options: Any) -> sa.Column[Any]:
     return sa.Column(name, sa.LargeBinary(), **options)
 
 
+# What PostgreSQL does by itself. The lock and the reading of the head are never one statement: its snapshot would be
+# older than the lock.
+POSTGRES_FUNCTIONS = """
+CREATE FUNCTION ledger_lock() RETURNS void LANGUAGE plpgsql AS $$
+BEGIN
+    IF current_setting('synchronous_commit') NOT IN ('on', 'remote_apply') THEN
+        PERFORM set_config('synchronous_commit', 'on', true);
+    END IF;
+    PERFORM pg_advisory_xact_lock(hashtextextended('chatledger ledger of ' || current_schema(), 0));
+END $$;
+
+CREATE FUNCTION ledger_channel() RETURNS text LANGUAGE sql STABLE AS $$
+    SELECT left('chatledger_' || current_schema(), 63)
+$$;
+
+CREATE FUNCTION ledger_append(
+    stream_numbers bigint[], stream_ids uuid[], categories text[], key_ids uuid[],
+    positions bigint[], streams_of bigint[], versions bigint[], event_ids uuid[], types bigint[], times bigint[],
+    publics bytea[], sealeds bytea[], algorithms smallint[], context_positions bigint[], contexts bytea[],
+    leaves bytea[], head_position bigint, head_recorded_at bigint, head_last_stream bigint
+) RETURNS void LANGUAGE plpgsql AS $$
+BEGIN
+    IF cardinality(stream_numbers) > 0 THEN
+        INSERT INTO streams (number, stream_id, category, key_id)
+        SELECT * FROM unnest(stream_numbers, stream_ids, categories, key_ids);
+    END IF;
+    IF cardinality(positions) > 0 THEN
+        INSERT INTO events (position, stream, version, event_id, type, recorded_at, public, sealed, algorithm,
+                            context_position, context, leaf)
+        SELECT * FROM unnest(positions, streams_of, versions, event_ids, types, times, publics, sealeds, algorithms,
+                             context_positions, contexts, leaves);
+    END IF;
+    UPDATE head SET position = head_position, recorded_at = head_recorded_at, last_stream = head_last_stream;
+    PERFORM pg_notify(ledger_channel(), head_position::text);
+END $$;
+
+ALTER TABLE events ALTER COLUMN sealed SET STORAGE EXTERNAL;
+"""
+
+
 def upgrade() -> None:
     _create_ledger()
     _create_read_models()
     _create_operational_state()
+    if op.get_bind().dialect.name == "postgresql":
+        op.execute(POSTGRES_FUNCTIONS)
 
 
 def _create_ledger() -> None:

@@ -1,0 +1,76 @@
+"""The drivers' words for a store in trouble."""
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import sqlalchemy as sa
+
+from chatledger.application.ports.storage import StorageUnavailableError
+
+_PRIMARY_CODE = 0xFF
+_SQLITE_IN_TROUBLE = frozenset(
+    (
+        sqlite3.SQLITE_BUSY,
+        sqlite3.SQLITE_LOCKED,
+        sqlite3.SQLITE_NOMEM,
+        sqlite3.SQLITE_READONLY,
+        sqlite3.SQLITE_IOERR,
+        sqlite3.SQLITE_FULL,
+        sqlite3.SQLITE_CANTOPEN,
+        sqlite3.SQLITE_PROTOCOL,
+    )
+)
+_POSTGRES_IN_TROUBLE = frozenset(("08", "53", "57", "58"))
+"""Classes of SQLSTATE: connection, resources, intervention (a shutdown, a cancelled statement), system."""
+_POSTGRES_STATES_IN_TROUBLE = frozenset(("25006", "25P03", "40001", "40P01", "55P03"))
+"""A standby, a transaction left idle too long, a serialization failure, a deadlock, a lock that did not come free."""
+
+_DRIVERS = frozenset(("sqlite3", "psycopg", "psycopg.errors"))
+_KINDS = frozenset(("DataError", "IntegrityError", "InternalError", "OperationalError", "ProgrammingError"))
+
+
+@contextmanager
+def storage_errors() -> Iterator[None]:
+    """The driver's word for a store in trouble becomes ours; a violated constraint stays what it is.
+
+    Trouble is what may pass by itself, or by making room. Any other error is one of the statement, and of it alone.
+
+    Raises:
+        StorageUnavailableError: disk full, file locked, database away.
+    """
+    try:
+        yield
+    except sa.exc.TimeoutError as error:
+        raise StorageUnavailableError("no connection became free in time") from error
+    except Exception as error:
+        cause = _cause(error)
+        if not _is_trouble(cause):
+            raise
+        # What follows the first line may quote rows.
+        raise StorageUnavailableError((str(cause).splitlines() or [type(cause).__name__])[0]) from error
+
+
+def _is_trouble(error: BaseException) -> bool:
+    if isinstance(error, sqlite3.Error):
+        return _PRIMARY_CODE & getattr(error, "sqlite_errorcode", 0) in _SQLITE_IN_TROUBLE
+    if type(error).__module__.partition(".")[0] != "psycopg":
+        return False
+    from psycopg import OperationalError  # noqa: PLC0415 - it is loaded, or this error would not be
+
+    state = getattr(error, "sqlstate", None)
+    if state is None:
+        return isinstance(error, OperationalError)
+    return state[:2] in _POSTGRES_IN_TROUBLE or state in _POSTGRES_STATES_IN_TROUBLE
+
+
+def kind_of(error: BaseException) -> str | None:
+    """The name that PEP 249 gives a driver's error of this kind; None for any other error."""
+    for kind in type(_cause(error)).__mro__:
+        if kind.__name__ in _KINDS and kind.__module__ in _DRIVERS:
+            return kind.__name__
+    return None
+
+
+def _cause(error: BaseException) -> BaseException:
+    return error.orig if isinstance(error, sa.exc.DBAPIError) and error.orig is not None else error

@@ -1,0 +1,393 @@
+"""PostgreSQL: one ledger in the schema that a connection begins with, and any number of processes."""
+
+import logging
+import select
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from functools import cache
+from socket import socketpair
+from typing import Any, LiteralString, TypeVar, cast
+from urllib.parse import urlsplit
+from uuid import UUID
+
+import psycopg
+import sqlalchemy as sa
+from psycopg.abc import PQGen
+
+from chatledger.adapters.persistence.database import Durability, Wake
+from chatledger.adapters.persistence.statements import EVENT_COLUMNS, SELECT_HEAD, HeadRow, Row
+from chatledger.application.ports.storage import SchemaError, StorageUnavailableError, StoreBusyError
+
+T = TypeVar("T")
+
+log = logging.getLogger(__name__)
+
+OLDEST_SERVER = 14
+
+COPY_FROM = 64
+"""Events in one commit from which on COPY is cheaper than one call with arrays."""
+
+WRITE_PATIENCE = 30.0
+LONG_PATIENCE = 3_600.0
+"""Seconds. What empties a table may take as long as the table is large."""
+
+SECONDS_TO_BE_ALONE = 3
+"""A server that was killed lets go of its lock once the database has noticed."""
+
+SECONDS_BETWEEN_LISTENERS = 0.5
+LONGEST_SILENCE = 30.0
+
+_CONNECTION = {
+    "application_name": "chatledger",
+    "connect_timeout": 5,
+    "keepalives_idle": 5,
+    "keepalives_interval": 2,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 15_000,
+}
+
+_SESSION = {
+    "statement_timeout": "30s",
+    "lock_timeout": "10s",
+    "idle_in_transaction_session_timeout": "15s",
+    # So that the database, too, notices soon that a client's machine is gone, and frees its locks.
+    "tcp_keepalives_idle": "5",
+    "tcp_keepalives_interval": "2",
+    "tcp_keepalives_count": "3",
+    "client_encoding": "UTF8",
+}
+
+_TAKE_THE_SERVERS_LOCK = cast(
+    "LiteralString",
+    f"SELECT set_config('lock_timeout', '{SECONDS_TO_BE_ALONE}s', false), "
+    "pg_advisory_lock(hashtextextended('chatledger server of ' || current_schema(), 0)), "
+    f"set_config('lock_timeout', '{_SESSION['lock_timeout']}', false)",
+)
+
+
+class BoundedConnection(psycopg.Connection[Any]):
+    """A connection that waits for no answer longer than ``patience`` seconds; then it is given up."""
+
+    patience = WRITE_PATIENCE
+
+    def wait(self, gen: PQGen[T], interval: float = 0.1, timeout: float | None = None) -> T:
+        """The result of an exchange with the server.
+
+        Raises:
+            psycopg.OperationalError: it did not come in time; the connection is closed.
+        """
+        try:
+            return super().wait(gen, interval, self.patience if timeout is None else timeout)
+        except psycopg.OperationalError as error:
+            if type(error).__name__ != "_WaitTimeout":
+                raise
+            self.pgconn.finish()
+            raise psycopg.OperationalError(f"no answer from the database within {self.patience:g} s") from None
+
+
+class PostgresDatabase:
+    """A ledger in PostgreSQL.
+
+    Every write waits for the ledger's advisory lock, so positions have no gap and commits come in their order. A commit
+    is on the disk when it is acknowledged, whatever ``synchronous_commit`` the role or the database has;
+    ``relaxed`` durability only lets a server pass that runs without ``fsync``.
+    """
+
+    def __init__(self, url: str, durability: Durability = "full") -> None:
+        self._url = url
+        self._durability = durability
+
+    @property
+    def place(self) -> str:
+        """The server and the database, without user and password."""
+        parts = urlsplit(self._url)
+        return f"postgresql://{parts.netloc.rpartition('@')[2]}{parts.path}"
+
+    def exists(self) -> bool:
+        """True: whether there is a ledger in it, the schema's revision tells."""
+        return True
+
+    def require_free(self) -> None:
+        """Pass where no server has it.
+
+        Raises:
+            StoreBusyError: one has.
+            StorageUnavailableError: the database cannot be reached.
+        """
+        with self._connect() as connection:
+            _take_the_servers_lock(connection, self.place)
+
+    @contextmanager
+    def alone(self) -> Iterator[sa.Engine]:
+        """One writing connection that holds the server's lock for as long as it lives.
+
+        A connection that is made anew takes it anew: nobody writes as the server without having it.
+
+        Raises:
+            StoreBusyError: another server has it.
+            StorageUnavailableError: the database cannot be reached.
+            SchemaError: it cannot keep what a ledger promises.
+        """
+        with self._writing(connections=1, is_alone=True) as engine:
+            yield engine
+
+    @contextmanager
+    def shared(self) -> Iterator[sa.Engine]:
+        """Writing connections beside those of others.
+
+        Raises:
+            StorageUnavailableError: the database cannot be reached.
+            SchemaError: it cannot keep what a ledger promises.
+        """
+        with self._writing(connections=4, is_alone=False) as engine:
+            yield engine
+
+    @contextmanager
+    def _writing(self, connections: int, *, is_alone: bool) -> Iterator[sa.Engine]:
+        engine = self._engine(connections)
+
+        @sa.event.listens_for(engine, "connect")
+        def _prepare(connection: BoundedConnection, _record: object) -> None:
+            _check_server(connection, self._durability)
+            if is_alone:
+                _take_the_servers_lock(connection, self.place)
+            connection.autocommit = False
+
+        try:
+            with engine.connect():
+                pass
+            yield engine
+        finally:
+            engine.dispose()
+
+    def reading(self, connections: int = 4, *, patience: float = WRITE_PATIENCE) -> sa.Engine:
+        """Connections that cannot write; each transaction sees one snapshot, and waits ``patience`` seconds at most."""
+        engine = self._engine(connections, is_asked_first=True)
+
+        @sa.event.listens_for(engine, "connect")
+        def _prepare(connection: BoundedConnection, _record: object) -> None:
+            connection.patience = patience
+            connection.execute("SELECT set_config('statement_timeout', %s, false)", (f"{patience:.0f}s",))
+            connection.autocommit = False
+            connection.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
+            connection.read_only = True
+
+        return engine
+
+    def _engine(self, connections: int, *, is_asked_first: bool = False) -> sa.Engine:
+        """A pool; ``is_asked_first``: a connection has to answer before it is used, or is made anew."""
+        return sa.create_engine(
+            "postgresql+psycopg://",
+            creator=self._connect,
+            poolclass=sa.pool.QueuePool,
+            pool_size=connections,
+            max_overflow=0,
+            pool_pre_ping=is_asked_first,
+            hide_parameters=True,
+            use_native_hstore=False,
+        )
+
+    def _connect(self) -> BoundedConnection:
+        try:
+            connection = BoundedConnection.connect(self._url, autocommit=True, **_CONNECTION)
+        except psycopg.OperationalError as error:
+            raise StorageUnavailableError(f"{self.place}: {_first_line(error)}") from error
+        settings = ", ".join(f"set_config('{name}', '{value}', false)" for name, value in _SESSION.items())
+        connection.execute(cast("LiteralString", f"SELECT {settings}"))
+        return connection
+
+    @contextmanager
+    def news(self, wake: Wake) -> Iterator[None]:
+        """Call ``wake`` while inside, in a thread of its own, at each NOTIFY, and at each reconnection."""
+        listener = _Listener(self._connect, wake)
+        try:
+            yield
+        finally:
+            listener.close()
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]
+
+
+def _check_server(connection: BoundedConnection, durability: Durability) -> None:
+    """Refuse a server that would lose what was acknowledged.
+
+    Raises:
+        SchemaError: it would.
+    """
+    row = connection.execute(
+        "SELECT current_setting('server_version_num')::int / 10000, current_setting('fsync') = 'on', "
+        "current_setting('full_page_writes') = 'on', pg_is_in_recovery(), current_setting('server_encoding')"
+    ).fetchone()
+    version, fsync, full_page_writes, is_standby, encoding = row or (0, False, False, False, "")
+    if version < OLDEST_SERVER:
+        raise SchemaError(f"the server is PostgreSQL {version}, a ledger needs {OLDEST_SERVER} or newer")
+    if is_standby:
+        raise SchemaError("the server is a standby: a ledger is written to the primary")
+    if encoding != "UTF8":
+        raise SchemaError(f"the database has the encoding {encoding}, a ledger needs UTF8")
+    if durability == "full" and not (fsync and full_page_writes):
+        raise SchemaError(
+            "the server runs without fsync or full_page_writes: a power cut would cost what was acknowledged; "
+            "set them to on, or set durability to relaxed"
+        )
+
+
+def _take_the_servers_lock(connection: BoundedConnection, place: str) -> None:
+    """Hold the lock for as long as the connection lives.
+
+    Raises:
+        StoreBusyError: another connection holds it.
+    """
+    try:
+        connection.execute(_TAKE_THE_SERVERS_LOCK)
+    except psycopg.errors.LockNotAvailable:
+        connection.close()
+        raise StoreBusyError(f"{place} is in use by another server") from None
+
+
+@cache
+def _marked(sql: str) -> LiteralString:
+    return cast("LiteralString", sql.replace("?", "%s"))
+
+
+_BEGIN = "SELECT ledger_lock()"
+
+_APPEND = cast(
+    "LiteralString",
+    "SELECT ledger_append(%s::bigint[], %s::uuid[], %s::text[], %s::uuid[], %s::bigint[], %s::bigint[], %s::bigint[], "
+    "%s::uuid[], %s::bigint[], %s::bigint[], %s::bytea[], %s::bytea[], %s::smallint[], %s::bigint[], %s::bytea[], "
+    "%s::bytea[], %s::bigint, %s::bigint, %s::bigint)",
+)
+_STREAM_WIDTH = 4
+_COPY = cast("LiteralString", f"COPY events ({', '.join(EVENT_COLUMNS)}) FROM STDIN (FORMAT BINARY)")
+_COPY_TYPES = (
+    "int8", "int8", "int8", "uuid", "int8", "int8", "bytea", "bytea", "int2", "int8", "bytea", "bytea",
+)  # fmt: skip
+
+
+class PostgresStatements:
+    """The statements of a connection to PostgreSQL. Each is a round trip, unless they are run in a batch."""
+
+    no_limit: int | None = None
+
+    def __init__(self, connection: sa.Connection) -> None:
+        self._driver = cast("BoundedConnection", connection.connection.driver_connection)
+
+    @property
+    def is_lost(self) -> bool:
+        """Whether the database went away under the connection."""
+        return self._driver.closed
+
+    @staticmethod
+    def value(value: Any) -> Any:
+        """A parameter as it is: the driver knows ids and bytes."""
+        return value
+
+    @staticmethod
+    def shared_id(raw: UUID) -> UUID:
+        """An id, which the driver has made already."""
+        return raw
+
+    def execute(self, sql: str, parameters: Sequence[Any] = ()) -> Sequence[Row]:
+        """Run a statement; its rows, but for a batch, in which nobody waits for them."""
+        cursor = self._driver.execute(_marked(sql), parameters or None)
+        if self._driver.pgconn.pipeline_status or cursor.description is None:
+            return ()
+        return cursor.fetchall()
+
+    def batch(self) -> AbstractContextManager[object]:
+        """One round trip for all statements run inside."""
+        return self._driver.pipeline()
+
+    def lock_schema(self) -> None:
+        """Wait for whoever changes the schema, and hold others off to the end of the transaction."""
+        self._driver.execute("SELECT pg_advisory_xact_lock(hashtextextended('chatledger schema', 0))")
+
+    def lock(self) -> HeadRow:
+        """Wait for the ledger's lock, then read the head: two statements, for a snapshot is taken before the wait."""
+        with self._driver.pipeline():
+            self._driver.execute(_BEGIN)
+            head = self._driver.execute(cast("LiteralString", SELECT_HEAD))
+        return HeadRow(*(head.fetchone() or (0, 0, 0, 0)))
+
+    def append(self, streams: Sequence[Row], events: Sequence[Row], head: HeadRow) -> None:
+        """Insert new streams and events, move the head, and NOTIFY: in one call, or by COPY where there are many."""
+        called = events
+        if len(events) >= COPY_FROM:
+            called = ()
+            with self._driver.cursor() as cursor, cursor.copy(_COPY) as copy:
+                copy.set_types(_COPY_TYPES)
+                for event in events:
+                    copy.write_row(event)
+        columns = [*_columns(streams, _STREAM_WIDTH), *_columns(called, len(EVENT_COLUMNS))]
+        self._driver.execute(_APPEND, [*columns, head.position, head.recorded_at, head.last_stream])
+
+    def clear(self, table: str) -> None:
+        """Empty a table, however long it takes."""
+        self._driver.patience, patience = LONG_PATIENCE, self._driver.patience
+        try:
+            self._driver.execute("SELECT set_config('statement_timeout', '0', true)")
+            self._driver.execute(cast("LiteralString", f"DELETE FROM {table}"))  # noqa: S608 - a table of our own
+        finally:
+            self._driver.patience = patience
+
+
+def _columns(rows: Sequence[Row], width: int) -> list[list[Any]]:
+    return [list(column) for column in zip(*rows, strict=True)] if rows else [[] for _ in range(width)]
+
+
+class _Listener:
+    """A thread that hears of commits. It connects anew when the connection is lost."""
+
+    def __init__(self, connect: Any, wake: Wake) -> None:
+        self._connect = connect
+        self._wake = wake
+        self._ours, self._its = socketpair()
+        self._is_closed = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="ledger-listener", daemon=True)
+        self._thread.start()
+
+    def _run(self) -> None:
+        while not self._is_closed.is_set():
+            try:
+                with self._connect() as connection:
+                    self._listen(connection)
+            except (psycopg.Error, StorageUnavailableError, OSError):
+                log.info("nobody tells of commits: the database is away; they are looked for instead")
+                self._is_closed.wait(SECONDS_BETWEEN_LISTENERS)
+
+    def _listen(self, connection: BoundedConnection) -> None:
+        connection.autocommit = True
+        connection.execute(_listen_statement(connection))
+        self._wake()
+        while not self._is_closed.is_set():
+            self._hear(connection)
+
+    def _hear(self, connection: BoundedConnection) -> None:
+        nothing: list[int] = []
+        database = connection.fileno()
+        readable, _, _ = select.select([database, self._its.fileno()], nothing, nothing, LONGEST_SILENCE)
+        if database in readable:
+            connection.pgconn.consume_input()
+            notified = [connection.pgconn.notifies()]
+            while notified[-1] is not None:
+                notified.append(connection.pgconn.notifies())
+            if len(notified) > 1:
+                self._wake()
+        elif not readable:
+            connection.execute("SELECT")  # whether it is there still
+
+    def close(self) -> None:
+        self._is_closed.set()
+        self._ours.send(b"\0")
+        self._thread.join()
+        self._ours.close()
+        self._its.close()
+
+
+def _listen_statement(connection: BoundedConnection) -> Any:
+    row = connection.execute("SELECT quote_ident(ledger_channel())").fetchone()
+    return cast("LiteralString", f"LISTEN {row[0] if row else 'chatledger'}")

@@ -1,0 +1,180 @@
+"""SQLite: a file, one connection that writes, and some that read."""
+
+import sqlite3
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, cast
+from uuid import UUID
+
+import sqlalchemy as sa
+
+from chatledger.adapters.persistence.database import Durability, Wake
+from chatledger.adapters.persistence.lock import DataFolderLock
+from chatledger.adapters.persistence.statements import (
+    EVENT_COLUMNS,
+    SELECT_HEAD,
+    STREAM_COLUMNS,
+    HeadRow,
+    Row,
+    insert_rows,
+)
+
+BUSY_TIMEOUT_MS = 10_000
+
+
+class SqliteDatabase:
+    """A ledger in a file of its own, with one process that writes.
+
+    Only the one writing connection checkpoints: SQLite before 3.51.3 can corrupt a file where two do so at once.
+    ``relaxed`` durability syncs at checkpoints only; a power cut may then cost the last commits, a crash of the process
+    costs nothing.
+    """
+
+    def __init__(self, path: Path, durability: Durability = "full") -> None:
+        self._path = path
+        self._durability = durability
+
+    @property
+    def place(self) -> str:
+        """The file."""
+        return str(self._path.absolute())
+
+    def exists(self) -> bool:
+        """Whether there is a file."""
+        return self._path.exists()
+
+    def require_free(self) -> None:
+        """Pass where no server has it.
+
+        Raises:
+            StoreBusyError: one has; the text says who.
+        """
+        with DataFolderLock(self._path):
+            pass
+
+    @contextmanager
+    def alone(self) -> Iterator[sa.Engine]:
+        """The writing connection, for the one process that may have it.
+
+        Raises:
+            StoreBusyError: another server has it, in this process or in another.
+        """
+        with DataFolderLock(self._path):
+            engine = sqlite_engine(self._path, self._durability)
+            try:
+                yield engine
+            finally:
+                engine.dispose()
+
+    def shared(self) -> AbstractContextManager[sa.Engine]:
+        """The same as :meth:`alone`: a file has one process that writes."""
+        return self.alone()
+
+    def reading(self, connections: int = 4, *, patience: float = 0.0) -> sa.Engine:  # noqa: ARG002 - a file does not keep waiting
+        """Connections that cannot write."""
+        return sqlite_engine(self._path, read_only=True, connections=connections)
+
+    def news(self, wake: Wake) -> AbstractContextManager[object]:  # noqa: ARG002 - the one writer is in this process
+        """Nothing: whoever commits is in this process."""
+        return nullcontext()
+
+
+def sqlite_engine(
+    path: Path, durability: Durability = "full", *, read_only: bool = False, connections: int = 4
+) -> sa.Engine:
+    """An engine on a SQLite file in WAL mode."""
+    if not read_only:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch(0o600)
+    engine = sa.create_engine(
+        "sqlite://",
+        creator=lambda: _connect(path, durability, read_only=read_only),
+        poolclass=sa.pool.QueuePool,
+        pool_size=connections if read_only else 1,
+        max_overflow=0,
+        hide_parameters=True,
+    )
+
+    @sa.event.listens_for(engine, "begin")
+    def _begin(connection: sa.Connection) -> None:
+        connection.exec_driver_sql("BEGIN" if read_only else "BEGIN IMMEDIATE")
+
+    return engine
+
+
+def _connect(path: Path, durability: Durability, *, read_only: bool) -> sqlite3.Connection:
+    connection = sqlite3.connect(
+        path, isolation_level=None, check_same_thread=False, timeout=BUSY_TIMEOUT_MS / 1000, cached_statements=512
+    )
+    connection.execute("PRAGMA journal_mode=WAL")
+    connection.execute("PRAGMA cache_size=-16000")
+    connection.execute("PRAGMA temp_store=MEMORY")
+    if read_only:
+        connection.execute("PRAGMA query_only=ON")
+        connection.execute("PRAGMA wal_autocheckpoint=0")
+    else:
+        connection.execute(f"PRAGMA synchronous={'FULL' if durability == 'full' else 'NORMAL'}")
+        connection.execute("PRAGMA wal_autocheckpoint=4000")
+        connection.execute("PRAGMA journal_size_limit=67108864")
+    return connection
+
+
+@lru_cache(8_192)
+def _shared_id(raw: bytes) -> UUID:
+    """The same object for all rows that have it, since making one costs more than reading a row."""
+    return UUID(bytes=raw)
+
+
+class SqliteStatements:
+    """The statements of a connection to SQLite. BEGIN IMMEDIATE has taken the lock before the first of them."""
+
+    no_limit = -1
+    is_lost = False
+
+    def __init__(self, connection: sa.Connection) -> None:
+        self._driver = cast("sqlite3.Connection", connection.connection.driver_connection)
+
+    @staticmethod
+    def value(value: Any) -> Any:
+        """A parameter as the driver takes it quickest: it seeks an adapter for all ``bytes``, for no bytearray."""
+        kind = type(value)
+        if kind is UUID:
+            return bytearray(value.bytes)
+        return bytearray(value) if kind is bytes else value
+
+    @staticmethod
+    def shared_id(raw: bytes) -> UUID:
+        """An id that many rows have."""
+        return _shared_id(raw)
+
+    def execute(self, sql: str, parameters: Sequence[Any] = ()) -> Sequence[Row]:
+        """Run a statement; its rows."""
+        return self._driver.execute(sql, parameters).fetchall()
+
+    def batch(self) -> AbstractContextManager[object]:
+        """Statements run one after the other: there is nobody to wait for."""
+        return nullcontext()
+
+    def lock_schema(self) -> None:
+        """BEGIN IMMEDIATE has done it."""
+
+    def lock(self) -> HeadRow:
+        """The head as it stands under the lock."""
+        return HeadRow(*self._driver.execute(SELECT_HEAD).fetchone())
+
+    def append(self, streams: Sequence[Row], events: Sequence[Row], head: HeadRow) -> None:
+        """Insert new streams and events and move the head."""
+        self._insert("streams", STREAM_COLUMNS, streams)
+        self._insert("events", EVENT_COLUMNS, events)
+        moved = "UPDATE head SET position = ?, recorded_at = ?, last_stream = ?"
+        self._driver.execute(moved, (head.position, head.recorded_at, head.last_stream))
+
+    def _insert(self, table: str, columns: tuple[str, ...], rows: Sequence[Row]) -> None:
+        for sql, parameters in insert_rows(table, columns, rows):
+            self._driver.execute(sql, parameters)
+
+    def clear(self, table: str) -> None:
+        """Empty a table."""
+        self._driver.execute(f"DELETE FROM {table}")  # noqa: S608 - names come from our own tables

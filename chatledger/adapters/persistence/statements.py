@@ -1,0 +1,114 @@
+"""What a transaction asks of a connection, and where the databases differ."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager
+from functools import cache
+from typing import Any, NamedTuple, Protocol
+from uuid import UUID
+
+import sqlalchemy as sa
+
+Row = tuple[Any, ...]
+
+ROWS_PER_STATEMENT = 64
+
+EVENT_COLUMNS = (
+    "position",
+    "stream",
+    "version",
+    "event_id",
+    "type",
+    "recorded_at",
+    "public",
+    "sealed",
+    "algorithm",
+    "context_position",
+    "context",
+    "leaf",
+)
+STREAM_COLUMNS = ("number", "stream_id", "category", "key_id")
+
+
+class HeadRow(NamedTuple):
+    """The head of the ledger as it is stored."""
+
+    position: int
+    recorded_at: int
+    last_stream: int
+    read_models: int
+
+
+SELECT_HEAD = f"SELECT {', '.join(HeadRow._fields)} FROM head"  # noqa: S608 - names of our own
+
+
+class Statements(Protocol):
+    """The SQL of one connection. It goes to the driver: the statements are few, hot, and the same each time.
+
+    Parameters are marked by ``?``, and have passed through :meth:`value`.
+    """
+
+    @property
+    def no_limit(self) -> int | None:
+        """What LIMIT takes for all rows."""
+        ...
+
+    @property
+    def is_lost(self) -> bool:
+        """Whether the database went away under the connection."""
+        ...
+
+    def value(self, value: Any) -> Any:
+        """A parameter as the driver takes it quickest."""
+        ...
+
+    def shared_id(self, raw: Any) -> UUID:
+        """An id that many rows have, from what the driver gives."""
+        ...
+
+    def execute(self, sql: str, parameters: Sequence[Any] = ()) -> Sequence[Row]:
+        """Run a statement; its rows."""
+        ...
+
+    def batch(self) -> AbstractContextManager[object]:
+        """Statements run inside may wait for each other's results no earlier than at its end."""
+        ...
+
+    def lock_schema(self) -> None:
+        """Wait for whoever changes the schema, and hold others off to the end of the transaction."""
+        ...
+
+    def lock(self) -> HeadRow:
+        """Wait for the ledger's lock, which the transaction holds to its end; the head as it stands under the lock."""
+        ...
+
+    def append(self, streams: Sequence[Row], events: Sequence[Row], head: HeadRow) -> None:
+        """Insert new streams and events and move the head."""
+        ...
+
+    def clear(self, table: str) -> None:
+        """Empty a table, however long it takes."""
+        ...
+
+
+def statements_of(connection: sa.Connection) -> Statements:
+    """The statements of a connection, whichever database it is to."""
+    if connection.dialect.name == "sqlite":
+        from chatledger.adapters.persistence.sqlite import SqliteStatements  # noqa: PLC0415
+
+        return SqliteStatements(connection)
+    from chatledger.adapters.persistence.postgres import PostgresStatements  # noqa: PLC0415 - psycopg is an extra
+
+    return PostgresStatements(connection)
+
+
+def insert_rows(table: str, columns: tuple[str, ...], rows: Sequence[Row]) -> Iterator[tuple[str, list[Any]]]:
+    """INSERTs of many rows each, with their parameters."""
+    for start in range(0, len(rows), ROWS_PER_STATEMENT):
+        page = rows[start : start + ROWS_PER_STATEMENT]
+        yield _insert(table, columns, len(page)), [value for row in page for value in row]
+
+
+@cache
+def _insert(table: str, columns: tuple[str, ...], count: int) -> str:
+    marks = f"({', '.join('?' * len(columns))})"
+    return f"INSERT INTO {table} ({', '.join(columns)}) VALUES {', '.join([marks] * count)}"  # noqa: S608 - names of our own

@@ -1,0 +1,406 @@
+"""One transaction on the ledger's store, on whichever database."""
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from functools import cache
+from types import MappingProxyType
+from typing import Any
+from uuid import UUID
+
+import msgspec
+import sqlalchemy as sa
+
+from chatledger.adapters.persistence.statements import SELECT_HEAD, HeadRow, Row, insert_rows, statements_of
+from chatledger.adapters.persistence.tables import METADATA
+from chatledger.application.ledger.projections import READ_MODELS_VERSION
+from chatledger.application.ports.storage import (
+    Algorithm,
+    Category,
+    Change,
+    Delete,
+    EventRow,
+    Head,
+    Insert,
+    SchemaError,
+    StoredStream,
+    UniqueGuard,
+    Update,
+    Upsert,
+)
+
+ALGORITHMS: tuple[Algorithm, ...] = ("none", "aes-256-gcm")
+"""Stored as the index in this tuple."""
+
+IDS_PER_STATEMENT = 500
+
+_SELECT_LOG = """
+SELECT position, stream_id, category, version, event_id, name, schema, recorded_at, public, sealed, key_id, algorithm,
+       context_position, context, leaf
+FROM ledger WHERE position > ? ORDER BY position LIMIT ?
+"""
+_SELECT_STREAM = """
+SELECT position, version, event_id, type, recorded_at, public, sealed, algorithm, context_position, context, leaf
+FROM events WHERE stream = ? AND version > ? ORDER BY version LIMIT ?
+"""
+
+PRIMARY_KEYS = {table.name: tuple(column.name for column in table.primary_key) for table in METADATA.tables.values()}
+
+_RowKey = tuple[str, tuple[Any, ...]]
+
+_UNIQUE_COLUMNS = {
+    "end_user": ("end_users", ("app_id", "kind", "lookup")),
+    "api_key": ("api_keys", ("key_hash",)),
+    "operator_token": ("operator_tokens", ("token_hash",)),
+}
+
+
+class EventTypes:
+    """The numbers under which names and schemas of events are stored."""
+
+    def __init__(self) -> None:
+        self.numbers: dict[tuple[str, int], int] = {}
+        self.names: dict[int, tuple[str, int]] = {}
+
+    def add(self, number: int, name: str, schema: int) -> None:
+        """Take note of one."""
+        self.numbers[name, schema] = number
+        self.names[number] = name, schema
+
+    def copy(self) -> "EventTypes":
+        """What a transaction may add to, and lose again."""
+        copied = EventTypes()
+        copied.numbers.update(self.numbers)
+        copied.names.update(self.names)
+        return copied
+
+
+class StreamHead(msgspec.Struct, frozen=True):
+    """A stream's number, and what is on record of it."""
+
+    number: int
+    stored: StoredStream
+
+
+class SqlTransaction:
+    """One transaction.
+
+    Attributes:
+        connection: for statements that are neither hot nor many.
+        types: the event types that it knows.
+        heads: the streams that it has looked up or moved.
+        last: the last event that it has appended.
+    """
+
+    def __init__(
+        self,
+        connection: sa.Connection,
+        types: EventTypes | None = None,
+        known_heads: Mapping[UUID, StreamHead] = MappingProxyType({}),
+    ) -> None:
+        self.connection = connection
+        self._statements = statements_of(connection)
+        self._known_heads = known_heads
+        self._looked_up: set[UUID] = set()
+        self._head: HeadRow | None = None
+        self.types = types or EventTypes()
+        self.heads: dict[UUID, StreamHead] = {}
+        self.last: EventRow | None = None
+
+    # The ledger
+
+    def lock(self) -> None:
+        """Wait for the ledger's lock, and hold it to the end: whoever writes comes here first."""
+        self._head = self._statements.lock()
+
+    def head(self) -> Head:
+        """Where the ledger ends."""
+        head = self._read_head()
+        if head.read_models != READ_MODELS_VERSION:
+            raise SchemaError(
+                f"the read models are of version {head.read_models}, this release writes {READ_MODELS_VERSION}: "
+                "run `chatledger rebuild`"
+            )
+        return Head(head.position, head.recorded_at)
+
+    def _read_head(self) -> HeadRow:
+        """What was read under the lock holds until something is written."""
+        return self._head or HeadRow(*self._statements.execute(SELECT_HEAD)[0])
+
+    def streams(self, stream_ids: Collection[UUID]) -> Mapping[UUID, StoredStream]:
+        """Those of the streams that exist."""
+        self._look_up(stream_ids)
+        return {stream_id: head.stored for stream_id in stream_ids if (head := self.heads.get(stream_id)) is not None}
+
+    def _look_up(self, stream_ids: Iterable[UUID]) -> None:
+        wanted = []
+        for stream_id in stream_ids:
+            if stream_id in self._looked_up:
+                continue
+            self._looked_up.add(stream_id)
+            known = self._known_heads.get(stream_id)
+            if known is None:
+                wanted.append(self._statements.value(stream_id))
+            else:
+                self.heads[stream_id] = known
+        for start in range(0, len(wanted), IDS_PER_STATEMENT):
+            page = wanted[start : start + IDS_PER_STATEMENT]
+            for stream_id, number, key_id, version in self._statements.execute(_select_streams(len(page)), page):
+                stored = StoredStream(version or 0, self._shared_id(key_id))
+                self.heads[self._statements.shared_id(stream_id)] = StreamHead(number, stored)
+
+    def _shared_id(self, raw: Any) -> UUID | None:
+        return None if raw is None else self._statements.shared_id(raw)
+
+    def holds(self, guard: UniqueGuard) -> bool:
+        """Whether the guard's key is free."""
+        table, columns = _UNIQUE_COLUMNS[guard.index]
+        sql = f"SELECT 1 FROM {table} WHERE {_condition(columns)}"
+        return not self._statements.execute(sql, self._values(guard.key))
+
+    def append(self, rows: Sequence[EventRow]) -> None:
+        """Insert rows and move the head."""
+        if not rows:
+            return
+        last_stream = self._read_head().last_stream
+        streams = self._number_streams(rows, last_stream)
+        events = [self._event_values(row) for row in rows]
+        self.last = rows[-1]
+        head = HeadRow(self.last.position, self.last.recorded_at, last_stream + len(streams), 0)
+        self._head = None
+        self._statements.append(streams, events, head)
+        for row in rows:
+            number = self.heads[row.stream_id].number
+            self.heads[row.stream_id] = StreamHead(number, StoredStream(row.version, row.key_id))
+
+    def _number_streams(self, rows: Sequence[EventRow], last_stream: int) -> list[Row]:
+        """The rows of the streams that are new."""
+        self._look_up(row.stream_id for row in rows)
+        new = {row.stream_id: row for row in rows if row.stream_id not in self.heads}
+        value = self._statements.value
+        values: list[Row] = []
+        for number, row in enumerate(new.values(), last_stream + 1):
+            self.heads[row.stream_id] = StreamHead(number, StoredStream(0, row.key_id))
+            values.append((number, value(row.stream_id), row.category, value(row.key_id)))
+        return values
+
+    def _event_values(self, row: EventRow) -> Row:
+        value = self._statements.value
+        return (
+            row.position,
+            self.heads[row.stream_id].number,
+            row.version,
+            value(row.event_id),
+            self._type_number(row.name, row.schema),
+            row.recorded_at,
+            value(row.public),
+            value(row.sealed),
+            ALGORITHMS.index(row.algorithm),
+            row.context_position,
+            value(row.context),
+            value(row.leaf),
+        )
+
+    def _type_number(self, name: str, schema: int) -> int:
+        numbers = self.types.numbers
+        if (name, schema) not in numbers:
+            self._read_types()
+        if (name, schema) not in numbers:
+            number = len(numbers) + 1
+            self._statements.execute(
+                "INSERT INTO event_types (number, name, schema) VALUES (?, ?, ?)", (number, name, schema)
+            )
+            self.types.add(number, name, schema)
+        return numbers[name, schema]
+
+    def _read_types(self) -> None:
+        for number, name, schema in self._statements.execute("SELECT number, name, schema FROM event_types"):
+            self.types.add(number, name, schema)
+
+    def has_taken_place(self, event: EventRow) -> bool:
+        """Whether this very event is on the ledger at its position."""
+        found = self._statements.execute("SELECT event_id FROM events WHERE position = ?", (event.position,))
+        return bool(found) and self._statements.shared_id(found[0][0]) == event.event_id
+
+    # Read models
+
+    def apply(self, changes: Sequence[Change]) -> None:
+        """Move read models and operational state.
+
+        What happens to one row in one transaction is one statement, and new rows go first, many to a statement: each
+        step of the driver gives the interpreter's lock away, and a busy event loop is slow to give it back. From the
+        first change of another kind on, a table's changes are made one by one in their order.
+        """
+        self._head = None
+        inserted: dict[_RowKey, dict[str, Any]] = {}
+        changed: dict[_RowKey, dict[str, Any]] = {}
+        others: list[Change] = []
+        one_by_one: set[str] = set()
+        for change in changes:
+            if change.table in one_by_one:
+                others.append(change)
+            elif isinstance(change, Insert) and (key := _row_key(change.table, change.row)) not in inserted:
+                changed.pop(key, None)
+                inserted[key] = dict(change.row)
+            elif isinstance(change, Update) and tuple(change.key) == PRIMARY_KEYS[change.table]:
+                key = (change.table, tuple(change.key.values()))
+                row = inserted.get(key)
+                (changed.setdefault(key, {}) if row is None else row).update(change.values)
+            else:
+                one_by_one.add(change.table)
+                others.append(change)
+        with self._statements.batch():
+            self._insert_rows(inserted)
+            for (table, key), values in changed.items():
+                self._change(Update(table, dict(zip(PRIMARY_KEYS[table], key, strict=True)), values))
+            for change in others:
+                if isinstance(change, Insert):
+                    self._insert_rows({_row_key(change.table, change.row): change.row})
+                else:
+                    self._change(change)
+
+    def _insert_rows(self, inserted: Mapping[_RowKey, dict[str, Any]]) -> None:
+        pages: dict[tuple[str, tuple[str, ...]], list[Row]] = {}
+        for (table, _), row in inserted.items():
+            pages.setdefault((table, tuple(row)), []).append(tuple(self._values(row.values())))
+        for (table, columns), rows in pages.items():
+            for sql, parameters in insert_rows(table, columns, rows):
+                self._statements.execute(sql, parameters)
+
+    def _change(self, change: Update | Upsert | Delete) -> None:
+        sql, parameters = _statement(change)
+        self._statements.execute(sql, self._values(parameters))
+
+    def _values(self, parameters: Iterable[Any]) -> list[Any]:
+        return [self._statements.value(value) for value in parameters]
+
+    def clear(self, tables: Iterable[str]) -> None:
+        """Empty read models, to replay them."""
+        for table in tables:
+            self._statements.clear(METADATA.tables[table].name)
+
+    # Reading in the same transaction
+
+    def read_stream(self, stream_id: UUID, after: int = 0, limit: int | None = None) -> list[EventRow]:
+        """The rows of a stream after a version, this transaction's included."""
+        by_id = "SELECT number, category, key_id FROM streams WHERE stream_id = ?"
+        stream = self._statements.execute(by_id, (self._statements.value(stream_id),))
+        if not stream:
+            return []
+        number, category, raw_key_id = stream[0]
+        key_id, names = self._shared_id(raw_key_id), self.types.names
+        most = self._statements.no_limit if limit is None else limit
+        rows: list[EventRow] = []
+        found = self._statements.execute(_SELECT_STREAM, (number, after, most))
+        for position, version, event_id, kind, at, public, sealed, algorithm, place, context, leaf in found:
+            if kind not in names:
+                self._read_types()
+            name, schema = names[kind]
+            row = _event_row(
+                position, stream_id, category, version, event_id, name, schema, at, public, sealed, key_id, algorithm,
+                place, context, leaf,
+            )  # fmt: skip
+            rows.append(row)
+        return rows
+
+    def read_log(self, after: int, limit: int) -> list[EventRow]:
+        """Rows in order of position."""
+        shared_id, optional_id = self._statements.shared_id, self._shared_id
+        rows: list[EventRow] = []
+        found = self._statements.execute(_SELECT_LOG, (after, limit))
+        for position, stream_id, category, version, event_id, name, schema, at, public, sealed, key_id, *rest in found:
+            algorithm, place, context, leaf = rest
+            row = _event_row(
+                position, shared_id(stream_id), category, version, event_id, name, schema, at, public, sealed,
+                optional_id(key_id), algorithm, place, context, leaf,
+            )  # fmt: skip
+            rows.append(row)
+        return rows
+
+    def context_at(self, positions: Sequence[int]) -> Mapping[int, bytes]:
+        """The metadata that the rows at these positions hold."""
+        found: dict[int, bytes] = {}
+        for start in range(0, len(positions), IDS_PER_STATEMENT):
+            page = positions[start : start + IDS_PER_STATEMENT]
+            marks = ", ".join("?" * len(page))
+            sql = f"SELECT position, context FROM events WHERE context IS NOT NULL AND position IN ({marks})"
+            found.update((position, context) for position, context in self._statements.execute(sql, page))
+        return found
+
+
+def _event_row(  # noqa: PLR0917 - the columns of the view, in their order
+    position: int,
+    stream_id: UUID,
+    category: Category,
+    version: int,
+    event_id: bytes | UUID,
+    name: str,
+    schema: int,
+    recorded_at: int,
+    public: bytes,
+    sealed: bytes | None,
+    key_id: UUID | None,
+    algorithm: int,
+    context_position: int,
+    context: bytes | None,
+    leaf: bytes,
+) -> EventRow:
+    return EventRow(
+        position=position,
+        stream_id=stream_id,
+        category=category,
+        version=version,
+        event_id=UUID(bytes=event_id) if isinstance(event_id, bytes) else event_id,
+        name=name,
+        schema=schema,
+        recorded_at=recorded_at,
+        public=public,
+        sealed=sealed,
+        key_id=key_id,
+        algorithm=ALGORITHMS[algorithm],
+        context_position=context_position,
+        context=context,
+        leaf=leaf,
+    )
+
+
+@cache
+def _select_streams(count: int) -> str:
+    marks = ", ".join("?" * count)
+    newest = "SELECT max(e.version) FROM events e WHERE e.stream = s.number"
+    return f"SELECT s.stream_id, s.number, s.key_id, ({newest}) FROM streams s WHERE s.stream_id IN ({marks})"
+
+
+@cache
+def _update(table: str, key: tuple[str, ...], columns: tuple[str, ...]) -> str:
+    assignments = ", ".join(f"{column} = ?" for column in columns)
+    return f"UPDATE {table} SET {assignments} WHERE {_condition(key)}"
+
+
+@cache
+def _upsert(table: str, key: tuple[str, ...], columns: tuple[str, ...], replaced: tuple[str, ...]) -> str:
+    marks = ", ".join("?" * len(columns))
+    assignments = ", ".join(f"{column} = excluded.{column}" for column in replaced)
+    inserted = f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({marks})"
+    return f"{inserted} ON CONFLICT ({', '.join(key)}) DO UPDATE SET {assignments}"
+
+
+@cache
+def _delete(table: str, key: tuple[str, ...]) -> str:
+    return f"DELETE FROM {table} WHERE {_condition(key)}"
+
+
+def _row_key(table: str, row: Mapping[str, Any]) -> _RowKey:
+    return table, tuple([row[column] for column in PRIMARY_KEYS[table]])
+
+
+def _condition(key: Iterable[str]) -> str:
+    return " AND ".join(f"{column} = ?" for column in key)
+
+
+def _statement(change: Update | Upsert | Delete) -> tuple[str, list[Any]]:
+    match change:
+        case Update(table, key, values):
+            return _update(table, tuple(key), tuple(values)), [*values.values(), *key.values()]
+        case Upsert(table, key, row, values):
+            return _upsert(table, tuple(key), tuple(row), tuple(values)), list(row.values())
+        case Delete(table, key):
+            return _delete(table, tuple(key)), list(key.values())

@@ -1,0 +1,249 @@
+"""What is PostgreSQL's own: its locks, its connections and how they are lost, and what it tells its listeners."""
+
+import asyncio
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import ExitStack, closing
+from urllib.parse import urlsplit
+
+import psycopg
+import pytest
+import sqlalchemy as sa
+
+from chatledger.adapters.clock import new_id
+from chatledger.adapters.persistence import postgres
+from chatledger.adapters.persistence.database import database_at
+from chatledger.adapters.persistence.postgres import COPY_FROM, BoundedConnection
+from chatledger.adapters.persistence.store import Reader, SqlLedgerStore, write_transaction
+from chatledger.adapters.persistence.transaction import EventTypes
+from chatledger.application.ports.storage import SchemaError, StorageUnavailableError, StoreBusyError
+from tests.persistence.stores import a_row
+from tests.support.toxic import ToxicProxy
+
+pytestmark = pytest.mark.postgres
+
+DEADLINE = 20.0
+
+
+@pytest.fixture
+def url(postgres_server, migrated_database) -> Iterator[str]:
+    url = postgres_server.fresh_database(migrated_database)
+    yield url
+    postgres_server.drop_database(url)
+
+
+def terminate(url: str) -> int:
+    """End every other connection to the database, as a restart does; how many there were."""
+    with psycopg.connect(url, autocommit=True) as connection:
+        ended = connection.execute(
+            "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity "
+            "WHERE datname = current_database() AND pid <> pg_backend_pid() AND application_name = 'chatledger'"
+        ).fetchall()
+    return len(ended)
+
+
+def append(engine: sa.Engine, count: int = 1) -> list[int]:
+    with write_transaction(engine, EventTypes()) as transaction:
+        first = transaction.head().position + 1
+        rows = [a_row(position, new_id(), 1) for position in range(first, first + count)]
+        transaction.append(rows)
+    return [row.position for row in rows]
+
+
+# Who may write
+
+
+def test_a_ledger_has_one_server(url):
+    database = database_at(url, "relaxed")
+    with database.alone() as engine:
+        append(engine)
+        with pytest.raises(StoreBusyError, match=r"127\.0\.0\.1:\d+/test_\d+ is in use by another server"):
+            database.alone().__enter__()
+        with pytest.raises(StoreBusyError):
+            database.require_free()
+        with database.shared() as beside:
+            assert append(beside) == [2]
+        assert append(engine) == [3]
+    database.require_free()
+    with database.alone():
+        pass
+
+
+def test_a_server_that_was_killed_lets_go(url):
+    program = """
+import sys
+from chatledger.adapters.persistence.database import database_at
+with database_at(sys.argv[1], "relaxed").alone():
+    print("alone", flush=True)
+    sys.stdin.readline()
+"""
+    with subprocess.Popen(
+        [sys.executable, "-c", program, url], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as process:
+        assert process.stdout.readline() == b"alone\n"
+        process.kill()
+    with database_at(url, "relaxed").alone():
+        pass
+
+
+def test_whoever_lost_the_servers_lock_to_another_does_not_write(url):
+    database = database_at(url, "relaxed")
+    with database.alone() as engine:
+        append(engine)
+        terminate(url)
+        with database.alone() as other:
+            with pytest.raises(StoreBusyError):
+                append(engine)
+            assert append(other) == [2]
+        assert append(engine) == [3]
+
+
+def test_writers_beside_each_other_wait_in_line(url):
+    def write(engine: sa.Engine, done: list[int]) -> None:
+        for count in (1, 2, COPY_FROM, 1) * 5:
+            done += append(engine, count)
+
+    done: list[list[int]] = [[] for _ in range(8)]
+    with ExitStack() as stack:
+        engines = [stack.enter_context(database_at(url, "relaxed").shared()) for _ in range(2)]
+        threads = [threading.Thread(target=write, args=(engines[n % 2], done[n])) for n in range(8)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    assert sorted(position for positions in done for position in positions) == list(range(1, 8 * 5 * 68 + 1))
+
+
+@pytest.mark.parametrize("setting", ["off", "local", "remote_write"])
+def test_a_commit_is_durable_whatever_the_role_says(url, setting):
+    name = url.rpartition("/")[2]
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute(f"ALTER DATABASE {name} SET synchronous_commit = {setting}")
+    with (
+        database_at(url, "relaxed").alone() as engine,
+        write_transaction(engine, EventTypes()) as transaction,
+    ):
+        assert transaction.connection.exec_driver_sql("SHOW synchronous_commit").scalar() == "on"
+
+
+def test_a_server_that_a_power_cut_robs_is_refused(url):
+    with pytest.raises(SchemaError, match="fsync"):
+        database_at(url, "full").alone().__enter__()
+
+
+# Lost connections
+
+
+async def test_connections_that_were_lost_while_they_lay_idle_cost_nobody_anything(url):
+    database = database_at(url, "relaxed")
+    with database.alone() as engine, closing(Reader(database.reading(3), threads=3)) as reader:
+        store = SqlLedgerStore(engine, reader, is_alone=True)
+        for round_ in range(3):
+            append(engine)
+            heads = await asyncio.gather(*(store.head() for _ in range(20)))
+            assert {head.position for head in heads} == {round_ + 1}
+            assert terminate(url) >= 2
+
+
+def test_a_connection_that_is_lost_in_the_middle_writes_nothing(url):
+    with database_at(url, "relaxed").alone() as engine:
+
+        def write() -> None:
+            with write_transaction(engine, EventTypes()) as transaction:
+                transaction.append([a_row(1, new_id(), 1)])
+                terminate(url)
+                transaction.append([a_row(2, new_id(), 1)])
+
+        with pytest.raises(StorageUnavailableError):
+            write()
+        assert append(engine) == [1]
+
+
+async def test_nobody_waits_for_ever_for_a_database_that_does_not_answer(postgres_server, url, monkeypatch):
+    async with ToxicProxy(postgres_server.port) as proxy:
+        through_proxy = urlsplit(url)._replace(netloc=f"postgres@127.0.0.1:{proxy.port}").geturl()
+        database = database_at(through_proxy, "relaxed")
+        with ExitStack() as stack:
+            engine = await asyncio.to_thread(stack.enter_context, database.alone())
+            reader = stack.enter_context(closing(Reader(database.reading(1, patience=0.5), threads=1)))
+            store = SqlLedgerStore(engine, reader, is_alone=True)
+            await asyncio.to_thread(append, engine)
+            await store.head()
+            monkeypatch.setattr(BoundedConnection, "patience", 0.5)
+            monkeypatch.setitem(postgres._CONNECTION, "connect_timeout", 2)
+            proxy.stall()
+            async with asyncio.timeout(DEADLINE):
+                with pytest.raises(StorageUnavailableError, match=r"no answer|timeout"):
+                    await store.head()
+                with pytest.raises(StorageUnavailableError, match=r"no answer|timeout"):
+                    await asyncio.to_thread(append, engine)
+            proxy.cut()
+            proxy.flow()
+            async with asyncio.timeout(DEADLINE):
+                assert await asyncio.to_thread(append, engine) == [2]
+                assert (await store.head()).position == 2
+
+
+@pytest.mark.parametrize("fault", ["no server", "no database"])
+def test_where_there_is_nothing_the_refusal_tells_no_password(postgres_server, fault):
+    address = {
+        "no server": "postgresql://postgres:hunter2@127.0.0.1:1/chat",
+        "no database": f"postgresql://postgres:hunter2@127.0.0.1:{postgres_server.port}/nowhere",
+    }[fault]
+    database = database_at(address, "relaxed")
+    with pytest.raises(StorageUnavailableError) as refusal:
+        database.alone().__enter__()
+    assert "hunter2" not in str(refusal.value) + database.place
+    assert "127.0.0.1" in str(refusal.value)
+
+
+# What goes in by one call and what by COPY
+
+
+@pytest.mark.parametrize("count", [1, 2, COPY_FROM - 1, COPY_FROM, 3 * COPY_FROM])
+async def test_many_and_few_rows_come_to_the_same(url, count):
+    database = database_at(url, "relaxed")
+    key_id, streams = new_id(), [new_id() for _ in range(3)]
+    rows = [
+        a_row(
+            number + 1,
+            streams[number % 3],
+            number // 3 + 1,
+            sealed=b"\0\xff" * number if number % 2 else None,
+            key_id=key_id,
+            context=b"{}" if number % 5 == 0 else None,
+            context_position=number + 1 - number % 5,
+            schema=1 + number % 2,
+        )
+        for number in range(count)
+    ]
+    with database.alone() as engine, closing(Reader(database.reading(1), threads=1)) as reader:
+        store = SqlLedgerStore(engine, reader)
+        with store.write() as transaction:
+            transaction.append(rows)
+        assert await store.log(list, after=0, limit=1_000) == rows
+
+
+# News
+
+
+def test_a_commit_is_told_to_other_processes_also_after_the_connection_was_lost(url):
+    database, told = database_at(url, "relaxed"), threading.Event()
+    with database.alone() as engine, database.news(told.set):
+        assert told.wait(DEADLINE), "not even that it listens"
+        for _ in range(2):
+            told.clear()
+            append(engine)
+            assert told.wait(DEADLINE)
+            told.clear()
+            terminate(url)
+            assert told.wait(DEADLINE), "whatever was committed meanwhile is not looked for"
+
+
+def test_the_listener_ends_with_its_block(url):
+    before = threading.active_count()
+    with database_at(url, "relaxed").news(lambda: None):
+        assert threading.active_count() == before + 1
+    assert threading.active_count() == before
