@@ -117,7 +117,7 @@ async def open_chatledger(
         database = _database(settings)
         writing = await asyncio.to_thread(stack.enter_context, _alone(settings, database))
         await asyncio.to_thread(upgrade, writing)
-        keyring = stack.enter_context(_open_keyring(settings))
+        keyring = await asyncio.to_thread(stack.enter_context, _open_keyring(settings))
         reader = Reader(database.reading())
         store = SqlLedgerStore(writing, reader, is_alone=True)
         stack.push_async_callback(store.close)
