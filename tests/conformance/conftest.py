@@ -2,11 +2,12 @@
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack
-from typing import Any, NamedTuple
+from typing import Any
 
 import pytest
 
 from tests.conformance.in_process import embedded_service
+from tests.conformance.ledger_log import log_of
 from tests.conformance.over_http import http_service
 from tests.conformance.service import Service
 
@@ -15,9 +16,17 @@ SETTINGS = {"first_retry_delay": 0.01, "longest_retry_delay": 0.02}
 Fresh = Callable[[str], dict[str, Any]]
 
 
-class Surface(NamedTuple):
-    service: Service
-    settings: dict[str, Any]
+class Surface:
+    """A service, and what it has written since it was last looked at."""
+
+    def __init__(self, service: Service, settings: dict[str, Any]) -> None:
+        self.service = service
+        self._settings = settings
+        self._seen = 0
+
+    async def written(self) -> list[str]:
+        lines, self._seen = await log_of(self._settings, self._seen)
+        return lines
 
 
 @pytest.fixture(scope="module", params=["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])

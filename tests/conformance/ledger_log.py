@@ -5,6 +5,7 @@ chunks is a matter of time too, so the chunks of an attempt that follow each oth
 the streams and their order, the events of each, both their parts, the key that seals them, who did it, and why.
 """
 
+import asyncio
 import json
 import re
 from collections.abc import Iterator, Sequence
@@ -24,22 +25,16 @@ TIMES = {"not_before", "latency", "time_to_first_token", "time_to_generate"}
 WORKER = re.compile(r"worker-1:[0-9]+")
 
 
-async def head_of(settings: dict[str, Any]) -> int:
-    async with open_for_reading(Settings(**settings)) as reading:
-        return await reading.reader.run(lambda transaction: transaction.head().position)
-
-
-async def log_of(settings: dict[str, Any], after: int) -> list[str]:
-    """The events after a position, one line each, stream by stream."""
+async def log_of(settings: dict[str, Any], after: int) -> tuple[list[str], int]:
+    """The events after a position, one line each, stream by stream; and the last position."""
     async with open_for_reading(Settings(**settings)) as reading:
         rows: Sequence[EventRow] = await reading.reader.run(lambda transaction: transaction.read_log(after, 100_000))
-        return list(_lines(reading.codec.decode_all(rows), rows))
+        envelopes = await asyncio.to_thread(reading.codec.decode_all, rows)
+    return list(_lines(envelopes, rows)), rows[-1].position if rows else after
 
 
 def _lines(envelopes: Sequence[Envelope], rows: Sequence[EventRow]) -> Iterator[str]:
-    contexts = {
-        row.position: msgspec.json.decode(row.context, type=Context) for row in rows if row.context is not None
-    }
+    contexts = {row.position: msgspec.json.decode(row.context, type=Context) for row in rows if row.context is not None}
     streams: dict[Any, list[tuple[Envelope, Any]]] = {}
     places: dict[int, str] = {}
     rated: dict[tuple[Any, int], int] = {}

@@ -1,4 +1,4 @@
-"""The service as a client of the HTTP API has it, against a real server. Apps are set up as the command line does it."""
+"""The service as a client of the HTTP API has it, on a real server. Apps are set up as the command line does it."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -41,9 +41,7 @@ class HttpService:
         key = await self._apps.rotate_key(app, operator_context(self._server.running))
         self._clients[app] = self._server.client(key)
 
-    async def send(
-        self, app, query, user="ada", *, inputs=None, conversation=None, automatic_name=True, trace=None
-    ):
+    async def send(self, app, query, user="ada", *, inputs=None, conversation=None, automatic_name=True, trace=None):
         body = _chat_body(query, user, inputs, conversation)
         body |= {"response_mode": "async", "auto_generate_name": automatic_name, "trace_id": trace}
         return _ids(await self._post(app, "/v1/chat-messages", body))
@@ -143,21 +141,17 @@ def _content(response: httpx.Response) -> Any:
 def _refusal(response: httpx.Response) -> Exception:
     """The application's error that an answer tells of."""
     body = response.json()
-    match body["code"]:
-        case "not_found":
-            return NotFoundError(MISSING[body["message"]])
-        case "invalid_param":
-            return InvalidParameterError(body["params"], body["message"])
-        case "request_entity_too_large":
-            return TooLongError(body["params"], body["message"])
-        case "not_chat_app":
-            return WrongModeError("chat")
-        case "app_unavailable":
-            return WrongModeError("completion")
-        case code if code in GENERATION_STATUS:
-            return GenerationFailedError(code, body["message"])
-        case _:
-            return AssertionError(response.text)
+    code, field, message = body["code"], body.get("params"), body["message"]
+    if code in GENERATION_STATUS and field is None:
+        return GenerationFailedError(code, message)
+    errors = {
+        "not_found": lambda: NotFoundError(MISSING[message]),
+        "invalid_param": lambda: InvalidParameterError(field, message),
+        "request_entity_too_large": lambda: TooLongError(field, message),
+        "not_chat_app": lambda: WrongModeError("chat"),
+        "app_unavailable": lambda: WrongModeError("completion"),
+    }
+    return errors[code]()
 
 
 def _ids(body: dict[str, Any]) -> Ids:

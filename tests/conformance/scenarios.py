@@ -57,9 +57,10 @@ async def a_question_and_its_answer(service: Service) -> None:
 
 async def an_answer_that_nobody_waits_for(service: Service) -> None:
     app = await service.create_app("chat", says())
-    ids = await service.send(app, "Is it so?", trace="a-trace", automatic_name=False)
+    ids = await service.send(app, "Is it so, as people say?", trace="a-trace", automatic_name=False)
     assert await service.follow(app, ids) == Streamed("so it is", "completed")
     assert await service.follow(app, ids) == Streamed("so it is", "completed")
+    assert [listed.name for listed in (await service.conversations(app))[0]] == ["Is it so, as people …"]
 
 
 async def an_agent_is_sent_to_as_a_chat_is(service: Service) -> None:
@@ -73,7 +74,10 @@ async def a_stream_can_be_followed_from_any_version_it_has(service: Service) -> 
     ids = await service.send(app, "Is it so?")
     assert (await service.follow(app, ids)).text == "so it is"
     names = [name for name, _ in await service.events(app, ids.message)]
-    assert (names[:3], names[-1]) == (["MessageCreated", "GenerationStarted", "AnswerChunkAppended"], "MessageCompleted")
+    assert (names[:3], names[-1]) == (
+        ["MessageCreated", "GenerationStarted", "AnswerChunkAppended"],
+        "MessageCompleted",
+    )
     rest = await service.follow(app, ids, after=3)
     assert "so it is".endswith(rest.text)
     assert rest.text != "so it is"
@@ -110,7 +114,11 @@ async def a_completion(service: Service) -> None:
     form = (InputVariable(variable="query", type="paragraph", required=True), InputVariable(variable="tone"))
     configuration = AppConfiguration(generator="scripted", settings={"text": "done"}, user_input_form=form)
     app = await service.create_app("completion", configuration)
-    for inputs, query in (({"tone": "kind"}, "sum it up"), ({"query": "as given"}, "as sent"), ({"query": "alone"}, "")):
+    for inputs, query in (
+        ({"tone": "kind"}, "sum it up"),
+        ({"query": "as given"}, "as sent"),
+        ({"query": "alone"}, ""),
+    ):
         assert (await service.complete(app, inputs, query)).text == "done"
     await refused_by_name("inputs", service.complete(app, {"tone": "kind"}))
 
