@@ -48,7 +48,7 @@ class Follower:
         batch = batch[after:]
         while True:
             yield batch
-            if has_ended or self._closing.is_set():
+            if has_ended:
                 return
             told = await self._listener.wait(SILENCE)
             if self._is_closed:
