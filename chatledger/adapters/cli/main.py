@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 from uuid import UUID
 
-from chatledger.adapters.cli.console import Result, complain, show
+from chatledger.adapters.cli.console import CommandFailedError, Result, complain, show
 from chatledger.version import __version__
 
 if TYPE_CHECKING:
@@ -51,7 +51,12 @@ def _serve(arguments: argparse.Namespace) -> int:
     from chatledger.settings import load_settings  # noqa: PLC0415
 
     settings = load_settings(host=arguments.host, port=arguments.port)
-    from chatledger.adapters.cli.serve import serve  # noqa: PLC0415
+    try:
+        from chatledger.adapters.cli.serve import serve  # noqa: PLC0415
+    except ModuleNotFoundError as error:
+        if str(error.name).startswith("chatledger"):
+            raise
+        raise CommandFailedError("a server needs the extra `http`: install chatledger[http]") from error
 
     return serve(settings, with_worker=not arguments.no_worker, as_json=arguments.json)
 
