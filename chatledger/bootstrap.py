@@ -14,6 +14,7 @@ from sqlalchemy import Connection, Engine, select
 
 from chatledger.adapters.clock import SystemClock, new_id
 from chatledger.adapters.generator.extractive import ExtractiveGenerator
+from chatledger.adapters.generator.local_model import LocalModelGenerator
 from chatledger.adapters.generator.openai_compatible import OpenAICompatibleGenerator
 from chatledger.adapters.generator.scripted import ScriptedGenerator
 from chatledger.adapters.keys.store import MasterKeyError, SqliteKeyring, load_master_key
@@ -119,7 +120,7 @@ async def open_chatledger(
         await asyncio.to_thread(upgrade, writing)
         keyring = await asyncio.to_thread(stack.enter_context, _open_keyring(settings))
         reader = Reader(database.reading())
-        store = SqlLedgerStore(writing, reader, is_alone=True)
+        store = SqlLedgerStore(writing, reader, has_one_writer=database.has_one_writer)
         stack.push_async_callback(store.close)
         await reader.query(lambda connection: _require_keys(connection, keyring))
         codec, seals = EventCodec(keyring), RowSeals(keyring)
@@ -315,7 +316,7 @@ def _generators(settings: Settings, others: Sequence[Generator] = ()) -> Mapping
         else OpenAICompatibleGenerator(base_url=settings.openai_base_url, api_key=key)
     )
     by_name: dict[str, Generator] = {}
-    for generator in (ScriptedGenerator(), ExtractiveGenerator(), openai, *others):
+    for generator in (ScriptedGenerator(), ExtractiveGenerator(), LocalModelGenerator(), openai, *others):
         if generator.name in by_name:
             raise InvalidParameterError("generators", f"there is a generator named {generator.name!r} already")
         by_name[generator.name] = generator

@@ -1,6 +1,5 @@
 """All settings in one place: those of any chatledger, those of a server, and where a server finds them."""
 
-import importlib.util
 import os
 import tomllib
 from collections.abc import Callable, Iterator, Mapping
@@ -63,13 +62,16 @@ def _database_url(url: str) -> str:
 
 def _postgres_url(url: str) -> str:
     try:
-        parts = urlsplit(url)
-    except ValueError:
-        raise ValueError("is no address") from None
-    if not parts.path.strip("/"):
+        from psycopg import ProgrammingError  # noqa: PLC0415 - an extra, and slow to import
+        from psycopg.conninfo import conninfo_to_dict  # noqa: PLC0415
+    except ModuleNotFoundError:
+        raise ValueError("PostgreSQL needs the extra `postgres`: install chatledger[postgres]") from None
+    try:
+        names_database = bool(conninfo_to_dict(url).get("dbname"))
+    except ProgrammingError:
+        raise ValueError("is no address: postgresql://user@host:port/database") from None
+    if not names_database:
         raise ValueError("must name a database: postgresql://user@host:port/database")
-    if importlib.util.find_spec("psycopg") is None:
-        raise ValueError("PostgreSQL needs the extra `postgres`: install chatledger[postgres]")
     return url
 
 

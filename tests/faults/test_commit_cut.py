@@ -100,7 +100,7 @@ async def test_a_cut_commit_loses_and_doubles_nothing(postgres_server, migrated_
         engine = await asyncio.to_thread(stack.enter_context, database.alone())
         reader = stack.enter_context(closing(Reader(database_at(url, "relaxed").reading())))
         keyring = stack.enter_context(closing(SqliteKeyring(tmp_path / "keys.db", bytes(32), new_id)))
-        store = SqlLedgerStore(engine, reader, is_alone=True)
+        store = SqlLedgerStore(engine, reader)
         projections, loop = Projections(RowSeals(keyring)), asyncio.get_running_loop()
         writer = GroupCommitWriter(store, EventCodec(keyring), keyring, projections, SystemClock(), loop)
         told: list[int] = []

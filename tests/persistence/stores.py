@@ -104,7 +104,7 @@ def open_store(folder: Path, url: str | None = None) -> Iterator[Store]:
         stack.callback(reader.close)
         keyring = SqliteKeyring(folder / "keys.db", MASTER_KEY, new_id)
         stack.callback(keyring.close)
-        ledger = SqlLedgerStore(writing, reader, is_alone=True)
+        ledger = SqlLedgerStore(writing, reader, has_one_writer=database.has_one_writer)
         codec, projections = EventCodec(keyring), Projections(RowSeals(keyring))
         yield Store(database, writing, reading, ledger, keyring, codec, projections, SetClock())
 

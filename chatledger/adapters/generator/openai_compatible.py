@@ -48,33 +48,44 @@ _FINISH_REASONS: Mapping[str, FinishReason] = {
     "content_filter": "content_filter",
 }
 
+Temperature = Annotated[float, msgspec.Meta(ge=0, le=2)]
 Penalty = Annotated[float, msgspec.Meta(ge=-2, le=2)]
 NonEmpty = Annotated[str, msgspec.Meta(min_length=1)]
+MaxTokens = Annotated[int, msgspec.Meta(ge=1)]
+HistoryLimit = Annotated[int, msgspec.Meta(ge=0, le=500)]
 
 
-class OpenAICompatibleSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What an app may set. What it leaves out is not sent, so that the provider's own default holds.
+class ChatSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How a model is asked. What an app leaves out is not sent, so that the model's own default holds.
+
+    Attributes:
+        system_prompt: the first message of every prompt; ``{{variable}}`` stands for an input of that name.
+        history_limit: how many earlier exchanges go into the prompt at most, the latest ones.
+    """
+
+    system_prompt: str = ""
+    temperature: Temperature | None = None
+    top_p: Annotated[float, msgspec.Meta(ge=0, le=1)] | None = None
+    max_tokens: MaxTokens | None = None
+    stop: NonEmpty | tuple[NonEmpty, ...] | None = None
+    seed: int | None = None
+    presence_penalty: Penalty | None = None
+    frequency_penalty: Penalty | None = None
+    history_limit: HistoryLimit = 20
+
+
+class OpenAICompatibleSettings(ChatSettings, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What an app may set: a model, where to ask it, and how.
 
     Attributes:
         base_url: where the provider's API begins; without it the server's default.
         api_key_env: the name of the environment variable of the server that holds the key. The key itself would
             stand on the ledger for ever.
-        system_prompt: the first message of every prompt; ``{{variable}}`` stands for an input of that name.
-        history_limit: how many earlier exchanges go into the prompt at most, the latest ones.
     """
 
     model: NonEmpty
     base_url: str | None = None
     api_key_env: str | None = None
-    system_prompt: str = ""
-    temperature: Annotated[float, msgspec.Meta(ge=0, le=2)] | None = None
-    top_p: Annotated[float, msgspec.Meta(ge=0, le=1)] | None = None
-    max_tokens: Annotated[int, msgspec.Meta(ge=1)] | None = None
-    stop: NonEmpty | tuple[NonEmpty, ...] | None = None
-    seed: int | None = None
-    presence_penalty: Penalty | None = None
-    frequency_penalty: Penalty | None = None
-    history_limit: Annotated[int, msgspec.Meta(ge=0, le=500)] = 20
 
     def __post_init__(self) -> None:
         """Refuse addresses and names that could not work, or that would put a secret on the ledger.
@@ -105,6 +116,7 @@ class OpenAICompatibleGenerator:
         api_key: str | None = None,
         connect_timeout: float = 10.0,
         read_timeout: float = 120.0,
+        keeps_connections: bool = True,
         environment: Mapping[str, str] = os.environ,
     ) -> None:
         """Set the server's defaults.
@@ -114,6 +126,7 @@ class OpenAICompatibleGenerator:
             api_key: its key. It is sent to that provider's origin only, whatever address an app names.
             connect_timeout: seconds until a connection must stand.
             read_timeout: seconds that the provider may be silent for.
+            keeps_connections: whether a connection serves one request after another.
             environment: where ``api_key_env`` is looked up, at each message.
 
         Raises:
@@ -124,6 +137,7 @@ class OpenAICompatibleGenerator:
         self._api_key = api_key
         self._connect_timeout = connect_timeout
         self._read_timeout = read_timeout
+        self._keeps_connections = keeps_connections
         self._environment = environment
         self._pool: openai.DefaultAsyncHttpxClient | None = None
         self._opening = asyncio.Lock()
@@ -216,7 +230,9 @@ class OpenAICompatibleGenerator:
     async def _client(self, base_url: str, key: str | None) -> "openai.AsyncOpenAI":
         async with self._opening:
             if self._pool is None:
-                self._pool = await asyncio.to_thread(_open_pool, self._connect_timeout, self._read_timeout)
+                self._pool = await asyncio.to_thread(
+                    _open_pool, self._connect_timeout, self._read_timeout, keeps_connections=self._keeps_connections
+                )
 
         import openai  # noqa: PLC0415
 
@@ -331,12 +347,15 @@ def _options(settings: OpenAICompatibleSettings, base_url: str) -> dict[str, Any
     return {name: value for name, value in options.items() if value is not None}
 
 
-def _open_pool(connect_timeout: float, read_timeout: float) -> "openai.DefaultAsyncHttpxClient":
+def _open_pool(
+    connect_timeout: float, read_timeout: float, *, keeps_connections: bool
+) -> "openai.DefaultAsyncHttpxClient":
     import openai  # noqa: PLC0415
     import openai.resources.chat  # noqa: PLC0415 - the SDK would load it within the first request
 
     timeout = openai.Timeout(read_timeout, connect=connect_timeout)
-    return openai.DefaultAsyncHttpxClient(timeout=timeout)
+    headers = {} if keeps_connections else {"Connection": "close"}
+    return openai.DefaultAsyncHttpxClient(timeout=timeout, headers=headers)
 
 
 async def _close(stream: "openai.AsyncStream[Any]") -> None:

@@ -23,6 +23,11 @@ class Database(Protocol):
         """Where it is, without any secret."""
         ...
 
+    @property
+    def has_one_writer(self) -> bool:
+        """Whether what writes can be sure that nobody else did, from its opening to its closing."""
+        ...
+
     def exists(self) -> bool:
         """Whether anything can be there to be read."""
         ...

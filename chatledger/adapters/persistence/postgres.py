@@ -98,6 +98,8 @@ class PostgresDatabase:
         self._url = url
         self._durability = durability
 
+    has_one_writer = False
+
     @property
     def place(self) -> str:
         """The server and the database, without user and password."""

@@ -36,6 +36,8 @@ class SqliteDatabase:
         self._path = path
         self._durability = durability
 
+    has_one_writer = True
+
     @property
     def place(self) -> str:
         """The file."""

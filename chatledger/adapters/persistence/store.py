@@ -14,7 +14,14 @@ import sqlalchemy as sa
 from chatledger.adapters.persistence.errors import storage_errors
 from chatledger.adapters.persistence.statements import statements_of
 from chatledger.adapters.persistence.transaction import EventTypes, SqlTransaction, StreamHead
-from chatledger.application.ports.storage import CommitInDoubtError, EventRow, Head
+from chatledger.application.ports.storage import (
+    CommitInDoubtError,
+    EventRow,
+    Head,
+    SchemaError,
+    StorageUnavailableError,
+    StoreBusyError,
+)
 
 T = TypeVar("T")
 
@@ -40,7 +47,11 @@ def write_transaction(
         StorageUnavailableError: the store is in trouble; nothing was written.
     """
     with storage_errors():
-        connection, transaction = _begin(engine, types, known_heads)
+        try:
+            connection, transaction = _begin(engine, types, known_heads)
+        except (SchemaError, StoreBusyError) as error:
+            # The connection is new, and the database was not what it had been: a standby, another server's.
+            raise StorageUnavailableError(str(error)) from error
         with _released(connection):
             try:
                 yield transaction
@@ -136,13 +147,13 @@ class SqlLedgerStore:
     """What writes, and a few reading connections in threads of their own.
 
     Args:
-        is_alone: nobody else moves a stream, so its heads need to be looked up once only.
+        has_one_writer: nobody else moves a stream, so its head needs to be looked up once only.
     """
 
-    def __init__(self, writer: sa.Engine, reader: "Reader", *, is_alone: bool = False) -> None:
+    def __init__(self, writer: sa.Engine, reader: "Reader", *, has_one_writer: bool = False) -> None:
         self._writer = writer
         self._reader = reader
-        self._is_alone = is_alone
+        self._has_one_writer = has_one_writer
         self._types = EventTypes()
         self._heads: dict[UUID, StreamHead] = {}
 
@@ -161,7 +172,7 @@ class SqlLedgerStore:
             self._heads.clear()
             raise
         self._types = transaction.types
-        if self._is_alone:
+        if self._has_one_writer:
             if len(self._heads) > REMEMBERED_STREAMS:
                 self._heads.clear()
             self._heads.update(transaction.heads)
