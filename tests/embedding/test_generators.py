@@ -33,7 +33,7 @@ async def test_its_settings_are_its_own(tmp_path):
         assert refused.value.field == "generator"
 
 
-@pytest.mark.parametrize("name", ["scripted", "extractive", "openai_compatible", "counting"])
+@pytest.mark.parametrize("name", ["scripted", "extractive", "local", "openai_compatible", "counting"])
 async def test_no_two_have_one_name(tmp_path, name):
     generator = Counting()
     generator.name = name
