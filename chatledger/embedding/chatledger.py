@@ -22,7 +22,9 @@ class Chatledger:
     """An open chatledger in this process; :meth:`open` makes one.
 
     It belongs to the event loop that it was opened in. Several may be open at once, each with a store and a data folder
-    of its own.
+    of its own. After the block every method raises ``ClosedError``. Whatever writes may also raise
+    ``StorageUnavailableError``, where the store is in trouble, and ``VersionConflictError``, where others were faster
+    many times in a row; then nothing was written, and it may be tried again.
 
     Attributes:
         apps: set up apps, configure them, look at them.

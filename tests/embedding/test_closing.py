@@ -57,10 +57,10 @@ async def use(ledger):
     return sent
 
 
-def test_nothing_is_left_after_the_block(tmp_path, run):
+def test_nothing_is_left_after_the_block(tmp_path, run, database_url):
     async def host():
         before = Held.now()
-        async with hosted(tmp_path) as ledger:
+        async with hosted(tmp_path, database_url=database_url, durability="relaxed") as ledger:
             await use(ledger)
             assert Held.now() != before
         return before, Held.now()
@@ -306,3 +306,15 @@ async def test_one_store_is_open_once(tmp_path):
                 pass
     async with hosted(tmp_path / "other", database_url=f"sqlite:///{tmp_path}/another.db"):
         pass
+
+
+@pytest.mark.postgres
+async def test_one_database_is_open_once(tmp_path, postgres_url):
+    settings = {"database_url": postgres_url, "durability": "relaxed"}
+    async with hosted(tmp_path / "one", **settings) as ledger:
+        with pytest.raises(StoreBusyError):
+            async with hosted(tmp_path / "two", **settings):
+                pass
+        await use(ledger)
+    async with hosted(tmp_path / "one", **settings) as ledger:
+        assert len(await ledger.apps.list()) == 2

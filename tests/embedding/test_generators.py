@@ -23,6 +23,21 @@ async def test_it_answers_and_is_closed_with_chatledger(tmp_path):
     assert generator.closed == 1
 
 
+async def test_one_that_cannot_be_closed_holds_nothing_else_up(tmp_path):
+    class Clinging(Counting):
+        async def close(self):
+            raise RuntimeError("it does not let go")
+
+    other = Counting()
+    other.name = "other"
+    with pytest.raises(RuntimeError, match="does not let go"):
+        async with hosted(tmp_path, generators=[other, Clinging()]):
+            pass
+    assert other.closed == 1
+    async with hosted(tmp_path):
+        pass
+
+
 async def test_its_settings_are_its_own(tmp_path):
     async with hosted(tmp_path, generators=[Counting()]) as ledger:
         with pytest.raises(InvalidParameterError, match="pace: no such setting") as refused:
