@@ -26,6 +26,7 @@ FIGURES = (
     "load_message",
     "stored_bytes",
     "cold_start",
+    "import_cost",
 )
 
 

@@ -1,3 +1,142 @@
-"""Event-sourced chat backend."""
+"""Event-sourced chat backend: a server, and a library that other services embed.
 
-__version__ = "0.1.0"
+Importing it costs next to nothing. Each name is loaded by its first use, and none of them loads an HTTP server.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from chatledger.version import __version__ as __version__
+
+if TYPE_CHECKING:
+    from chatledger.adapters.keys.store import MasterKeyError as MasterKeyError
+    from chatledger.application.commands.asking import Answer as Answer
+    from chatledger.application.commands.managing_apps import CreatedApp as CreatedApp
+    from chatledger.application.commands.managing_operators import IssuedToken as IssuedToken
+    from chatledger.application.context import Actor as Actor
+    from chatledger.application.context import Context as Context
+    from chatledger.application.errors import AnswerPendingError as AnswerPendingError
+    from chatledger.application.errors import ApplicationError as ApplicationError
+    from chatledger.application.errors import AppUnavailableError as AppUnavailableError
+    from chatledger.application.errors import ClosedError as ClosedError
+    from chatledger.application.errors import GenerationFailedError as GenerationFailedError
+    from chatledger.application.errors import InvalidParameterError as InvalidParameterError
+    from chatledger.application.errors import NotFoundError as NotFoundError
+    from chatledger.application.errors import TooLongError as TooLongError
+    from chatledger.application.errors import UnauthorizedError as UnauthorizedError
+    from chatledger.application.errors import WrongModeError as WrongModeError
+    from chatledger.application.ledger.envelope import Envelope as Envelope
+    from chatledger.application.ledger.writer import VersionConflictError as VersionConflictError
+    from chatledger.application.ports.generator import Exchange as Exchange
+    from chatledger.application.ports.generator import Finish as Finish
+    from chatledger.application.ports.generator import GenerationRequest as GenerationRequest
+    from chatledger.application.ports.generator import Generator as Generator
+    from chatledger.application.ports.generator import GeneratorError as GeneratorError
+    from chatledger.application.ports.generator import Part as Part
+    from chatledger.application.ports.generator import Retrieved as Retrieved
+    from chatledger.application.ports.generator import SettingsError as SettingsError
+    from chatledger.application.ports.generator import Text as Text
+    from chatledger.application.ports.generator import TokenCount as TokenCount
+    from chatledger.application.ports.keys import KeyDestroyedError as KeyDestroyedError
+    from chatledger.application.ports.storage import SchemaError as SchemaError
+    from chatledger.application.ports.storage import StorageUnavailableError as StorageUnavailableError
+    from chatledger.application.ports.storage import StoreBusyError as StoreBusyError
+    from chatledger.application.ports.views import AppView as AppView
+    from chatledger.application.ports.views import ConversationView as ConversationView
+    from chatledger.application.ports.views import FeedbackView as FeedbackView
+    from chatledger.application.ports.views import MessageView as MessageView
+    from chatledger.application.ports.views import OperatorView as OperatorView
+    from chatledger.application.queries.facts import Fact as Fact
+    from chatledger.application.queries.history import MessageDetail as MessageDetail
+    from chatledger.application.queries.history import Task as Task
+    from chatledger.domain.app import AppConfiguration as AppConfiguration
+    from chatledger.domain.events import AnswerChunkAppended as AnswerChunkAppended
+    from chatledger.domain.events import FeedbackGiven as FeedbackGiven
+    from chatledger.domain.events import FeedbackWithdrawn as FeedbackWithdrawn
+    from chatledger.domain.events import GenerationRequeued as GenerationRequeued
+    from chatledger.domain.events import GenerationStarted as GenerationStarted
+    from chatledger.domain.events import MessageCompleted as MessageCompleted
+    from chatledger.domain.events import MessageCreated as MessageCreated
+    from chatledger.domain.events import MessageErrored as MessageErrored
+    from chatledger.domain.events import MessageStopped as MessageStopped
+    from chatledger.domain.events import ResourcesRetrieved as ResourcesRetrieved
+    from chatledger.domain.events import StopRequested as StopRequested
+    from chatledger.domain.inputs import InputVariable as InputVariable
+    from chatledger.domain.values import Resource as Resource
+    from chatledger.domain.values import Usage as Usage
+    from chatledger.embedding.chatledger import Chatledger as Chatledger
+    from chatledger.embedding.values import SentMessage as SentMessage
+    from chatledger.embedding.values import Slice as Slice
+    from chatledger.settings import Settings as Settings
+    from chatledger.settings import SettingsProblemError as SettingsProblemError
+
+_HOMES = {
+    "adapters.keys.store": ("MasterKeyError",),
+    "application.commands.asking": ("Answer",),
+    "application.commands.managing_apps": ("CreatedApp",),
+    "application.commands.managing_operators": ("IssuedToken",),
+    "application.context": ("Actor", "Context"),
+    "application.errors": (
+        "AnswerPendingError",
+        "AppUnavailableError",
+        "ApplicationError",
+        "ClosedError",
+        "GenerationFailedError",
+        "InvalidParameterError",
+        "NotFoundError",
+        "TooLongError",
+        "UnauthorizedError",
+        "WrongModeError",
+    ),
+    "application.ledger.envelope": ("Envelope",),
+    "application.ledger.writer": ("VersionConflictError",),
+    "application.ports.generator": (
+        "Exchange",
+        "Finish",
+        "GenerationRequest",
+        "Generator",
+        "GeneratorError",
+        "Part",
+        "Retrieved",
+        "SettingsError",
+        "Text",
+        "TokenCount",
+    ),
+    "application.ports.keys": ("KeyDestroyedError",),
+    "application.ports.storage": ("SchemaError", "StorageUnavailableError", "StoreBusyError"),
+    "application.ports.views": ("AppView", "ConversationView", "FeedbackView", "MessageView", "OperatorView"),
+    "application.queries.facts": ("Fact",),
+    "application.queries.history": ("MessageDetail", "Task"),
+    "domain.app": ("AppConfiguration",),
+    "domain.events": (
+        "AnswerChunkAppended",
+        "FeedbackGiven",
+        "FeedbackWithdrawn",
+        "GenerationRequeued",
+        "GenerationStarted",
+        "MessageCompleted",
+        "MessageCreated",
+        "MessageErrored",
+        "MessageStopped",
+        "ResourcesRetrieved",
+        "StopRequested",
+    ),
+    "domain.inputs": ("InputVariable",),
+    "domain.values": ("Resource", "Usage"),
+    "embedding.chatledger": ("Chatledger",),
+    "embedding.values": ("SentMessage", "Slice"),
+    "settings": ("Settings", "SettingsProblemError"),
+}
+_HOME_OF = {name: f"{__name__}.{home}" for home, names in _HOMES.items() for name in names}
+
+
+def __getattr__(name: str) -> Any:
+    home = _HOME_OF.get(name)
+    if home is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = globals()[name] = getattr(import_module(home), name)
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_HOME_OF})

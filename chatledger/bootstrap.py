@@ -29,11 +29,13 @@ from chatledger.adapters.persistence.views import SqlViews
 from chatledger.adapters.queue.in_process import InProcessLiveBus, InProcessTaskQueue
 from chatledger.application.application import Application
 from chatledger.application.caller import EndUsers, Ownership
+from chatledger.application.commands.asking import Asking
 from chatledger.application.commands.managing_apps import ManagingApps
 from chatledger.application.commands.managing_operators import ManagingOperators
 from chatledger.application.commands.rating import RatingMessages
 from chatledger.application.commands.sending import Sending
 from chatledger.application.commands.stopping import Stopping
+from chatledger.application.errors import InvalidParameterError
 from chatledger.application.fault_report import describe
 from chatledger.application.generation.dispatch import Dispatcher, Sweeper
 from chatledger.application.generation.failures import RetryPolicy
@@ -55,6 +57,7 @@ from chatledger.application.ledger.writer import GroupCommitWriter
 from chatledger.application.ports.generator import Generator
 from chatledger.application.ports.keys import KeyDestroyedError
 from chatledger.application.queries.credentials import Credentials
+from chatledger.application.queries.directory import AppDirectory
 from chatledger.application.queries.facts import Facts
 from chatledger.application.queries.following import Following
 from chatledger.application.queries.history import History
@@ -108,18 +111,21 @@ async def open_chatledger(
     settings: Settings,
     *,
     with_worker: bool = True,
+    generators: Sequence[Generator] = (),
     projections: Sequence[Projection] = (),
     handlers: Sequence[Handler] = (),
 ) -> AsyncIterator[Running]:
-    """Open the store, start what runs beside it, and close everything at the end.
+    """Open the store, start what runs beside it, and close everything at the end, the given generators too.
 
     Args:
         settings: of this server.
         with_worker: whether it answers messages itself.
+        generators: what may answer beside the built-in ones.
         projections: read models of the host's own, which follow the ledger.
         handlers: code of the host's own that reacts to events.
 
     Raises:
+        InvalidParameterError: a generator has the name of another one.
         SubscriptionProblemError: one of the projections or handlers cannot be run.
         SettingsProblemError: a folder that the settings name cannot be made, or not be written to.
         StoreBusyError: another server has the store open.
@@ -127,6 +133,9 @@ async def open_chatledger(
         MasterKeyError: the master key is missing, or is not the one of the key store.
     """
     async with AsyncExitStack() as stack:
+        by_name = _generators(settings, generators)
+        for generator in by_name.values():
+            stack.push_async_callback(generator.close)
         _make_folders(settings)
         clock, loop = SystemClock(), asyncio.get_running_loop()
 
@@ -135,7 +144,7 @@ async def open_chatledger(
         await asyncio.to_thread(upgrade, writing)
         lent = lent_ledger(settings.ledger_url, database, settings.durability, writing, clock, new_id)
         stack.enter_context(lent)
-        keyring = stack.enter_context(_open_keyring(settings))
+        keyring = await asyncio.to_thread(stack.enter_context, _open_keyring(settings))
         reader = Reader(database.reading())
         store = SqlLedgerStore(writing, reader, has_one_writer=database.has_one_writer)
         stack.push_async_callback(store.close)
@@ -150,20 +159,22 @@ async def open_chatledger(
 
         bus, queue, tail = InProcessLiveBus(), InProcessTaskQueue(), Tail()
         ledger = Ledger(store, codec, keyring, writer, new_id, hot_messages=HOT_MESSAGES if with_worker else 0)
-        generators = _generators(settings)
-        for generator in generators.values():
-            stack.push_async_callback(generator.close)
         end_users = EndUsers(views, keyring)
         ownership = Ownership(end_users)
         following = Following(ledger, tail, bus)
-        credentials = Credentials(views)
+        stack.callback(following.close)
+        directory = AppDirectory(views)
+        longest = settings.max_query_characters
+        sending = Sending(ledger, end_users, ownership, following, by_name, new_id, longest)
         application = Application(
-            sending=Sending(ledger, end_users, ownership, following, generators, new_id),
+            sending=sending,
+            asking=Asking(sending),
             stopping=Stopping(ledger, views, ownership, bus),
-            rating=RatingMessages(ledger, views, ownership),
-            apps=ManagingApps(ledger, generators, new_id),
+            rating=RatingMessages(ledger, views, ownership, longest),
+            apps=ManagingApps(ledger, by_name, new_id),
             operators=ManagingOperators(ledger, new_id),
-            credentials=credentials,
+            directory=directory,
+            credentials=Credentials(views, directory),
             history=History(ledger, views, end_users, ownership),
             following=following,
             facts=Facts(store, codec),
@@ -178,21 +189,25 @@ async def open_chatledger(
         stack.push_async_callback(subscriptions.close)
         await subscriptions.start()
 
-        writer.observe(tail.committed)
-        writer.observe(credentials.committed)
-        writer.observe(subscriptions.committed)
+        for observer in (tail, directory, subscriptions):
+            writer.observe(observer.committed)
         worker = None
         if with_worker:
-            worker = Worker(_worker_settings(settings), ledger, views, queue, bus, generators, clock)
-            dispatcher = Dispatcher(queue)
-            sweeper = Sweeper(views, queue, clock, settings.heartbeat)
-            writer.observe(worker.committed)
-            writer.observe(dispatcher.committed)
-            writer.observe(sweeper.committed)
-            background = await stack.enter_async_context(_Background())
-            background.start(worker.run, dispatcher.run, sweeper.run, worker.keep_leases)
+            worker = Worker(_worker_settings(settings), ledger, views, queue, bus, by_name, clock)
+            await _start_worker(
+                stack, worker, Dispatcher(queue), Sweeper(views, queue, clock, settings.heartbeat), writer
+            )
             stack.push_async_callback(worker.drain, settings.shutdown_grace)
         yield Running(application, worker, ledger, writer, store, codec, inline, reader, subscriptions)
+
+
+async def _start_worker(
+    stack: AsyncExitStack, worker: Worker, dispatcher: Dispatcher, sweeper: Sweeper, writer: GroupCommitWriter
+) -> None:
+    for observer in (worker, dispatcher, sweeper):
+        writer.observe(observer.committed)
+    background = await stack.enter_async_context(_Background())
+    background.start(worker.run, dispatcher.run, sweeper.run, worker.keep_leases)
 
 
 @asynccontextmanager
@@ -329,15 +344,19 @@ def _forget_operational_state(store: SqlLedgerStore) -> None:
         transaction.clear(OPERATIONAL_STATE)
 
 
-def _generators(settings: Settings) -> Mapping[str, Generator]:
-    key = settings.openai_api_key
+def _generators(settings: Settings, others: Sequence[Generator] = ()) -> Mapping[str, Generator]:
+    key = settings.openai_api_key.get_secret_value() if settings.openai_api_key else None
     openai = (
         OpenAICompatibleGenerator(api_key=key)
         if settings.openai_base_url is None
         else OpenAICompatibleGenerator(base_url=settings.openai_base_url, api_key=key)
     )
-    generators: list[Generator] = [ScriptedGenerator(), ExtractiveGenerator(), LocalModelGenerator(), openai]
-    return {generator.name: generator for generator in generators}
+    by_name: dict[str, Generator] = {}
+    for generator in (ScriptedGenerator(), ExtractiveGenerator(), LocalModelGenerator(), openai, *others):
+        if generator.name in by_name:
+            raise InvalidParameterError("generators", f"there is a generator named {generator.name!r} already")
+        by_name[generator.name] = generator
+    return by_name
 
 
 def _worker_settings(settings: Settings) -> WorkerSettings:

@@ -1,27 +1,25 @@
-"""All settings of a server, in one place: from the environment, then from a TOML file."""
+"""The settings of any chatledger, in a host's process or in a server."""
 
-import os
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError, model_validator
-from pydantic_settings import (
-    BaseSettings,
-    PydanticBaseSettingsSource,
-    SettingsConfigDict,
-    TomlConfigSettingsSource,
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+    model_validator,
 )
-
-PREFIX = "CHATLEDGER_"
-CONFIG_FILE = f"{PREFIX}CONFIG"
-DEFAULT_CONFIG_FILE = "chatledger.toml"
 
 SQLITE = "sqlite:///"
 POSTGRES = ("postgresql://", "postgres://")
 
 
-class SettingsProblemError(ValueError):
+class SettingsProblemError(Exception):
     """A setting is unknown or impossible; the text is one line that names it."""
 
 
@@ -98,23 +96,22 @@ DatabaseUrl = Annotated[str, AfterValidator(_database_url)]
 ProviderAddress = Annotated[str, AfterValidator(_provider_address)]
 
 
-class Settings(BaseSettings):
-    """Each one is an environment variable with the prefix ``CHATLEDGER_``, or a key of the TOML file.
+class Settings(BaseModel):
+    """What every chatledger needs to know.
 
-    The file is the one that ``CHATLEDGER_CONFIG`` names, else ``chatledger.toml`` in the working directory if it is
-    there. Times are seconds unless the name says otherwise.
+    Times are seconds unless the name says otherwise. What is given is all: no environment and no file is read here.
+
+    Raises:
+        SettingsProblemError: one of them is unknown or impossible.
     """
 
-    model_config = SettingsConfigDict(env_prefix=PREFIX, extra="forbid", validate_default=False, allow_inf_nan=False)
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     data_dir: Folder = Field(default=Path("chatledger-data"), validate_default=True)
     database_url: DatabaseUrl | None = Field(default=None, repr=False)
     """Where the ledger is: ``sqlite:///file``, or ``postgresql://user@host:port/database``; ``ledger.db`` in the data
     folder by default."""
 
-    host: NotEmpty = "127.0.0.1"
-    port: int = Field(default=8000, ge=0, le=65535)
-    http_server: Literal["granian", "uvicorn"] = "granian"
     worker_name: NotEmpty = "worker-1"
 
     durability: Literal["full", "relaxed"] = "full"
@@ -131,15 +128,16 @@ class Settings(BaseSettings):
     shutdown_grace: float = Field(default=30, ge=0)
     subscription_poll: float = Field(default=0.5, gt=0)
     subscription_attempts: int = Field(default=5, ge=1)
-
-    ping_interval: float = Field(default=10, gt=0)
-    max_body_bytes: int = Field(default=1024 * 1024, ge=1024)
-    max_json_depth: int = Field(default=32, ge=2, le=500)
     max_query_characters: int = Field(default=100_000, ge=1)
-    max_open_streams: int = Field(default=10_000, ge=1)
 
     openai_base_url: ProviderAddress | None = None
     openai_api_key: SecretStr | None = None
+
+    def __init__(self, **values: Any) -> None:
+        try:
+            super().__init__(**values)
+        except ValidationError as error:
+            raise _first_problem(error) from None
 
     @model_validator(mode="after")
     def _fit_together(self) -> Self:
@@ -160,50 +158,12 @@ class Settings(BaseSettings):
         url = self.ledger_url
         return Path(url.removeprefix(SQLITE)) if url.startswith(SQLITE) else None
 
-    @classmethod
-    def settings_customise_sources(
-        cls,
-        settings_cls: type[BaseSettings],
-        init_settings: PydanticBaseSettingsSource,
-        env_settings: PydanticBaseSettingsSource,
-        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - pydantic's signature
-        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
-    ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Arguments before the environment before the file."""
-        file = Path(os.environ.get(CONFIG_FILE, DEFAULT_CONFIG_FILE))
-        return init_settings, env_settings, TomlConfigSettingsSource(settings_cls, file)
 
-
-def load_settings(**overrides: Any) -> Settings:
-    """The settings in force.
-
-    Raises:
-        SettingsProblemError: one of them is unknown or impossible.
-    """
-    config = os.environ.get(CONFIG_FILE)
-    if config is not None and not Path(config).is_file():
-        raise SettingsProblemError(f"{CONFIG_FILE}: there is no file {config}")
-    _check_variables()
-    file = config or DEFAULT_CONFIG_FILE
-    try:
-        return Settings(**{name: value for name, value in overrides.items() if value is not None})
-    except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        name = ".".join(str(part) for part in first["loc"])
-        if first["type"] == "extra_forbidden":
-            raise SettingsProblemError(f"{file}: {name}: no such setting") from None
-        reason = str(first["msg"]).removeprefix("Value error, ")
-        raise SettingsProblemError(f"{name}: {reason}" if name else reason) from None
-    except (OSError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) else error
-        raise SettingsProblemError(f"{file}: {reason}".replace("\n", " ")) from None
-
-
-def _check_variables() -> None:
-    """Whatever looks like one of ours has to be one; in capitals, so that there is one of each."""
-    known = {CONFIG_FILE} | {f"{PREFIX}{name.upper()}" for name in Settings.model_fields}
-    for variable in os.environ:
-        capitals = variable.upper()
-        if capitals.startswith(PREFIX) and variable not in known:
-            hint = f": it is {capitals}, in capitals" if capitals in known else ""
-            raise SettingsProblemError(f"{variable}: no such setting{hint}")
+def _first_problem(error: ValidationError) -> SettingsProblemError:
+    """The first thing that is wrong, by its name; what was given is not quoted, as it may be a secret."""
+    first = error.errors(include_url=False, include_input=False)[0]
+    name = ".".join(str(part) for part in first["loc"])
+    if first["type"] == "extra_forbidden":
+        return SettingsProblemError(f"{name}: no such setting")
+    reason = str(first["msg"]).removeprefix("Value error, ")
+    return SettingsProblemError(f"{name}: {reason}" if name else reason)

@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-from chatledger.settings import Settings
+from chatledger.server_settings import ServerSettings
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -15,7 +15,7 @@ def test_every_setting_is_documented_with_its_default():
         names, defaults = (re.findall(r"`(.+?)`", cell) for cell in row)
         documented |= dict(zip(names, defaults or [""] * len(names), strict=True))
     actual = {}
-    for name, field in Settings.model_fields.items():
+    for name, field in ServerSettings.model_fields.items():
         default = field.default
         actual[name] = "" if default is None else f"{default:g}" if isinstance(default, float) else str(default)
     assert documented == actual

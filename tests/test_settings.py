@@ -1,11 +1,14 @@
 """What settings may be, and how a wrong one is named."""
 
+import traceback
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from chatledger.adapters.generator.openai_compatible import OpenAICompatibleGenerator
-from chatledger.settings import Settings, SettingsProblemError, load_settings
+from chatledger.server_settings import load_settings
+from chatledger.settings import Settings, SettingsProblemError
 
 
 @pytest.fixture(autouse=True)
@@ -24,7 +27,8 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         ("database_url", "sqlite:///."),
         ("database_url", "sqlite:///file/ledger.db"),
         ("database_url", "sqlite:///" + "x" * 300),
-        ("database_url", "postgresql://localhost/chat"),
+        ("database_url", "mysql://localhost/chat"),
+        ("database_url", "postgresql://localhost"),
         ("data_dir", ""),
         ("data_dir", " "),
         ("data_dir", "file"),
@@ -128,5 +132,40 @@ def test_the_provider_is_one_that_the_generator_takes(address: str) -> None:
     if taken:
         assert Settings(openai_base_url=address).openai_base_url == address
     else:
-        with pytest.raises(ValueError, match="openai_base_url"):
+        with pytest.raises(SettingsProblemError, match=r"\Aopenai_base_url: "):
             Settings(openai_base_url=address)
+
+
+def test_what_a_program_gives_is_all_that_counts(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CHATLEDGER_ATTEMPTS", "7")
+    (folder / "chatledger.toml").write_text("shutdown_grace = 7\n")
+    assert (load_settings().attempts, load_settings().shutdown_grace) == (7, 7)
+    assert Settings() == Settings(attempts=3, shutdown_grace=30)
+
+
+@pytest.mark.parametrize(
+    ("given", "reason"),
+    [
+        ({"attempts": 0}, "attempts: Input should be greater than or equal to 1"),
+        ({"data_dir": ""}, "data_dir: must not be empty"),
+        ({"heartbeat": 6}, "heartbeat: must be shorter than the lease"),
+        ({"openai_api_key": ["sk-geheim"]}, "openai_api_key: Input should be a valid string"),
+    ],
+)
+def test_a_wrong_one_is_named_where_it_is_given_and_not_quoted(given: dict[str, Any], reason: str) -> None:
+    with pytest.raises(SettingsProblemError) as raised:
+        Settings(**given)
+    assert str(raised.value) == reason
+    assert "geheim" not in "".join(traceback.format_exception(raised.value))
+
+
+@pytest.mark.parametrize("name", ["prot", "port"])
+def test_settings_of_a_server_are_no_settings_of_every_chatledger(name: str) -> None:
+    with pytest.raises(SettingsProblemError, match=rf"\A{name}: no such setting"):
+        Settings(**{name: 8000})
+
+
+def test_what_may_be_secret_is_not_shown() -> None:
+    settings = Settings(openai_api_key="sk-geheim", database_url="sqlite:///geheim/ledger.db", attempts=7)
+    assert "geheim" not in repr(settings)
+    assert "attempts=7" in repr(settings)

@@ -3,6 +3,7 @@
 import msgspec
 
 from chatledger.application.caller import EndUsers
+from chatledger.application.commands.asking import Asking
 from chatledger.application.commands.managing_apps import ManagingApps
 from chatledger.application.commands.managing_operators import ManagingOperators
 from chatledger.application.commands.rating import RatingMessages
@@ -11,6 +12,7 @@ from chatledger.application.commands.stopping import Stopping
 from chatledger.application.ports.clock import Clock, IdFactory
 from chatledger.application.ports.views import Views
 from chatledger.application.queries.credentials import Credentials
+from chatledger.application.queries.directory import AppDirectory
 from chatledger.application.queries.facts import Facts
 from chatledger.application.queries.following import Following
 from chatledger.application.queries.history import History
@@ -21,11 +23,13 @@ class Application(msgspec.Struct, frozen=True, kw_only=True):
 
     # commands
     sending: Sending
+    asking: Asking
     stopping: Stopping
     rating: RatingMessages
     apps: ManagingApps
     operators: ManagingOperators
     # queries
+    directory: AppDirectory
     credentials: Credentials
     history: History
     following: Following

@@ -36,9 +36,13 @@ class Caller(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Auditor(msgspec.Struct, frozen=True, kw_only=True):
-    """One request by an operator who may read everything."""
+    """One request by somebody who may read everything.
 
-    operator_id: UUID
+    Attributes:
+        operator_id: whose token it is, or None for whoever runs the process.
+    """
+
+    operator_id: UUID | None
     correlation_id: UUID
 
 

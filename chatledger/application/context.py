@@ -17,6 +17,9 @@ class Actor(msgspec.Struct, frozen=True, omit_defaults=True):
 
 SYSTEM = Actor("system")
 
+OPERATOR = Actor("operator")
+"""Whoever runs the process."""
+
 
 class Context(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The metadata of a hand-in; stored once with its first event.

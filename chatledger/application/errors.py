@@ -1,6 +1,7 @@
 """What the use cases refuse. Adapters translate; nobody else decides."""
 
 from typing import Literal
+from uuid import UUID
 
 from chatledger.domain.values import ErrorCode
 
@@ -29,6 +30,10 @@ class InvalidParameterError(ApplicationError):
     def __init__(self, field: str, reason: str) -> None:
         super().__init__(reason)
         self.field = field
+
+
+class TooLongError(InvalidParameterError):
+    """A text has more characters than may be."""
 
 
 class WrongModeError(ApplicationError):
@@ -61,6 +66,26 @@ class GenerationFailedError(ApplicationError):
     def __init__(self, code: ErrorCode, reason: str) -> None:
         super().__init__(reason)
         self.code: ErrorCode = code
+
+
+class AnswerPendingError(ApplicationError):
+    """Nobody waits for the answer any longer: chatledger closes, or the store is in trouble.
+
+    The message was taken in and will be answered all the same; to send it again would double it.
+
+    Attributes:
+        conversation_id: None for a completion.
+    """
+
+    def __init__(self, message_id: UUID, task_id: UUID, conversation_id: UUID | None) -> None:
+        super().__init__(f"message {message_id} is not answered yet")
+        self.message_id = message_id
+        self.task_id = task_id
+        self.conversation_id = conversation_id
+
+
+class ClosedError(ApplicationError):
+    """This chatledger is closed. What is unfinished goes on where its store is opened next."""
 
 
 class GenerationStoppedError(Exception):

@@ -105,6 +105,8 @@ def _accept_text(variable: InputVariable, value: Any) -> str:
         reason = f"(type '{variable.type}') {variable.variable} in input form must be a string"
         raise InvalidInputError("inputs", reason)
     text = value.replace("\0", "")
+    if not is_storable(text):
+        raise _refuse(variable, "in input form must be a text that UTF-8 can hold")
     if variable.type == "select" and text not in variable.options:
         raise _refuse(variable, f"in input form must be one of the following: {list(variable.options)}")
     if variable.max_length is not None and len(text) > variable.max_length:
@@ -135,6 +137,15 @@ def _accept_flag(variable: InputVariable, value: Any) -> bool:
     if flag is None:
         raise _refuse(variable, "in input form must be true or false")
     return flag
+
+
+def is_storable(text: str) -> bool:
+    """Whether UTF-8 can hold a text: all but half of a surrogate pair."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def read_flag(value: Any) -> bool | None:

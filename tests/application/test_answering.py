@@ -112,7 +112,8 @@ async def test_a_stop_by_another_or_after_the_end_changes_nothing(chat):
     before = await chat.names(view.message_id)
     await chat.application.stopping.stop(chat.caller(), view.task_id)
     running = await chat.send("tokens=40 interval_ms=5")
-    await chat.application.stopping.stop(chat.caller("eve"), running.task_id)
+    with pytest.raises(NotFoundError):
+        await chat.application.stopping.stop(chat.caller("eve"), running.task_id)
     await chat.to_the_end(running)
     assert await chat.names(view.message_id) == before
     assert (await chat.view(running.message_id)).state == "completed"

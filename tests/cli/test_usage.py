@@ -54,7 +54,7 @@ def test_wrong_usage_leaves_nothing_behind(data_folder: Path) -> None:
         ({"CHATLEDGER_PROT": "8000"}, "CHATLEDGER_PROT"),
         ({"CHATLEDGER_PORT": "abc"}, "port"),
         ({"CHATLEDGER_PORT": "70000"}, "port"),
-        ({"CHATLEDGER_DATABASE_URL": "postgresql://localhost/chat"}, "database_url"),
+        ({"CHATLEDGER_DATABASE_URL": "mysql://localhost/chat"}, "database_url"),
         ({"CHATLEDGER_HEARTBEAT": "9"}, "heartbeat"),
         ({"CHATLEDGER_CONFIG": "missing.toml"}, "missing.toml"),
     ],

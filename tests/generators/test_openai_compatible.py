@@ -12,7 +12,6 @@ from typing import Any
 from uuid import UUID
 
 import pytest
-from pydantic import SecretStr
 
 from chatledger.adapters.generator.openai_compatible import DEFAULT_BASE_URL, OpenAICompatibleGenerator
 from chatledger.application.ports.generator import (
@@ -55,7 +54,7 @@ async def provider() -> AsyncIterator[FakeOpenAI]:
 async def generator(provider: FakeOpenAI) -> AsyncIterator[OpenAICompatibleGenerator]:
     made = OpenAICompatibleGenerator(
         base_url=provider.base_url,
-        api_key=SecretStr(SERVER_KEY),
+        api_key=SERVER_KEY,
         read_timeout=2.0,
         environment={"TEAM_KEY": "team-key", "BLANK": " ", "ODD": "schlüssel"},
     )

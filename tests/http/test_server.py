@@ -71,7 +71,7 @@ async def test_the_way_down(tmp_path, kind):
         await asyncio.sleep(1.2)
         assert not dify.done()
         assert not resumable.done()
-        server.shutdown.closing.set()
+        server.running.application.following.close()
         began = loop.time()
         texts = await asyncio.wait_for(asyncio.gather(dify, resumable), DEADLINE)
         refused = await blocking
@@ -101,7 +101,7 @@ async def test_a_caller_that_is_sent_away_learns_what_it_has_sent(tmp_path):
 
         await until(both_wait)
         server.shutdown.draining.set()
-        server.shutdown.closing.set()
+        server.running.application.following.close()
         bodies = {mode: (await task).json() for mode, task in waiting.items()}
 
         assert "conversation_id" not in bodies["completion"]

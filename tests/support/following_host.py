@@ -20,7 +20,7 @@ from chatledger.application.ledger.writer import HandIn, NewEvent
 from chatledger.bootstrap import open_chatledger
 from chatledger.domain.aggregate import Recorded
 from chatledger.domain.events import StopRequested
-from chatledger.settings import load_settings
+from chatledger.server_settings import load_settings
 from tests.support.host_tables import SeenEvents
 
 CATCH_UP_WITHIN = 60.0

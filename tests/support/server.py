@@ -79,7 +79,7 @@ async def live_server(
                 yield live
             finally:
                 shutdown.draining.set()
-                shutdown.closing.set()
+                running.application.following.close()
                 for client in live.clients:
                     await client.aclose()
 

@@ -8,11 +8,11 @@ from typing import TypeVar
 
 import msgspec
 
-from chatledger import __version__
 from chatledger.adapters.cli.control import NoServerError, ask_server
 from chatledger.adapters.cli.orders import Order, Orders, ServerInfo
 from chatledger.application.ports.storage import StoreBusyError
 from chatledger.settings import Settings
+from chatledger.version import __version__
 
 T = TypeVar("T", bound=msgspec.Struct)
 

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 from uuid import UUID
 
-from chatledger import __version__
-from chatledger.adapters.cli.console import Result, complain, show
+from chatledger.adapters.cli.console import CommandFailedError, Result, complain, show
+from chatledger.version import __version__
 
 if TYPE_CHECKING:
     Subcommands: TypeAlias = argparse._SubParsersAction[argparse.ArgumentParser]  # noqa: SLF001 - it has no other name
@@ -48,31 +48,36 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _serve(arguments: argparse.Namespace) -> int:
     gc.disable()  # until it serves: it all but makes things, and is to be ready soon
-    from chatledger.settings import load_settings  # noqa: PLC0415
+    from chatledger.server_settings import load_settings  # noqa: PLC0415
 
     settings = load_settings(host=arguments.host, port=arguments.port)
-    from chatledger.adapters.cli.serve import serve  # noqa: PLC0415
+    try:
+        from chatledger.adapters.cli.serve import serve  # noqa: PLC0415
+    except ModuleNotFoundError as error:
+        if str(error.name).startswith("chatledger"):
+            raise
+        raise CommandFailedError("a server needs the extra `http`: install chatledger[http]") from error
 
     return serve(settings, with_worker=not arguments.no_worker, as_json=arguments.json)
 
 
 def _create_app(arguments: argparse.Namespace) -> Result:
     from chatledger.adapters.cli import apps  # noqa: PLC0415
-    from chatledger.settings import load_settings  # noqa: PLC0415
+    from chatledger.server_settings import load_settings  # noqa: PLC0415
 
     return apps.create(load_settings(), arguments.mode, arguments.name, arguments.generator, dict(arguments.set))
 
 
 def _list_apps(_: argparse.Namespace) -> Result:
     from chatledger.adapters.cli import apps  # noqa: PLC0415
-    from chatledger.settings import load_settings  # noqa: PLC0415
+    from chatledger.server_settings import load_settings  # noqa: PLC0415
 
     return apps.list_apps(load_settings())
 
 
 def _show_app(arguments: argparse.Namespace) -> Result:
     from chatledger.adapters.cli import apps  # noqa: PLC0415
-    from chatledger.settings import load_settings  # noqa: PLC0415
+    from chatledger.server_settings import load_settings  # noqa: PLC0415
 
     return apps.show_app(load_settings(), arguments.app)
 
@@ -80,7 +85,7 @@ def _show_app(arguments: argparse.Namespace) -> Result:
 def _configure_app(arguments: argparse.Namespace) -> Result:
     from chatledger.adapters.cli import apps  # noqa: PLC0415
     from chatledger.adapters.cli.orders import ConfigureApp  # noqa: PLC0415
-    from chatledger.settings import load_settings  # noqa: PLC0415
+    from chatledger.server_settings import load_settings  # noqa: PLC0415
 
     fields = apps.read_fields(arguments.file) if arguments.file else {}
     if arguments.generator is not None:
@@ -95,21 +100,21 @@ def _configure_app(arguments: argparse.Namespace) -> Result:
 
 def _rotate_key(arguments: argparse.Namespace) -> Result:
     from chatledger.adapters.cli import apps  # noqa: PLC0415
-    from chatledger.settings import load_settings  # noqa: PLC0415
+    from chatledger.server_settings import load_settings  # noqa: PLC0415
 
     return apps.rotate_key(load_settings(), arguments.app)
 
 
 def _migrate(_: argparse.Namespace) -> Result:
     from chatledger.adapters.cli import rebuild  # noqa: PLC0415
-    from chatledger.settings import load_settings  # noqa: PLC0415
+    from chatledger.server_settings import load_settings  # noqa: PLC0415
 
     return rebuild.migrate(load_settings())
 
 
 def _rebuild(arguments: argparse.Namespace) -> Result:
     from chatledger.adapters.cli import rebuild  # noqa: PLC0415
-    from chatledger.settings import load_settings  # noqa: PLC0415
+    from chatledger.server_settings import load_settings  # noqa: PLC0415
 
     settings = load_settings()
     return rebuild.check(settings) if arguments.check else rebuild.rebuild(settings)
@@ -117,7 +122,7 @@ def _rebuild(arguments: argparse.Namespace) -> Result:
 
 def _doctor(_: argparse.Namespace) -> Result:
     from chatledger.adapters.cli.doctor import doctor  # noqa: PLC0415
-    from chatledger.settings import load_settings  # noqa: PLC0415
+    from chatledger.server_settings import load_settings  # noqa: PLC0415
 
     return doctor(load_settings())
 

@@ -196,6 +196,6 @@ class Orders:
 
 def operator_context(running: "Running") -> "Context":
     """The metadata of what whoever runs the server does at the command line."""
-    from chatledger.application.context import Actor, Context  # noqa: PLC0415
+    from chatledger.application.context import OPERATOR, Context  # noqa: PLC0415
 
-    return Context(actor=Actor("operator"), correlation_id=running.application.new_id())
+    return Context(actor=OPERATOR, correlation_id=running.application.new_id())

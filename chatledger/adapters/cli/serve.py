@@ -13,7 +13,6 @@ from typing import Any
 
 import uvloop
 
-from chatledger import __version__
 from chatledger.adapters.cli.console import SUCCESS, CommandFailedError
 from chatledger.adapters.cli.control import ControlSocket
 from chatledger.adapters.cli.first_start import make_first_credentials
@@ -23,7 +22,8 @@ from chatledger.adapters.http.server import ServerError, serving
 from chatledger.adapters.http.settings import HttpSettings, Shutdown
 from chatledger.application.fault_report import describe
 from chatledger.bootstrap import Running, open_chatledger
-from chatledger.settings import Settings
+from chatledger.server_settings import ServerSettings
+from chatledger.version import __version__
 
 log = logging.getLogger(__name__)
 
@@ -34,7 +34,7 @@ SECONDS_TO_END_STREAMS = 2.0
 """Of the grace, what is kept for the streams that are still open when it is over for the generations."""
 
 
-def serve(settings: Settings, *, with_worker: bool, as_json: bool) -> int:
+def serve(settings: ServerSettings, *, with_worker: bool, as_json: bool) -> int:
     """Serve until SIGTERM or SIGINT; the exit code.
 
     Raises:
@@ -50,7 +50,7 @@ def serve(settings: Settings, *, with_worker: bool, as_json: bool) -> int:
     return SUCCESS
 
 
-async def _serve(settings: Settings, *, with_worker: bool, as_json: bool) -> None:
+async def _serve(settings: ServerSettings, *, with_worker: bool, as_json: bool) -> None:
     with _stop_signal() as stop:
         async with open_chatledger(settings, with_worker=with_worker) as running:
             credentials = await make_first_credentials(running, settings.data_dir)
@@ -87,15 +87,14 @@ async def _drain(running: Running, shutdown: Shutdown, grace: float) -> None:
     shutdown.draining.set()
     if running.worker is not None:
         await running.worker.drain(max(grace / 2, grace - SECONDS_TO_END_STREAMS))
-    shutdown.closing.set()
+    running.application.following.close()
 
 
-def _http_settings(settings: Settings) -> HttpSettings:
+def _http_settings(settings: ServerSettings) -> HttpSettings:
     return HttpSettings(
         ping_seconds=settings.ping_interval,
         max_body_bytes=settings.max_body_bytes,
         max_json_depth=settings.max_json_depth,
-        max_query_characters=settings.max_query_characters,
         max_open_streams=settings.max_open_streams,
         version=__version__,
     )
@@ -112,7 +111,7 @@ def _collect_garbage_from_now_on() -> None:
     gc.enable()
 
 
-def _say_ready(url: str, settings: Settings, *, as_json: bool) -> None:
+def _say_ready(url: str, settings: ServerSettings, *, as_json: bool) -> None:
     if as_json:
         print(json.dumps({"event": "ready", "url": url}), flush=True)
     else:

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any, Self
 
 import msgspec
-from pydantic import SecretStr
 
 from chatledger.adapters.generator.app_settings import read_settings
 from chatledger.adapters.generator.openai_compatible import (
@@ -151,7 +150,7 @@ class _ModelServer:
     def __init__(self, process: Process, address: str, key: str) -> None:
         # llama.cpp closes some connections after an answer without a word, and the next request would be lost on them.
         self.provider = OpenAICompatibleGenerator(
-            base_url=f"{address}/v1", api_key=SecretStr(key), read_timeout=_READ_TIMEOUT, keeps_connections=False
+            base_url=f"{address}/v1", api_key=key, read_timeout=_READ_TIMEOUT, keeps_connections=False
         )
         self.ready_at = _now()
         self._process = process

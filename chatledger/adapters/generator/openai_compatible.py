@@ -32,7 +32,6 @@ from chatledger.domain.values import FinishReason
 if TYPE_CHECKING:
     import openai
     from openai.types.chat import ChatCompletionMessageParam as Message
-    from pydantic import SecretStr
 
 DEFAULT_BASE_URL = "https://api.openai.com/v1"
 
@@ -114,7 +113,7 @@ class OpenAICompatibleGenerator:
         self,
         *,
         base_url: str = DEFAULT_BASE_URL,
-        api_key: "SecretStr | None" = None,
+        api_key: str | None = None,
         connect_timeout: float = 10.0,
         read_timeout: float = 120.0,
         keeps_connections: bool = True,
@@ -220,7 +219,7 @@ class OpenAICompatibleGenerator:
                 message = f"The server's environment variable {settings.api_key_env} (api_key_env) holds no key."
                 raise GeneratorError("credentials", message)
         elif self._api_key is not None and _origin(base_url) == _origin(self._base_url):
-            key = self._api_key.get_secret_value().strip()
+            key = self._api_key.strip()
         if not key and _origin(base_url) == _origin(DEFAULT_BASE_URL):
             message = "No API key is configured: give the server one, or name its variable in the app's api_key_env."
             raise GeneratorError("credentials", message)

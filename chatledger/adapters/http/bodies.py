@@ -115,22 +115,6 @@ def text_field(body: Body, field: str) -> str | None:
     return value
 
 
-def long_text_field(body: Body, field: str, settings: HttpSettings) -> str | None:
-    """A text as long as a question may be, without the NUL characters that some stores cannot hold.
-
-    Raises:
-        HttpError: it is something else, or too long.
-    """
-    given = text_field(body, field)
-    if given is None:
-        return None
-    text = given.replace("\0", "")
-    if len(text) > settings.max_query_characters:
-        reason = f"{field} must not be longer than {settings.max_query_characters} characters"
-        raise HttpError(413, reason, params=field)
-    return text
-
-
 def flag_field(body: Body, field: str, *, default: bool) -> bool:
     """A boolean, in any of its usual spellings.
 

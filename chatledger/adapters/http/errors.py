@@ -12,11 +12,13 @@ from litestar.exceptions import HTTPException
 
 from chatledger.adapters.http.answers import HttpRequest, answer_headers
 from chatledger.application.errors import (
+    AnswerPendingError,
     AppUnavailableError,
     ForbiddenError,
     GenerationFailedError,
     InvalidParameterError,
     NotFoundError,
+    TooLongError,
     UnauthorizedError,
     WrongModeError,
 )
@@ -173,6 +175,11 @@ def _app_unavailable(_: Exception) -> HttpError:
     return HttpError(400, "App unavailable, please check your app configurations.", code="app_unavailable")
 
 
+def _answer_pending(error: AnswerPendingError) -> HttpError:
+    ids = {"task_id": error.task_id, "message_id": error.message_id, "conversation_id": error.conversation_id}
+    return unavailable(ids)
+
+
 def _framework(error: HTTPException) -> HttpError:
     status = error.status_code if error.status_code in _BY_STATUS else 400 if error.status_code < 500 else 500
     return HttpError(status, headers=error.headers)
@@ -181,6 +188,7 @@ def _framework(error: HTTPException) -> HttpError:
 _TABLE: dict[type[Exception], Callable[[Any], HttpError]] = {
     HttpError: lambda error: error,
     InvalidParameterError: lambda error: invalid(error.field, str(error)),
+    TooLongError: lambda error: HttpError(413, str(error), params=error.field),
     InvalidInputError: lambda error: invalid(error.field, str(error)),
     NotFoundError: lambda error: HttpError(404, _MISSING[error.missing]),
     WrongModeError: _wrong_mode,
@@ -188,6 +196,7 @@ _TABLE: dict[type[Exception], Callable[[Any], HttpError]] = {
     UnauthorizedError: lambda _: HttpError(401, headers=CHALLENGE),
     ForbiddenError: lambda error: HttpError(403, str(error) or None),
     GenerationFailedError: _generation_failed,
+    AnswerPendingError: _answer_pending,
     KeyDestroyedError: lambda _: HttpError(410, "The content has been erased.", code="erased"),
     StorageUnavailableError: lambda _: unavailable(),
     VersionConflictError: lambda _: unavailable(),

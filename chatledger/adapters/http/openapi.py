@@ -7,7 +7,7 @@ import msgspec
 from litestar.routes import BaseRoute, HTTPRoute
 
 from chatledger.adapters.http.errors import ErrorBody
-from chatledger.adapters.http.reading import DEFAULT_PAGE, MAX_PAGE, MAX_USER_CHARACTERS
+from chatledger.application.accepting import DEFAULT_PAGE, MAX_PAGE, MAX_USER_CHARACTERS
 
 OPERATION = "operation"
 """The option of a route handler that holds its :class:`Operation`."""

@@ -7,13 +7,8 @@ from uuid import UUID
 
 from chatledger.adapters.http.answers import HttpRequest
 from chatledger.adapters.http.errors import HttpError, invalid
+from chatledger.application.accepting import accept_choice, accept_number, accept_user, is_trace
 
-MAX_PAGE = 100
-DEFAULT_PAGE = 20
-
-MAX_USER_CHARACTERS = 255
-
-_TRACE_ID = re.compile(r"[A-Za-z0-9_-]{1,128}")
 _INTEGER = re.compile(r"-?[0-9]{1,18}")
 _UUID = re.compile(r"[0-9A-Fa-f]{8}(?:-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}")
 
@@ -47,7 +42,7 @@ class Query:
         """The person that the request speaks for, or None.
 
         Raises:
-            HttpError: the name is too long.
+            InvalidParameterError: the name is too long.
         """
         return user_named(self.text("user"))
 
@@ -64,14 +59,12 @@ class Query:
         """A whole number within bounds.
 
         Raises:
-            HttpError: it is none, or out of bounds.
+            InvalidParameterError: it is none, or out of bounds.
         """
         text = self.text(name)
         if text is None:
             return default
-        if not _INTEGER.fullmatch(text) or not low <= int(text) <= high:
-            raise invalid(name, f"{name} must be an integer between {low} and {high}")
-        return int(text)
+        return accept_number(name, int(text) if _INTEGER.fullmatch(text) else text, low, high)
 
     def uuid(self, name: str) -> UUID | None:
         """An id, or None.
@@ -86,24 +79,18 @@ class Query:
         """One of a few words.
 
         Raises:
-            HttpError: it is another one.
+            InvalidParameterError: it is another one.
         """
-        text = self.text(name) or default
-        if text not in choices:
-            raise invalid(name, f"{name} must be one of: {', '.join(choices)}")
-        return text
+        return accept_choice(name, self.text(name) or default, choices)
 
 
 def user_named(given: object) -> str | None:
-    """The person that a request speaks for, without the NUL characters that some stores cannot hold.
+    """The person that a request speaks for, in whatever type it is given.
 
     Raises:
-        HttpError: the name is too long.
+        InvalidParameterError: the name is too long.
     """
-    user = str(given).replace("\0", "") if given else ""
-    if len(user) > MAX_USER_CHARACTERS:
-        raise invalid("user", f"user must not be longer than {MAX_USER_CHARACTERS} characters")
-    return user or None
+    return accept_user(str(given)) if given else None
 
 
 def read_uuid(text: str) -> UUID | None:
@@ -136,6 +123,6 @@ def require_plain_path(request: HttpRequest, known: UUID) -> None:
 def trace_id(request: HttpRequest, query: Query, in_body: object = None) -> str | None:
     """What the caller wants to be traced by: the first usable one of header, query, body and ``traceparent``."""
     for candidate in (header(request, b"x-trace-id"), query.text("trace_id"), in_body, header(request, b"traceparent")):
-        if isinstance(candidate, str) and _TRACE_ID.fullmatch(candidate):
+        if isinstance(candidate, str) and is_trace(candidate):
             return candidate
     return None

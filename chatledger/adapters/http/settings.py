@@ -4,7 +4,7 @@ import asyncio
 
 import msgspec
 
-from chatledger import __version__
+from chatledger.version import __version__
 
 
 class HttpSettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -14,7 +14,6 @@ class HttpSettings(msgspec.Struct, frozen=True, kw_only=True):
         ping_seconds: how often an open stream says that it is alive.
         max_body_bytes: a larger request body is refused unread.
         max_json_depth: how deep objects and arrays may nest in a request body.
-        max_query_characters: the longest question.
         max_open_streams: how many callers may wait for an answer at once, streaming and blocking together.
         version: the release that the welcome and the API description name.
     """
@@ -22,19 +21,16 @@ class HttpSettings(msgspec.Struct, frozen=True, kw_only=True):
     ping_seconds: float = 10.0
     max_body_bytes: int = 1024 * 1024
     max_json_depth: int = 32
-    max_query_characters: int = 100_000
     max_open_streams: int = 10_000
     version: str = __version__
 
 
 class Shutdown:
-    """How far the process is on its way down; the composition root sets both, in this order.
+    """Whether the process is on its way down; the composition root sets it.
 
     Attributes:
         draining: no new work; streams go on, and those that can be resumed are told so.
-        closing: the grace is over; every stream ends within a second, without a terminal event.
     """
 
     def __init__(self) -> None:
         self.draining = asyncio.Event()
-        self.closing = asyncio.Event()

@@ -124,7 +124,7 @@ async def frames(
                 if chunk or not (batch or is_open):
                     is_open = True
                     yield chunk
-                if rendering.has_ended or shutdown.closing.is_set():
+                if rendering.has_ended:
                     return
     except (StorageUnavailableError, KeyDestroyedError) as error:
         log.warning("stream cut short: %s", type(error).__name__)

@@ -4,10 +4,12 @@ import hashlib
 import secrets
 import string
 from collections.abc import Callable, Mapping
+from typing import get_args
 from uuid import UUID
 
 import msgspec
 
+from chatledger.application.accepting import accept_choice, accept_text
 from chatledger.application.context import Context
 from chatledger.application.errors import InvalidParameterError, NotFoundError
 from chatledger.application.ledger.ledger import Ledger, Staged
@@ -53,8 +55,11 @@ class ManagingApps:
         """Set up an app with one key.
 
         Raises:
-            InvalidParameterError: the configuration is not acceptable.
+            InvalidParameterError: the mode, the name or the configuration is not acceptable.
         """
+        mode, name = accept_choice("mode", mode, get_args(AppMode)), accept_text("name", name)
+        if not name.strip():
+            raise InvalidParameterError("name", "name must not be empty")
         self._check(configuration)
         key = self._ledger.keyring.new_key(None)
         secret = new_secret(KEY_PREFIX)
@@ -92,6 +97,10 @@ class ManagingApps:
             raise NotFoundError("app") from error
 
     def _check(self, configuration: AppConfiguration) -> None:
+        try:
+            msgspec.json.decode(msgspec.json.encode(configuration), type=AppConfiguration)
+        except (msgspec.ValidationError, TypeError, ValueError) as error:
+            raise InvalidParameterError("configuration", f"the configuration cannot be stored: {error}") from error
         generator = self._generators.get(configuration.generator)
         if generator is None:
             known = ", ".join(sorted(self._generators))

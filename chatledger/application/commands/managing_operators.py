@@ -1,10 +1,12 @@
 """Issuing the tokens of operators."""
 
 from collections.abc import Iterable
+from typing import get_args
 from uuid import UUID
 
 import msgspec
 
+from chatledger.application.accepting import accept_choice, accept_text
 from chatledger.application.commands.managing_apps import hash_secret, new_secret
 from chatledger.application.context import Context
 from chatledger.application.ledger.ledger import Ledger, Staged
@@ -30,7 +32,13 @@ class ManagingOperators:
         self._new_id = new_id
 
     async def issue(self, name: str, scopes: Iterable[Scope], context: Context) -> IssuedToken:
-        """Make a token with these scopes."""
+        """Make a token with these scopes.
+
+        Raises:
+            InvalidParameterError: the name or a scope is not acceptable.
+        """
+        name = accept_text("name", name)
+        scopes = [accept_choice("scopes", scope, get_args(Scope)) for scope in scopes]
         key = self._ledger.keyring.new_key(None)
         token = new_secret(TOKEN_PREFIX)
         operator = Operator.issue(self._new_id(), name=name, token_hash=hash_secret(token), scopes=scopes)

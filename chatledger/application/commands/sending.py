@@ -6,6 +6,7 @@ from uuid import UUID
 
 import msgspec
 
+from chatledger.application.accepting import accept_text
 from chatledger.application.caller import Caller, EndUsers, Ownership
 from chatledger.application.errors import AppUnavailableError, InvalidParameterError, NotFoundError
 from chatledger.application.ledger.envelope import Envelope
@@ -15,6 +16,7 @@ from chatledger.application.ports.clock import IdFactory
 from chatledger.application.ports.generator import Generator, SettingsError
 from chatledger.application.ports.keys import NewKey
 from chatledger.application.ports.storage import UniqueGuard
+from chatledger.application.ports.views import AppView
 from chatledger.application.queries.following import Follower, Following
 from chatledger.domain.conversation import Conversation, name_from_query
 from chatledger.domain.end_user import SHARED_EXTERNAL_ID, EndUser
@@ -83,6 +85,7 @@ class Sending:
         following: Following,
         generators: Mapping[str, Generator],
         new_id: IdFactory,
+        longest_query: int,
     ) -> None:
         self._ledger = ledger
         self._end_users = end_users
@@ -90,17 +93,19 @@ class Sending:
         self._following = following
         self._generators = generators
         self._new_id = new_id
+        self._longest_query = longest_query
 
     async def send(self, caller: Caller, new: NewMessage) -> Sent:
         """Commit the message; the follower in the answer is the caller's to close.
 
         Raises:
-            InvalidParameterError: an input or a setting is not acceptable.
+            InvalidParameterError: the query, an input or a setting is not acceptable.
             NotFoundError: the conversation does not exist, or is not the caller's.
             AppUnavailableError: the app names a generator that this server does not have.
             StorageUnavailableError: the store is in trouble; nothing was written.
         """
         configuration = caller.app.configuration
+        new = self._accept(caller.app, new)
         try:
             inputs = accept_inputs(configuration.user_input_form, new.inputs)
         except InvalidInputError as error:
@@ -118,6 +123,18 @@ class Sending:
             except (VersionConflictError, NotUniqueError):
                 continue
         raise VersionConflictError(str(new.conversation_id))
+
+    def _accept(self, app: AppView, new: NewMessage) -> NewMessage:
+        """A chat needs a query. That of a completion is also the value of a variable ``query`` that is left out."""
+        query, inputs = accept_text("query", new.query, self._longest_query), new.inputs
+        if app.mode != "completion":
+            if not query:
+                raise InvalidParameterError("query", "query is required")
+        elif new.conversation_id is not None:
+            raise InvalidParameterError("conversation_id", "a completion belongs to no conversation")
+        elif query and inputs.get("query") is None:
+            inputs = {**inputs, "query": query}
+        return msgspec.structs.replace(new, query=query, inputs=inputs)
 
     async def _commit(
         self, caller: Caller, new: NewMessage, inputs: dict[str, Any], parameters: dict[str, Any]

@@ -3,10 +3,10 @@
 from uuid import UUID
 
 from chatledger.application.caller import Caller, Ownership
-from chatledger.application.errors import NotFoundError
+from chatledger.application.errors import Missing, NotFoundError
 from chatledger.application.ledger.ledger import Ledger, Staged
 from chatledger.application.ports.queue import LiveBus, QueueItem
-from chatledger.application.ports.views import Views
+from chatledger.application.ports.views import MessageView, Views
 from chatledger.domain.events import REGISTRY
 from chatledger.domain.message import Message
 from chatledger.domain.values import Usage
@@ -22,21 +22,32 @@ class Stopping:
         self._bus = bus
 
     async def stop(self, caller: Caller, task_id: UUID) -> None:
-        """Ask for the end of a generation. A task that is unknown, ended or another's is left alone, without a word."""
-        view = await self._views.message_of_task(task_id)
+        """Ask for the end of a generation, by its task. One that has ended is left alone.
+
+        Raises:
+            NotFoundError: it is not the caller's.
+        """
+        await self._stop(caller, "task", await self._views.message_of_task(task_id))
+
+    async def stop_message(self, caller: Caller, message_id: UUID) -> None:
+        """Ask for the end of a generation, by its message. One that has ended is left alone.
+
+        Raises:
+            NotFoundError: it is not the caller's.
+        """
+        await self._stop(caller, "message", await self._views.message(message_id))
+
+    async def _stop(self, caller: Caller, missing: Missing, view: MessageView | None) -> None:
         if view is None:
-            return
-        try:
-            await self._ownership.require(caller, "task", view.app_id, view.end_user_id)
-        except NotFoundError:
-            return
+            raise NotFoundError(missing)
+        await self._ownership.require(caller, missing, view.app_id, view.end_user_id)
         committed = await self._ledger.decide(
             Message, view.message_id, self._request_stop, caller.context(view.end_user_id)
         )
         for envelope in committed:
             self._bus.publish(
                 QueueItem(
-                    task_id=task_id,
+                    task_id=view.task_id,
                     message_id=view.message_id,
                     conversation_id=view.conversation_id,
                     mode=view.mode,

@@ -280,19 +280,25 @@ class Worker:
         async with aclosing(generator.generate(self._request(attempt.message))) as parts:
             async for part in parts:
                 if isinstance(part, Text):
-                    if append(part.text):
+                    text = part.text
+                    if not text.isascii():
+                        text.encode()  # raises here, not in the commit, what UTF-8 cannot hold
+                    if append(text):
                         await attempt.room()
                 else:
                     await self._note(part, attempt, tally)
 
     async def _note(self, part: Retrieved | TokenCount | Finish, attempt: Attempt, tally: "Tally") -> None:
-        match part:
+        # Strictly: a value of a wrong type would go onto the ledger, and could not be read from it.
+        match msgspec.convert(msgspec.to_builtins(part), type(part)):
             case Retrieved(resources):
                 await attempt.retrieve(resources)
-            case TokenCount():
-                tally.counted = part
+            case TokenCount() as counted:
+                tally.counted = counted
             case Finish(reason):
                 tally.finish_reason = reason
+            case _:
+                raise TypeError(f"{type(part).__name__} is no part of an answer")
 
     def _request(self, message: Message) -> GenerationRequest:
         created = message.created

@@ -5,6 +5,7 @@ from uuid import UUID
 
 import msgspec
 
+from chatledger.application.accepting import MAX_PAGE, accept_number
 from chatledger.application.context import Context
 from chatledger.application.ledger.codec import EventCodec
 from chatledger.application.ledger.envelope import Fact
@@ -19,7 +20,12 @@ class Facts:
         self._codec = codec
 
     async def stream(self, stream_id: UUID, after: int, limit: int) -> tuple[Sequence[Fact], bool]:
-        """Up to ``limit`` events after a version, and whether more follow."""
+        """Up to ``limit`` events after a version, and whether more follow.
+
+        Raises:
+            InvalidParameterError: a page is not that long.
+        """
+        accept_number("limit", limit, 1, MAX_PAGE)
         envelopes = await self._store.stream(stream_id, self._codec.decode_all, after=after, limit=limit + 1)
         page = envelopes[:limit]
         contexts = await self._store.context_at(envelope.context_position for envelope in page)

@@ -1,10 +1,12 @@
 """Reading messages and conversations back, as they stand now."""
 
 from collections.abc import Sequence
+from typing import get_args
 from uuid import UUID
 
 import msgspec
 
+from chatledger.application.accepting import MAX_PAGE, accept_choice, accept_number
 from chatledger.application.caller import Caller, EndUsers, Ownership, Reader
 from chatledger.application.errors import NotFoundError
 from chatledger.application.ledger.ledger import Ledger
@@ -18,6 +20,10 @@ from chatledger.application.ports.views import (
 )
 from chatledger.domain.end_user import SHARED_EXTERNAL_ID
 from chatledger.domain.message import Message
+from chatledger.domain.values import TaskState
+
+MAX_PAGE_NUMBER = 1_000_000
+MAX_FEEDBACKS = MAX_PAGE + 1
 
 
 class MessageDetail(msgspec.Struct, frozen=True):
@@ -26,6 +32,21 @@ class MessageDetail(msgspec.Struct, frozen=True):
     message: MessageView
     version: int
     siblings: Sequence[UUID]
+
+
+class Task(msgspec.Struct, frozen=True, kw_only=True):
+    """A generation. Times are microseconds since the epoch."""
+
+    task_id: UUID
+    message_id: UUID
+    conversation_id: UUID
+    state: TaskState
+    attempt: int
+    created_at: int
+    started_at: int | None
+    ended_at: int | None
+    error_code: str | None
+    error: str | None
 
 
 class History:
@@ -42,7 +63,9 @@ class History:
 
         Raises:
             NotFoundError: the conversation, or the message to page from, is not the caller's.
+            InvalidParameterError: a page is not that long.
         """
+        accept_number("limit", page.limit, 1, MAX_PAGE)
         place = await self._views.conversation_place(conversation_id)
         if place is None:
             raise NotFoundError("conversation")
@@ -78,8 +101,8 @@ class History:
         siblings = await self._views.siblings(view)
         return MessageDetail(_with_answer(view, staged.aggregate), staged.aggregate.version, siblings)
 
-    async def task(self, caller: Reader, task_id: UUID) -> MessageView:
-        """The message that a task generates.
+    async def task(self, caller: Reader, task_id: UUID) -> Task:
+        """A generation.
 
         Raises:
             NotFoundError: it is not the caller's.
@@ -88,7 +111,18 @@ class History:
         if view is None:
             raise NotFoundError("task")
         await self._ownership.require(caller, "task", view.app_id, view.end_user_id)
-        return view
+        return Task(
+            task_id=view.task_id,
+            message_id=view.message_id,
+            conversation_id=view.conversation_id,
+            state=view.state,
+            attempt=view.attempt,
+            created_at=view.created_at,
+            started_at=view.started_at,
+            ended_at=view.ended_at,
+            error_code=view.error_code,
+            error=view.error,
+        )
 
     async def conversations(
         self, caller: Caller, order: ConversationOrder, page: Page
@@ -97,7 +131,10 @@ class History:
 
         Raises:
             NotFoundError: the conversation to page from is not the caller's.
+            InvalidParameterError: there is no such order, or a page is not that long.
         """
+        accept_number("limit", page.limit, 1, MAX_PAGE)
+        order = accept_choice("sort_by", order, get_args(ConversationOrder))
         app_id = caller.app.app_id
         person = await self._end_users.find(app_id, caller.kind, caller.user or SHARED_EXTERNAL_ID)
         found = None
@@ -110,7 +147,13 @@ class History:
         return found
 
     async def feedbacks(self, caller: Caller, page: int, limit: int) -> list[FeedbackView]:
-        """One page of the app's ratings, newest first. Pages count from 1."""
+        """One page of the app's ratings, newest first. Pages count from 1.
+
+        Raises:
+            InvalidParameterError: there is no page of that number, or a page is not that long.
+        """
+        accept_number("page", page, 1, MAX_PAGE_NUMBER)
+        accept_number("limit", limit, 1, MAX_FEEDBACKS)
         return await self._views.feedbacks(caller.app.app_id, (page - 1) * limit, limit)
 
     async def _up_to_date(self, view: MessageView) -> MessageView:

@@ -16,8 +16,9 @@ from chatledger.adapters.http.disclosure import event_data
 from chatledger.adapters.http.errors import invalid
 from chatledger.adapters.http.objects import MessageObject, message_object
 from chatledger.adapters.http.openapi import LIMIT_PARAMETER, USER_PARAMETER, Operation, Parameter, documented
-from chatledger.adapters.http.reading import DEFAULT_PAGE, MAX_PAGE, Query, require_plain_path
+from chatledger.adapters.http.reading import Query, require_plain_path
 from chatledger.adapters.http.surface import Surface
+from chatledger.application.accepting import DEFAULT_PAGE, MAX_PAGE
 from chatledger.application.caller import Reader
 from chatledger.application.context import Actor
 from chatledger.application.ledger.envelope import Fact

@@ -11,14 +11,13 @@ from litestar.response.base import ASGIResponse
 from chatledger.adapters.http.answers import HttpRequest
 from chatledger.adapters.http.auth import require_reader
 from chatledger.adapters.http.disclosure import shows_resources
-from chatledger.adapters.http.errors import HttpError, invalid
 from chatledger.adapters.http.openapi import EVENT_STREAM, USER_PARAMETER, Operation, Parameter, documented
 from chatledger.adapters.http.reading import Query, header, require_plain_path
 from chatledger.adapters.http.rendering import Rendering
 from chatledger.adapters.http.sse import EventStream, Resumption, frames
 from chatledger.adapters.http.surface import Place, Surface
 from chatledger.application.caller import Reader
-from chatledger.application.ledger.envelope import Envelope
+from chatledger.application.queries.following import require_recorded, unknown_point
 
 _FOLLOW = Operation(
     tag="Ledger",
@@ -67,7 +66,7 @@ async def _follow(
     try:
         batches = follower.batches()
         recorded = await anext(batches)
-        _require_recorded(after, recorded)
+        require_recorded(after, recorded)
         rendering = Rendering(message_id, recorded[0], shows_resources=shows_resources(reader), gives_ids=True)
         resumption = Resumption(recorded, after)
         return EventStream(request, rendering, frames(surface, rendering, batches, resumption), follower, place)
@@ -76,20 +75,11 @@ async def _follow(
         raise
 
 
-def _require_recorded(after: int, recorded: Sequence[Envelope]) -> None:
-    if after > recorded[-1].version:
-        raise _unknown_point()
-
-
 def _read_after(message_id: UUID, given: str | None) -> int:
     """The version after which to go on."""
     if given is None:
         return 0
     stream, colon, version = given.rpartition(":")
     if (colon and stream != str(message_id)) or not version.isascii() or not version.isdigit() or len(version) > 18:
-        raise _unknown_point()
+        raise unknown_point()
     return int(version)
-
-
-def _unknown_point() -> HttpError:
-    return invalid("after", "the stream has no such point to go on from")

@@ -16,7 +16,7 @@ from chatledger.adapters.http.openapi import USER_PARAMETER, Operation, document
 from chatledger.adapters.http.reading import Query, require_plain_path
 from chatledger.adapters.http.surface import Surface
 from chatledger.application.caller import Reader
-from chatledger.application.ports.views import MessageView
+from chatledger.application.queries.history import Task
 from chatledger.domain.values import TaskState
 
 
@@ -58,22 +58,22 @@ def task_routes(surface: Surface) -> Sequence[HTTPRouteHandler]:
     async def read_task(request: HttpRequest, task_id: FromPath[UUID]) -> ASGIResponse:
         require_plain_path(request, task_id)
         reader = await require_reader(request, surface.application.credentials, Query(request))
-        view = await surface.application.history.task(reader, task_id)
-        return answer(request, _task_object(reader, view))
+        task = await surface.application.history.task(reader, task_id)
+        return answer(request, _task_object(reader, task))
 
     return (read_task,)
 
 
-def _task_object(reader: Reader, view: MessageView) -> TaskObject:
-    error = error_text(reader, view.error_code, view.error)
+def _task_object(reader: Reader, task: Task) -> TaskObject:
+    error = error_text(reader, task.error_code, task.error)
     return TaskObject(
-        task_id=view.task_id,
-        message_id=view.message_id,
-        conversation_id=view.conversation_id,
-        status=view.state,
-        attempt=view.attempt,
-        created_at=rfc3339(view.created_at),
-        started_at=None if view.started_at is None else rfc3339(view.started_at),
-        ended_at=None if view.ended_at is None else rfc3339(view.ended_at),
-        error=None if view.error_code is None else TaskError(view.error_code, error or ""),
+        task_id=task.task_id,
+        message_id=task.message_id,
+        conversation_id=task.conversation_id,
+        status=task.state,
+        attempt=task.attempt,
+        created_at=rfc3339(task.created_at),
+        started_at=None if task.started_at is None else rfc3339(task.started_at),
+        ended_at=None if task.ended_at is None else rfc3339(task.ended_at),
+        error=None if task.error_code is None else TaskError(task.error_code, error or ""),
     )

@@ -12,8 +12,9 @@ from litestar.response.base import ASGIResponse
 from chatledger.adapters.http.answers import HttpRequest, answer, correlation_id, epoch_seconds
 from chatledger.adapters.http.auth import require_app
 from chatledger.adapters.http.openapi import LIMIT_PARAMETER, Operation, Parameter, User, documented
-from chatledger.adapters.http.reading import DEFAULT_PAGE, MAX_PAGE, Query
+from chatledger.adapters.http.reading import Query
 from chatledger.adapters.http.surface import Surface
+from chatledger.application.accepting import DEFAULT_PAGE, MAX_PAGE
 from chatledger.application.caller import Caller, require_chat
 from chatledger.application.ports.views import ConversationOrder, ConversationView, Page
 

@@ -11,17 +11,17 @@ from litestar.response.base import ASGIResponse
 
 from chatledger.adapters.http.answers import HttpRequest, answer, correlation_id, rfc3339
 from chatledger.adapters.http.auth import require_app
-from chatledger.adapters.http.bodies import Body, long_text_field, read_body
+from chatledger.adapters.http.bodies import Body, read_body, text_field
 from chatledger.adapters.http.errors import invalid
 from chatledger.adapters.http.objects import SUCCESS, Success
 from chatledger.adapters.http.openapi import BODY_ERRORS, Operation, Parameter, User, documented, whole_number
-from chatledger.adapters.http.reading import DEFAULT_PAGE, MAX_PAGE, Query, require_plain_path, user_named
+from chatledger.adapters.http.reading import Query, require_plain_path, user_named
 from chatledger.adapters.http.surface import Surface
+from chatledger.application.accepting import DEFAULT_PAGE
 from chatledger.application.caller import Caller
 from chatledger.application.ports.views import FeedbackView
+from chatledger.application.queries.history import MAX_FEEDBACKS, MAX_PAGE_NUMBER
 from chatledger.domain.values import FeedbackSource, Rating
-
-MAX_PAGE_NUMBER = 1_000_000
 
 
 class FeedbackRequest(msgspec.Struct, frozen=True):
@@ -68,7 +68,7 @@ _LIST = Operation(
     description="`as_of` is reserved and refused.",
     parameters=(
         Parameter("page", "Counts from 1.", whole_number(1, MAX_PAGE_NUMBER, default=1)),
-        Parameter("limit", "How many at most.", whole_number(1, MAX_PAGE + 1, default=DEFAULT_PAGE)),
+        Parameter("limit", "How many at most.", whole_number(1, MAX_FEEDBACKS, default=DEFAULT_PAGE)),
     ),
     answers={200: FeedbackPage},
     errors=(400,),
@@ -84,7 +84,7 @@ def feedback_routes(surface: Surface) -> Sequence[HTTPRouteHandler]:
         app = await require_app(request, surface.application.credentials)
         body = await read_body(request, surface.settings, optional=True)
         caller = Caller(app=app, user=user_named(body.get("user")), correlation_id=correlation_id(request))
-        rating, content = _rating(body), long_text_field(body, "content", surface.settings)
+        rating, content = _rating(body), text_field(body, "content")
         await surface.application.rating.rate(caller, message_id, rating, content)
         return answer(request, SUCCESS)
 
@@ -94,7 +94,7 @@ def feedback_routes(surface: Surface) -> Sequence[HTTPRouteHandler]:
         query = Query(request)
         query.require_now()
         page = query.integer("page", 1, 1, MAX_PAGE_NUMBER)
-        limit = query.integer("limit", DEFAULT_PAGE, 1, MAX_PAGE + 1)
+        limit = query.integer("limit", DEFAULT_PAGE, 1, MAX_FEEDBACKS)
         caller = Caller(app=app, user=None, correlation_id=correlation_id(request))
         views = await surface.application.history.feedbacks(caller, page, limit)
         return answer(request, FeedbackPage([_feedback_object(view) for view in views]))

@@ -12,8 +12,9 @@ from chatledger.adapters.http.auth import require_app
 from chatledger.adapters.http.errors import invalid
 from chatledger.adapters.http.objects import MessagePage, message_object
 from chatledger.adapters.http.openapi import LIMIT_PARAMETER, USER_PARAMETER, Operation, Parameter, documented
-from chatledger.adapters.http.reading import DEFAULT_PAGE, MAX_PAGE, Query
+from chatledger.adapters.http.reading import Query
 from chatledger.adapters.http.surface import Surface
+from chatledger.application.accepting import DEFAULT_PAGE, MAX_PAGE
 from chatledger.application.caller import Caller, require_chat
 from chatledger.application.ports.views import Page
 

@@ -7,11 +7,10 @@ from uuid import UUID
 import msgspec
 
 from chatledger.adapters.http.answers import HttpRequest
-from chatledger.adapters.http.bodies import Body, flag_field, long_text_field, text_field
+from chatledger.adapters.http.bodies import Body, flag_field, text_field
 from chatledger.adapters.http.errors import invalid
 from chatledger.adapters.http.openapi import User
 from chatledger.adapters.http.reading import header, parse_uuid
-from chatledger.adapters.http.settings import HttpSettings
 from chatledger.application.commands.sending import NewMessage
 from chatledger.domain.values import AppMode
 
@@ -58,15 +57,13 @@ def require_no_reserved(request: HttpRequest, body: Body) -> None:
             raise invalid(field, f"{field} is not supported by this release")
 
 
-def read_chat_message(body: Body, settings: HttpSettings) -> NewMessage:
+def read_chat_message(body: Body) -> NewMessage:
     """What a chat is asked.
 
     Raises:
         HttpError: a field is not acceptable.
     """
-    inputs, query = read_inputs(body), long_text_field(body, "query", settings)
-    if not query:
-        raise invalid("query", "query is required")
+    inputs, query = read_inputs(body), text_field(body, "query") or ""
     require_files(body)
     return NewMessage(
         query=query,
@@ -76,16 +73,14 @@ def read_chat_message(body: Body, settings: HttpSettings) -> NewMessage:
     )
 
 
-def read_completion_message(body: Body, settings: HttpSettings) -> NewMessage:
-    """What a completion is made of. The query is also the value of a variable ``query`` that the inputs leave out.
+def read_completion_message(body: Body) -> NewMessage:
+    """What a completion is made of.
 
     Raises:
         HttpError: a field is not acceptable.
     """
-    inputs, query = read_inputs(body), long_text_field(body, "query", settings) or ""
+    inputs, query = read_inputs(body), text_field(body, "query") or ""
     require_files(body)
-    if query and inputs.get("query") is None:
-        inputs = {**inputs, "query": query}
     return NewMessage(query=query, inputs=inputs)
 
 

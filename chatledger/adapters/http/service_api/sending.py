@@ -13,7 +13,6 @@ from chatledger.adapters.http.answers import HttpRequest, answer, correlation_id
 from chatledger.adapters.http.auth import require_app
 from chatledger.adapters.http.bodies import Body, read_body, required_user
 from chatledger.adapters.http.disclosure import shows_resources
-from chatledger.adapters.http.errors import unavailable
 from chatledger.adapters.http.objects import answer_metadata, retriever_resources
 from chatledger.adapters.http.openapi import BODY_ERRORS, TRACE_PARAMETERS, Operation, Parameter, documented
 from chatledger.adapters.http.reading import Query, header, trace_id
@@ -27,16 +26,11 @@ from chatledger.adapters.http.service_api.new_message import (
     read_response_mode,
     require_no_reserved,
 )
-from chatledger.adapters.http.settings import HttpSettings
 from chatledger.adapters.http.sse import EventStream, frames
-from chatledger.adapters.http.surface import Place, Surface
+from chatledger.adapters.http.surface import Surface
 from chatledger.application.caller import Caller, require_chat, require_completion
 from chatledger.application.commands.sending import NewMessage, Sent
-from chatledger.application.errors import GenerationFailedError
-from chatledger.application.ports.storage import StorageUnavailableError
 from chatledger.application.ports.views import AppView
-from chatledger.domain.events import TERMINAL_EVENTS, MessageCompleted, MessageErrored, MessageStopped
-from chatledger.domain.message import Message
 from chatledger.domain.values import AppMode
 
 
@@ -97,14 +91,14 @@ def send_routes(surface: Surface) -> Sequence[HTTPRouteHandler]:
     async def handle(
         request: HttpRequest,
         require_mode: Callable[[AppView], None],
-        read_message: Callable[[Body, HttpSettings], NewMessage],
+        read_message: Callable[[Body], NewMessage],
     ) -> ASGIResponse:
         app = await require_app(request, surface.application.credentials)
         body = await read_body(request, surface.settings)
         user = required_user(body)
         require_mode(app)
         require_no_reserved(request, body)
-        new, mode = read_message(body, surface.settings), read_response_mode(body, app.mode)
+        new, mode = read_message(body), read_response_mode(body, app.mode)
         trace = trace_id(request, Query(request), body.get("trace_id"))
         caller = Caller(app=app, user=user, correlation_id=correlation_id(request), trace=trace)
         return await send(surface, request, caller, new, mode)
@@ -125,31 +119,28 @@ async def send(
 ) -> ASGIResponse:
     """Send, and answer as the caller asked for."""
     surface.require_open()
-    if mode == "async":
-        sent = await surface.application.sending.send(caller, new)
-        sent.follower.close()
-        return _accepted(request, sent)
+    match mode:
+        case "async":
+            return _accepted(request, await surface.application.sending.send(caller, new))
+        case "streaming":
+            return await _streamed(surface, request, caller, new)
+        case "blocking":
+            return await _whole(surface, request, caller, new)
+
+
+def _accepted(request: HttpRequest, sent: Sent) -> ASGIResponse:
+    sent.follower.close()
+    accepted = Accepted(task_id=sent.task_id, message_id=sent.message_id, conversation_id=sent.conversation_id)
+    return answer(request, accepted, status=202, headers={"location": f"/v1/tasks/{sent.task_id}"})
+
+
+async def _streamed(surface: Surface, request: HttpRequest, caller: Caller, new: NewMessage) -> ASGIResponse:
     place = surface.take_place()
     try:
         sent = await surface.application.sending.send(caller, new)
     except BaseException:
         place.leave()
         raise
-    if mode == "streaming":
-        return _streamed(surface, request, caller, sent, place)
-    with sent.follower:
-        try:
-            return answer(request, await _whole(surface, caller, sent))
-        finally:
-            place.leave()
-
-
-def _accepted(request: HttpRequest, sent: Sent) -> ASGIResponse:
-    accepted = Accepted(task_id=sent.task_id, message_id=sent.message_id, conversation_id=sent.conversation_id)
-    return answer(request, accepted, status=202, headers={"location": f"/v1/tasks/{sent.task_id}"})
-
-
-def _streamed(surface: Surface, request: HttpRequest, caller: Caller, sent: Sent, place: Place) -> ASGIResponse:
     rendering = Rendering(
         sent.message_id,
         sent.created,
@@ -160,50 +151,22 @@ def _streamed(surface: Surface, request: HttpRequest, caller: Caller, sent: Sent
     return EventStream(request, rendering, frames(surface, rendering, batches), sent.follower, place)
 
 
-async def _whole(surface: Surface, caller: Caller, sent: Sent) -> BlockingAnswer:
-    """Wait for the end. A caller that goes away ends nothing: the message is answered all the same.
-
-    Raises:
-        GenerationFailedError: it ended as errored.
-        HttpError: the process goes down, or the store is in trouble; the message will be answered all the same.
-    """
-    conversation_id = None if caller.app.mode == "completion" else sent.conversation_id
-    ids = {"task_id": sent.task_id, "message_id": sent.message_id, "conversation_id": conversation_id}
+async def _whole(surface: Surface, request: HttpRequest, caller: Caller, new: NewMessage) -> ASGIResponse:
+    place = surface.take_place()
     try:
-        message, end = await _followed_to_the_end(surface, sent)
-    except StorageUnavailableError as error:
-        raise unavailable(ids) from error
-    if end is None:
-        raise unavailable(ids)
-    if isinstance(end, MessageErrored):
-        raise GenerationFailedError(end.code, end.message)
-    resources = retriever_resources(message.resources, message.id) if shows_resources(caller) else []
-    return BlockingAnswer(
+        given = await surface.application.asking.ask(caller, new)
+    finally:
+        place.leave()
+    resources = retriever_resources(given.resources, given.message_id) if shows_resources(caller) else []
+    whole = BlockingAnswer(
         event="message",
-        task_id=sent.task_id,
-        id=sent.message_id,
-        message_id=sent.message_id,
-        conversation_id=conversation_id,
+        task_id=given.task_id,
+        id=given.message_id,
+        message_id=given.message_id,
+        conversation_id=None if caller.app.mode == "completion" else given.conversation_id,
         mode=caller.app.mode,
-        answer=message.answer,
-        metadata=answer_metadata(resources, end),
-        created_at=epoch_seconds(sent.created.recorded_at),
+        answer=given.text,
+        metadata=answer_metadata(resources, given.end),
+        created_at=epoch_seconds(given.created_at),
     )
-
-
-async def _followed_to_the_end(
-    surface: Surface, sent: Sent
-) -> tuple[Message, MessageCompleted | MessageStopped | MessageErrored | None]:
-    """The message and how it ended, which is None where the process goes down before.
-
-    Raises:
-        StorageUnavailableError: the store is in trouble.
-    """
-    message, end = Message(sent.message_id), None
-    async for batch in sent.follower.batches(known=(sent.created,)):
-        bodies: list[Any] = [envelope.body for envelope in batch]
-        message.fold_on(bodies)
-        end = next((body for body in bodies if isinstance(body, TERMINAL_EVENTS)), None)
-        if end is None and surface.shutdown.closing.is_set():
-            break
-    return message, end
+    return answer(request, whole)

@@ -1,6 +1,7 @@
 """The two stop routes. Both always answer success: a caller cannot learn whether there was anything to stop."""
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 
 import msgspec
 from litestar import post
@@ -16,6 +17,7 @@ from chatledger.adapters.http.openapi import BODY_ERRORS, Operation, User, docum
 from chatledger.adapters.http.reading import read_uuid
 from chatledger.adapters.http.surface import Surface
 from chatledger.application.caller import Caller, require_chat, require_completion
+from chatledger.application.errors import NotFoundError
 from chatledger.application.ports.views import AppView
 
 
@@ -46,7 +48,8 @@ def stop_routes(surface: Surface) -> Sequence[HTTPRouteHandler]:
         # To the client it is opaque: what is no id of ours names no task.
         known = read_uuid(task_id)
         if known is not None:
-            await surface.application.stopping.stop(caller, known)
+            with suppress(NotFoundError):
+                await surface.application.stopping.stop(caller, known)
         return answer(request, SUCCESS)
 
     @post("/v1/chat-messages/{task_id:str}/stop", status_code=200, opt=documented(_OPERATION))

@@ -1,0 +1,85 @@
+"""What callers give, in the form that the use cases take, or refused by name."""
+
+import re
+from typing import TypeVar
+from uuid import UUID
+
+from chatledger.application.errors import InvalidParameterError, TooLongError
+from chatledger.domain.inputs import is_storable
+
+T = TypeVar("T", bound=str)
+
+MAX_USER_CHARACTERS = 255
+
+_TRACE = re.compile(r"[A-Za-z0-9_-]{1,128}")
+
+MAX_PAGE = 100
+DEFAULT_PAGE = 20
+
+
+def accept_text(field: str, given: object, longest: int | None = None) -> str:
+    """A text without the NUL characters that some stores cannot hold.
+
+    Raises:
+        InvalidParameterError: it is something else.
+        TooLongError: it has more characters than ``longest``.
+    """
+    if not isinstance(given, str):
+        raise InvalidParameterError(field, f"{field} must be a string")
+    text = given.replace("\0", "")
+    if longest is not None and len(text) > longest:
+        raise TooLongError(field, f"{field} must not be longer than {longest} characters")
+    if not is_storable(text):
+        raise InvalidParameterError(field, f"{field} must be a text that UTF-8 can hold")
+    return text
+
+
+def accept_id(field: str, given: object) -> UUID:
+    """An id.
+
+    Raises:
+        InvalidParameterError: it is something else.
+    """
+    if not isinstance(given, UUID):
+        raise InvalidParameterError(field, f"{field} must be a UUID")
+    return given
+
+
+def accept_user(given: str | None) -> str | None:
+    """The person that a caller speaks for; an empty name is nobody's.
+
+    Raises:
+        InvalidParameterError: the name is too long, or no text.
+    """
+    user = "" if given is None else accept_text("user", given)
+    if len(user) > MAX_USER_CHARACTERS:
+        raise InvalidParameterError("user", f"user must not be longer than {MAX_USER_CHARACTERS} characters")
+    return user or None
+
+
+def is_trace(given: str) -> bool:
+    """Whether a caller can be traced by this: by letters, digits, hyphens and underscores, up to 128 of them."""
+    return _TRACE.fullmatch(given) is not None
+
+
+def accept_number(field: str, given: object, low: int, high: int) -> int:
+    """A whole number within bounds.
+
+    Raises:
+        InvalidParameterError: it is none, or out of bounds.
+    """
+    if not isinstance(given, int) or isinstance(given, bool) or not low <= given <= high:
+        raise InvalidParameterError(field, f"{field} must be an integer between {low} and {high}")
+    return given
+
+
+def accept_choice(field: str, given: object, choices: tuple[T, ...]) -> T:
+    """One of a few words.
+
+    Raises:
+        InvalidParameterError: it is another one.
+    """
+    for choice in choices:
+        if choice == given:
+            return choice
+    raise InvalidParameterError(field, f"{field} must be one of: {', '.join(choices)}")

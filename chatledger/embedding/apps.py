@@ -1,0 +1,79 @@
+"""Apps: setting them up, configuring them, their keys and their ratings."""
+
+from collections.abc import Sequence
+from uuid import UUID
+
+from chatledger.application.accepting import DEFAULT_PAGE, accept_id
+from chatledger.application.commands.managing_apps import CreatedApp
+from chatledger.application.ports.views import AppView, FeedbackView
+from chatledger.domain.app import AppConfiguration
+from chatledger.domain.values import AppMode
+from chatledger.embedding.access import Access
+
+
+class Apps:
+    """``ledger.apps``."""
+
+    def __init__(self, access: Access) -> None:
+        self._access = access
+
+    async def create(self, mode: AppMode, name: str, configuration: AppConfiguration) -> CreatedApp:
+        """Set up an app. Its key is for those who come over HTTP, where the same store is served one day.
+
+        Raises:
+            InvalidParameterError: the mode, the name or the configuration is not acceptable.
+        """
+        with self._access.use() as application:
+            return await application.apps.create(mode, name, configuration, self._access.host())
+
+    async def configure(self, app: UUID, configuration: AppConfiguration) -> None:
+        """Replace an app's configuration, from the next message on.
+
+        Raises:
+            InvalidParameterError: the configuration is not acceptable.
+            NotFoundError: there is no such app.
+        """
+        with self._access.use() as application:
+            await application.apps.configure(accept_id("app", app), configuration, self._access.host())
+
+    async def rotate_key(self, app: UUID) -> str:
+        """A new key; all earlier ones open nothing from here on.
+
+        Raises:
+            NotFoundError: there is no such app.
+        """
+        with self._access.use() as application:
+            return await application.apps.rotate_key(accept_id("app", app), self._access.host())
+
+    async def get(self, app: UUID) -> AppView:
+        """One app with its configuration.
+
+        Raises:
+            NotFoundError: there is no such app.
+        """
+        with self._access.use() as application:
+            return await application.directory.app(accept_id("app", app))
+
+    async def of_key(self, api_key: str) -> AppView:
+        """The app that a key opens.
+
+        Raises:
+            UnauthorizedError: it opens none.
+        """
+        with self._access.use() as application:
+            return await application.credentials.app(api_key)
+
+    async def list(self) -> Sequence[AppView]:
+        """All apps, oldest first."""
+        with self._access.use() as application:
+            return await application.directory.apps()
+
+    async def feedbacks(self, app: UUID, *, page: int = 1, limit: int = DEFAULT_PAGE) -> Sequence[FeedbackView]:
+        """One page of the ratings of an app's messages, newest first. Pages count from 1.
+
+        Raises:
+            InvalidParameterError: there is no page of that number, or a page is not that long.
+            NotFoundError: there is no such app.
+        """
+        with self._access.use() as application:
+            return await application.history.feedbacks(await self._access.caller(app, None), page, limit)

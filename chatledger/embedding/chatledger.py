@@ -1,0 +1,87 @@
+"""The front door. What stands behind it is imported when it opens: to name it costs next to nothing."""
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from chatledger.application.ports.generator import Generator
+    from chatledger.embedding.access import Access
+    from chatledger.embedding.apps import Apps
+    from chatledger.embedding.completions import Completions
+    from chatledger.embedding.conversations import Conversations
+    from chatledger.embedding.messages import Messages
+    from chatledger.embedding.operators import Operators
+    from chatledger.embedding.tasks import Tasks
+    from chatledger.settings import Settings
+
+
+class Chatledger:
+    """An open chatledger in this process; :meth:`open` makes one.
+
+    It belongs to the event loop that it was opened in. Several may be open at once, each with a store and a data folder
+    of its own. After the block every method raises ``ClosedError``. Whatever writes may also raise
+    ``StorageUnavailableError``, where the store is in trouble, and ``VersionConflictError``, where others were faster
+    many times in a row; then nothing was written, and it may be tried again.
+
+    Attributes:
+        apps: set up apps, configure them, look at them.
+        operators: issue the tokens of operators.
+        messages: send, follow, read, rate and stop.
+        completions: ask apps that have no conversations.
+        conversations: list a person's conversations.
+        tasks: see how far a generation has come, and stop it.
+    """
+
+    apps: "Apps"
+    operators: "Operators"
+    messages: "Messages"
+    completions: "Completions"
+    conversations: "Conversations"
+    tasks: "Tasks"
+
+    def __init__(self, access: "Access") -> None:
+        from chatledger.embedding import apps, completions, conversations, messages, operators, tasks  # noqa: PLC0415
+
+        self.apps = apps.Apps(access)
+        self.operators = operators.Operators(access)
+        self.messages = messages.Messages(access)
+        self.completions = completions.Completions(access)
+        self.conversations = conversations.Conversations(access)
+        self.tasks = tasks.Tasks(access)
+
+    @classmethod
+    @asynccontextmanager
+    async def open(cls, settings: "Settings", *, generators: "Sequence[Generator]" = ()) -> "AsyncIterator[Chatledger]":
+        """Open the store and answer messages, until the end of the block.
+
+        At the end nothing new is taken in; running generations may end within ``shutdown_grace`` seconds and are then
+        left to whoever opens the store next; every thread, task and connection is given back. A cancellation cuts
+        neither the opening nor the closing short, and goes on right after.
+
+        Args:
+            settings: where the store is, and how generations are made.
+            generators: what may answer beside the built-in ones. They are closed at the end.
+
+        Raises:
+            SettingsProblemError: a setting is one of a server, or names a folder that cannot be made or written to.
+            InvalidParameterError: a generator has the name of another one.
+            StoreBusyError: the store, or the data folder with its keys, is open already, here or in another process.
+            SchemaError: the store was written by a newer release.
+            MasterKeyError: the master key is missing, or is not the one of the key store.
+        """
+        await asyncio.to_thread(import_module, "chatledger.bootstrap")
+        from chatledger.bootstrap import open_chatledger  # noqa: PLC0415
+        from chatledger.embedding.access import Access  # noqa: PLC0415
+        from chatledger.embedding.lifetime import kept_whole  # noqa: PLC0415
+        from chatledger.server_settings import require_no_server  # noqa: PLC0415
+
+        require_no_server(settings)
+        async with kept_whole(open_chatledger(settings, generators=generators)) as running:
+            access = Access(running.application)
+            try:
+                yield cls(access)
+            finally:
+                access.close()

@@ -1,0 +1,72 @@
+"""Completions: texts made of inputs, without a conversation. Once sent they are messages like any other."""
+
+from collections.abc import Mapping
+from typing import Any
+from uuid import UUID
+
+from chatledger.application.caller import require_completion
+from chatledger.application.commands.asking import Answer
+from chatledger.application.commands.sending import NewMessage
+from chatledger.embedding.access import Access
+from chatledger.embedding.values import SentMessage
+
+
+class Completions:
+    """``ledger.completions``. What a ``user`` is, :class:`Messages` says."""
+
+    def __init__(self, access: Access) -> None:
+        self._access = access
+
+    async def send(
+        self,
+        app: UUID,
+        *,
+        inputs: Mapping[str, Any] | None = None,
+        query: str = "",
+        user: str | None = None,
+        trace: str | None = None,
+    ) -> SentMessage:
+        """Ask for a completion; committed when this returns, and answered whether or not anybody follows.
+
+        Args:
+            app: the app that answers.
+            inputs: values for the variables that the app declares.
+            query: what it is about; also the value of a variable of that name which the inputs leave out.
+            user: who asks.
+            trace: what to trace it by: on record with the events.
+
+        Raises:
+            WrongModeError: the app makes no completions.
+            InvalidParameterError: an argument is not acceptable.
+            NotFoundError: there is no such app.
+            AppUnavailableError: the app names a generator that is not there.
+            StorageUnavailableError: the store is in trouble; nothing was written.
+        """
+        with self._access.use() as application:
+            caller = await self._access.caller(app, user, trace)
+            require_completion(caller.app)
+            sent = await application.sending.send(caller, NewMessage(query=query, inputs=inputs or {}))
+            sent.follower.close()
+            return SentMessage(message_id=sent.message_id, task_id=sent.task_id, conversation_id=sent.conversation_id)
+
+    async def ask(
+        self,
+        app: UUID,
+        *,
+        inputs: Mapping[str, Any] | None = None,
+        query: str = "",
+        user: str | None = None,
+        trace: str | None = None,
+    ) -> Answer:
+        """Ask, and wait for the whole text. Who stops waiting stops nothing: it is made all the same.
+
+        Raises:
+            GenerationFailedError: it ended as errored.
+            AnswerPendingError: chatledger closes, or its store is in trouble; there will be an answer.
+            ApplicationError: it was refused, as by :meth:`send`.
+            StorageUnavailableError: the store is in trouble; nothing was written.
+        """
+        with self._access.use() as application:
+            caller = await self._access.caller(app, user, trace)
+            require_completion(caller.app)
+            return await application.asking.ask(caller, NewMessage(query=query, inputs=inputs or {}))

@@ -1,0 +1,230 @@
+"""Messages: sending and following them, reading them back, rating and stopping them."""
+
+from collections.abc import AsyncGenerator, Mapping
+from typing import Any, get_args
+from uuid import UUID
+
+from chatledger.application.accepting import DEFAULT_PAGE, accept_choice, accept_id, accept_number
+from chatledger.application.caller import require_chat
+from chatledger.application.commands.asking import Answer
+from chatledger.application.commands.sending import NewMessage
+from chatledger.application.errors import ClosedError
+from chatledger.application.ledger.envelope import Envelope
+from chatledger.application.ports.views import MessageView, Page
+from chatledger.application.queries.facts import Fact
+from chatledger.application.queries.history import MessageDetail
+from chatledger.domain.events import TERMINAL_EVENTS
+from chatledger.domain.values import Rating
+from chatledger.embedding.access import Access
+from chatledger.embedding.values import SentMessage, Slice
+
+LARGEST_VERSION = 2**63 - 1
+
+
+class Messages:
+    """``ledger.messages``. A ``user`` is the person that the call speaks for, by any name that the host knows them by.
+
+    Without a user a message is sent by one person whom all such calls share; everything else is then done for the app
+    as a whole. What only reads can do without an ``app`` too: then it is the host itself that looks at any message.
+    """
+
+    def __init__(self, access: Access) -> None:
+        self._access = access
+
+    async def send(
+        self,
+        app: UUID,
+        query: str,
+        *,
+        user: str | None = None,
+        inputs: Mapping[str, Any] | None = None,
+        conversation_id: UUID | None = None,
+        automatic_name: bool = True,
+        trace: str | None = None,
+    ) -> SentMessage:
+        """Ask something in a chat; committed when this returns, and answered whether or not anybody follows.
+
+        Args:
+            app: the app that answers.
+            query: what is asked.
+            user: who asks.
+            inputs: values for the variables that the app declares.
+            conversation_id: the conversation to go on with; None begins one.
+            automatic_name: whether a new conversation may get a name that fills a line.
+            trace: what to trace it by: on record with the events.
+
+        Raises:
+            WrongModeError: the app has no conversations.
+            InvalidParameterError: an argument is not acceptable.
+            NotFoundError: the app or the conversation does not exist, or is not the user's.
+            AppUnavailableError: the app names a generator that is not there.
+            StorageUnavailableError: the store is in trouble; nothing was written.
+        """
+        with self._access.use() as application:
+            caller = await self._access.caller(app, user, trace)
+            require_chat(caller.app)
+            sent = await application.sending.send(caller, _new(query, inputs, conversation_id, automatic_name))
+            sent.follower.close()
+            return SentMessage(message_id=sent.message_id, task_id=sent.task_id, conversation_id=sent.conversation_id)
+
+    async def ask(
+        self,
+        app: UUID,
+        query: str,
+        *,
+        user: str | None = None,
+        inputs: Mapping[str, Any] | None = None,
+        conversation_id: UUID | None = None,
+        automatic_name: bool = True,
+        trace: str | None = None,
+    ) -> Answer:
+        """Send, and wait for the whole answer. Who stops waiting stops nothing: the message is answered all the same.
+
+        Raises:
+            GenerationFailedError: the answer ended as errored.
+            AnswerPendingError: chatledger closes, or its store is in trouble; there will be an answer.
+            ApplicationError: the message was refused, as by :meth:`send`.
+            StorageUnavailableError: the store is in trouble; nothing was written.
+        """
+        with self._access.use() as application:
+            caller = await self._access.caller(app, user, trace)
+            require_chat(caller.app)
+            return await application.asking.ask(caller, _new(query, inputs, conversation_id, automatic_name))
+
+    async def follow(
+        self, message_id: UUID, *, after: int = 0, app: UUID | None = None, user: str | None = None
+    ) -> AsyncGenerator[Envelope, None]:
+        """The events of a message after a version, each as soon as it is committed, up to the one that ends the answer.
+
+        The message may be in the making, ended, or a year old; the events are the same each time.
+
+        Raises:
+            NotFoundError: the message does not exist, or is not the app's or the user's.
+            InvalidParameterError: the message has no such version.
+            StorageUnavailableError: the store is in trouble; ``after`` the last version it can be followed on.
+            ClosedError: chatledger was closed before the answer ended.
+        """
+        with self._access.use() as application:
+            reader = await self._access.reader(app, user)
+            await application.history.message(reader, accept_id("message_id", message_id))
+            accept_number("after", after, 0, LARGEST_VERSION)
+            with application.following.follow(message_id) as follower:
+                async for batch in follower.batches(after):
+                    for envelope in batch:
+                        yield envelope
+                        if isinstance(envelope.body, TERMINAL_EVENTS):
+                            return
+            if self._access.is_closed:
+                raise ClosedError
+
+    async def get(self, message_id: UUID, *, app: UUID | None = None, user: str | None = None) -> MessageDetail:
+        """One message as it stands, with the version of its stream.
+
+        Raises:
+            NotFoundError: the message does not exist, or is not the app's or the user's.
+        """
+        with self._access.use() as application:
+            reader = await self._access.reader(app, user)
+            return await application.history.detail(reader, accept_id("message_id", message_id))
+
+    async def events(
+        self,
+        message_id: UUID,
+        *,
+        after: int = 0,
+        limit: int = DEFAULT_PAGE,
+        app: UUID | None = None,
+        user: str | None = None,
+    ) -> Slice[Fact]:
+        """The recorded events of a message after a version, each with who did it and why.
+
+        Raises:
+            NotFoundError: the message does not exist, or is not the app's or the user's.
+            InvalidParameterError: there is no such version, or a page is not that long.
+        """
+        with self._access.use() as application:
+            reader = await self._access.reader(app, user)
+            await application.history.message(reader, accept_id("message_id", message_id))
+            accept_number("after", after, 0, LARGEST_VERSION)
+            facts, has_more = await application.facts.stream(message_id, after, limit)
+            return Slice(tuple(facts), has_more)
+
+    async def history(
+        self,
+        app: UUID,
+        conversation_id: UUID,
+        *,
+        user: str | None = None,
+        first_id: UUID | None = None,
+        limit: int = DEFAULT_PAGE,
+    ) -> Slice[MessageView]:
+        """The latest messages of a conversation, oldest first, and whether older ones exist.
+
+        Args:
+            app: whose.
+            conversation_id: which.
+            user: who reads.
+            first_id: the oldest message of the part before: those before it.
+            limit: how many at most, up to 100.
+
+        Raises:
+            WrongModeError: the app has no conversations.
+            NotFoundError: the conversation, or the message to go back from, does not exist, or is not the user's.
+            InvalidParameterError: a page is not that long.
+        """
+        with self._access.use() as application:
+            caller = await self._access.caller(app, user)
+            require_chat(caller.app)
+            page = Page(limit, None if first_id is None else accept_id("first_id", first_id))
+            conversation_id = accept_id("conversation_id", conversation_id)
+            messages, has_more = await application.history.messages(caller, conversation_id, page)
+            return Slice(tuple(messages), has_more)
+
+    async def rate(
+        self, app: UUID, message_id: UUID, rating: Rating, *, content: str | None = None, user: str | None = None
+    ) -> None:
+        """Give the user's rating; a second one replaces the first.
+
+        Raises:
+            NotFoundError: the message does not exist, or is not the user's.
+            InvalidParameterError: the rating or its text is not acceptable.
+        """
+        with self._access.use() as application:
+            caller = await self._access.caller(app, user)
+            accept_choice("rating", rating, get_args(Rating))
+            await application.rating.rate(caller, accept_id("message_id", message_id), rating, content)
+
+    async def withdraw_rating(self, app: UUID, message_id: UUID, *, user: str | None = None) -> None:
+        """Take the user's rating back.
+
+        Raises:
+            NotFoundError: the message does not exist, or is not the user's.
+            InvalidParameterError: there is nothing to withdraw.
+        """
+        with self._access.use() as application:
+            caller = await self._access.caller(app, user)
+            await application.rating.rate(caller, accept_id("message_id", message_id), None, None)
+
+    async def stop(self, app: UUID, message_id: UUID, *, user: str | None = None) -> None:
+        """Ask for the end of the answer. What it has said stays; one that has ended is left alone.
+
+        Raises:
+            NotFoundError: the message does not exist, or is not the user's.
+        """
+        with self._access.use() as application:
+            caller = await self._access.caller(app, user)
+            await application.stopping.stop_message(caller, accept_id("message_id", message_id))
+
+
+def _new(
+    query: str,
+    inputs: Mapping[str, Any] | None,
+    conversation_id: UUID | None,
+    automatic_name: bool,  # noqa: FBT001
+) -> NewMessage:
+    return NewMessage(
+        query=query,
+        inputs={} if inputs is None else inputs,
+        conversation_id=None if conversation_id is None else accept_id("conversation_id", conversation_id),
+        automatic_name=automatic_name,
+    )

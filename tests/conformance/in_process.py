@@ -1,0 +1,118 @@
+"""The service as a host has it that embeds chatledger."""
+
+from collections.abc import AsyncIterator
+from contextlib import aclosing, asynccontextmanager, suppress
+from typing import Any
+
+import chatledger
+from chatledger import (
+    AnswerChunkAppended,
+    Chatledger,
+    GenerationStarted,
+    MessageErrored,
+    MessageStopped,
+    NotFoundError,
+    Settings,
+)
+from tests.conformance.service import Ids, Listed, Seen, Streamed, Whole
+
+
+class EmbeddedService:
+    def __init__(self, ledger: Chatledger) -> None:
+        self._ledger = ledger
+
+    async def create_app(self, mode, configuration):
+        return (await self._ledger.apps.create(mode, "An app", configuration)).app_id
+
+    async def configure(self, app, configuration):
+        await self._ledger.apps.configure(app, configuration)
+
+    async def rotate_key(self, app):
+        await self._ledger.apps.rotate_key(app)
+
+    async def send(self, app, query, user="ada", *, conversation=None, **more):
+        sent = await self._ledger.messages.send(app, query, user=user, conversation_id=conversation, **more)
+        return Ids(sent.message_id, sent.task_id, sent.conversation_id)
+
+    async def ask(self, app, query, user="ada", *, conversation=None, **more):
+        return _whole(await self._ledger.messages.ask(app, query, user=user, conversation_id=conversation, **more))
+
+    async def complete(self, app, inputs, query="", user="ada"):
+        return _whole(await self._ledger.completions.ask(app, inputs=inputs, query=query, user=user))
+
+    async def follow(self, app, ids, user="ada", *, after=0):
+        text = ""
+        async for event in self._ledger.messages.follow(ids.message, after=after, app=app, user=user):
+            match event.body:
+                case GenerationStarted():
+                    text = ""
+                case AnswerChunkAppended(text=more):
+                    text += more
+                case MessageErrored(code=code):
+                    return Streamed(text, code)
+                case MessageStopped():
+                    return Streamed(text, "stopped")
+        return Streamed(text, "completed")
+
+    async def first_text(self, app, ids):
+        async with aclosing(self._ledger.messages.follow(ids.message, app=app, user="ada")) as events:
+            async for event in events:
+                if isinstance(event.body, AnswerChunkAppended):
+                    return event.body.text
+        raise AssertionError("the answer ended without text")
+
+    async def stop(self, app, ids, user="ada"):
+        # Over HTTP nobody learns whether there was anything to stop.
+        with suppress(NotFoundError):
+            await self._ledger.tasks.stop(app, ids.task, user=user)
+
+    async def task(self, app, task, user="ada"):
+        found = await self._ledger.tasks.get(task, app=app, user=user)
+        return found.state, found.attempt, found.error_code
+
+    async def message(self, app, message, user="ada"):
+        detail = await self._ledger.messages.get(message, app=app, user=user)
+        return _seen(detail.message), len(detail.siblings)
+
+    async def events(self, app, message, user="ada"):
+        found, has_more = [], True
+        while has_more:
+            after = len(found)
+            page = await self._ledger.messages.events(message, after=after, limit=2, app=app, user=user)
+            found += [(type(fact.envelope.body).__name__, fact.context.actor.kind) for fact in page.items]
+            has_more = page.has_more
+        return found
+
+    async def history(self, app, conversation, user="ada", *, first=None, limit=20):
+        page = await self._ledger.messages.history(app, conversation, user=user, first_id=first, limit=limit)
+        return [_seen(view) for view in page.items], page.has_more
+
+    async def conversations(self, app, user="ada", *, sort_by="-updated_at", last=None, limit=20):
+        page = await self._ledger.conversations.list(app, user=user, sort_by=sort_by, last_id=last, limit=limit)
+        return [Listed(view.conversation_id, view.name) for view in page.items], page.has_more
+
+    async def rate(self, app, message, rating, *, content=None, user="ada"):
+        if rating is None:
+            await self._ledger.messages.withdraw_rating(app, message, user=user)
+        else:
+            await self._ledger.messages.rate(app, message, rating, content=content, user=user)
+
+    async def feedbacks(self, app, *, page=1, limit=20):
+        found = await self._ledger.apps.feedbacks(app, page=page, limit=limit)
+        return [(view.message_id, view.rating, view.content) for view in found]
+
+
+def _whole(answer: chatledger.Answer) -> Whole:
+    ids = Ids(answer.message_id, answer.task_id, answer.conversation_id)
+    end = "stopped" if isinstance(answer.end, MessageStopped) else "completed"
+    return Whole(ids, answer.text, end, answer.end.usage.completion_tokens)
+
+
+def _seen(view: chatledger.MessageView) -> Seen:
+    return Seen(view.query, view.answer, view.state == "errored", view.feedback)
+
+
+@asynccontextmanager
+async def embedded_service(settings: dict[str, Any]) -> AsyncIterator[EmbeddedService]:
+    async with Chatledger.open(Settings(**settings)) as ledger:
+        yield EmbeddedService(ledger)

@@ -1,0 +1,442 @@
+"""What both surfaces are put through. A scenario makes its own apps, and leaves nothing running."""
+
+from typing import Any
+from uuid import UUID
+
+import pytest
+
+from chatledger.application.errors import (
+    GenerationFailedError,
+    InvalidParameterError,
+    NotFoundError,
+    TooLongError,
+    WrongModeError,
+)
+from chatledger.domain.app import AppConfiguration
+from chatledger.domain.inputs import InputVariable
+from tests.conformance.service import Seen, Service, Streamed
+
+NOWHERE = UUID("00000000-0000-4000-8000-000000000000")
+
+FORM = (
+    InputVariable(variable="name", required=True, max_length=5),
+    InputVariable(variable="tone", type="select", options=("kind", "curt"), default="kind"),
+    InputVariable(variable="year", type="number"),
+    InputVariable(variable="brief", type="checkbox"),
+)
+
+
+def says(text: str = "so it is", **more: Any) -> AppConfiguration:
+    return AppConfiguration(generator="scripted", settings={"text": text} | more)
+
+
+async def nothing_is_found(missing: str, *asked: Any) -> None:
+    for asking in asked:
+        with pytest.raises(NotFoundError) as refused:
+            await asking
+        assert refused.value.missing == missing
+
+
+async def refused_by_name(field: str, *asked: Any) -> None:
+    for asking in asked:
+        with pytest.raises(InvalidParameterError) as refused:
+            await asking
+        assert refused.value.field == field
+
+
+# Sending and following
+
+
+async def a_question_and_its_answer(service: Service) -> None:
+    app = await service.create_app("chat", says())
+    asked = await service.ask(app, "Is it so?")
+    assert (asked.text, asked.end, asked.tokens) == ("so it is", "completed", 3)
+    assert await service.message(app, asked.ids.message) == (Seen("Is it so?", "so it is", False, None), 0)
+    assert await service.task(app, asked.ids.task) == ("completed", 1, None)
+
+
+async def an_answer_that_nobody_waits_for(service: Service) -> None:
+    app = await service.create_app("chat", says())
+    ids = await service.send(app, "Is it so, as people say?", trace="a-trace", automatic_name=False)
+    assert await service.follow(app, ids) == Streamed("so it is", "completed")
+    assert await service.follow(app, ids) == Streamed("so it is", "completed")
+    assert [listed.name for listed in (await service.conversations(app))[0]] == ["Is it so, as people …"]
+
+
+async def an_agent_is_sent_to_as_a_chat_is(service: Service) -> None:
+    app = await service.create_app("agent-chat", says())
+    ids = await service.send(app, "Is it so?")
+    assert await service.follow(app, ids) == Streamed("so it is", "completed")
+
+
+async def a_stream_can_be_followed_from_any_version_it_has(service: Service) -> None:
+    app = await service.create_app("chat", says())
+    ids = await service.send(app, "Is it so?")
+    assert (await service.follow(app, ids)).text == "so it is"
+    names = [name for name, _ in await service.events(app, ids.message)]
+    assert (names[:3], names[-1]) == (
+        ["MessageCreated", "GenerationStarted", "AnswerChunkAppended"],
+        "MessageCompleted",
+    )
+    rest = await service.follow(app, ids, after=3)
+    assert "so it is".endswith(rest.text)
+    assert rest.text != "so it is"
+    assert await service.follow(app, ids, after=2) == Streamed("so it is", "completed")
+    assert (await service.follow(app, ids, after=len(names))).text == ""
+    await refused_by_name("after", service.follow(app, ids, after=len(names) + 1))
+
+
+async def what_came_after_the_end_is_no_part_of_the_stream(service: Service) -> None:
+    app = await service.create_app("chat", says())
+    asked = await service.ask(app, "Is it so?")
+    await service.rate(app, asked.ids.message, "like")
+    events = await service.events(app, asked.ids.message)
+    assert events[-1] == ("FeedbackGiven", "end_user")
+    assert await service.follow(app, asked.ids) == Streamed("so it is", "completed")
+    assert (await service.follow(app, asked.ids, after=len(events))).text == ""
+
+
+async def a_conversation_goes_on(service: Service) -> None:
+    app = await service.create_app("chat", says(tokens=1))
+    first = await service.ask(app, "One?")
+    for query in ("Two?", "Three?", "Four?"):
+        later = await service.ask(app, query, conversation=first.ids.conversation)
+        assert later.ids.conversation == first.ids.conversation
+    latest, has_more = await service.history(app, first.ids.conversation, limit=2)
+    assert ([seen.query for seen in latest], has_more) == (["Three?", "Four?"], True)
+    everything, has_more = await service.history(app, first.ids.conversation)
+    assert ([seen.query for seen in everything], has_more) == (["One?", "Two?", "Three?", "Four?"], False)
+    before, has_more = await service.history(app, first.ids.conversation, first=later.ids.message)
+    assert ([seen.query for seen in before], has_more) == (["One?", "Two?", "Three?"], False)
+
+
+async def a_completion(service: Service) -> None:
+    form = (InputVariable(variable="query", type="paragraph", required=True), InputVariable(variable="tone"))
+    configuration = AppConfiguration(generator="scripted", settings={"text": "done"}, user_input_form=form)
+    app = await service.create_app("completion", configuration)
+    for inputs, query in (
+        ({"tone": "kind"}, "sum it up"),
+        ({"query": "as given"}, "as sent"),
+        ({"query": "alone"}, ""),
+    ):
+        assert (await service.complete(app, inputs, query)).text == "done"
+    await refused_by_name("inputs", service.complete(app, {"tone": "kind"}))
+
+
+async def inputs_are_taken_as_the_app_declares_them(service: Service) -> None:
+    configuration = AppConfiguration(
+        generator="scripted",
+        settings={"text": "hello"},
+        user_input_form=FORM,
+        opening_statement="Welcome, {{name}}!",
+    )
+    app = await service.create_app("chat", configuration)
+    taken = {"name": "A\0da", "year": "1815", "brief": "yes", "undeclared": True}
+    assert (await service.ask(app, "Who?", inputs=taken)).text == "hello"
+    await refused_by_name(
+        "inputs",
+        service.ask(app, "Who?"),
+        service.ask(app, "Who?", inputs={"name": "Augusta"}),
+        service.ask(app, "Who?", inputs={"name": 5}),
+        service.ask(app, "Who?", inputs={"name": "Ada", "tone": "loud"}),
+        service.ask(app, "Who?", inputs={"name": "Ada", "year": "then"}),
+        service.ask(app, "Who?", inputs={"name": "Ada", "brief": "perhaps"}),
+    )
+
+
+async def what_is_no_question(service: Service) -> None:
+    app = await service.create_app("chat", says())
+    await refused_by_name("query", service.ask(app, ""), service.ask(app, "\0"), service.send(app, "\0\0"))
+    await refused_by_name("user", service.ask(app, "Is it so?", "u" * 256))
+    with pytest.raises(TooLongError) as refused:
+        await service.ask(app, "x" * 100_001)
+    assert refused.value.field == "query"
+    assert (await service.ask(app, "\0Is it\0 so?\0", "a\0da")).text == "so it is"
+    assert [listed.name for listed in (await service.conversations(app))[0]] == ["Is it so?"]
+
+
+async def apps_of_the_wrong_kind(service: Service) -> None:
+    chat, completion = await service.create_app("chat", says()), await service.create_app("completion", says())
+    for asking, needs in (
+        (service.ask(completion, "Is it so?"), "chat"),
+        (service.ask(completion, ""), "chat"),
+        (service.history(completion, NOWHERE), "chat"),
+        (service.conversations(completion), "chat"),
+        (service.complete(chat, {}), "completion"),
+    ):
+        with pytest.raises(WrongModeError) as refused:
+            await asking
+        assert refused.value.needs == needs
+
+
+async def the_first_fault_is_named(service: Service) -> None:
+    app = await service.create_app("completion", says())
+    await refused_by_name("user", service.ask(app, "", "u" * 256), service.conversations(app, "u" * 256, limit=0))
+
+
+# How an answer ends
+
+
+async def a_provider_that_fails_at_first(service: Service) -> None:
+    app = await service.create_app("chat", says(fail_as="transient", fail_times=2))
+    asked = await service.ask(app, "Is it so?")
+    assert asked.text == "so it is"
+    assert await service.task(app, asked.ids.task) == ("completed", 3, None)
+    assert [event for event in await service.events(app, asked.ids.message) if event[0] == "GenerationRequeued"] == [
+        ("GenerationRequeued", "worker")
+    ] * 2
+
+
+async def a_provider_that_fails_for_good(service: Service) -> None:
+    for kind, code in (
+        ("transient", "completion_request_error"),
+        ("quota", "provider_quota_exceeded"),
+        ("credentials", "provider_not_initialize"),
+        ("invalid", "completion_request_error"),
+        ("internal", "internal_server_error"),
+    ):
+        app = await service.create_app("chat", says(fail_as=kind))
+        with pytest.raises(GenerationFailedError) as failed:
+            await service.ask(app, "Is it so?")
+        assert failed.value.code == code
+        ids = await service.send(app, "Is it so, at last?")
+        assert await service.follow(app, ids) == Streamed("", code)
+        assert await service.task(app, ids.task) == ("errored", 3 if kind == "transient" else 1, code)
+
+
+async def a_provider_that_fails_in_the_middle(service: Service) -> None:
+    app = await service.create_app("chat", says(fail_as="transient", fail_after=2))
+    ids = await service.send(app, "Is it so?")
+    assert await service.follow(app, ids) == Streamed("so it ", "completion_request_error")
+    assert await service.message(app, ids.message) == (Seen("Is it so?", "so it ", True, None), 0)
+
+
+async def a_stop_in_the_middle(service: Service) -> None:
+    app = await service.create_app("chat", says(interval_ms=3_600_000))
+    ids = await service.send(app, "Is it so?")
+    assert await service.first_text(app, ids) == "so "
+    assert await service.task(app, ids.task) == ("running", 1, None)
+    assert await service.message(app, ids.message) == (Seen("Is it so?", "so ", False, None), 0)
+    await service.stop(app, ids, "eve")
+    assert await service.task(app, ids.task) == ("running", 1, None)
+    await service.stop(app, ids)
+    assert await service.follow(app, ids) == Streamed("so ", "stopped")
+    assert await service.task(app, ids.task) == ("stopped", 1, None)
+    await service.stop(app, ids)
+    assert (await service.history(app, ids.conversation))[0] == [Seen("Is it so?", "so ", False, None)]
+
+
+async def a_stop_of_what_is_not_there(service: Service) -> None:
+    app = await service.create_app("chat", says())
+    asked = await service.ask(app, "Is it so?")
+    await service.stop(app, asked.ids._replace(task=NOWHERE))
+    await service.stop(app, asked.ids)
+    assert await service.task(app, asked.ids.task) == ("completed", 1, None)
+
+
+# Whose things are
+
+
+async def what_is_not_there(service: Service) -> None:
+    app = await service.create_app("chat", says())
+    await nothing_is_found("task", service.task(app, NOWHERE))
+    await nothing_is_found("message", service.message(app, NOWHERE), service.events(app, NOWHERE))
+    await nothing_is_found("message", service.rate(app, NOWHERE, "like"), service.rate(app, NOWHERE, None))
+    await nothing_is_found(
+        "conversation", service.ask(app, "Is it so?", conversation=NOWHERE), service.history(app, NOWHERE)
+    )
+    await nothing_is_found("last_conversation", service.conversations(app, last=NOWHERE))
+    asked = await service.ask(app, "Is it so?")
+    await nothing_is_found("first_message", service.history(app, asked.ids.conversation, first=NOWHERE))
+
+
+async def what_is_another_users(service: Service) -> None:
+    app = await service.create_app("chat", says())
+    ids = (await service.ask(app, "Is it so?")).ids
+    await service.ask(app, "And for me?", "eve")
+    await is_not_for(service, app, ids, "eve")
+    await is_not_for(service, app, ids, "mallory")
+    assert await service.message(app, ids.message) == (Seen("Is it so?", "so it is", False, None), 0)
+
+
+async def what_is_another_apps(service: Service) -> None:
+    app, other = await service.create_app("chat", says()), await service.create_app("chat", says())
+    ids = (await service.ask(app, "Is it so?")).ids
+    await is_not_for(service, other, ids, "ada")
+    await is_not_for(service, other, ids, None)
+
+
+async def is_not_for(service: Service, app: UUID, ids: Any, user: str | None) -> None:
+    await nothing_is_found("task", service.task(app, ids.task, user))
+    await nothing_is_found("message", service.message(app, ids.message, user), service.follow(app, ids, user))
+    await nothing_is_found("message", service.events(app, ids.message, user))
+    await nothing_is_found("message", service.rate(app, ids.message, "dislike", user=user))
+    await nothing_is_found("conversation", service.history(app, ids.conversation, user))
+    await nothing_is_found("conversation", service.ask(app, "Mine?", user, conversation=ids.conversation))
+    await nothing_is_found("last_conversation", service.conversations(app, user, last=ids.conversation))
+
+
+async def who_names_no_user_acts_for_the_app(service: Service) -> None:
+    app = await service.create_app("chat", says())
+    ids = (await service.ask(app, "Is it so?")).ids
+    assert (await service.message(app, ids.message, None))[0].answer == "so it is"
+    assert (await service.history(app, ids.conversation, None))[0] == [Seen("Is it so?", "so it is", False, None)]
+    await service.rate(app, ids.message, "like", user=None)
+    assert (await service.message(app, ids.message))[0].rating == "like"
+    assert await service.conversations(app, None) == ([], False)
+
+
+async def who_names_no_user_shares_one(service: Service) -> None:
+    app = await service.create_app("chat", says())
+    first = await service.ask(app, "Is it so?", None)
+    await service.ask(app, "Still?", None, conversation=first.ids.conversation)
+    listed, _ = await service.conversations(app, None)
+    assert [entry.id for entry in listed] == [first.ids.conversation]
+    await nothing_is_found("conversation", service.history(app, first.ids.conversation, "ada"))
+
+
+# Ratings
+
+
+async def ratings(service: Service) -> None:
+    app = await service.create_app("chat", says())
+    first, second = [(await service.ask(app, query)).ids for query in ("One?", "Two?")]
+    await refused_by_name("rating", service.rate(app, first.message, None))
+    for rating, content, shown in (
+        ("like", None, "like"),
+        ("like", "very\0 good", "like"),
+        ("dislike", "on second thought", "dislike"),
+        (None, None, None),
+        ("like", "", "like"),
+    ):
+        await service.rate(app, first.message, rating, content=content)
+        assert (await service.message(app, first.message))[0].rating == shown
+    await refused_by_name("rating", service.rate(app, first.message, "meh"))
+    with pytest.raises(TooLongError) as refused:
+        await service.rate(app, first.message, "like", content="x" * 100_001)
+    assert refused.value.field == "content"
+    await service.rate(app, second.message, "dislike", content="no")
+    assert {(message, rating) for message, rating, _ in await service.feedbacks(app)} == {
+        (first.message, "like"),
+        (second.message, "dislike"),
+    }
+    assert [entry[1:] for entry in await service.feedbacks(app, limit=1)] == [("dislike", "no")]
+    assert len(await service.feedbacks(app, page=2, limit=1)) == 1
+    assert await service.feedbacks(app, page=3, limit=1) == []
+    await refused_by_name("page", service.feedbacks(app, page=0))
+    await refused_by_name("limit", service.feedbacks(app, limit=0), service.feedbacks(app, limit=102))
+
+
+async def a_rating_while_the_answer_is_made(service: Service) -> None:
+    app = await service.create_app("chat", says(interval_ms=3_600_000))
+    ids = await service.send(app, "Is it so?")
+    await service.first_text(app, ids)
+    await service.rate(app, ids.message, "dislike", content="too slow")
+    await service.stop(app, ids)
+    assert await service.follow(app, ids) == Streamed("so ", "stopped")
+    assert (await service.message(app, ids.message))[0].rating == "dislike"
+
+
+# Lists
+
+
+async def many_conversations(service: Service) -> None:
+    app = await service.create_app("chat", says("yes"))
+    made = [(await service.ask(app, f"Number {number}?")).ids.conversation for number in range(5)]
+    await service.ask(app, "Once more?", conversation=made[1])
+    by_update, by_creation = [made[number] for number in (1, 4, 3, 2, 0)], made[::-1]
+    for sort_by, order in (
+        ("-updated_at", by_update),
+        ("updated_at", by_update[::-1]),
+        ("-created_at", by_creation),
+        ("created_at", by_creation[::-1]),
+    ):
+        found, last, has_more = [], None, True
+        while has_more:
+            part, has_more = await service.conversations(app, sort_by=sort_by, last=last, limit=2)
+            found += [listed.id for listed in part]
+            last = found[-1]
+        assert found == order
+    assert await service.conversations(app, "eve") == ([], False)
+    assert len((await service.conversations(app, limit=100))[0]) == 5
+
+
+async def lists_that_cannot_be(service: Service) -> None:
+    app = await service.create_app("chat", says("yes"))
+    conversation = (await service.ask(app, "Is it so?")).ids.conversation
+    for limit in (0, -1, 101):
+        await refused_by_name(
+            "limit", service.conversations(app, limit=limit), service.history(app, conversation, limit=limit)
+        )
+    await refused_by_name("sort_by", service.conversations(app, sort_by="name"))
+
+
+# Apps
+
+
+async def an_app_is_configured_anew(service: Service) -> None:
+    app = await service.create_app("chat", says("before", interval_ms=0))
+    ids = await service.send(app, "Is it so?")
+    assert (await service.follow(app, ids)).text == "before"
+    await service.configure(app, says("after"))
+    await service.configure(app, says("after"))
+    assert (await service.ask(app, "And now?", conversation=ids.conversation)).text == "after"
+    await refused_by_name("generator", service.configure(app, AppConfiguration(generator="nobody")))
+    await refused_by_name("settings", service.configure(app, says(pace=5)))
+    twice = (InputVariable(variable="name"), InputVariable(variable="name"))
+    await refused_by_name(
+        "user_input_form", service.configure(app, AppConfiguration(generator="scripted", user_input_form=twice))
+    )
+    await nothing_is_found("app", service.configure(NOWHERE, says()))
+    assert (await service.ask(app, "Still?")).text == "after"
+
+
+async def a_key_is_rotated(service: Service) -> None:
+    app = await service.create_app("chat", says())
+    await service.rotate_key(app)
+    assert (await service.ask(app, "Is it so?")).text == "so it is"
+
+
+async def apps_that_cannot_be(service: Service) -> None:
+    await service.create_app("chat", says())
+    await refused_by_name("generator", service.create_app("chat", AppConfiguration(generator="nobody")))
+    await refused_by_name("settings", service.create_app("chat", says(tokens=-1)))
+
+
+async def a_question_with_settings_of_its_own(service: Service) -> None:
+    app = await service.create_app("chat", AppConfiguration(generator="scripted", settings={"tokens": 5}))
+    assert (await service.ask(app, "/script tokens=2 vary_by_attempt=true")).text == "a1t0 a1t1 "
+    await refused_by_name("query", service.ask(app, "/script pace=2"))
+
+
+SCENARIOS = (
+    a_question_and_its_answer,
+    an_answer_that_nobody_waits_for,
+    an_agent_is_sent_to_as_a_chat_is,
+    a_stream_can_be_followed_from_any_version_it_has,
+    what_came_after_the_end_is_no_part_of_the_stream,
+    a_conversation_goes_on,
+    a_completion,
+    inputs_are_taken_as_the_app_declares_them,
+    what_is_no_question,
+    apps_of_the_wrong_kind,
+    the_first_fault_is_named,
+    a_provider_that_fails_at_first,
+    a_provider_that_fails_for_good,
+    a_provider_that_fails_in_the_middle,
+    a_stop_in_the_middle,
+    a_stop_of_what_is_not_there,
+    what_is_not_there,
+    what_is_another_users,
+    what_is_another_apps,
+    who_names_no_user_acts_for_the_app,
+    who_names_no_user_shares_one,
+    ratings,
+    a_rating_while_the_answer_is_made,
+    many_conversations,
+    lists_that_cannot_be,
+    an_app_is_configured_anew,
+    a_key_is_rotated,
+    apps_that_cannot_be,
+    a_question_with_settings_of_its_own,
+)

@@ -1,0 +1,122 @@
+"""What a scenario does, whatever surface it is done through, and what it is told."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple, Protocol
+from uuid import UUID
+
+from chatledger.domain.app import AppConfiguration
+from chatledger.domain.values import AppMode, Rating
+
+
+class Ids(NamedTuple):
+    """A message that was taken in."""
+
+    message: UUID
+    task: UUID
+    conversation: UUID
+
+
+class Whole(NamedTuple):
+    """An answer that was waited for. ``end`` is ``completed`` or ``stopped``."""
+
+    ids: Ids
+    text: str
+    end: str
+    tokens: int
+
+
+class Streamed(NamedTuple):
+    """What a client shows after a stream, and how that ended: ``completed``, ``stopped`` or an error's code."""
+
+    text: str
+    end: str
+
+
+class Seen(NamedTuple):
+    """A message of the history."""
+
+    query: str
+    answer: str
+    failed: bool
+    rating: Rating | None
+
+
+class Listed(NamedTuple):
+    """A conversation of a list."""
+
+    id: UUID
+    name: str
+
+
+class Service(Protocol):
+    """A chatledger, seen through one of its surfaces. Refusals are raised as the application's own errors."""
+
+    async def create_app(self, mode: AppMode, configuration: AppConfiguration) -> UUID: ...
+
+    async def configure(self, app: UUID, configuration: AppConfiguration) -> None: ...
+
+    async def rotate_key(self, app: UUID) -> None: ...
+
+    async def send(
+        self,
+        app: UUID,
+        query: str,
+        user: str | None = "ada",
+        *,
+        inputs: Mapping[str, Any] | None = None,
+        conversation: UUID | None = None,
+        automatic_name: bool = True,
+        trace: str | None = None,
+    ) -> Ids: ...
+
+    async def ask(
+        self,
+        app: UUID,
+        query: str,
+        user: str | None = "ada",
+        *,
+        inputs: Mapping[str, Any] | None = None,
+        conversation: UUID | None = None,
+    ) -> Whole: ...
+
+    async def complete(self, app: UUID, inputs: Mapping[str, Any], query: str = "", user: str = "ada") -> Whole: ...
+
+    async def follow(self, app: UUID, ids: Ids, user: str | None = "ada", *, after: int = 0) -> Streamed: ...
+
+    async def first_text(self, app: UUID, ids: Ids) -> str: ...
+
+    async def stop(self, app: UUID, ids: Ids, user: str = "ada") -> None: ...
+
+    async def task(self, app: UUID, task: UUID, user: str | None = "ada") -> tuple[str, int, str | None]: ...
+
+    async def message(self, app: UUID, message: UUID, user: str | None = "ada") -> tuple[Seen, int]: ...
+
+    async def events(self, app: UUID, message: UUID, user: str | None = "ada") -> Sequence[tuple[str, str]]: ...
+
+    async def history(
+        self, app: UUID, conversation: UUID, user: str | None = "ada", *, first: UUID | None = None, limit: int = 20
+    ) -> tuple[Sequence[Seen], bool]: ...
+
+    async def conversations(
+        self,
+        app: UUID,
+        user: str | None = "ada",
+        *,
+        sort_by: Any = "-updated_at",
+        last: UUID | None = None,
+        limit: int = 20,
+    ) -> tuple[Sequence[Listed], bool]: ...
+
+    async def rate(
+        self,
+        app: UUID,
+        message: UUID,
+        rating: Any,
+        *,
+        content: str | None = None,
+        user: str | None = "ada",
+    ) -> None: ...
+
+    async def feedbacks(
+        self, app: UUID, *, page: int = 1, limit: int = 20
+    ) -> Sequence[tuple[UUID, Rating, str | None]]: ...

@@ -1,0 +1,87 @@
+"""A host's own generator: asked as the built-in ones are, and no more trusted."""
+
+import asyncio
+
+import pytest
+
+from chatledger import Chatledger, GenerationFailedError, InvalidParameterError, Settings
+from tests.embedding.generators import Counting, Failing
+from tests.embedding.hosting import DEADLINE, hosted, new_app
+
+
+async def test_it_answers_and_is_closed_with_chatledger(tmp_path):
+    generator = Counting()
+    async with hosted(tmp_path, generators=[generator]) as ledger:
+        app = await new_app(ledger, generator="counting", unit="words so far")
+        first = await ledger.messages.ask(app, "one two three", user="ada")
+        second = await ledger.messages.ask(app, "four", user="ada", conversation_id=first.conversation_id)
+        assert (first.text, second.text) == ("3 words so far", "4 words so far")
+        assert (second.end.finish_reason, second.end.usage.prompt_tokens) == ("length", 4)
+        request = generator.asked[1]
+        assert (request.message_id, request.attempt, request.mode) == (second.message_id, 1, "chat")
+        assert generator.closed == 0
+    assert generator.closed == 1
+
+
+async def test_one_that_cannot_be_closed_holds_nothing_else_up(tmp_path):
+    class Clinging(Counting):
+        async def close(self):
+            raise RuntimeError("it does not let go")
+
+    other = Counting()
+    other.name = "other"
+    with pytest.raises(RuntimeError, match="does not let go"):
+        async with hosted(tmp_path, generators=[other, Clinging()]):
+            pass
+    assert other.closed == 1
+    async with hosted(tmp_path):
+        pass
+
+
+async def test_its_settings_are_its_own(tmp_path):
+    async with hosted(tmp_path, generators=[Counting()]) as ledger:
+        with pytest.raises(InvalidParameterError, match="pace: no such setting") as refused:
+            await new_app(ledger, generator="counting", pace=5)
+        assert refused.value.field == "settings"
+        with pytest.raises(InvalidParameterError, match=r"'failing'.*counting") as refused:
+            await new_app(ledger, generator="failing")
+        assert refused.value.field == "generator"
+
+
+@pytest.mark.parametrize("name", ["scripted", "extractive", "local", "openai_compatible", "counting"])
+async def test_no_two_have_one_name(tmp_path, name):
+    generator = Counting()
+    generator.name = name
+    with pytest.raises(InvalidParameterError, match=repr(name)) as refused:
+        async with Chatledger.open(Settings(data_dir=tmp_path / "data"), generators=[Counting(), generator]):
+            pass
+    assert refused.value.field == "generators"
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("fault", "code", "reason"),
+    [
+        ("transient", "completion_request_error", "the provider's words"),
+        ("quota", "provider_quota_exceeded", "the provider's words"),
+        ("credentials", "provider_not_initialize", "the provider's words"),
+        ("invalid", "completion_request_error", "the provider's words"),
+        ("content", "completion_request_error", "the provider's words"),
+        ("internal", "internal_server_error", "the provider's words"),
+        ("bug", "internal_server_error", "Internal Server Error, please contact support."),
+        ("timeout", "internal_server_error", "Internal Server Error, please contact support."),
+        ("part", "internal_server_error", "Internal Server Error, please contact support."),
+        ("text", "internal_server_error", "Internal Server Error, please contact support."),
+        ("reason", "internal_server_error", "Internal Server Error, please contact support."),
+        ("count", "internal_server_error", "Internal Server Error, please contact support."),
+        ("resources", "internal_server_error", "Internal Server Error, please contact support."),
+        ("surrogate", "internal_server_error", "Internal Server Error, please contact support."),
+    ],
+)
+async def test_its_faults_end_its_message_alone(tmp_path, caplog, fault, code, reason):
+    async with hosted(tmp_path, generators=[Failing()], first_retry_delay=0, longest_retry_delay=0) as ledger:
+        app = await new_app(ledger, generator="failing")
+        with pytest.raises(GenerationFailedError) as failed:
+            await asyncio.wait_for(ledger.messages.ask(app, fault, user="ada"), DEADLINE)
+        assert (failed.value.code, str(failed.value)) == (code, reason)
+        assert "secret" not in caplog.text
