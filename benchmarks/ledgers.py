@@ -10,9 +10,9 @@ from typing import Any, TypeVar
 import msgspec
 import uvloop
 
-from chatledger.adapters.clock import new_id
 from chatledger.application.context import Actor, Context
 from chatledger.application.ledger.ledger import Staged
+from chatledger.application.system_clock import new_id
 from chatledger.bootstrap import Running, open_chatledger
 from chatledger.domain.events import MessageCreated
 from chatledger.domain.message import Message

@@ -12,7 +12,6 @@ from typing import Any, Self
 import msgspec
 from sqlalchemy import Connection, Engine, select
 
-from chatledger.adapters.clock import SystemClock, new_id
 from chatledger.adapters.generator.extractive import ExtractiveGenerator
 from chatledger.adapters.generator.local_model import LocalModelGenerator
 from chatledger.adapters.generator.openai_compatible import OpenAICompatibleGenerator
@@ -61,6 +60,7 @@ from chatledger.application.queries.directory import AppDirectory
 from chatledger.application.queries.facts import Facts
 from chatledger.application.queries.following import Following
 from chatledger.application.queries.history import History
+from chatledger.application.system_clock import SystemClock, new_id
 from chatledger.settings import Settings, SettingsProblemError
 
 log = logging.getLogger(__name__)

@@ -63,17 +63,6 @@ def load_settings(**overrides: Any) -> ServerSettings:
     return ServerSettings(**{name: value for name, value in overrides.items() if value is not None})
 
 
-def require_no_server(settings: Settings) -> None:
-    """Let settings pass that say nothing about a server.
-
-    Raises:
-        SettingsProblemError: one of a server's own is not as it is by default.
-    """
-    for name, field in type(settings).model_fields.items():
-        if name not in Settings.model_fields and getattr(settings, name) != field.default:
-            raise SettingsProblemError(f"{name}: an embedded chatledger has no server")
-
-
 def _file() -> Path:
     return Path(os.environ.get(CONFIG_FILE, DEFAULT_CONFIG_FILE))
 

@@ -159,6 +159,17 @@ class Settings(BaseModel):
         return Path(url.removeprefix(SQLITE)) if url.startswith(SQLITE) else None
 
 
+def require_no_server(settings: Settings) -> None:
+    """Let settings pass that say nothing about a server.
+
+    Raises:
+        SettingsProblemError: one of a server's own is not as it is by default.
+    """
+    for name, field in type(settings).model_fields.items():
+        if name not in Settings.model_fields and getattr(settings, name) != field.default:
+            raise SettingsProblemError(f"{name}: an embedded chatledger has no server")
+
+
 def _first_problem(error: ValidationError) -> SettingsProblemError:
     """The first thing that is wrong, by its name; what was given is not quoted, as it may be a secret."""
     first = error.errors(include_url=False, include_input=False)[0]

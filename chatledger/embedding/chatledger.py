@@ -76,7 +76,7 @@ class Chatledger:
         from chatledger.bootstrap import open_chatledger  # noqa: PLC0415
         from chatledger.embedding.access import Access  # noqa: PLC0415
         from chatledger.embedding.lifetime import kept_whole  # noqa: PLC0415
-        from chatledger.server_settings import require_no_server  # noqa: PLC0415
+        from chatledger.settings import require_no_server  # noqa: PLC0415
 
         require_no_server(settings)
         async with kept_whole(open_chatledger(settings, generators=generators)) as running:

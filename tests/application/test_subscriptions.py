@@ -10,7 +10,6 @@ from uuid import UUID
 
 import pytest
 
-from chatledger.adapters.clock import new_id
 from chatledger.application.context import SYSTEM, Context
 from chatledger.application.ledger.envelope import Fact
 from chatledger.application.ledger.log import PAGE
@@ -18,6 +17,7 @@ from chatledger.application.ledger.subscription import Handler, SubscriptionStop
 from chatledger.application.ledger.subscriptions import SubscriptionProblemError
 from chatledger.application.ledger.writer import HandIn, NewEvent
 from chatledger.application.ports.storage import StorageUnavailableError, Update
+from chatledger.application.system_clock import new_id
 from chatledger.domain.aggregate import Recorded
 from chatledger.domain.events import StopRequested
 from tests.application.chat import DEADLINE, Chat, until

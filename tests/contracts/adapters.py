@@ -7,7 +7,6 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcon
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
-from chatledger.adapters.clock import new_id
 from chatledger.adapters.keys.store import MasterKeyError, SqliteKeyring
 from chatledger.adapters.persistence.store import SqlLedgerStore
 from chatledger.adapters.persistence.tracking import SqlTracking
@@ -15,6 +14,7 @@ from chatledger.adapters.queue.in_process import InProcessLiveBus, InProcessTask
 from chatledger.application.ports.keys import Keyring
 from chatledger.application.ports.queue import LiveBus, TaskQueue
 from chatledger.application.ports.storage import LedgerStore
+from chatledger.application.system_clock import new_id
 from tests.persistence.stores import open_store
 
 T = TypeVar("T")

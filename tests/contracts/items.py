@@ -1,7 +1,7 @@
 from uuid import UUID
 
-from chatledger.adapters.clock import new_id
 from chatledger.application.ports.queue import QueueItem
+from chatledger.application.system_clock import new_id
 
 
 def an_item(message_id: UUID | None = None, **changed: object) -> QueueItem:

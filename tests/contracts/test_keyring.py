@@ -4,8 +4,8 @@ import re
 
 import pytest
 
-from chatledger.adapters.clock import new_id
 from chatledger.application.ports.keys import KeyDestroyedError, SealBrokenError
+from chatledger.application.system_clock import new_id
 from tests.contracts.adapters import REFUSED_MASTER_KEY
 
 MASTER = bytes(range(32))

@@ -4,7 +4,6 @@ import threading
 
 import pytest
 
-from chatledger.adapters.clock import new_id
 from chatledger.application.ledger.leaf import leaf_hash
 from chatledger.application.ports.storage import (
     Delete,
@@ -16,6 +15,7 @@ from chatledger.application.ports.storage import (
     Update,
     Upsert,
 )
+from chatledger.application.system_clock import new_id
 from tests.persistence.stores import a_row
 
 

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from chatledger.adapters.clock import new_id
+from chatledger.application.system_clock import new_id
 from tests.contracts.items import an_item
 
 SOON = 10.0

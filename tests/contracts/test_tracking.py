@@ -12,11 +12,11 @@ from uuid import UUID
 import pytest
 import sqlalchemy as sa
 
-from chatledger.adapters.clock import new_id
 from chatledger.adapters.persistence.tracking import SqlTrackedProjection, SqlTracking
 from chatledger.application.context import SYSTEM, Context
 from chatledger.application.ledger.envelope import Envelope, Fact
 from chatledger.application.ports.tracking import Delivery, EffectFailedError, SupersededError
+from chatledger.application.system_clock import new_id
 from chatledger.domain.events import StopRequested
 from tests.contracts.adapters import Followed
 from tests.persistence.stores import a_row

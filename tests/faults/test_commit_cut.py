@@ -11,7 +11,6 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from chatledger.adapters.clock import SystemClock, new_id
 from chatledger.adapters.keys.store import SqliteKeyring
 from chatledger.adapters.persistence.database import database_at
 from chatledger.adapters.persistence.store import Reader, SqlLedgerStore
@@ -21,6 +20,7 @@ from chatledger.application.ledger.projections import Projections
 from chatledger.application.ledger.sealed_rows import RowSeals
 from chatledger.application.ledger.writer import GroupCommitWriter, HandIn, NewEvent
 from chatledger.application.ports.storage import StorageUnavailableError
+from chatledger.application.system_clock import SystemClock, new_id
 from chatledger.domain.aggregate import Recorded
 from chatledger.domain.events import StopRequested
 from tests.support.toxic import ToxicProxy, Trap

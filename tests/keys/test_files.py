@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from chatledger.adapters.clock import new_id
 from chatledger.adapters.keys.store import CACHED_KEYS, MasterKeyError, SqliteKeyring, load_master_key
 from chatledger.application.ports.keys import KeyDestroyedError
 from chatledger.application.ports.storage import StorageUnavailableError
+from chatledger.application.system_clock import new_id
 
 MASTER = bytes(range(100, 132))
 

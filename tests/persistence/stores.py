@@ -9,7 +9,6 @@ from uuid import UUID
 
 import sqlalchemy as sa
 
-from chatledger.adapters.clock import new_id
 from chatledger.adapters.keys.store import SqliteKeyring
 from chatledger.adapters.persistence.database import Database, database_at
 from chatledger.adapters.persistence.migrate import upgrade
@@ -23,6 +22,7 @@ from chatledger.application.ledger.projections import Projections
 from chatledger.application.ledger.sealed_rows import RowSeals
 from chatledger.application.ledger.writer import GroupCommitWriter
 from chatledger.application.ports.storage import EventRow
+from chatledger.application.system_clock import new_id
 from chatledger.domain.events import MessageCreated
 
 MASTER_KEY = bytes(range(32))

@@ -13,7 +13,6 @@ import psycopg
 import pytest
 import sqlalchemy as sa
 
-from chatledger.adapters.clock import new_id
 from chatledger.application.context import Actor, Context
 from chatledger.application.ledger.envelope import Envelope
 from chatledger.application.ledger.leaf import leaf_hash
@@ -26,6 +25,7 @@ from chatledger.application.ledger.writer import (
 )
 from chatledger.application.ports.keys import KeyDestroyedError
 from chatledger.application.ports.storage import Insert, StorageUnavailableError, UniqueGuard
+from chatledger.application.system_clock import new_id
 from chatledger.domain.aggregate import Recorded
 from chatledger.domain.end_user import EndUser
 from chatledger.domain.events import AnswerChunkAppended, FeedbackGiven, StopRequested

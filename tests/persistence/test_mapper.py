@@ -8,12 +8,12 @@ from eventsourcing.application import Repository
 from eventsourcing.persistence import EventStore, IntegrityError, ProcessRecorder
 from eventsourcing.popo import POPOProcessRecorder
 
-from chatledger.adapters.clock import new_id
 from chatledger.adapters.persistence.ledger_recorder import LedgerRecorder
 from chatledger.adapters.persistence.mapper import LedgerMapper
 from chatledger.application.ledger.envelope import Envelope
 from chatledger.application.ledger.writer import HandIn, NewEvent
 from chatledger.application.ports.keys import KeyDestroyedError
+from chatledger.application.system_clock import new_id
 from chatledger.domain.message import Message
 from chatledger.domain.values import Usage
 from tests.persistence.stores import Store, a_question, running_writer

@@ -12,13 +12,13 @@ import psycopg
 import pytest
 import sqlalchemy as sa
 
-from chatledger.adapters.clock import new_id
 from chatledger.adapters.persistence import postgres
 from chatledger.adapters.persistence.database import database_at
 from chatledger.adapters.persistence.postgres import COPY_FROM, BoundedConnection
 from chatledger.adapters.persistence.store import Reader, SqlLedgerStore, write_transaction
 from chatledger.adapters.persistence.transaction import EventTypes
 from chatledger.application.ports.storage import SchemaError, StorageUnavailableError, StoreBusyError
+from chatledger.application.system_clock import new_id
 from tests.persistence.stores import a_row
 from tests.support.toxic import ToxicProxy
 

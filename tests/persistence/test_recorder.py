@@ -19,7 +19,6 @@ from eventsourcing.persistence import (
     WaitInterruptedError,
 )
 
-from chatledger.adapters.clock import SystemClock, new_id
 from chatledger.adapters.persistence.ledger_recorder import LedgerRecorder, SealedState
 from chatledger.adapters.persistence.migrate import upgrade
 from chatledger.adapters.persistence.open_ledgers import share_ledger
@@ -28,6 +27,7 @@ from chatledger.adapters.persistence.subscription import SqlSubscription
 from chatledger.application.ledger.leaf import leaf_hash
 from chatledger.application.ledger.writer import HandIn, NewEvent
 from chatledger.application.ports.storage import EventRow
+from chatledger.application.system_clock import SystemClock, new_id
 from chatledger.domain.aggregate import Recorded
 from chatledger.domain.events import StopRequested
 from tests.persistence.stores import Store, a_row, open_store, running_writer

@@ -9,8 +9,8 @@ import psycopg
 import pytest
 from sqlalchemy.exc import DBAPIError
 
-from chatledger.adapters.clock import new_id
 from chatledger.application.ports.storage import Change, Delete, Insert, SchemaError, Update, Upsert
+from chatledger.application.system_clock import new_id
 from tests.persistence.stores import Store, a_row, open_store
 
 ROWS = [new_id() for _ in range(3)]

@@ -10,9 +10,9 @@ from contextlib import closing
 
 import pytest
 
-from chatledger.adapters.clock import SystemClock, new_id
 from chatledger.adapters.persistence.open_ledgers import share_ledger
 from chatledger.adapters.persistence.recorder import SqlRecorder
+from chatledger.application.system_clock import SystemClock, new_id
 
 pytestmark = pytest.mark.postgres
 
@@ -24,7 +24,7 @@ WRITER = """
 import random, sys, threading, time
 from contextlib import closing
 from eventsourcing.persistence import StoredEvent
-from chatledger.adapters.clock import SystemClock, new_id
+from chatledger.application.system_clock import SystemClock, new_id
 from chatledger.adapters.persistence.open_ledgers import share_ledger
 from chatledger.adapters.persistence.recorder import SqlRecorder
 

@@ -17,7 +17,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from chatledger.adapters.clock import new_id
 from chatledger.adapters.persistence.store import Reader
 from chatledger.adapters.persistence.views import SqlViews
 from chatledger.application.context import SYSTEM, Context
@@ -25,6 +24,7 @@ from chatledger.application.ledger.envelope import Envelope
 from chatledger.application.ledger.ledger import Ledger, Staged
 from chatledger.application.ledger.sealed_rows import RowSeals
 from chatledger.application.ledger.writer import GroupCommitWriter
+from chatledger.application.system_clock import new_id
 from chatledger.domain.conversation import Conversation
 from chatledger.domain.errors import DomainError
 from chatledger.domain.events import (

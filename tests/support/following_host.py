@@ -13,10 +13,10 @@ import signal
 from pathlib import Path
 from typing import TextIO
 
-from chatledger.adapters.clock import new_id
 from chatledger.application.context import SYSTEM, Context
 from chatledger.application.ledger.subscription import Handler
 from chatledger.application.ledger.writer import HandIn, NewEvent
+from chatledger.application.system_clock import new_id
 from chatledger.bootstrap import open_chatledger
 from chatledger.domain.aggregate import Recorded
 from chatledger.domain.events import StopRequested

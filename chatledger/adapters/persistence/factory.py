@@ -15,12 +15,12 @@ from eventsourcing.persistence import (
 )
 from eventsourcing.utils import Environment, EnvType, resolve_topic, strtobool
 
-from chatledger.adapters.clock import SystemClock, new_id
 from chatledger.adapters.persistence.database import SQLITE, Durability
 from chatledger.adapters.persistence.library_errors import library_errors
 from chatledger.adapters.persistence.migrate import require_current, upgrade
 from chatledger.adapters.persistence.open_ledgers import Share, share_ledger
 from chatledger.adapters.persistence.recorder import SqlRecorder, SqlSnapshotRecorder, SqlTrackingRecorder
+from chatledger.application.system_clock import SystemClock, new_id
 
 POSTGRES = "postgresql://"
 
