@@ -21,6 +21,7 @@ from chatledger.adapters.keys.store import MasterKeyError, SqliteKeyring, load_m
 from chatledger.adapters.persistence.database import Database, database_at
 from chatledger.adapters.persistence.lock import DataFolderLock
 from chatledger.adapters.persistence.migrate import HEAD_REVISION, require_current, schema_revision, upgrade
+from chatledger.adapters.persistence.open_ledgers import lent_ledger
 from chatledger.adapters.persistence.store import Reader, SqlLedgerStore
 from chatledger.adapters.persistence.tables import APPS
 from chatledger.adapters.persistence.tracking import Projection, SqlTrackedProjection, SqlTracking
@@ -132,6 +133,8 @@ async def open_chatledger(
         database = _database(settings)
         writing = await asyncio.to_thread(stack.enter_context, _alone(settings, database))
         await asyncio.to_thread(upgrade, writing)
+        lent = lent_ledger(settings.ledger_url, database, settings.durability, writing, clock, new_id)
+        stack.enter_context(lent)
         keyring = stack.enter_context(_open_keyring(settings))
         reader = Reader(database.reading())
         store = SqlLedgerStore(writing, reader, has_one_writer=database.has_one_writer)

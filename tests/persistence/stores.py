@@ -1,7 +1,7 @@
 """A store on the disk with everything that writes to it and reads from it, as the server puts it together."""
 
 from collections.abc import AsyncIterator, Iterator
-from contextlib import ExitStack, asynccontextmanager, contextmanager
+from contextlib import ExitStack, asynccontextmanager, closing, contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import NamedTuple
@@ -13,6 +13,7 @@ from chatledger.adapters.clock import new_id
 from chatledger.adapters.keys.store import SqliteKeyring
 from chatledger.adapters.persistence.database import Database, database_at
 from chatledger.adapters.persistence.migrate import upgrade
+from chatledger.adapters.persistence.open_ledgers import OpenLedger, Share
 from chatledger.adapters.persistence.recorder import SqlRecorder
 from chatledger.adapters.persistence.sqlite import sqlite_engine
 from chatledger.adapters.persistence.store import Reader, SqlLedgerStore
@@ -52,9 +53,20 @@ class Store(NamedTuple):
     codec: EventCodec
     projections: Projections
     clock: SetClock
+    opened: OpenLedger
 
-    def recorder(self) -> SqlRecorder:
-        return SqlRecorder(self.writing, self.reading, self.clock, new_id)
+    def recorder(self, name: str = "Shop") -> SqlRecorder:
+        """That of an application on the library in this process."""
+        self.opened.users += 1
+        return SqlRecorder(Share(self.opened), name)
+
+    @contextmanager
+    def elsewhere(self, name: str = "Shop") -> Iterator[SqlRecorder]:
+        """That of one whose process is another: nothing is shared but the writing connection, if there is only one."""
+        opened = OpenLedger(self.database, "relaxed", self.writing, ExitStack(), self.clock, new_id)
+        opened.users = 1
+        with closing(SqlRecorder(Share(opened), name)) as recorder:
+            yield recorder
 
     def query(self, sql: str, **parameters: object) -> list[tuple]:
         """What another connection sees, that is, what is committed."""
@@ -106,7 +118,11 @@ def open_store(folder: Path, url: str | None = None) -> Iterator[Store]:
         stack.callback(keyring.close)
         ledger = SqlLedgerStore(writing, reader, has_one_writer=database.has_one_writer)
         codec, projections = EventCodec(keyring), Projections(RowSeals(keyring))
-        yield Store(database, writing, reading, ledger, keyring, codec, projections, SetClock())
+        clock = SetClock()
+        opened = OpenLedger(database, "relaxed", writing, ExitStack(), clock, new_id)
+        opened.users = 1
+        stack.callback(opened.close)
+        yield Store(database, writing, reading, ledger, keyring, codec, projections, clock, opened)
 
 
 @asynccontextmanager

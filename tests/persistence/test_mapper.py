@@ -9,6 +9,7 @@ from eventsourcing.persistence import EventStore, IntegrityError, ProcessRecorde
 from eventsourcing.popo import POPOProcessRecorder
 
 from chatledger.adapters.clock import new_id
+from chatledger.adapters.persistence.ledger_recorder import LedgerRecorder
 from chatledger.adapters.persistence.mapper import LedgerMapper
 from chatledger.application.ledger.envelope import Envelope
 from chatledger.application.ledger.writer import HandIn, NewEvent
@@ -112,7 +113,7 @@ async def test_the_ledger_itself_can_be_followed_with_the_library(store: Store) 
     async with running_writer(store, asyncio.get_running_loop()) as writer:
         committed = await writer.hand_in(hand_in)
     mapper = LedgerMapper(store.codec, store.clock, new_id, lambda _: None)
-    followed = [mapper.to_domain_event(one) for one in store.recorder().select_notifications(None, 10)]
+    followed = [mapper.to_domain_event(one) for one in LedgerRecorder(store.reading).select_notifications(None, 10)]
     assert [envelope.body for envelope in followed] == [envelope.body for envelope in committed]
     assert [(one.position, one.event_id, one.recorded_at, one.key_id) for one in followed] == [
         (one.position, one.event_id, one.recorded_at, one.key_id) for one in committed

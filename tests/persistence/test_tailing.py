@@ -6,12 +6,12 @@ For longer: ``./test tests/persistence/test_tailing.py --tail-seconds 60``.
 import subprocess
 import sys
 import time
-from contextlib import ExitStack
+from contextlib import closing
 
 import pytest
 
 from chatledger.adapters.clock import SystemClock, new_id
-from chatledger.adapters.persistence.database import database_at
+from chatledger.adapters.persistence.open_ledgers import share_ledger
 from chatledger.adapters.persistence.recorder import SqlRecorder
 
 pytestmark = pytest.mark.postgres
@@ -22,9 +22,10 @@ START_WITHIN = 60.0
 
 WRITER = """
 import random, sys, threading, time
+from contextlib import closing
 from eventsourcing.persistence import StoredEvent
 from chatledger.adapters.clock import SystemClock, new_id
-from chatledger.adapters.persistence.database import database_at
+from chatledger.adapters.persistence.open_ledgers import share_ledger
 from chatledger.adapters.persistence.recorder import SqlRecorder
 
 url, writers = sys.argv[1], int(sys.argv[2])
@@ -38,9 +39,8 @@ def write(recorder, dice):
 
 over, written, failures = threading.Event(), [], []
 threading.excepthook = lambda failure: failures.append(repr(failure.exc_value))
-database = database_at(url, "relaxed")
-with database.shared() as engine:
-    recorder = SqlRecorder(engine, database.reading(), SystemClock(), new_id)
+with closing(share_ledger(url, "relaxed", SystemClock(), new_id)) as share:
+    recorder = SqlRecorder(share, "Tale")
     threads = [threading.Thread(target=write, args=(recorder, random.Random(n))) for n in range(writers)]
     print("ready", flush=True)
     sys.stdin.readline()
@@ -57,7 +57,6 @@ print(sum(written) if not failures else failures[0], flush=True)
 def test_a_subscriber_sees_each_event_of_16_writers_once(postgres_server, migrated_database, request):
     seconds = request.config.getoption("--tail-seconds")
     url = postgres_server.fresh_database(migrated_database)
-    database = database_at(url, "relaxed")
     writers = [
         subprocess.Popen(
             [sys.executable, "-c", WRITER, url, str(WRITERS_EACH)],
@@ -69,21 +68,18 @@ def test_a_subscriber_sees_each_event_of_16_writers_once(postgres_server, migrat
     ]
     try:
         assert [process.stdout.readline() for process in writers] == ["ready\n"] * PROCESSES
-        reading = database.reading()
-        with database.shared() as engine, ExitStack() as stack:
-            stack.callback(reading.dispose)
-            recorder = SqlRecorder(engine, reading, SystemClock(), new_id)
-            with database.news(recorder.wake), recorder.subscribe() as subscription:
-                tell(writers)
-                seen, deadline = [], time.monotonic() + seconds
-                while time.monotonic() < deadline:
-                    seen.append(next(subscription).id)
-                tell(writers)
-                outcomes = [process.stdout.readline().strip() for process in writers]
-                assert all(outcome.isdecimal() for outcome in outcomes), outcomes
-                written = sum(map(int, outcomes))
-                while len(seen) < written:
-                    seen.append(next(subscription).id)
+        share = share_ledger(url, "relaxed", SystemClock(), new_id)
+        with closing(share), SqlRecorder(share, "Tale").subscribe() as subscription:
+            tell(writers)
+            seen, deadline = [], time.monotonic() + seconds
+            while time.monotonic() < deadline:
+                seen.append(next(subscription).id)
+            tell(writers)
+            outcomes = [process.stdout.readline().strip() for process in writers]
+            assert all(outcome.isdecimal() for outcome in outcomes), outcomes
+            written = sum(map(int, outcomes))
+            while len(seen) < written:
+                seen.append(next(subscription).id)
         assert seen == list(range(1, written + 1))
         print(f"{written} events of {PROCESSES * WRITERS_EACH} writers in {seconds:g} s, each seen once, in order")
     finally:

@@ -7,7 +7,7 @@ from uuid import UUID
 import msgspec
 from eventsourcing.persistence import JSONTranscoder, Mapper, StoredEvent
 
-from chatledger.adapters.persistence.recorder import SealedState
+from chatledger.adapters.persistence.ledger_recorder import SealedState
 from chatledger.application.ledger.codec import EventCodec
 from chatledger.application.ledger.envelope import Envelope, to_microseconds
 from chatledger.application.ports.clock import Clock, IdFactory
@@ -19,8 +19,8 @@ class LedgerMapper(Mapper[UUID]):
     """Takes chatledger's events to the library's stored events and back, sealed as on the ledger.
 
     For two kinds of users: an application built on the library that follows chatledger's ledger with
-    :class:`~chatledger.adapters.persistence.recorder.SqlRecorder`, or that keeps chatledger's aggregates in a store of
-    its own, be it in memory. chatledger's own writes do not pass through here.
+    :class:`~chatledger.adapters.persistence.ledger_recorder.LedgerRecorder`, or that keeps chatledger's aggregates in a
+    store of its own, be it in memory. chatledger's own writes do not pass through here.
 
     Args:
         key_of: the data key of a stream, made by then; None for a stream without sealed fields.

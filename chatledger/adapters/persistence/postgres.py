@@ -147,7 +147,8 @@ class PostgresDatabase:
 
     @contextmanager
     def _writing(self, connections: int, *, is_alone: bool) -> Iterator[sa.Engine]:
-        engine = self._engine(connections)
+        # The server's own writer knows when its connection is lost, and begins anew.
+        engine = self._engine(connections, is_asked_first=not is_alone)
 
         @sa.event.listens_for(engine, "connect")
         def _prepare(connection: BoundedConnection, _record: object) -> None:

@@ -1,131 +1,239 @@
-"""The recorder of the ``eventsourcing`` library on the ledger's own tables."""
+"""The recorders of the ``eventsourcing`` library on the ledger's own tables."""
 
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, ClassVar
 from uuid import UUID
 
 import msgspec
 import sqlalchemy as sa
 from eventsourcing.persistence import (
-    DataError,
+    AggregateRecorder,
     IntegrityError,
-    InternalError,
-    ListenNotifySubscription,
     Notification,
-    OperationalError,
-    PersistenceError,
     ProcessRecorder,
     ProgrammingError,
     StoredEvent,
     Tracking,
+    TrackingRecorder,
+    WaitInterruptedError,
 )
 from sqlalchemy.dialects import postgresql, sqlite
 
-from chatledger.adapters.persistence.errors import kind_of, storage_errors
+from chatledger.adapters.persistence.library_errors import library_errors
+from chatledger.adapters.persistence.library_queries import LEDGER, between, in_order, of_stream, stream_id_of
+from chatledger.adapters.persistence.open_ledgers import Share
+from chatledger.adapters.persistence.statements import statements_of
 from chatledger.adapters.persistence.store import write_transaction
-from chatledger.adapters.persistence.tables import STREAMS, TRACKING, CompactUuid, Position
-from chatledger.adapters.persistence.transaction import EventTypes, SqlTransaction
+from chatledger.adapters.persistence.subscription import SqlSubscription
+from chatledger.adapters.persistence.tables import (
+    LIBRARY_EVENTS,
+    LIBRARY_SNAPSHOTS,
+    LIBRARY_TRACKING,
+    METADATA,
+    STREAMS,
+)
+from chatledger.adapters.persistence.transaction import SqlTransaction
 from chatledger.application.ledger.envelope import to_microseconds
 from chatledger.application.ledger.leaf import leaf_hash
-from chatledger.application.ports.clock import Clock, IdFactory
-from chatledger.application.ports.storage import EventRow, StorageUnavailableError
+from chatledger.application.ports.storage import (
+    LIBRARY,
+    EventRow,
+    Insert,
+)
 
 LIBRARY_SCHEMA = 1
 NO_CONTEXT = b"{}"
-
-_LIBRARY_ERRORS: dict[str, type[PersistenceError]] = {
-    "DataError": DataError,
-    "IntegrityError": IntegrityError,
-    "InternalError": InternalError,
-    "OperationalError": OperationalError,
-    "ProgrammingError": ProgrammingError,
-}
 IDS_PER_STATEMENT = 500
-
-_LEDGER = sa.table(
-    "ledger",
-    sa.column("position", Position),
-    sa.column("stream_id", CompactUuid()),
-    sa.column("category", sa.Text()),
-    sa.column("version", Position),
-    sa.column("event_id", CompactUuid()),
-    sa.column("name", sa.Text()),
-    sa.column("schema", Position),
-    sa.column("recorded_at", Position),
-    sa.column("public", sa.LargeBinary()),
-    sa.column("sealed", sa.LargeBinary()),
-    sa.column("key_id", CompactUuid()),
-)
+SECONDS_BETWEEN_LOOKS = 0.1
 
 
-class SealedState(msgspec.Struct, frozen=True, omit_defaults=True):
-    """An event of chatledger's own as the one ``state`` that the library has a place for.
+class SqlTrackingRecorder(TrackingRecorder):
+    """How far a projection has followed its upstreams, in one transaction with what it makes of them.
 
-    JSON, so that the public part can be read as it stands; the sealed part stays sealed.
+    A view is a subclass with tables of its own and methods that move and read them::
+
+        class Shelf(SqlTrackingRecorder):
+            tables = sa.MetaData()
+            books = sa.Table("shelf_books", tables, sa.Column("isbn", sa.Text(), primary_key=True))
+
+            def put(self, isbn: str, tracking: Tracking) -> None:
+                with self.writing(tracking) as connection:
+                    connection.execute(self.books.insert().values(isbn=isbn))
+
+            def isbns(self) -> list[str]:
+                with self.reading() as connection:
+                    return list(connection.execute(sa.select(self.books.c.isbn)).scalars())
+
+    Blocks.
+
+    Args:
+        share: this recorder's part in the ledger.
+        name: of the application or projection that follows.
     """
 
-    event_id: UUID
-    recorded_at: int
-    schema: int
-    public: msgspec.Raw
-    sealed: bytes | None = None
-    key_id: UUID | None = None
+    tables: ClassVar[sa.MetaData | None] = None
+    """What the view keeps beside the tracking; made where it is missing."""
+
+    def __init__(self, share: Share, name: str) -> None:
+        self.name = name
+        self._share = share
+        self._ledger = share.ledger
+        self._tracking = f"tracking:{name}"
+
+    def create_tables(self) -> None:
+        """Make those of the view's tables that are missing.
+
+        Raises:
+            OperationalError: the store is in trouble.
+            ProgrammingError: one of them has the name of a table of the ledger's.
+        """
+        if self.tables is None:
+            return
+        taken = sorted(self.tables.tables.keys() & METADATA.tables.keys())
+        if taken:
+            raise ProgrammingError(f"{type(self).__name__} has a table {taken[0]}, which is one of the ledger's")
+        with library_errors(), self._ledger.writing.begin() as connection:
+            statements_of(connection).lock_schema()
+            self.tables.create_all(connection)
+
+    @contextmanager
+    def writing(self, tracking: Tracking) -> Iterator[sa.Connection]:
+        """A transaction in which the view moves, and its upstream counts as followed to here.
+
+        Raises:
+            IntegrityError: it was followed as far already.
+            OperationalError: the store is in trouble; nothing was written.
+        """
+        with library_errors(), self._ledger.writing.begin() as connection:
+            self._track(connection, tracking)
+            yield connection
+        self._ledger.wake(self._tracking)
+
+    @contextmanager
+    def reading(self) -> Iterator[sa.Connection]:
+        """A transaction that sees one snapshot and writes nothing.
+
+        Raises:
+            OperationalError: the store is in trouble.
+        """
+        with library_errors(), self._ledger.reading.begin() as connection:
+            yield connection
+
+    def insert_tracking(self, tracking: Tracking) -> None:
+        """Record how far an upstream was followed.
+
+        Raises:
+            IntegrityError: it was followed as far already.
+            OperationalError: the store is in trouble; nothing was written.
+        """
+        with self.writing(tracking):
+            pass
+
+    def max_tracking_id(self, application_name: str) -> int | None:
+        """How far an upstream was followed; None where it was not yet."""
+        own = LIBRARY_TRACKING.c.application == self.name, LIBRARY_TRACKING.c.upstream == application_name
+        with library_errors():
+            rows = self._ledger.read(sa.select(LIBRARY_TRACKING.c.position).where(*own))
+        return rows[0].position if rows else None
+
+    def wait(
+        self,
+        application_name: str,
+        notification_id: int | None,
+        timeout: float = 1.0,
+        interrupt: threading.Event | None = None,
+    ) -> None:
+        """Wait until an upstream was followed this far: woken at once where that happens in this process.
+
+        Raises:
+            TimeoutError: it was not, in ``timeout`` seconds.
+            WaitInterruptedError: ``interrupt`` was set first.
+        """
+        deadline = time.monotonic() + timeout
+        moved = threading.Event()
+        with self._ledger.listening(self._tracking, moved):
+            while not self.has_tracking_id(application_name, notification_id):
+                remaining = deadline - time.monotonic()
+                if remaining <= 0:
+                    raise TimeoutError(f"{self.name} has not followed {application_name} to {notification_id} yet")
+                moved.wait(min(remaining, SECONDS_BETWEEN_LOOKS))
+                moved.clear()
+                if interrupt is not None and interrupt.is_set():
+                    raise WaitInterruptedError
+
+    def close(self) -> None:
+        """Let go of the ledger. The last one in this process to do so closes it."""
+        self._share.close()
+
+    def _track(self, connection: sa.Connection, tracking: Tracking) -> None:
+        insert = sqlite.insert if connection.dialect.name == "sqlite" else postgresql.insert
+        upstream, position = tracking.application_name, tracking.notification_id
+        values = insert(LIBRARY_TRACKING).values(application=self.name, upstream=upstream, position=position)
+        rising = LIBRARY_TRACKING.c.position < values.excluded.position
+        upsert = values.on_conflict_do_update(
+            index_elements=["application", "upstream"], set_={"position": values.excluded.position}, where=rising
+        )
+        if connection.execute(upsert.returning(LIBRARY_TRACKING.c.position)).first() is None:
+            raise IntegrityError(f"{upstream} was followed to {position} already")
 
 
-class SqlRecorder(ProcessRecorder):
-    """Events and tracking records of applications that are built on the library.
+class SqlRecorder(SqlTrackingRecorder, ProcessRecorder):
+    """The events of one application that is built on the library, and how far it has followed others.
 
-    Their events stand in the one ledger, at positions of the one sequence, with leaves like any other: in streams of
-    category ``library``, the topic as the name, the state as the public part. What chatledger itself recorded can be
-    read and followed here as well, as :class:`SealedState`, but not added to: its read models would not hear of it.
-
-    It shares the one writing connection with the ledger's store. Blocks.
+    Its events stand in the one ledger, at positions of the one sequence, with leaves like any other, in streams whose
+    category names the application; the topic is the name, the state the public part. It sees its own events alone: the
+    positions in between are those of others. A stream that another application or chatledger has begun is not for it.
     """
-
-    def __init__(self, writer: sa.Engine, reader: sa.Engine, clock: Clock, new_id: IdFactory) -> None:
-        self._writer = writer
-        self._reader = reader
-        self._clock = clock
-        self._new_id = new_id
-        self._types = EventTypes()
-        self._listeners: set[threading.Event] = set()
-        self._listeners_guard = threading.Lock()
 
     # Writing
 
     def insert_events(
         self, stored_events: Sequence[StoredEvent], *, tracking: Tracking | None = None, **_: Any
     ) -> Sequence[int]:
-        """Record events, and how far their upstream was followed, in one transaction; the positions of the events.
+        """Record events, and how far an upstream was followed, in one transaction; the positions of the events.
 
         Raises:
             IntegrityError: a version of a stream is on record already, or the tracking does not rise.
-            OperationalError: the store is in trouble; nothing was written.
-            ProgrammingError: a stream is chatledger's own, or is not named by a UUID.
+            OperationalError: the store is in trouble.
+            ProgrammingError: a stream is another's, or is not named by a UUID.
         """
-        with _library_errors(), write_transaction(self._writer, self._types) as transaction:
-            rows = self._rows(stored_events, transaction)
-            _require_library(transaction.connection, {row.stream_id for row in rows})
-            transaction.append(rows)
+        if not stored_events:
             if tracking is not None:
-                _track(transaction.connection, tracking)
-        self._types = transaction.types
-        self.wake()
+                self.insert_tracking(tracking)
+            return []
+        ledger = self._ledger
+        with library_errors(), write_transaction(ledger.writing, ledger.types) as transaction:
+            rows = self._rows(stored_events, transaction)
+            self._require_own(transaction.connection, {row.stream_id for row in rows})
+            transaction.append(rows)
+            own = LIBRARY_EVENTS.name
+            transaction.apply([Insert(own, {"application": self.name, "position": row.position}) for row in rows])
+            if tracking is not None:
+                self._track(transaction.connection, tracking)
+        ledger.types = transaction.types
+        ledger.wake(self._category)
+        if tracking is not None:
+            ledger.wake(self._tracking)
         return [row.position for row in rows]
+
+    @property
+    def _category(self) -> str:
+        return f"{LIBRARY}{self.name}"
 
     def _rows(self, stored_events: Sequence[StoredEvent], transaction: SqlTransaction) -> list[EventRow]:
         head = transaction.head()
-        recorded_at = max(head.recorded_at, to_microseconds(self._clock.now()))
+        recorded_at = max(head.recorded_at, to_microseconds(self._ledger.clock.now()))
         rows = []
         for position, event in enumerate(stored_events, head.position + 1):
             row = EventRow(
                 position=position,
-                stream_id=_stream_id(event.originator_id),
-                category="library",
+                stream_id=stream_id_of(event.originator_id),
+                category=self._category,
                 version=event.originator_version,
-                event_id=self._new_id(),
+                event_id=self._ledger.new_id(),
                 name=event.topic,
                 schema=LIBRARY_SCHEMA,
                 recorded_at=recorded_at,
@@ -139,15 +247,18 @@ class SqlRecorder(ProcessRecorder):
             rows.append(msgspec.structs.replace(row, leaf=leaf_hash(row)))
         return rows
 
-    def insert_tracking(self, tracking: Tracking) -> None:
-        """Record how far an upstream was followed.
-
-        Raises:
-            IntegrityError: it was followed as far already.
-            OperationalError: the store is in trouble; nothing was written.
-        """
-        with _library_errors(), self._writer.begin() as connection:
-            _track(connection, tracking)
+    def _require_own(self, connection: sa.Connection, stream_ids: set[UUID]) -> None:
+        wanted = list(stream_ids)
+        for start in range(0, len(wanted), IDS_PER_STATEMENT):
+            page = wanted[start : start + IDS_PER_STATEMENT]
+            column = STREAMS.c
+            foreign = sa.select(column.stream_id, column.category).where(
+                column.stream_id.in_(page), column.category != self._category
+            )
+            found = connection.execute(foreign.limit(1)).first()
+            if found is not None:
+                owner = _owner(found.category)
+                raise ProgrammingError(f"stream {found.stream_id} belongs to {owner}, not to {self.name}")
 
     # Reading
 
@@ -160,15 +271,11 @@ class SqlRecorder(ProcessRecorder):
         desc: bool = False,
         limit: int | None = None,
     ) -> Sequence[StoredEvent]:
-        """The events of a stream in order of version."""
-        column = _LEDGER.c
-        query = sa.select(_LEDGER).where(column.stream_id == _stream_id(originator_id))
-        if gt is not None:
-            query = query.where(column.version > gt)
-        if lte is not None:
-            query = query.where(column.version <= lte)
-        query = query.order_by(column.version.desc() if desc else column.version).limit(limit)
-        return [StoredEvent(row.stream_id, row.version, row.name, _state(row)) for row in self._read(query)]
+        """The events of a stream of its own, in order of version."""
+        query = sa.select(LEDGER).where(LEDGER.c.category == self._category)
+        with library_errors():
+            rows = self._ledger.read(of_stream(query, originator_id, gt, lte, desc=desc, limit=limit))
+        return [StoredEvent(row.stream_id, row.version, row.name, row.public) for row in rows]
 
     def select_notifications(
         self,
@@ -179,128 +286,86 @@ class SqlRecorder(ProcessRecorder):
         *,
         inclusive_of_start: bool = True,
     ) -> Sequence[Notification]:
-        """Events in order of position."""
-        column = _LEDGER.c
-        query = sa.select(_LEDGER)
-        if start is not None:
-            query = query.where(column.position >= start if inclusive_of_start else column.position > start)
-        if stop is not None:
-            query = query.where(column.position <= stop)
-        if topics:
-            query = query.where(column.name.in_(topics))
-        query = query.order_by(column.position).limit(limit)
-        return [
-            Notification(row.stream_id, row.version, row.name, _state(row), row.position) for row in self._read(query)
-        ]
+        """Its events in order of position."""
+        place = LIBRARY_EVENTS.c.position
+        own = sa.select(place).where(LIBRARY_EVENTS.c.application == self.name)
+        own = between(own, place, start, stop, inclusive_of_start=inclusive_of_start)
+        if not topics:
+            # A page of positions before anything is joined, so that no statistics of the database matter.
+            own = own.order_by(place).limit(limit)
+        page = own.subquery()
+        query = sa.select(LEDGER).join_from(page, LEDGER, page.c.position == LEDGER.c.position)
+        query = between(query, LEDGER.c.position, start, stop, inclusive_of_start=inclusive_of_start)
+        with library_errors():
+            rows = self._ledger.read(in_order(query, topics, limit))
+        return [Notification(row.stream_id, row.version, row.name, row.public, row.position) for row in rows]
 
     def max_notification_id(self) -> int | None:
-        """The position of the last event; None where there is none."""
-        (row,) = self._read(sa.text("SELECT position FROM head"))
-        return row.position or None
-
-    def max_tracking_id(self, application_name: str) -> int | None:
-        """How far an upstream was followed; None where it was not yet."""
-        rows = self._read(sa.select(TRACKING.c.position).where(TRACKING.c.name == application_name))
-        return rows[0].position if rows else None
-
-    def _read(self, query: sa.Executable) -> Sequence[sa.Row[Any]]:
-        with _library_errors(), self._reader.begin() as connection:
-            return connection.execute(query).all()
+        """The position of its last event; None where it has none."""
+        last = sa.select(sa.func.max(LIBRARY_EVENTS.c.position)).where(LIBRARY_EVENTS.c.application == self.name)
+        with library_errors():
+            return self._ledger.read(last)[0][0]
 
     # Following
 
-    def subscribe(self, gt: int | None = None, topics: Sequence[str] = ()) -> "SqlSubscription":
-        """All events after a position, and then each new one as it is committed."""
+    def subscribe(self, gt: int | None = None, topics: Sequence[str] = ()) -> SqlSubscription:
+        """All its events after a position, and then each new one as it is committed."""
         return SqlSubscription(self, gt, topics)
 
-    def wake(self) -> None:
-        """Something was committed. Whoever commits by another way may call this to spare the subscribers a wait."""
-        with self._listeners_guard:
-            for listener in self._listeners:
-                listener.set()
-
     def listen(self, listener: threading.Event) -> None:
-        """Set the event at each commit."""
-        with self._listeners_guard:
-            self._listeners.add(listener)
+        """Set the event at each of its commits in this process, and at each of others' that it hears of."""
+        self._ledger.listen(self._category, listener)
 
     def unlisten(self, listener: threading.Event) -> None:
         """Leave the event alone from now on."""
-        with self._listeners_guard:
-            self._listeners.discard(listener)
+        self._ledger.unlisten(listener)
 
 
-class SqlSubscription(ListenNotifySubscription[SqlRecorder]):
-    """Woken by commits of its own recorder at once, and by those of any other by looking for them now and then."""
+class SqlSnapshotRecorder(AggregateRecorder):
+    """The snapshots of one application. They are disposable, and stand beside the ledger, not on it. Blocks."""
 
-    poll_interval = 0.5
+    def __init__(self, share: Share, name: str) -> None:
+        self._share = share
+        self._ledger = share.ledger
+        self._name = name
 
-    def __init__(self, recorder: SqlRecorder, gt: int | None, topics: Sequence[str]) -> None:
-        super().__init__(recorder, gt, topics)
-        recorder.listen(self._has_been_notified)
-        # The thread has begun to read by now: what was committed before the line above must not wait for the next.
-        self._has_been_notified.set()
+    def insert_events(self, stored_events: Sequence[StoredEvent], **_: Any) -> None:
+        """Record snapshots.
 
-    def stop(self) -> None:
-        """End the iteration and the thread behind it."""
-        super().stop()
-        self._recorder.unlisten(self._has_been_notified)
-        if threading.current_thread() is not self._pull_thread:
-            self._pull_thread.join()
+        Raises:
+            IntegrityError: there is one of this version already.
+            OperationalError: the store is in trouble; nothing was written.
+            ProgrammingError: a stream is not named by a UUID.
+        """
+        rows = [
+            {
+                "application": self._name,
+                "stream_id": stream_id_of(event.originator_id),
+                "version": event.originator_version,
+                "topic": event.topic,
+                "state": event.state,
+            }
+            for event in stored_events
+        ]
+        if rows:
+            with library_errors(), self._ledger.writing.begin() as connection:
+                connection.execute(LIBRARY_SNAPSHOTS.insert(), rows)
 
-    def _loop_on_pull(self) -> None:
-        try:
-            while not self._has_been_stopped:
-                self._pull()
-                self._has_been_notified.wait(self.poll_interval)
-        except Exception as error:  # noqa: BLE001 - raised again in the iteration
-            self._thread_error = error
-            self.stop()
-
-
-def _stream_id(originator_id: UUID | str) -> UUID:
-    if not isinstance(originator_id, UUID):
-        raise ProgrammingError(f"the ledger names its streams by UUIDs, not by {originator_id!r}")
-    return originator_id
-
-
-def _state(row: Any) -> bytes:
-    if row.category == "library":
-        return row.public
-    state = SealedState(row.event_id, row.recorded_at, row.schema, msgspec.Raw(row.public), row.sealed, row.key_id)
-    return msgspec.json.encode(state)
-
-
-def _require_library(connection: sa.Connection, stream_ids: set[UUID]) -> None:
-    wanted = list(stream_ids)
-    for start in range(0, len(wanted), IDS_PER_STATEMENT):
-        page = wanted[start : start + IDS_PER_STATEMENT]
-        foreign = sa.select(STREAMS.c.stream_id).where(STREAMS.c.stream_id.in_(page), STREAMS.c.category != "library")
-        found = connection.execute(foreign.limit(1)).scalar()
-        if found is not None:
-            raise ProgrammingError(f"stream {found} is chatledger's own")
+    def select_events(
+        self,
+        originator_id: UUID | str,
+        *,
+        gt: int | None = None,
+        lte: int | None = None,
+        desc: bool = False,
+        limit: int | None = None,
+    ) -> Sequence[StoredEvent]:
+        """The snapshots of a stream in order of version."""
+        query = sa.select(LIBRARY_SNAPSHOTS).where(LIBRARY_SNAPSHOTS.c.application == self._name)
+        with library_errors():
+            rows = self._ledger.read(of_stream(query, originator_id, gt, lte, desc=desc, limit=limit))
+        return [StoredEvent(row.stream_id, row.version, row.topic, row.state) for row in rows]
 
 
-def _track(connection: sa.Connection, tracking: Tracking) -> None:
-    insert = sqlite.insert if connection.dialect.name == "sqlite" else postgresql.insert
-    values = insert(TRACKING).values(name=tracking.application_name, position=tracking.notification_id)
-    rising = TRACKING.c.position < values.excluded.position
-    upsert = values.on_conflict_do_update(
-        index_elements=["name"], set_={"position": values.excluded.position}, where=rising
-    )
-    if connection.execute(upsert.returning(TRACKING.c.position)).first() is None:
-        raise IntegrityError(f"{tracking.application_name} was followed to {tracking.notification_id} already")
-
-
-@contextmanager
-def _library_errors() -> Iterator[None]:
-    try:
-        with storage_errors():
-            yield
-    except StorageUnavailableError as error:
-        raise OperationalError(str(error)) from error
-    except Exception as error:
-        library = _LIBRARY_ERRORS.get(kind_of(error) or "")
-        if library is None:
-            raise
-        raise library(str(getattr(error, "orig", error))) from error
+def _owner(category: str) -> str:
+    return f"the application {category.removeprefix(LIBRARY)}" if category.startswith(LIBRARY) else "chatledger itself"

@@ -128,6 +128,35 @@ PARKED_STREAMS = sa.Table(
     _flag("is_to_be_retried"),
 )
 
+# Of applications on the ``eventsourcing`` library: where their events stand, how far they follow each other, and their
+# snapshots, which are disposable.
+
+LIBRARY_EVENTS = sa.Table(
+    "library_events",
+    METADATA,
+    _text("application", primary_key=True),
+    _number("position", primary_key=True),
+    sqlite_with_rowid=False,
+)
+
+LIBRARY_TRACKING = sa.Table(
+    "library_tracking",
+    METADATA,
+    _text("application", primary_key=True),
+    _text("upstream", primary_key=True),
+    _number("position"),
+)
+
+LIBRARY_SNAPSHOTS = sa.Table(
+    "library_snapshots",
+    METADATA,
+    _text("application", primary_key=True),
+    _id("stream_id", primary_key=True),
+    _number("version", primary_key=True),
+    _text("topic"),
+    _bytes("state"),
+)
+
 # Read models: disposable. Whatever a person wrote is sealed in them.
 
 APPS = sa.Table(

@@ -14,7 +14,6 @@ from chatledger.adapters.persistence.tables import METADATA
 from chatledger.application.ledger.projections import READ_MODELS_VERSION
 from chatledger.application.ports.storage import (
     Algorithm,
-    Category,
     Change,
     Delete,
     EventRow,
@@ -329,7 +328,7 @@ class SqlTransaction:
 def _event_row(  # noqa: PLR0917 - the columns of the view, in their order
     position: int,
     stream_id: UUID,
-    category: Category,
+    category: str,
     version: int,
     event_id: bytes | UUID,
     name: str,

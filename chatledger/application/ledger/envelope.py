@@ -6,7 +6,6 @@ from uuid import UUID
 import msgspec
 
 from chatledger.application.context import Context
-from chatledger.application.ports.storage import Category
 from chatledger.domain.events import Event
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -33,7 +32,7 @@ class Envelope(msgspec.Struct, frozen=True):
 
     position: int
     stream_id: UUID
-    category: Category
+    category: str
     version: int
     event_id: UUID
     recorded_at: int

@@ -6,7 +6,7 @@ from uuid import UUID
 from chatledger.application.ledger.codec import EventCodec
 from chatledger.application.ledger.envelope import Envelope
 from chatledger.application.ledger.projections import READ_MODELS, Projections
-from chatledger.application.ports.storage import Change, Transaction
+from chatledger.application.ports.storage import LIBRARY, Change, Transaction
 from chatledger.domain.events import MessageCreated, MessageEvent
 from chatledger.domain.message import Message
 
@@ -31,7 +31,7 @@ class Replay:
         while rows := source.read_log(position, PAGE):
             changes: list[Change] = []
             for row in rows:
-                if row.category == "library":
+                if row.category.startswith(LIBRARY):
                     continue
                 envelope = self._codec.decode(row)
                 self._follow(envelope)

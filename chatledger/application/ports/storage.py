@@ -10,7 +10,10 @@ import msgspec
 T = TypeVar("T")
 
 Algorithm = Literal["none", "aes-256-gcm"]
-Category = Literal["message", "conversation", "app", "end_user", "operator", "library"]
+Category = Literal["message", "conversation", "app", "end_user", "operator"]
+
+LIBRARY = "library:"
+"""Begins the category of a stream of an application on the ``eventsourcing`` library, whose name follows."""
 
 
 class StorageUnavailableError(Exception):
@@ -34,6 +37,7 @@ class EventRow(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         position: place in the ledger, 1, 2, 3, ... without gaps.
+        category: what the stream is of: a :data:`Category`, or an application on the library.
         recorded_at: microseconds since the epoch, never falling from one position to the next.
         public: the public fields, JSON.
         sealed: the sealed fields, encrypted under ``key_id`` by ``algorithm``.
@@ -44,7 +48,7 @@ class EventRow(msgspec.Struct, frozen=True, kw_only=True):
 
     position: int
     stream_id: UUID
-    category: Category
+    category: str
     version: int
     event_id: UUID
     name: str

@@ -82,6 +82,7 @@ ALTER TABLE events ALTER COLUMN sealed SET STORAGE EXTERNAL;
 
 def upgrade() -> None:
     _create_ledger()
+    _create_library_tables()
     _create_read_models()
     _create_operational_state()
     if op.get_bind().dialect.name == "postgresql":
@@ -157,6 +158,29 @@ FROM events e JOIN streams s ON s.number = e.stream JOIN event_types t ON t.numb
         "incarnation": incarnation.bytes if on_sqlite else incarnation,
     }
     op.bulk_insert(head, [first])
+
+
+def _create_library_tables() -> None:
+    op.create_table(
+        "library_events",
+        _text("application", primary_key=True),
+        _number("position", primary_key=True, autoincrement=False),
+        sqlite_with_rowid=False,
+    )
+    op.create_table(
+        "library_tracking",
+        _text("application", primary_key=True),
+        _text("upstream", primary_key=True),
+        _number("position"),
+    )
+    op.create_table(
+        "library_snapshots",
+        _text("application", primary_key=True),
+        _id("stream_id", primary_key=True),
+        _number("version", primary_key=True, autoincrement=False),
+        _text("topic"),
+        _bytes("state"),
+    )
 
 
 def _create_read_models() -> None:
