@@ -5,8 +5,6 @@ from pathlib import Path
 
 import sqlalchemy as sa
 
-from tests.application.chat import open_chat
-
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "projections.md"
 
 
@@ -19,10 +17,10 @@ def definitions() -> dict:
     return defined
 
 
-async def test_the_pages_projection_and_handler_follow(tmp_path, capsys):
+async def test_the_pages_projection_and_handler_follow(open_chat, capsys):
     page = definitions()
     options = {"projections": [page["Usage"]()], "handlers": [page["cheers"]]}
-    async with open_chat(tmp_path, **options) as chat:
+    async with open_chat(**options) as chat:
         messages = [await chat.answered("tokens=3") for _ in range(2)]
         await chat.application.rating.rate(chat.caller(), messages[0].message_id, "like", None)
         for subscription in chat.running.subscriptions:
