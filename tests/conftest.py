@@ -1,17 +1,15 @@
 """Options of the test run, and the servers that its tests share."""
 
 import os
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 
 import pytest
 
 from chatledger.adapters.persistence.database import database_at
 from chatledger.adapters.persistence.migrate import upgrade
-from tests.support.databases import EACH_DATABASE
+from tests.support.databases import EACH_DATABASE, NewLedger
 from tests.support.postgres import NoPostgresError, PostgresServer
-
-NewLedger = Callable[..., AbstractContextManager[str | None]]
 
 
 def pytest_addoption(parser):

@@ -2,13 +2,15 @@
 
 import json
 import tomllib
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 import sqlalchemy as sa
+
+NewLedger = Callable[..., AbstractContextManager[str | None]]
 
 SETTINGS_FILE = "chatledger.toml"
 
