@@ -30,10 +30,11 @@ def settings_of(url: str | None) -> dict[str, Any]:
     return {} if url is None else {"database_url": url, "durability": "relaxed"}
 
 
-def write_settings(data_folder: Path, settings: dict[str, Any]) -> None:
-    """Let commands and servers in the folder beside the data find these settings."""
-    lines = [f"{name} = {json.dumps(value)}\n" for name, value in settings.items()]
-    (data_folder.parent / SETTINGS_FILE).write_text("".join(lines))
+def configure(data_folder: Path, url: str | None) -> None:
+    """Let commands and servers that run in the folder beside the data find the ledger."""
+    if url is not None:
+        lines = [f"{name} = {json.dumps(value)}\n" for name, value in settings_of(url).items()]
+        (data_folder.parent / SETTINGS_FILE).write_text("".join(lines))
 
 
 def ledger_of(data_folder: Path) -> str:
