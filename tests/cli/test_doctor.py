@@ -161,6 +161,14 @@ def test_a_fault_of_the_server_is_found(store: Path, fault: Callable[[Path], Non
     assert "geheim" not in str(found)
 
 
+def test_a_check_that_cannot_be_made_is_damage_and_costs_the_others_nothing(store: Path) -> None:
+    with connection_to(ledger_of(store)) as connection:
+        connection.exec_driver_sql("ALTER TABLE streams RENAME TO lost")
+    found = failures(store)
+    assert set(found) == {"streams", "data keys"}
+    assert all(detail.startswith("the store is damaged: ") for detail in found.values())
+
+
 def test_an_app_whose_documents_are_gone(data_folder: Path, tmp_path: Path) -> None:
     documents = tmp_path / "documents"
     documents.mkdir()

@@ -112,13 +112,15 @@ class PostgresDatabase:
         return True
 
     def require_free(self) -> None:
-        """Pass where no server has it.
+        """Pass where a server could begin.
 
         Raises:
-            StoreBusyError: one has.
+            StoreBusyError: another one has it.
             StorageUnavailableError: the database cannot be reached.
+            SchemaError: it cannot keep what a ledger promises.
         """
         with self._connect() as connection:
+            _check_server(connection, self._durability)
             _take_the_servers_lock(connection, self.place)
 
     @contextmanager
