@@ -1,8 +1,9 @@
 """Options of the test run, and the servers that its tests share."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
+from typing import Any
 
 import pytest
 
@@ -20,15 +21,24 @@ def pytest_addoption(parser):
 
 
 @pytest.fixture(scope="session")
-def postgres_server() -> Iterator[PostgresServer]:
+def new_postgres() -> Callable[..., PostgresServer]:
+    """Makes PostgreSQL servers, not yet started."""
+
+    def new(**settings: Any) -> PostgresServer:
+        try:
+            return PostgresServer(**settings)
+        except NoPostgresError as error:
+            if os.environ.get("CI"):
+                pytest.fail(str(error))
+            pytest.skip(str(error))
+
+    return new
+
+
+@pytest.fixture(scope="session")
+def postgres_server(new_postgres: Callable[..., PostgresServer]) -> Iterator[PostgresServer]:
     """A PostgreSQL server for tests that leave it running."""
-    try:
-        server = PostgresServer()
-    except NoPostgresError as error:
-        if os.environ.get("CI"):
-            pytest.fail(str(error))
-        pytest.skip(str(error))
-    with server:
+    with new_postgres() as server:
         yield server
 
 

@@ -16,6 +16,7 @@ import socket
 import subprocess
 import tempfile
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Self
 
@@ -150,7 +151,7 @@ class PostgresServer:
                 self._folder = None
 
     def kill(self) -> None:
-        """End it as the out-of-memory killer does, by ``kill -9``. The data stay for the next start."""
+        """End it with all its children as a container that is killed, by ``kill -9``. The data stay."""
         self._end(signal.SIGKILL)
 
     def fresh_database(self, template: str = "template1") -> str:
@@ -238,7 +239,11 @@ class PostgresServer:
             self._guard.communicate()
             self._guard = None
         process, self._process = self._process, None
+        children = _children(process.pid) if number is signal.SIGKILL else []
         process.send_signal(number)
+        for child in children:
+            with suppress(ProcessLookupError):
+                os.kill(child, number)
         try:
             process.wait(STOP_WITHIN)
             # Each of its children has inherited the other end of the pipe; only the end of the last one closes it.
@@ -258,6 +263,14 @@ class PostgresServer:
 
     def __exit__(self, *_: object) -> None:
         self.stop()
+
+
+def _children(pid: int) -> list[int]:
+    """Where the system tells of them. Elsewhere each ends by itself, once it is done with what it is at."""
+    try:
+        return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    except FileNotFoundError:
+        return []
 
 
 def _free_port() -> int:
