@@ -30,10 +30,10 @@ def settings_of(url: str | None) -> dict[str, Any]:
     return {} if url is None else {"database_url": url, "durability": "relaxed"}
 
 
-def configure(data_folder: Path, url: str | None) -> None:
-    """Let commands and servers that run in the folder beside the data find the ledger."""
+def configure(data_folder: Path, url: str | None, **settings: str) -> None:
+    """Let commands and servers that run in the folder beside the data find the ledger, and these settings."""
     if url is not None:
-        lines = [f"{name} = {json.dumps(value)}\n" for name, value in settings_of(url).items()]
+        lines = [f"{name} = {json.dumps(value)}\n" for name, value in (settings_of(url) | settings).items()]
         (data_folder.parent / SETTINGS_FILE).write_text("".join(lines))
 
 
