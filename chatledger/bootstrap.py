@@ -265,7 +265,8 @@ def migrate(settings: Settings) -> tuple[str | None, str]:
     with _alone(settings, _database(settings)) as engine, ExitStack() as stack:
         before = schema_revision(engine)
         upgrade(engine)
-        stack.enter_context(_open_keyring(settings))
+        keyring = stack.enter_context(_open_keyring(settings))
+        _require_keys(stack.enter_context(engine.connect()), keyring)
     return before, HEAD_REVISION
 
 

@@ -68,11 +68,14 @@ def _postgres_url(url: str) -> str:
     except ModuleNotFoundError:
         raise ValueError("PostgreSQL needs the extra `postgres`: install chatledger[postgres]") from None
     try:
-        names_database = bool(conninfo_to_dict(url).get("dbname"))
+        parts = conninfo_to_dict(url)
     except ProgrammingError:
         raise ValueError("is no address: postgresql://user@host:port/database") from None
-    if not names_database:
+    host, database = str(parts.get("host") or ""), str(parts.get("dbname") or "")
+    if not database:
         raise ValueError("must name a database: postgresql://user@host:port/database")
+    if "@" in host + database:
+        raise ValueError("is no address: in a user's name and password @ is written %40, and / is written %2F")
     return url
 
 

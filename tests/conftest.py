@@ -1,12 +1,15 @@
 """Options of the test run, and the servers that its tests share."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
+from typing import Any
 
 import pytest
 
 from chatledger.adapters.persistence.database import database_at
 from chatledger.adapters.persistence.migrate import upgrade
+from tests.support.databases import EACH_DATABASE, NewLedger
 from tests.support.postgres import NoPostgresError, PostgresServer
 
 
@@ -18,15 +21,24 @@ def pytest_addoption(parser):
 
 
 @pytest.fixture(scope="session")
-def postgres_server() -> Iterator[PostgresServer]:
+def new_postgres() -> Callable[..., PostgresServer]:
+    """Makes PostgreSQL servers, not yet started."""
+
+    def new(**settings: Any) -> PostgresServer:
+        try:
+            return PostgresServer(**settings)
+        except NoPostgresError as error:
+            if os.environ.get("CI"):
+                pytest.fail(str(error))
+            pytest.skip(str(error))
+
+    return new
+
+
+@pytest.fixture(scope="session")
+def postgres_server(new_postgres: Callable[..., PostgresServer]) -> Iterator[PostgresServer]:
     """A PostgreSQL server for tests that leave it running."""
-    try:
-        server = PostgresServer()
-    except NoPostgresError as error:
-        if os.environ.get("CI"):
-            pytest.fail(str(error))
-        pytest.skip(str(error))
-    with server:
+    with new_postgres() as server:
         yield server
 
 
@@ -47,13 +59,34 @@ def migrated_database(postgres_server: PostgresServer) -> str:
     return url.rpartition("/")[2]
 
 
-@pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
-def database_url(request: pytest.FixtureRequest) -> Iterator[str | None]:
-    """Where the ledger of a test is: each runs with a file of its own folder (None), and with PostgreSQL."""
-    if request.param == "sqlite":
-        yield None
-        return
+@pytest.fixture(scope="session", params=EACH_DATABASE)
+def database(request: pytest.FixtureRequest) -> str:
+    """Which database the ledger of a test is in: whatever touches the store runs on each."""
+    return request.param
+
+
+@pytest.fixture(scope="session")
+def new_ledger(database: str, request: pytest.FixtureRequest) -> NewLedger:
+    """Makes places for ledgers: None for a file in a folder of their own, or the URL of an empty ledger.
+
+    Where a template is named, the place is a copy of that database.
+    """
+    if database == "sqlite":
+        return lambda _template=None: nullcontext()
     server: PostgresServer = request.getfixturevalue("postgres_server")
-    url = server.fresh_database(request.getfixturevalue("migrated_database"))
-    yield url
-    server.drop_database(url)
+    empty: str = request.getfixturevalue("migrated_database")
+
+    @contextmanager
+    def in_postgres(template: str | None = None) -> Iterator[str]:
+        url = server.fresh_database(template or empty)
+        yield url
+        server.drop_database(url)
+
+    return in_postgres
+
+
+@pytest.fixture
+def database_url(new_ledger: NewLedger) -> Iterator[str | None]:
+    """Where the ledger of this test is: a place for itself alone."""
+    with new_ledger() as url:
+        yield url

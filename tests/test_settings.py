@@ -27,8 +27,14 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         ("database_url", "sqlite:///."),
         ("database_url", "sqlite:///file/ledger.db"),
         ("database_url", "sqlite:///" + "x" * 300),
-        ("database_url", "mysql://localhost/chat"),
-        ("database_url", "postgresql://localhost"),
+        ("database_url", "mysql://ann:geheim@localhost/chat"),
+        ("database_url", "postgresql://ann:geheim@localhost"),
+        ("database_url", "postgresql://ann:geheim@localhost/"),
+        ("database_url", "postgresql://ann:geheim@[::1/chat"),
+        ("database_url", "postgresql://ann:geheim%zz@localhost/chat"),
+        ("database_url", "postgresql://ann:@geheim@localhost/chat"),
+        ("database_url", "postgresql://ann:/geheim@localhost/chat"),
+        ("database_url", "postgresql://localhost/chat?colour=geheim"),
         ("data_dir", ""),
         ("data_dir", " "),
         ("data_dir", "file"),
@@ -52,8 +58,9 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_what_a_setting_cannot_be(name: str, value: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (folder / "file").touch()
     monkeypatch.setenv(f"CHATLEDGER_{name.upper()}", value)
-    with pytest.raises(SettingsProblemError, match=rf"\A{name}: [^\n]+\Z"):
+    with pytest.raises(SettingsProblemError, match=rf"\A{name}: [^\n]+\Z") as refusal:
         load_settings()
+    assert "geheim" not in str(refusal.value)
 
 
 def test_the_folder_that_nobody_named_is_looked_at_too(folder: Path) -> None:
@@ -100,6 +107,15 @@ def test_what_may_be(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert settings.database_path == folder / "elsewhere" / "ledger.db"
     assert (settings.max_json_depth, settings.first_retry_delay, settings.port) == (500, 30, 0)
     assert [path.name for path in folder.iterdir()] == ["chatledger.toml"]
+
+
+@pytest.mark.parametrize("scheme", ["postgresql", "postgres"])
+def test_a_ledger_in_postgresql(scheme: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    url = f"{scheme}://ann:geheim#@localhost:5433/chat?sslmode=require"
+    monkeypatch.setenv("CHATLEDGER_DATABASE_URL", url)
+    settings = load_settings()
+    assert (settings.ledger_url, settings.database_path) == (url, None)
+    assert "geheim" not in repr(settings)
 
 
 @pytest.mark.parametrize(

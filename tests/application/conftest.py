@@ -1,25 +1,30 @@
+from functools import partial
+
 import pytest
 
-from tests.application.chat import Chat, open_chat
+from tests.application import chat as chats
+from tests.support.databases import settings_of
 
 
 @pytest.fixture
-async def chat(tmp_path):
-    async with open_chat(tmp_path) as opened:
+def open_chat(tmp_path, database_url):
+    """Opens a chat on the ledger of this test, with any further settings, as often as wanted, one after the other."""
+    return partial(chats.open_chat, tmp_path, **settings_of(database_url))
+
+
+@pytest.fixture
+async def chat(open_chat):
+    async with open_chat() as opened:
         yield opened
 
 
 @pytest.fixture
-def open_host(tmp_path, database_url):
+def open_host(open_chat):
     """A chat whose host brings projections and handlers, without a worker: the tests say what is committed."""
-    options = {"with_worker": False, "database_url": database_url, "durability": "relaxed", "subscription_attempts": 2}
-    return lambda **more: open_chat(tmp_path, **options | more)
+    return partial(open_chat, with_worker=False, durability="relaxed", subscription_attempts=2)
 
 
 @pytest.fixture
-def quick_leases(tmp_path):
+def quick_leases(open_chat):
     """A chat whose dead workers are noticed within half a second."""
-    return lambda **more: open_chat(tmp_path, lease=0.5, heartbeat=0.1, **more)
-
-
-__all__ = ["Chat"]
+    return partial(open_chat, lease=0.5, heartbeat=0.1)

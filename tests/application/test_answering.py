@@ -1,13 +1,14 @@
 """A message from its question to the end of its answer."""
 
-import sqlite3
-
 import pytest
+import sqlalchemy as sa
 
+from chatledger.adapters.persistence.tables import EVENTS
 from chatledger.application.errors import InvalidParameterError, NotFoundError
 from chatledger.application.ports.views import Page
 from chatledger.domain.events import MessageStopped
-from tests.application.chat import open_chat, text_of, until
+from tests.application.chat import text_of, until
+from tests.support.databases import connection_to
 
 
 async def test_what_is_streamed_is_what_history_shows(chat):
@@ -20,12 +21,11 @@ async def test_what_is_streamed_is_what_history_shows(chat):
 
 async def test_a_reader_never_sees_what_is_not_committed(chat):
     sent = await chat.send("tokens=30 interval_ms=3")
-    other = sqlite3.connect(chat.settings.database_path)
-    async for batch in chat.batches(sent):
-        for envelope in batch:
-            row = other.execute("SELECT version FROM events WHERE position = ?", (envelope.position,)).fetchone()
-            assert row == (envelope.version,)
-    other.close()
+    version = sa.select(EVENTS.c.version)
+    with connection_to(chat.settings.ledger_url) as other:
+        async for batch in chat.batches(sent):
+            for envelope in batch:
+                assert other.scalar(version.where(EVENTS.c.position == envelope.position)) == envelope.version
 
 
 async def test_every_follower_gets_every_event_once_and_in_order(chat):
@@ -100,8 +100,8 @@ async def test_a_stop_before_the_first_token_ends_it_at_once(chat):
     assert (view.state, view.answer) == ("stopped", "")
 
 
-async def test_a_stop_of_a_task_that_no_worker_has_ends_it_then_and_there(tmp_path):
-    async with open_chat(tmp_path, with_worker=False) as chat:
+async def test_a_stop_of_a_task_that_no_worker_has_ends_it_then_and_there(open_chat):
+    async with open_chat(with_worker=False) as chat:
         sent = await chat.send()
         await chat.application.stopping.stop(chat.caller(), sent.task_id)
         assert await chat.names(sent.message_id) == ["MessageCreated", "StopRequested", "MessageStopped"]
@@ -119,15 +119,15 @@ async def test_a_stop_by_another_or_after_the_end_changes_nothing(chat):
     assert (await chat.view(running.message_id)).state == "completed"
 
 
-async def test_a_transient_failure_before_the_first_token_is_tried_again(tmp_path):
-    async with open_chat(tmp_path, first_retry_delay=0.01) as chat:
+async def test_a_transient_failure_before_the_first_token_is_tried_again(open_chat):
+    async with open_chat(first_retry_delay=0.01) as chat:
         view = await chat.answered("tokens=5 fail_as=transient fail_times=2 vary_by_attempt=true")
         assert (view.state, view.attempt, view.answer) == ("completed", 3, "a3t0 a3t1 a3t2 a3t3 a3t4 ")
         assert (await chat.names(view.message_id)).count("GenerationRequeued") == 2
 
 
-async def test_attempts_are_bounded(tmp_path):
-    async with open_chat(tmp_path, first_retry_delay=0.01) as chat:
+async def test_attempts_are_bounded(open_chat):
+    async with open_chat(first_retry_delay=0.01) as chat:
         view = await chat.answered("fail_as=transient")
         assert (view.state, view.attempt, view.error_code) == ("errored", 3, "completion_request_error")
 
@@ -147,8 +147,8 @@ async def test_a_failure_after_text_keeps_the_text_and_is_not_tried_again(chat, 
     assert (view.state, view.attempt, view.error_code, view.answer) == ("errored", 1, code, "t0 t1 t2 ")
 
 
-async def test_a_generation_has_a_time_limit(tmp_path):
-    async with open_chat(tmp_path, generation_timeout=0.2) as chat:
+async def test_a_generation_has_a_time_limit(open_chat):
+    async with open_chat(generation_timeout=0.2) as chat:
         view = await chat.answered("tokens=1000 interval_ms=10")
         assert (view.state, view.stopped_by) == ("stopped", "timeout")
         assert view.answer.startswith("t0 t1 ")

@@ -12,7 +12,7 @@ from chatledger.application.ports.generator import Finish, Retrieved, Text
 from chatledger.application.ports.storage import StorageUnavailableError, StoreBusyError
 from chatledger.domain.message import Message
 from chatledger.domain.values import Resource
-from tests.application.chat import open_chat, text_of, until, words
+from tests.application.chat import text_of, until, words
 
 
 def saying(chat, generate):
@@ -20,8 +20,8 @@ def saying(chat, generate):
     chat.running.worker._generators["scripted"].generate = generate
 
 
-async def test_a_stop_that_comes_between_leaves_nothing_in_the_row_that_no_event_holds(tmp_path):
-    async with open_chat(tmp_path) as chat:
+async def test_a_stop_that_comes_between_leaves_nothing_in_the_row_that_no_event_holds(open_chat):
+    async with open_chat() as chat:
         go_on = asyncio.Event()
 
         async def generate(request):
@@ -54,8 +54,8 @@ async def test_a_stop_that_comes_between_leaves_nothing_in_the_row_that_no_event
 
 
 @pytest.mark.parametrize("races", [1, 9, 10, 11, 25])
-async def test_text_survives_any_number_of_lost_races(tmp_path, races):
-    async with open_chat(tmp_path) as chat:
+async def test_text_survives_any_number_of_lost_races(open_chat, races):
+    async with open_chat() as chat:
         hand_in, left = chat.running.writer.hand_in, races
 
         def losing(member):
@@ -96,8 +96,8 @@ async def test_forty_who_rate_at_once_cost_the_answer_nothing(chat):
 
 
 @pytest.mark.parametrize("flush_interval_ms", [0, 50])
-async def test_a_stop_is_heard_however_fast_the_worker_is(tmp_path, flush_interval_ms):
-    async with open_chat(tmp_path, flush_interval_ms=flush_interval_ms) as chat:
+async def test_a_stop_is_heard_however_fast_the_worker_is(open_chat, flush_interval_ms):
+    async with open_chat(flush_interval_ms=flush_interval_ms) as chat:
         sent = await chat.send("tokens=100000 interval_ms=1")
         batches = chat.batches(sent)
         await chat.first_text(batches)
@@ -106,8 +106,8 @@ async def test_a_stop_is_heard_however_fast_the_worker_is(tmp_path, flush_interv
         assert (await chat.view(sent.message_id)).state == "stopped"
 
 
-async def test_a_burst_that_fills_the_bound_is_delivered_while_the_provider_is_silent(tmp_path):
-    async with open_chat(tmp_path) as chat:
+async def test_a_burst_that_fills_the_bound_is_delivered_while_the_provider_is_silent(open_chat):
+    async with open_chat() as chat:
         go_on = asyncio.Event()
 
         async def generate(request):
@@ -154,8 +154,8 @@ async def test_a_lease_given_back_late_is_not_that_of_the_next_attempt(quick_lea
         assert (await chat.names(sent.message_id)).count("GenerationStarted") == 2
 
 
-async def test_a_task_that_is_being_opened_is_handed_over_too(tmp_path):
-    async with open_chat(tmp_path, lease=3, heartbeat=1) as chat:
+async def test_a_task_that_is_being_opened_is_handed_over_too(open_chat):
+    async with open_chat(lease=3, heartbeat=1) as chat:
         worker, is_opening = chat.running.worker, asyncio.Event()
         real_key = worker._key
 
@@ -168,7 +168,7 @@ async def test_a_task_that_is_being_opened_is_handed_over_too(tmp_path):
         sent = await chat.send("tokens=1000 interval_ms=50")
         sent.follower.close()
         await is_opening.wait()
-    async with open_chat(tmp_path, with_worker=False) as chat:
+    async with open_chat(with_worker=False) as chat:
         assert (await chat.names(sent.message_id))[-1] == "GenerationRequeued"
 
 
@@ -214,8 +214,8 @@ async def test_a_new_key_does_not_wait_for_the_disk(chat):
     await writing
 
 
-async def test_a_data_folder_serves_one_ledger(tmp_path):
-    async with open_chat(tmp_path, database_url=f"sqlite:///{tmp_path}/a.db"):
-        with pytest.raises(StoreBusyError):
-            async with open_chat(tmp_path, database_url=f"sqlite:///{tmp_path}/b.db"):
+async def test_a_data_folder_serves_one_ledger(open_chat, new_ledger, tmp_path):
+    async with open_chat():
+        with new_ledger() as another, pytest.raises(StoreBusyError):
+            async with open_chat(database_url=another or f"sqlite:///{tmp_path}/another.db"):
                 pass

@@ -6,7 +6,7 @@ from chatledger.application.context import SYSTEM, Context
 from chatledger.application.ledger.envelope import to_microseconds
 from chatledger.domain.events import AnswerChunkAppended, GenerationStarted
 from chatledger.domain.message import Message
-from tests.application.chat import open_chat, text_of, until, words
+from tests.application.chat import text_of, until, words
 
 SLOW = "tokens=100 interval_ms=5 vary_by_attempt=true"
 
@@ -81,11 +81,11 @@ async def test_a_lease_without_a_generation_is_given_back(quick_leases):
         assert (await chat.view(sent.message_id)).answer == words(2, 100)
 
 
-async def test_a_worker_that_goes_hands_its_messages_over(tmp_path):
-    async with open_chat(tmp_path) as chat:
+async def test_a_worker_that_goes_hands_its_messages_over(open_chat):
+    async with open_chat() as chat:
         sent = await chat.send(SLOW)
         await chat.first_text(chat.batches(sent))
-    async with open_chat(tmp_path) as chat:
+    async with open_chat() as chat:
         with chat.application.following.follow(sent.message_id) as follower:
             seen = [envelope async for batch in follower.batches() for envelope in batch]
         names = [type(envelope.body).__name__ for envelope in seen]
@@ -93,12 +93,12 @@ async def test_a_worker_that_goes_hands_its_messages_over(tmp_path):
         assert text_of(seen) == (await chat.view(sent.message_id)).answer == words(2, 100)
 
 
-async def test_what_was_sent_while_nobody_worked_is_answered_later(tmp_path):
-    async with open_chat(tmp_path, with_worker=False) as chat:
+async def test_what_was_sent_while_nobody_worked_is_answered_later(open_chat):
+    async with open_chat(with_worker=False) as chat:
         sent = [await chat.send("tokens=3") for _ in range(5)]
         for one in sent:
             one.follower.close()
-    async with open_chat(tmp_path) as chat:
+    async with open_chat() as chat:
         for one in sent:
 
             async def ended(one=one):

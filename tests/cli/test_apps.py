@@ -140,5 +140,5 @@ def test_a_completion_app_may_be_asked_through_its_inputs(data_folder: Path) -> 
 def test_there_is_nothing_to_read_before_there_is_a_store(data_folder: Path) -> None:
     result = run_command(data_folder, "apps", "list")
     assert (result.returncode, result.stdout) == (1, "")
-    assert "ledger.db" in result.stderr
+    assert f"there is no {data_folder}" in result.stderr
     assert not data_folder.exists()

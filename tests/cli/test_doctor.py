@@ -2,7 +2,6 @@
 
 import contextlib
 import json
-import shutil
 import sqlite3
 from collections.abc import Callable
 from pathlib import Path
@@ -11,7 +10,11 @@ from typing import Any
 import pytest
 
 from tests.cli.conftest import Talk, make_app
+from tests.support.databases import ON_POSTGRES, ON_SQLITE, change_ledger, configure, connection_to, ledger_of
 from tests.support.process import ServerProcess, run_command
+
+Fault = tuple[Callable[[Path], None], str, str]
+"""What is done to a store, the check that finds it, and what that says."""
 
 
 def examine(data_folder: Path) -> tuple[int, dict[str, dict[str, Any]]]:
@@ -30,26 +33,14 @@ def failures(data_folder: Path) -> dict[str, str]:
 
 
 @pytest.fixture(scope="module")
-def used_store(tmp_path_factory: pytest.TempPathFactory, talk: Talk) -> Path:
-    data_folder = tmp_path_factory.mktemp("doctor") / "data"
-    app = make_app(data_folder)
-    with ServerProcess(data_folder) as server:
+def used_store(first_folder: Path, talk: Talk) -> Path:
+    app = make_app(first_folder)
+    with ServerProcess(first_folder) as server:
         talk(server.url, app["api_key"])
-        code, checks = examine(data_folder)
+        code, checks = examine(first_folder)
         assert code == 0, checks
         assert str(server.pid) in checks["server"]["detail"]
-    return data_folder
-
-
-@pytest.fixture
-def store(used_store: Path, data_folder: Path) -> Path:
-    shutil.copytree(used_store, data_folder)
-    return data_folder
-
-
-def change(file: Path, statement: str) -> None:
-    with contextlib.closing(sqlite3.connect(file)) as connection, connection:
-        connection.execute(statement)
+    return first_folder
 
 
 def test_a_sound_installation(store: Path) -> None:
@@ -62,29 +53,28 @@ def test_a_sound_installation(store: Path) -> None:
 
 
 def _hole(store: Path) -> None:
-    change(store / "ledger.db", "DELETE FROM events WHERE position = 5")
+    change_ledger(store, "DELETE FROM events WHERE position = 5")
 
 
 def _torn_stream(store: Path) -> None:
-    change(
-        store / "ledger.db", "DELETE FROM events WHERE position = (SELECT min(position) FROM events WHERE version = 2)"
-    )
+    change_ledger(store, "DELETE FROM events WHERE position = (SELECT min(position) FROM events WHERE version = 2)")
 
 
 def _cut_off(store: Path) -> None:
-    change(store / "ledger.db", "DELETE FROM events WHERE position = (SELECT max(position) FROM events)")
+    change_ledger(store, "DELETE FROM events WHERE position = (SELECT max(position) FROM events)")
 
 
 def _lost_key(store: Path) -> None:
-    change(store / "keys.db", "DELETE FROM keys WHERE parent_id IS NOT NULL")
+    with contextlib.closing(sqlite3.connect(store / "keys.db")) as connection, connection:
+        connection.execute("DELETE FROM keys WHERE parent_id IS NOT NULL")
 
 
 def _unknown_generator(store: Path) -> None:
-    change(store / "ledger.db", "UPDATE apps SET configuration = name")
+    change_ledger(store, "UPDATE apps SET configuration = name")
 
 
 def _old_read_models(store: Path) -> None:
-    change(store / "ledger.db", "UPDATE head SET read_models = 99")
+    change_ledger(store, "UPDATE head SET read_models = 99")
 
 
 def _open_keys(store: Path) -> None:
@@ -100,38 +90,83 @@ def _other_master_key(store: Path) -> None:
 
 
 def _newer_schema(store: Path) -> None:
-    change(store / "ledger.db", "UPDATE alembic_version SET version_num = '9999'")
+    change_ledger(store, "UPDATE alembic_version SET version_num = '9999'")
 
 
-def _no_database(store: Path) -> None:
+def _no_file(store: Path) -> None:
     (store / "ledger.db").unlink()
 
 
-def _overwritten_database(store: Path) -> None:
+def _overwritten_file(store: Path) -> None:
     (store / "ledger.db").write_bytes(b"this is no database" * 1000)
 
 
-@pytest.mark.parametrize(
-    ("fault", "check", "named"),
-    [
-        (_hole, "ledger", "first at position 5"),
-        (_torn_stream, "streams", "1 streams have a hole"),
-        (_cut_off, "ledger", "the head says"),
-        (_lost_key, "data keys", "gone"),
-        (_unknown_generator, "apps", "does not open"),
-        (_old_read_models, "read models", "chatledger rebuild"),
-        (_open_keys, "private files", "master.key"),
-        (_no_master_key, "store", "master.key"),
-        (_other_master_key, "store", "master key"),
-        (_newer_schema, "store", "9999"),
-        (_no_database, "store", "ledger.db"),
-        (_overwritten_database, "store", "database"),
-    ],
-)
+def _no_database(store: Path) -> None:
+    configure(store, f"{ledger_of(store)}_gone")
+
+
+def _no_server(store: Path) -> None:
+    configure(store, "postgresql://ann:geheim@127.0.0.1:1/chat")
+
+
+def _no_schema(store: Path) -> None:
+    with connection_to(ledger_of(store)) as connection:
+        connection.exec_driver_sql("ALTER SCHEMA public RENAME TO elsewhere")
+        connection.exec_driver_sql("CREATE SCHEMA public")
+
+
+FAULTS: list[Fault] = [
+    (_hole, "ledger", "first at position 5"),
+    (_torn_stream, "streams", "1 streams have a hole"),
+    (_cut_off, "ledger", "the head says"),
+    (_lost_key, "data keys", "gone"),
+    (_unknown_generator, "apps", "does not open"),
+    (_old_read_models, "read models", "chatledger rebuild"),
+    (_open_keys, "private files", "master.key"),
+    (_no_master_key, "store", "master.key"),
+    (_other_master_key, "store", "master key"),
+    (_newer_schema, "store", "9999"),
+]
+FAULTS_OF_A_FILE: list[Fault] = [
+    (_no_file, "store", "ledger.db"),
+    (_overwritten_file, "store", "database"),
+]
+FAULTS_OF_A_SERVER: list[Fault] = [
+    (_no_database, "store", "does not exist"),
+    (_no_server, "server", "127.0.0.1:1/chat"),
+    (_no_schema, "store", "chatledger migrate"),
+]
+
+
+@pytest.mark.parametrize(("fault", "check", "named"), FAULTS)
 def test_a_fault_is_found(store: Path, fault: Callable[[Path], None], check: str, named: str) -> None:
     fault(store)
     found = failures(store)
     assert named in found[check]
+
+
+@ON_SQLITE
+@pytest.mark.parametrize(("fault", "check", "named"), FAULTS_OF_A_FILE)
+def test_a_fault_of_the_file_is_found(store: Path, fault: Callable[[Path], None], check: str, named: str) -> None:
+    fault(store)
+    assert named in failures(store)[check]
+
+
+@ON_POSTGRES
+@pytest.mark.parametrize(("fault", "check", "named"), FAULTS_OF_A_SERVER)
+def test_a_fault_of_the_server_is_found(store: Path, fault: Callable[[Path], None], check: str, named: str) -> None:
+    fault(store)
+    found = failures(store)
+    assert named in found[check]
+    assert "geheim" not in str(found)
+
+
+def test_a_check_that_cannot_be_made_is_damage_and_costs_the_others_nothing(store: Path) -> None:
+    with connection_to(ledger_of(store)) as connection:
+        connection.exec_driver_sql("ALTER TABLE streams RENAME TO lost")
+    found = failures(store)
+    assert set(found) == {"streams", "data keys"}
+    assert all(detail.startswith("the store is damaged: ") for detail in found.values())
 
 
 def test_an_app_whose_documents_are_gone(data_folder: Path, tmp_path: Path) -> None:

@@ -1,8 +1,19 @@
 """The schema, from nothing to this release's."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
+import pytest
+
+from tests.support.databases import NewLedger
 from tests.support.process import ServerProcess, run_command, run_json
+
+
+@pytest.fixture
+def database_url(new_ledger: NewLedger) -> Iterator[str | None]:
+    """Of a database without so much as a schema."""
+    with new_ledger("template1") as url:
+        yield url
 
 
 def test_from_nothing_and_then_no_further(data_folder: Path) -> None:

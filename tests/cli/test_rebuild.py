@@ -2,8 +2,6 @@
 
 import contextlib
 import json
-import shutil
-import sqlite3
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,13 +11,8 @@ import pytest
 
 from chatledger.adapters.cli.main import main
 from tests.cli.conftest import Talk, make_app
+from tests.support.databases import change_ledger
 from tests.support.process import ServerProcess, run_command, run_json
-
-
-def damage(data_folder: Path, *statements: str) -> None:
-    with contextlib.closing(sqlite3.connect(data_folder / "ledger.db", timeout=10)) as connection, connection:
-        for statement in statements:
-            assert connection.execute(statement).rowcount > 0, statement
 
 
 def check(data_folder: Path) -> tuple[int, dict[str, Any]]:
@@ -29,64 +22,57 @@ def check(data_folder: Path) -> tuple[int, dict[str, Any]]:
 
 
 @pytest.fixture(scope="module")
-def used_store(tmp_path_factory: pytest.TempPathFactory, talk: Talk) -> Path:
-    data_folder = tmp_path_factory.mktemp("rebuild") / "data"
-    app = make_app(data_folder)
-    with ServerProcess(data_folder) as server:
+def used_store(first_folder: Path, talk: Talk) -> Path:
+    app = make_app(first_folder)
+    with ServerProcess(first_folder) as server:
         first = talk(server.url, app["api_key"])
         talk(server.url, app["api_key"], "again", conversation_id=first["conversation_id"])
         talk(server.url, app["api_key"], "/script tokens=3 fail_as=invalid", response_mode="async")
-    return data_folder
-
-
-@pytest.fixture
-def conversation(used_store: Path, data_folder: Path) -> None:
-    shutil.copytree(used_store, data_folder)
+    return first_folder
 
 
 @pytest.fixture(params=["no server", "server"])
-def server(request: pytest.FixtureRequest, data_folder: Path, conversation: None) -> Iterator[None]:
+def server(request: pytest.FixtureRequest, store: Path) -> Iterator[None]:
     with contextlib.ExitStack() as stack:
         if request.param == "server":
-            stack.enter_context(ServerProcess(data_folder))
+            stack.enter_context(ServerProcess(store))
         yield
 
 
 @pytest.mark.usefixtures("server")
-def test_differences_are_found_and_repaired(data_folder: Path) -> None:
-    code, before = check(data_folder)
+def test_differences_are_found_and_repaired(store: Path) -> None:
+    code, before = check(store)
     assert (code, before["differences"]) == (0, 0)
     assert {table["table"]: table["rows"] for table in before["tables"]}["messages"] == 3
 
-    damage(
-        data_folder,
+    change_ledger(
+        store,
         "UPDATE messages SET state = 'stopped' WHERE position = (SELECT min(position) FROM messages)",
         "UPDATE messages SET answer = NULL WHERE position = (SELECT max(position) FROM messages)",
         "DELETE FROM api_keys",
-        "INSERT INTO operator_tokens VALUES ('planted', x'00112233445566778899aabbccddeeff', 'erase')",
+        "INSERT INTO operator_tokens VALUES ('planted', '00112233445566778899aabbccddeeff', 'erase')",
     )
-    code, found = check(data_folder)
+    code, found = check(store)
     differences = {table["table"]: table["differences"] for table in found["tables"] if table["differences"]}
     assert (code, differences) == (1, {"messages": 2, "api_keys": 1, "operator_tokens": 1})
     assert found["differences"] == 4
 
-    assert run_json(data_folder, "rebuild")["events"] == before["position"]
-    code, after = check(data_folder)
+    assert run_json(store, "rebuild")["events"] == before["position"]
+    code, after = check(store)
     assert (code, after) == (0, before)
 
 
-@pytest.mark.usefixtures("conversation")
-def test_read_models_of_another_version_are_repaired(data_folder: Path) -> None:
-    damage(data_folder, "UPDATE head SET read_models = 99", "DELETE FROM messages")
+def test_read_models_of_another_version_are_repaired(store: Path) -> None:
+    change_ledger(store, "UPDATE head SET read_models = 99", "DELETE FROM messages")
     for command in (("rebuild", "--check"), ("serve", "--port", "0")):
-        result = run_command(data_folder, *command)
+        result = run_command(store, *command)
         assert (result.returncode, result.stdout) == (1, "")
         assert "chatledger rebuild" in result.stderr.splitlines()[-1]
-    assert run_command(data_folder, "doctor").returncode == 1
+    assert run_command(store, "doctor").returncode == 1
 
-    assert run_command(data_folder, "rebuild").returncode == 0
-    assert check(data_folder)[0] == 0
-    assert run_command(data_folder, "doctor").returncode == 0
+    assert run_command(store, "rebuild").returncode == 0
+    assert check(store)[0] == 0
+    assert run_command(store, "doctor").returncode == 0
 
 
 def test_a_comparison_is_one_snapshot_while_a_server_writes(data_folder: Path, app: dict[str, str], talk: Talk) -> None:
@@ -121,12 +107,13 @@ def test_there_is_nothing_to_rebuild_before_there_is_a_store(
 ) -> None:
     monkeypatch.chdir(data_folder.parent)
     monkeypatch.setenv("CHATLEDGER_DATA_DIR", str(data_folder))
+    before = list(data_folder.parent.iterdir())
     assert main(["rebuild", *options]) == 1
     printed = capsys.readouterr()
     assert not printed.out
     (line,) = printed.err.splitlines()
-    assert "ledger.db" in line
-    assert list(data_folder.parent.iterdir()) == []
+    assert f"there is no {data_folder}" in line
+    assert list(data_folder.parent.iterdir()) == before
 
 
 def test_the_words_for_people(data_folder: Path, app: dict[str, str]) -> None:

@@ -17,6 +17,7 @@ from typing import Any
 import httpx
 import pytest
 
+from tests.support.databases import ON_SQLITE
 from tests.support.process import (
     COMMAND,
     START_WITHIN,
@@ -29,6 +30,13 @@ from tests.support.process import (
 )
 
 CREDENTIALS = "first-credentials.toml"
+
+EACH_HTTP_SERVER = pytest.mark.parametrize(
+    ("http_server", "database"),
+    [("granian", "sqlite"), ("uvicorn", "sqlite"), pytest.param("granian", "postgres", marks=pytest.mark.postgres)],
+    indirect=["database"],
+)
+"""Each on one database: they have nothing to do with each other."""
 
 
 def mode_of(path: Path) -> int:
@@ -114,6 +122,7 @@ def test_a_first_start_that_was_cut_short_is_made_good(data_folder: Path) -> Non
         assert set(tomllib.loads((data_folder / CREDENTIALS).read_text())) == {"operator", "chat", "completion"}
 
 
+@ON_SQLITE
 def test_a_terminal_is_shown_the_credentials(data_folder: Path) -> None:
     ours, theirs = pty.openpty()
     command = [*COMMAND, "serve", "--port", "0"]
@@ -146,6 +155,7 @@ def test_a_second_server_is_refused(data_folder: Path) -> None:
         assert httpx.get(f"{server.url}/v1/info").status_code == 401
 
 
+@ON_SQLITE
 def test_a_taken_port_is_refused(data_folder: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])
@@ -186,6 +196,7 @@ def test_a_data_folder_with_a_long_path(tmp_path: Path) -> None:
     assert not (data_folder / "control.sock").is_symlink()
 
 
+@ON_SQLITE
 def test_the_control_socket_bounds_what_it_is_sent(data_folder: Path) -> None:
     with ServerProcess(data_folder) as server:
         for line in (b"{}\n", b"not json\n", b'{"type":"erase"}\n', b"x" * 3_000_000 + b"\n"):
@@ -202,7 +213,7 @@ def test_the_control_socket_bounds_what_it_is_sent(data_folder: Path) -> None:
         assert server.process.poll() is None
 
 
-@pytest.mark.parametrize("http_server", ["granian", "uvicorn"])
+@EACH_HTTP_SERVER
 def test_sigterm_lets_a_running_answer_end(data_folder: Path, app: dict[str, str], http_server: str) -> None:
     with ServerProcess(data_folder, env={"CHATLEDGER_HTTP_SERVER": http_server}) as server:
         stream = Stream(server.url, app["api_key"], "/script tokens=40 interval_ms=50")
@@ -222,13 +233,13 @@ def _refused(url: str, api_key: str) -> httpx.Response | None:
     return answer if answer.status_code == 503 else None
 
 
-@pytest.mark.parametrize("http_server", ["granian", "uvicorn"])
+@EACH_HTTP_SERVER
 def test_sigterm_hands_over_what_does_not_end_within_the_grace(
     data_folder: Path, app: dict[str, str], http_server: str
 ) -> None:
     env = {"CHATLEDGER_SHUTDOWN_GRACE": "4", "CHATLEDGER_HTTP_SERVER": http_server}
     with ServerProcess(data_folder, env=env) as server:
-        stream = Stream(server.url, app["api_key"], "/script tokens=400 interval_ms=50 vary_by_attempt=true")
+        stream = Stream(server.url, app["api_key"], "/script tokens=120 interval_ms=50 vary_by_attempt=true")
         stream.until_text()
         began = time.monotonic()
         assert server.stop() == 0
@@ -245,6 +256,7 @@ def test_sigterm_hands_over_what_does_not_end_within_the_grace(
         until(lambda: state() == "completed", within=40, what="the end of the answer by the next server")
 
 
+@ON_SQLITE
 def test_a_second_signal_ends_it_at_once(data_folder: Path, app: dict[str, str]) -> None:
     with ServerProcess(data_folder) as server:
         stream = Stream(server.url, app["api_key"], "/script tokens=1000 interval_ms=50")

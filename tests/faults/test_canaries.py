@@ -2,11 +2,15 @@
 
 import base64
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import httpx
+import psycopg
 import pytest
 
+from tests.support.postgres import PostgresServer
 from tests.support.process import ServerProcess, run_json
 
 pytestmark = pytest.mark.faults
@@ -28,12 +32,23 @@ def spellings(text: str) -> list[bytes]:
     return [plain, text.encode("utf-16-le"), plain.hex().encode(), *inner]
 
 
+@pytest.fixture
+def database_server(database: str, request: pytest.FixtureRequest) -> PostgresServer | None:
+    """Of these tests' own: every byte of it is looked at."""
+    return request.getfixturevalue("mortal_database") if database == "postgres" else None
+
+
+@pytest.fixture
+def database_url(database_server: PostgresServer | None) -> str | None:
+    return database_server and database_server.fresh_database()
+
+
 def files_below(folder: Path) -> list[Path]:
     return [path for path in folder.rglob("*") if path.is_file()]
 
 
 @pytest.mark.parametrize("by_kill", [False, True], ids=["stopped", "killed"])
-async def test_no_file_holds_what_a_person_wrote(data_folder, by_kill):
+async def test_no_file_holds_what_a_person_wrote(data_folder, database_server, by_kill):
     arguments = ["--mode", "chat", "--name", CANARIES["app"], "--generator", "scripted"]
     created = run_json(data_folder, "apps", "create", *arguments)
     opening = ["--opening-statement", CANARIES["opening"]]
@@ -49,14 +64,37 @@ async def test_no_file_holds_what_a_person_wrote(data_folder, by_kill):
             server.kill()
         else:
             server.stop()
+    with at_rest(database_server, by_kill=by_kill) as files_of_the_database:
+        files = [*files_below(data_folder), server.log, *files_of_the_database]
+        assert {path.name for path in files} >= {"keys.db", "master.key"}
+        contents = {}
+        for path in files:
+            with suppress(FileNotFoundError):  # a living database may remove a file of its own
+                contents[path] = path.read_bytes()
+    assert any(b"MessageCreated" in content for content in contents.values()), "the ledger is not among them"
     found = [
         (path.name, name)
-        for path in [*files_below(data_folder), server.log]
+        for path, content in contents.items()
         for name, text in CANARIES.items()
-        if any(spelling in path.read_bytes() for spelling in spellings(text))
+        if any(spelling in content for spelling in spellings(text))
     ]
-    assert {path.name for path in files_below(data_folder)} >= {"ledger.db", "keys.db", "master.key"}
     assert found == []
+
+
+@contextmanager
+def at_rest(server: PostgresServer | None, *, by_kill: bool) -> Iterator[list[Path]]:
+    """The files of a database server that holds nothing back in memory, or died with it: tables, journal and log."""
+    if server is None:
+        yield []
+        return
+    if by_kill:
+        server.kill()
+    else:
+        with psycopg.connect(server.dsn, autocommit=True) as connection:
+            connection.execute("CHECKPOINT")
+    yield [*files_below(server.data), server.log]
+    if by_kill:
+        server.start()
 
 
 async def talk(client: httpx.AsyncClient) -> None:

@@ -5,11 +5,11 @@ import asyncio
 import psycopg
 import pytest
 
-from chatledger.adapters.clock import new_id
 from chatledger.application.context import SYSTEM, Context
 from chatledger.application.ledger.subscription import Handler
 from chatledger.application.ledger.writer import HandIn, NewEvent
 from chatledger.application.ports.storage import StorageUnavailableError
+from chatledger.application.system_clock import new_id
 from chatledger.domain.aggregate import Recorded
 from chatledger.domain.events import StopRequested
 from tests.application.chat import open_chat

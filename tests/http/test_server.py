@@ -52,10 +52,10 @@ async def test_two_servers_do_not_share_a_port(tmp_path, kind):
 
 
 @KINDS
-async def test_the_way_down(tmp_path, kind):
+async def test_the_way_down(serve, kind):
     """Draining lets streams go on; at its end they close without a terminal event, and the server with them."""
     loop = asyncio.get_running_loop()
-    async with live_server(tmp_path / "data", kind=kind) as server:
+    async with serve(kind=kind) as server:
         chat = await server.new_client()
         _, dify = await opened(chat)
         sent = await chat.post("/v1/chat-messages", json=chat_body(LONG, response_mode="async"))
@@ -87,19 +87,19 @@ async def test_the_way_down(tmp_path, kind):
     assert refused.headers["retry-after"] == "1"
 
 
-async def test_a_caller_that_is_sent_away_learns_what_it_has_sent(tmp_path):
+async def test_a_caller_that_is_sent_away_learns_what_it_has_sent(serve):
     """The message is there, and goes on elsewhere: a caller that knows its ids need not send it once more."""
-    async with live_server(tmp_path / "data") as server:
+    async with serve() as server:
         clients = {mode: await server.new_client(mode) for mode in ("chat", "completion")}
         waiting = {
             mode: asyncio.create_task(client.post(f"/v1/{mode}-messages", json=chat_body(LONG)))
             for mode, client in clients.items()
         }
 
-        async def both_wait() -> bool:
-            return len(server.running.application.following._tail._held) == 2
+        async def both_run() -> bool:
+            return len(server.running.worker._running) == 2
 
-        await until(both_wait)
+        await until(both_run)
         server.shutdown.draining.set()
         server.running.application.following.close()
         bodies = {mode: (await task).json() for mode, task in waiting.items()}
@@ -112,8 +112,8 @@ async def test_a_caller_that_is_sent_away_learns_what_it_has_sent(tmp_path):
         assert [entry["id"] for entry in listed] == [bodies["chat"]["conversation_id"]]
 
 
-async def test_a_store_in_trouble_after_the_message_was_taken_in(tmp_path, monkeypatch):
-    async with live_server(tmp_path / "data") as server:
+async def test_a_store_in_trouble_after_the_message_was_taken_in(serve, monkeypatch):
+    async with serve() as server:
         chat = await server.new_client()
         waiting = asyncio.create_task(chat.post("/v1/chat-messages", json=chat_body(LONG)))
 
@@ -134,8 +134,8 @@ async def test_a_store_in_trouble_after_the_message_was_taken_in(tmp_path, monke
 
 
 @KINDS
-async def test_open_streams_are_bounded(tmp_path, kind):
-    async with live_server(tmp_path / "data", kind=kind, http=HttpSettings(max_open_streams=3)) as server:
+async def test_open_streams_are_bounded(serve, kind):
+    async with serve(kind=kind, http=HttpSettings(max_open_streams=3)) as server:
         chat = await server.new_client()
         reading = [(await opened(chat))[1] for _ in range(3)]
 
@@ -156,8 +156,8 @@ async def test_open_streams_are_bounded(tmp_path, kind):
 
 
 @KINDS
-async def test_refusals_give_their_places_back(tmp_path, kind):
-    async with live_server(tmp_path / "data", kind=kind, http=HttpSettings(max_open_streams=1)) as server:
+async def test_refusals_give_their_places_back(serve, kind):
+    async with serve(kind=kind, http=HttpSettings(max_open_streams=1)) as server:
         chat = await server.new_client(tokens=1)
         for _ in range(3):
             unknown = {"conversation_id": "00000000-0000-4000-8000-000000000000", "response_mode": "streaming"}
@@ -200,8 +200,8 @@ async def test_more_streams_than_a_servers_default_bound(tmp_path, kind):
                     writer.close()
 
 
-async def test_a_store_in_trouble(tmp_path, monkeypatch):
-    async with live_server(tmp_path / "data") as server:
+async def test_a_store_in_trouble(serve, monkeypatch):
+    async with serve() as server:
         chat = await server.new_client(tokens=1)
 
         async def fail(*_: object, **__: object) -> None:
@@ -215,9 +215,9 @@ async def test_a_store_in_trouble(tmp_path, monkeypatch):
     assert "disk" not in response.text
 
 
-async def test_an_unforeseen_error_is_logged_without_its_text(tmp_path, monkeypatch, caplog):
+async def test_an_unforeseen_error_is_logged_without_its_text(serve, monkeypatch, caplog):
     text = "se" + "cret"
-    async with live_server(tmp_path / "data") as server:
+    async with serve() as server:
         chat = await server.new_client(tokens=1)
 
         async def fail(*_: object, **__: object) -> None:

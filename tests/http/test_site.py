@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from chatledger.adapters.http.settings import HttpSettings
-from tests.support.server import LiveServer, chat_body, live_server
+from tests.support.server import LiveServer, chat_body
 
 
 @pytest.mark.parametrize("path", ["/", "/docs", "/assets/docs.js", "/assets/site.css"])
@@ -70,8 +70,8 @@ async def test_health(server):
     assert (await server.client().get("/health/ready")).json() == {"status": "ready"}
 
 
-async def test_a_server_that_drains_is_alive_but_not_ready(tmp_path):
-    async with live_server(tmp_path / "data") as server:
+async def test_a_server_that_drains_is_alive_but_not_ready(serve):
+    async with serve() as server:
         chat = await server.new_client()
         server.shutdown.draining.set()
 

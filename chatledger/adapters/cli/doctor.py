@@ -89,14 +89,18 @@ def _check_server(settings: Settings) -> Finding:
 
 def _check_lock(settings: Settings) -> Finding:
     from chatledger.adapters.persistence.database import database_at  # noqa: PLC0415
-    from chatledger.application.ports.storage import StorageUnavailableError, StoreBusyError  # noqa: PLC0415
+    from chatledger.application.ports.storage import (  # noqa: PLC0415
+        SchemaError,
+        StorageUnavailableError,
+        StoreBusyError,
+    )
 
-    database = database_at(settings.ledger_url)
+    database = database_at(settings.ledger_url, settings.durability)
     if not database.exists():
         return Finding("server", "ok", "none is running")
     try:
         database.require_free()
-    except StorageUnavailableError as error:
+    except (SchemaError, StorageUnavailableError) as error:
         return Finding("server", "failed", str(error))
     except StoreBusyError as error:
         return Finding("server", "warning", f"{error}, which takes no orders: it starts, stops, or is another command")
@@ -133,12 +137,13 @@ def _look_into(connection: "sa.Connection", reading: "Reading") -> list[Finding]
         ("read models", lambda: _read_models_version(connection)),
         ("data keys", lambda: _data_keys(connection, reading)),
     )
-    return [_finding(name, check) for name, check in checks]
+    return [_finding(name, check, connection) for name, check in checks]
 
 
-def _finding(name: str, check: Callable[[], str]) -> Finding:
+def _finding(name: str, check: Callable[[], str], connection: "sa.Connection") -> Finding:
     try:
-        return Finding(name, "ok", check())
+        with connection.begin_nested():  # else PostgreSQL answers nothing after the first statement that fails
+            return Finding(name, "ok", check())
     except Exception as error:
         failure = foreseen(error)
         if failure is None:

@@ -47,6 +47,13 @@ def _refusal(error: Exception) -> CommandFailedError | None:
         case StoreBusyError() | SchemaError() | MasterKeyError() | NoStoreError() | ApplicationError():
             return CommandFailedError(str(error) or type(error).__name__)
         case _:
-            damage = getattr(error, "orig", error)
-            is_damage = isinstance(damage, sqlite3.DatabaseError)
-            return CommandFailedError(f"the store is damaged: {damage}: run `chatledger doctor`") if is_damage else None
+            return _damage(getattr(error, "orig", error))
+
+
+def _damage(error: BaseException) -> CommandFailedError | None:
+    """What a driver says of a statement that a sound store would have carried out."""
+    if not isinstance(error, sqlite3.DatabaseError) and type(error).__module__.partition(".")[0] != "psycopg":
+        return None
+    # What follows the first line may quote rows.
+    reason = (str(error).splitlines() or [type(error).__name__])[0]
+    return CommandFailedError(f"the store is damaged: {reason}: run `chatledger doctor`")

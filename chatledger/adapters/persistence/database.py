@@ -33,11 +33,12 @@ class Database(Protocol):
         ...
 
     def require_free(self) -> None:
-        """Pass where no server has it.
+        """Pass where a server could begin.
 
         Raises:
-            StoreBusyError: one has; the text says who.
+            StoreBusyError: another one has it; the text says who.
             StorageUnavailableError: it cannot be reached.
+            SchemaError: it cannot keep what a ledger promises; the text says why.
         """
         ...
 

@@ -23,8 +23,9 @@ _SQLITE_IN_TROUBLE = frozenset(
 )
 _POSTGRES_IN_TROUBLE = frozenset(("08", "53", "57", "58"))
 """Classes of SQLSTATE: connection, resources, intervention (a shutdown, a cancelled statement), system."""
-_POSTGRES_STATES_IN_TROUBLE = frozenset(("25006", "25P03", "40001", "40P01", "55P03"))
-"""A standby, a transaction left idle too long, a serialization failure, a deadlock, a lock that did not come free."""
+_POSTGRES_STATES_IN_TROUBLE = frozenset(("25006", "25P03", "40001", "40P01", "42501", "55P03"))
+"""A standby, a transaction left idle too long, a serialization failure, a deadlock, a privilege that is lacking, a
+lock that did not come free."""
 
 _DRIVERS = frozenset(("sqlite3", "psycopg", "psycopg.errors"))
 _KINDS = frozenset(("DataError", "IntegrityError", "InternalError", "OperationalError", "ProgrammingError"))

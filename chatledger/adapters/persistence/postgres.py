@@ -6,14 +6,15 @@ import threading
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from functools import cache
+from itertools import zip_longest
 from socket import socketpair
 from typing import Any, LiteralString, TypeVar, cast
-from urllib.parse import urlsplit
 from uuid import UUID
 
 import psycopg
 import sqlalchemy as sa
 from psycopg.abc import PQGen
+from psycopg.conninfo import conninfo_to_dict
 
 from chatledger.adapters.persistence.database import Durability, Wake
 from chatledger.adapters.persistence.statements import EVENT_COLUMNS, SELECT_HEAD, HeadRow, Row
@@ -97,27 +98,29 @@ class PostgresDatabase:
     def __init__(self, url: str, durability: Durability = "full") -> None:
         self._url = url
         self._durability = durability
+        self._place = _place(url)
 
     has_one_writer = False
 
     @property
     def place(self) -> str:
         """The server and the database, without user and password."""
-        parts = urlsplit(self._url)
-        return f"postgresql://{parts.netloc.rpartition('@')[2]}{parts.path}"
+        return self._place
 
     def exists(self) -> bool:
         """True: whether there is a ledger in it, the schema's revision tells."""
         return True
 
     def require_free(self) -> None:
-        """Pass where no server has it.
+        """Pass where a server could begin.
 
         Raises:
-            StoreBusyError: one has.
+            StoreBusyError: another one has it.
             StorageUnavailableError: the database cannot be reached.
+            SchemaError: it cannot keep what a ledger promises.
         """
         with self._connect() as connection:
+            _check_server(connection, self._durability)
             _take_the_servers_lock(connection, self.place)
 
     @contextmanager
@@ -208,6 +211,21 @@ class PostgresDatabase:
             yield
         finally:
             listener.close()
+
+
+def _place(url: str) -> str:
+    """As the client's library reads it: a password may hold what ends it for other readers of URLs.
+
+    Raises:
+        ValueError: it is no address; the text quotes nothing of it.
+    """
+    try:
+        parts = conninfo_to_dict(url)
+    except psycopg.ProgrammingError:
+        raise ValueError("this is no address of a PostgreSQL database") from None
+    hosts, ports = (str(parts.get(name) or "").split(",") for name in ("host", "port"))
+    servers = (":".join(filter(None, server)) for server in zip_longest(hosts, ports))
+    return f"postgresql://{','.join(servers)}/{parts.get('dbname') or ''}"
 
 
 def _first_line(error: Exception) -> str:

@@ -48,10 +48,10 @@ class SqliteDatabase:
         return self._path.exists()
 
     def require_free(self) -> None:
-        """Pass where no server has it.
+        """Pass where a server could begin.
 
         Raises:
-            StoreBusyError: one has; the text says who.
+            StoreBusyError: another one has it; the text says who.
         """
         with DataFolderLock(self._path):
             pass

@@ -85,8 +85,8 @@ class Sweeper:
         while True:
             try:
                 await self.sweep()
-            except StorageUnavailableError:
-                log.warning("sweep missed: the store is in trouble")
+            except StorageUnavailableError as error:
+                log.warning("sweep missed: the store is in trouble: %s", error)
             except QueueFullError:
                 log.warning("sweep cut short: the queue is full")
             self._is_due.clear()

@@ -129,8 +129,8 @@ class Worker:
             await asyncio.sleep(self._settings.heartbeat)
             try:
                 await self._beat()
-            except (StorageUnavailableError, VersionConflictError):
-                log.warning("heartbeat missed: the store is in trouble")
+            except (StorageUnavailableError, VersionConflictError) as error:
+                log.warning("heartbeat missed: the store is in trouble: %s", error)
 
     async def _beat(self) -> None:
         """Renew; then compare what is held with what is running.
