@@ -50,7 +50,7 @@ def measure(options: Options) -> list[Figure]:
 
 def _compare(options: Options, callers: int, events: int) -> Figure:
     repeats = options.choose(full=5, quick=3, tiny=1)
-    seconds = options.choose(full=1.5, quick=0.7, tiny=0.1)
+    seconds = options.choose(full=1.5, quick=0.5, tiny=0.1)
     ours: list[_Run] = []
     bare_runs: list[_Run] = []
     sealed: list[_Run] = []

@@ -24,10 +24,11 @@ COPY_TYPES = ("int8", "int8", "int8", "uuid", "int8", "int8", "bytea", "bytea", 
 
 
 class Sizes(msgspec.Struct, frozen=True):
-    """Bytes: of the whole ledger, and of its events with their indexes."""
+    """Bytes: of the whole ledger, of its events with their indexes, and of these indexes."""
 
     total: int
     events: int
+    indexes: int
 
 
 class Bare(Protocol):
@@ -76,7 +77,10 @@ class BareSqlite:
     bytes_of = ""
 
     _INSERT = f"INSERT INTO events VALUES ({', '.join('?' * EVENT_COLUMNS)})"
-    _SIZE = "SELECT sum(pgsize) FROM dbstat WHERE name IN (SELECT name FROM sqlite_schema WHERE tbl_name = 'events')"
+    _SIZES = (
+        "SELECT sum(pgsize), sum(pgsize) FILTER (WHERE type = 'index') FROM dbstat JOIN sqlite_schema USING (name) "
+        "WHERE tbl_name = 'events'"
+    )
 
     def __init__(self, url: str) -> None:
         self._file = sqlite_file(Path(url.removeprefix("sqlite:///")))
@@ -98,8 +102,9 @@ class BareSqlite:
 
     def sizes(self) -> Sizes:
         """The pages in use, after a checkpoint."""
-        ((events,),) = self._file.execute(self._SIZE)
-        return Sizes(used_bytes(self._file), events)
+        total = used_bytes(self._file)
+        ((events, indexes),) = self._file.execute(self._SIZES)
+        return Sizes(total, events, indexes)
 
     def close(self) -> None:
         """Close it."""
@@ -113,19 +118,17 @@ class BarePostgres:
 
     _INSERT = f"INSERT INTO events VALUES ({', '.join(['%s'] * EVENT_COLUMNS)})"
     _SIZES = (
-        "SELECT sum(pg_total_relation_size(oid))::int8, pg_total_relation_size('events') FROM pg_class "
-        "WHERE relkind = 'r' AND relnamespace = current_schema()::regnamespace"
+        "SELECT sum(pg_total_relation_size(oid))::int8, pg_total_relation_size('events'), pg_indexes_size('events') "
+        "FROM pg_class WHERE relkind = 'r' AND relnamespace = current_schema()::regnamespace"
     )
 
     def __init__(self, url: str) -> None:
-        self._connection = psycopg.connect(url)
+        self._connection = psycopg.connect(url, autocommit=True)
         self._cursor = self._connection.cursor(binary=True)
 
     def select(self, sql: str, *parameters: Any) -> Iterable[Sequence[Any]]:
         """Rows, all of them at once."""
-        rows = self._cursor.execute(sql.replace("?", "%s"), parameters).fetchall()
-        self._connection.rollback()
-        return rows
+        return self._cursor.execute(sql.replace("?", "%s"), parameters).fetchall()
 
     def id(self, raw: bytes) -> UUID:
         """A UUID."""
@@ -133,21 +136,19 @@ class BarePostgres:
 
     def append(self, events: Sequence[Sequence[Any]], recorded_at: int) -> None:
         """By binary COPY, or by ``executemany`` where that is faster."""
-        if len(events) < COPY_FROM:
-            self._cursor.executemany(self._INSERT, events)
-        else:
-            with self._cursor.copy("COPY events FROM STDIN (FORMAT BINARY)") as copy:
-                copy.set_types(COPY_TYPES)
-                for event in events:
-                    copy.write_row(event)
-        self._cursor.execute("UPDATE head SET position = %s, recorded_at = %s", (events[-1][0], recorded_at))
-        self._connection.commit()
+        with self._connection.transaction():
+            if len(events) < COPY_FROM:
+                self._cursor.executemany(self._INSERT, events)
+            else:
+                with self._cursor.copy("COPY events FROM STDIN (FORMAT BINARY)") as copy:
+                    copy.set_types(COPY_TYPES)
+                    for event in events:
+                        copy.write_row(event)
+            self._cursor.execute("UPDATE head SET position = %s, recorded_at = %s", (events[-1][0], recorded_at))
 
     def sizes(self) -> Sizes:
         """The tables with their indexes and what is stored out of line."""
-        ((total, events),) = self._cursor.execute(self._SIZES).fetchall()
-        self._connection.rollback()
-        return Sizes(total, events)
+        return Sizes(*self._cursor.execute(self._SIZES).fetchall()[0])
 
     def close(self) -> None:
         """Close it."""

@@ -100,7 +100,7 @@ def _opening_bare(server: Server) -> OpenStream:
 
 async def _cost(options: Options, server: Server, count: int, follow: OpenStream, memory: Memory) -> float:
     """Kilobytes for each of so many streams that are open at the same time, and have all given some text."""
-    settle = options.choose(full=SETTLE, quick=SETTLE, tiny=0.1)
+    settle = options.choose(full=SETTLE, quick=1.0, tiny=0.1)
     gate = asyncio.Semaphore(AT_ONCE)
 
     async def open_one(number: int) -> Connection:

@@ -3,6 +3,7 @@
 Read by the query of the route, without HTTP, whose price is the same for all pages and would hide the difference.
 """
 
+import os
 import random
 import statistics
 import time
@@ -13,9 +14,10 @@ from uuid import UUID
 import msgspec
 
 from benchmarks.bulk import Filled, Written, fill
-from benchmarks.figure import Figure, at_most, median_ratio, spread
+from benchmarks.figure import Figure, Share, at_most, median_ratio, spread
 from benchmarks.harness import Options, Store, empty_store
 from benchmarks.ledgers import opened, run
+from benchmarks.profiles import profile
 from chatledger.application.ports.views import Page
 from chatledger.bootstrap import Running
 
@@ -40,7 +42,7 @@ _Round = dict[str, _Times]
 
 def measure(options: Options) -> list[Figure]:
     """Both stores are open at the same time, and pages of all kinds are read in turn."""
-    many = options.choose(full=1_000_000, quick=30_000, tiny=1_000)
+    many = options.choose(full=1_000_000, quick=20_000, tiny=1_000)
     few = options.choose(full=1_000, quick=1_000, tiny=100)
     long = options.choose(full=10_000, quick=2_000, tiny=100)
     with empty_store(options) as large, empty_store(options) as small:
@@ -50,9 +52,11 @@ def measure(options: Options) -> list[Figure]:
             run(lambda: _read(options, large, in_large, small, in_small))
             for _ in range(options.choose(full=5, quick=2, tiny=1))
         ]
+        work = lambda: run(lambda: _read(options, large, in_large, small, in_small))  # noqa: E731
+        shares = profile(options, os.getpid(), "page_cost", work)
     return [
-        _figure(f"store of {many:,} against {few:,}", rounds, "large store", "small store"),
-        _figure(f"conversation of {long:,} against {LENGTH}", rounds, "long conversation", "large store"),
+        _figure(f"store of {many:,} against {few:,}", rounds, "large store", "small store", shares),
+        _figure(f"conversation of {long:,} against {LENGTH}", rounds, "long conversation", "large store", shares),
     ]
 
 
@@ -102,7 +106,7 @@ async def _read_page(running: Running, filled: Filled, conversation: Written, be
     return took
 
 
-def _figure(what: str, rounds: Sequence[_Round], kind: str, beside: str) -> Figure:
+def _figure(what: str, rounds: Sequence[_Round], kind: str, beside: str, shares: Sequence[Share]) -> Figure:
     ours, floor = ([found[which].again for found in rounds] for which in (kind, beside))
     at_first, floor_at_first = ([found[which].first for found in rounds] for which in (kind, beside))
     ratio = median_ratio(ours, floor)
@@ -115,6 +119,7 @@ def _figure(what: str, rounds: Sequence[_Round], kind: str, beside: str) -> Figu
         ratio=ratio,
         less_is_better=True,
         goals=[at_most(ratio, 1.2, " x")],
+        profile=shares,
         detail={
             "milliseconds": ours,
             "floor": floor,

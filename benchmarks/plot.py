@@ -11,7 +11,7 @@ from matplotlib.ticker import FuncFormatter
 from benchmarks.figure import Figure
 
 LOOKS = {"sqlite": ("SQLite", "#1f5f8b", "o", -0.14), "postgres": ("PostgreSQL", "#d1802b", "D", 0.14)}
-NARROWEST, WIDEST = 0.1, 20.0
+NARROWEST, WIDEST = 1 / 32, 8.0
 
 Value = Callable[[Figure], float | None]
 
@@ -34,11 +34,15 @@ def _as_good_as_floor(figure: Figure) -> float | None:
     return 1 / figure.ratio if figure.less_is_better else figure.ratio
 
 
+def _fraction(number: float, _place: int) -> str:
+    return f"{number:g}" if number >= 1 else f"1/{1 / number:g}"
+
+
 def _fill(axes: Axes, figures: Sequence[Figure], names: Sequence[str], value: Value, title: str) -> None:
     axes.set_title(title, fontsize=9)
     axes.set_xscale("log", base=2)
     axes.set_xlim(NARROWEST, WIDEST)
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda number, _: f"{number:g}"))
+    axes.xaxis.set_major_formatter(FuncFormatter(_fraction))
     axes.set_yticks(range(len(names)), names)
     axes.set_ylim(len(names) - 0.5, -0.5)
     axes.grid(axis="x", color="#dddddd")
@@ -51,4 +55,6 @@ def _fill(axes: Axes, figures: Sequence[Figure], names: Sequence[str], value: Va
             if figure.database == database and (found := value(figure)) is not None
         ]
         if points:
-            axes.scatter(*zip(*points, strict=True), label=label, color=color, marker=marker, s=28, zorder=3)
+            axes.scatter(
+                *zip(*points, strict=True), label=label, color=color, marker=marker, s=28, zorder=3, clip_on=False
+            )

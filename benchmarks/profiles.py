@@ -27,22 +27,27 @@ def profile(options: Options, pid: int, name: str, work: Work) -> list[Share]:
 
     Raises:
         LookupError: there is no py-spy.
+        RuntimeError: it could not look inside; the text is its own.
     """
     if options.profile is None:
         return []
     options.profile.mkdir(parents=True, exist_ok=True)
     output = options.profile / f"{name}_{options.database}.txt"
+    output.unlink(missing_ok=True)
     sampler = subprocess.Popen(
         [find_sampler(), "record", *SAMPLING, "-o", str(output), "-p", str(pid)],
         stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
     )
     try:
         time.sleep(START_WITHIN)
         work()
     finally:
         sampler.send_signal(signal.SIGINT)
-        sampler.wait(60)
+        _, told = sampler.communicate(timeout=60)
+    if not output.exists():
+        raise RuntimeError(f"py-spy: {told.strip()}")
     return largest_shares(output)
 
 

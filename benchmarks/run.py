@@ -23,7 +23,7 @@ import psycopg
 from benchmarks.figure import Figure, profiles, table
 from benchmarks.harness import DatabaseName, Options
 from benchmarks.profiles import find_sampler
-from tests.support.postgres import PostgresServer
+from tests.support.postgres import NoPostgresError, PostgresServer, find_binaries
 
 FIGURES = (
     "tokens_per_cpu_second",
@@ -55,10 +55,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--profile", type=Path, metavar="FOLDER", help="profile the measured processes with py-spy")
     arguments = parser.parse_args(argv)
-    plot = arguments.plot or (arguments.json.with_suffix(".svg") if arguments.json else None)
-    _require_tools(parser, plot=plot is not None, profile=arguments.profile is not None)
+    _require_tools(parser, plot=arguments.plot is not None, profile=arguments.profile is not None)
     databases = [arguments.database] if arguments.database else DATABASES
     size = "quick" if arguments.quick else "full"
+    if "postgres" in databases:
+        try:
+            find_binaries()
+        except NoPostgresError as error:
+            parser.error(f"{error}; --database sqlite does without")
     with postgres(arguments.dir.absolute(), databases) as server:
         options = Options(folder=arguments.dir.absolute(), size=size, postgres=server, profile=arguments.profile)
         before = surroundings(options)
@@ -70,6 +74,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"\nWhere it goes in what misses its goal, alone (and with what is called from there):\n\n{where}")
     if arguments.json:
         arguments.json.write_text(json.dumps(_report([before, after], measured, failed), indent=1))
+    plot = arguments.plot
+    if arguments.json and not plot and _can_draw():
+        plot = arguments.json.with_suffix(".svg")
     if plot:
         from benchmarks.plot import draw
 
@@ -78,13 +85,17 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _require_tools(parser: argparse.ArgumentParser, *, plot: bool, profile: bool) -> None:
-    if plot and find_spec("matplotlib") is None:
+    if plot and not _can_draw():
         parser.error("there is no matplotlib to draw with: run this with --group benchmarks")
     if profile:
         try:
             find_sampler()
         except LookupError as error:
             parser.error(str(error))
+
+
+def _can_draw() -> bool:
+    return find_spec("matplotlib") is not None
 
 
 @contextmanager

@@ -4,11 +4,12 @@ A paced stream becomes one event per flush, so pieces of the size that a flush t
 """
 
 import asyncio
+from typing import Any
 
 import msgspec
 
 from benchmarks.bare import bare, sqlite_file, used_bytes
-from benchmarks.figure import Figure, at_most
+from benchmarks.figure import Figure, Share, at_most
 from benchmarks.harness import Options, Store, empty_store
 from benchmarks.ledgers import begin, complete, opened, run
 from chatledger.settings import Settings
@@ -20,23 +21,25 @@ FLATNESS = 1.1
 
 
 class _Sizes(msgspec.Struct, frozen=True):
-    """Bytes of all that is stored and of the events with their indexes, and how many events there are."""
+    """Bytes of all that is stored and of the events with their indexes, how many events there are, and their parts."""
 
     total: int
     events: int
     count: int
+    parts: dict[str, int]
 
 
 def measure(options: Options) -> list[Figure]:
     """Each pace with short and with long answers."""
     flush = Settings().flush_interval_ms / 1000
-    short, long = options.choose(full=(200, 2_000), quick=(200, 1_000), tiny=(10, 20))
+    short, long = options.choose(full=(200, 2_000), quick=(200, 1_000), tiny=(50, 100))
     return [_figure(options, pace, max(1.0, pace * flush), short, long) for pace in (20, 50, 100)]
 
 
 def _figure(options: Options, pace: int, tokens_per_event: float, short: int, long: int) -> Figure:
     overhead, ratios = {}, {}
-    messages = options.choose(full=40, quick=40, tiny=3)
+    shares: list[Share] = []
+    messages = options.choose(full=40, quick=15, tiny=3)
     for tokens in (short, long):
         with empty_store(options) as store:
             before, after, answers = run(
@@ -44,6 +47,7 @@ def _figure(options: Options, pace: int, tokens_per_event: float, short: int, lo
             )
         overhead[tokens] = (after.events - before.events - answers) / (after.count - before.count)
         ratios[tokens] = (after.total - before.total) / answers
+        shares = _shares(before, after, answers)
     return Figure(
         name=f"{NAME} at {pace} tokens/s ({tokens_per_event:g} tokens an event)",
         measured=f"{overhead[long]:.0f} an event beside its text ({overhead[short]:.0f} in answers of {short} tokens); "
@@ -55,8 +59,19 @@ def _figure(options: Options, pace: int, tokens_per_event: float, short: int, lo
             at_most(max(overhead.values()), 150, " an event"),
             at_most(ratios[long] / ratios[short], FLATNESS, " x from short to long"),
         ],
+        profile=shares if options.profile else (),
         detail={"overhead": overhead, "stored_per_byte": ratios},
     )
+
+
+def _shares(before: _Sizes, after: _Sizes, answers: int) -> list[Share]:
+    """Of what the events take beside the text, as a profile."""
+    whole = after.events - before.events - answers
+    parts: dict[str, Any] = {name: size - before.parts[name] for name, size in after.parts.items()}
+    parts["sealed parts beside the text"] = parts.pop("sealed parts") - answers
+    parts["numbers, ids and what the database adds to a row"] = whole - sum(parts.values())
+    largest = sorted(parts.items(), key=lambda part: part[1], reverse=True)
+    return [Share(name, size / whole, size / whole) for name, size in largest]
 
 
 async def _grow(store: Store, messages: int, tokens: int, tokens_per_event: float) -> tuple[_Sizes, _Sizes, int]:
@@ -97,5 +112,15 @@ def _sizes(store: Store) -> _Sizes:
     keys.close()
     with bare(store) as connection:
         sizes = connection.sizes()
-        ((count,),) = connection.select("SELECT count(*) FROM events")
-    return _Sizes(sizes.total + of_keys, sizes.events, count)
+        ((count, public, sealed, leaves, contexts),) = connection.select(
+            "SELECT count(*), sum(length(public)), sum(length(sealed)), sum(length(leaf)), sum(length(context)) "
+            "FROM events"
+        )
+    parts = {
+        "indexes": sizes.indexes,
+        "public parts": public,
+        "sealed parts": sealed,
+        "leaves": leaves,
+        "contexts": contexts,
+    }
+    return _Sizes(sizes.total + of_keys, sizes.events, count, parts)

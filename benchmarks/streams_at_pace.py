@@ -131,7 +131,7 @@ def _held(
         measured=f"{held:,} (p99 in ms at {_curve(tried)})",
         floor=f"{floor:,} ({_curve(floors)})",
         ratio=held / floor if floor else None,
-        goals=[at_least(held, wanted)],
+        goals=[at_least(held, wanted)] if wanted <= max(tried) else [],
         profile=shares,
         detail={
             "tried": {str(count): msgspec.to_builtins(delays) for count, delays in tried.items()},

@@ -36,7 +36,7 @@ class _TakeOver(msgspec.Struct):
 def measure(options: Options) -> list[Figure]:
     """Each time in a store of its own; the new server starts at once, the followers resume when it is ready."""
     streams = options.choose(full=8, quick=8, tiny=2)
-    found = [_take_over(options, streams) for _ in range(options.choose(full=7, quick=3, tiny=1))]
+    found = [_take_over(options, streams) for _ in range(options.choose(full=7, quick=2, tiny=1))]
     texts, starts = [each.text for each in found], [each.ready for each in found]
     after = [each.text - each.ready for each in found]
     bound = Settings.model_fields["lease"].default + BEYOND_LEASE

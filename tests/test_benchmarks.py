@@ -1,5 +1,7 @@
 """Each figure at a tiny size: that the harness works, not what it measures."""
 
+import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -8,20 +10,36 @@ from benchmarks import run
 from benchmarks.figure import Figure, Share, at_least, at_most, profiles, table
 from benchmarks.harness import Options
 from benchmarks.profiles import largest_shares
+from tests.support.postgres import NoPostgresError, PostgresServer
 
 pytestmark = pytest.mark.slow
 
 
+@pytest.fixture(scope="module")
+def durable_postgres() -> Iterator[PostgresServer]:
+    try:
+        server = PostgresServer(fsync=True)
+    except NoPostgresError as error:
+        if os.environ.get("CI"):
+            pytest.fail(str(error))
+        pytest.skip(str(error))
+    with server:
+        yield server
+
+
+@pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
+def options(request: pytest.FixtureRequest, tmp_path: Path) -> Options:
+    postgres = request.getfixturevalue("durable_postgres") if request.param == "postgres" else None
+    return Options(folder=tmp_path, size="tiny", postgres=postgres)
+
+
 @pytest.mark.parametrize("name", run.FIGURES)
-def test_a_figure_can_be_measured(name: str, tmp_path: Path) -> None:
-    options = Options(folder=tmp_path, size="tiny")
-    figures, failed = run.measure([name], ["sqlite"], options)
+def test_a_figure_can_be_measured(name: str, options: Options, tmp_path: Path) -> None:
+    figures, failed = run.measure([name], [options.database], options)
     assert not failed
     assert figures
-    for figure in figures:
-        assert figure.measured
-        assert figure.goals
-        assert figure.database == "sqlite"
+    assert {figure.database for figure in figures} == {options.database}
+    assert all(figure.measured and figure.floor for figure in figures)
     assert list(tmp_path.iterdir()) == []
 
 
