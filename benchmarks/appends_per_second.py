@@ -20,9 +20,9 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from benchmarks.bare import NONCE_BYTES, bare
 from benchmarks.cpu import database_cpu
 from benchmarks.figure import Figure, at_least, median_ratio, spread
-from benchmarks.harness import Options, Store, empty_store
 from benchmarks.ledgers import Open, begin, opened, run
 from benchmarks.profiles import profile
+from benchmarks.stores import Options, Store, empty_store
 from chatledger.application.ledger.envelope import Envelope
 from chatledger.bootstrap import Running
 

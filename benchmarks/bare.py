@@ -12,7 +12,7 @@ import msgspec
 import psycopg
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from benchmarks.harness import Store
+from benchmarks.stores import Store
 
 EVENT_COLUMNS = 12
 NONCE_BYTES = 12

@@ -5,7 +5,8 @@ import time
 from contextlib import AbstractContextManager
 
 from benchmarks.figure import Figure, at_most, median_ratio, spread
-from benchmarks.harness import Options, Server, bare_asgi, empty_store, serve
+from benchmarks.servers import Server, bare_asgi, serve
+from benchmarks.stores import Options, empty_store
 
 NAME = "cold start to ready"
 

@@ -5,9 +5,10 @@ import statistics
 import msgspec
 
 from benchmarks.figure import Figure, Share, at_most, median_ratio, spread
-from benchmarks.harness import Options, bare_asgi, chatledger, drive, empty_store
 from benchmarks.loads import Load, Times
 from benchmarks.profiles import profile
+from benchmarks.servers import bare_asgi, chatledger, drive
+from benchmarks.stores import Options, empty_store
 
 NAME = "first token"
 

@@ -9,11 +9,12 @@ from uuid import UUID
 import msgspec
 import uvloop
 
-from benchmarks.harness import Store
+from benchmarks.stores import Store
 from chatledger.adapters.clock import new_id
 from chatledger.application.context import Actor, Context
 from chatledger.application.ledger.ledger import Staged
 from chatledger.bootstrap import Running, open_chatledger
+from chatledger.domain.app import AppConfiguration
 from chatledger.domain.conversation import Conversation
 from chatledger.domain.events import MessageCreated
 from chatledger.domain.message import Message
@@ -48,6 +49,13 @@ async def opened(store: Store) -> AsyncIterator[Running]:
     """The store that a server would have here; no worker beside it."""
     async with open_chatledger(Settings(**store.settings), with_worker=False) as running:
         yield running
+
+
+async def create_app(store: Store, script: dict[str, Any]) -> str:
+    """The key of a new chat app whose scripted generator is set so; made while no server runs."""
+    async with opened(store) as running:
+        configuration = AppConfiguration(generator="scripted", settings=script)
+        return (await running.application.apps.create("chat", "bench", configuration, WORKER)).api_key
 
 
 async def begin(running: Running) -> Open:

@@ -7,9 +7,9 @@ from typing import Any
 
 from benchmarks.bare import BareReader, bare
 from benchmarks.figure import Figure, at_most, median_ratio, spread
-from benchmarks.harness import Options, Store, empty_store
 from benchmarks.ledgers import begin, opened, run, secret_of
 from benchmarks.profiles import profile
+from benchmarks.stores import Options, Store, empty_store
 from chatledger.bootstrap import Running
 from chatledger.domain.message import Message
 

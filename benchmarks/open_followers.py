@@ -11,8 +11,9 @@ from pathlib import Path
 import msgspec
 
 from benchmarks.figure import Figure, Share, at_most, spread
-from benchmarks.harness import Options, Server, bare_asgi, chatledger, empty_store
 from benchmarks.ledgers import run
+from benchmarks.servers import Server, bare_asgi, chatledger
+from benchmarks.stores import Options, empty_store
 from benchmarks.traced import TOLD
 from benchmarks.wire import Connection, send_message, until_text
 

@@ -15,9 +15,9 @@ import msgspec
 
 from benchmarks.bulk import Filled, Written, fill
 from benchmarks.figure import Figure, Share, at_most, median_ratio, spread
-from benchmarks.harness import Options, Store, empty_store
 from benchmarks.ledgers import opened, run
 from benchmarks.profiles import profile
+from benchmarks.stores import Options, Store, empty_store
 from chatledger.application.ports.views import Page
 from chatledger.bootstrap import Running
 

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from benchmarks.figure import Share
-from benchmarks.harness import Options
+from benchmarks.stores import Options
 
 SAMPLING = ("--format", "raw", "--function", "--threads", "--rate", "250", "--nonblocking")
 """Were the process stopped for each sample, threads that wait would look busy."""

@@ -6,9 +6,9 @@ import time
 
 from benchmarks.bare import BareReader, bare
 from benchmarks.figure import Figure, at_least, median_ratio, spread
-from benchmarks.harness import Options, Store, empty_store
 from benchmarks.ledgers import converse, opened, run, secret_of
 from benchmarks.profiles import profile
+from benchmarks.stores import Options, Store, empty_store
 from chatledger.application.commands.rebuilding import Rebuilding
 from chatledger.bootstrap import Running
 

@@ -21,8 +21,8 @@ import msgspec
 import psycopg
 
 from benchmarks.figure import Figure, profiles, table
-from benchmarks.harness import DatabaseName, Options
 from benchmarks.profiles import find_sampler
+from benchmarks.stores import DatabaseName, Options
 from tests.support.postgres import NoPostgresError, PostgresServer, find_binaries
 
 FIGURES = (

@@ -8,9 +8,10 @@ import time
 import msgspec
 
 from benchmarks.figure import Figure, at_most, percentile, spread
-from benchmarks.harness import Options, Server, chatledger, empty_store
 from benchmarks.ledgers import run
 from benchmarks.profiles import profile
+from benchmarks.servers import Server, chatledger
+from benchmarks.stores import Options, empty_store
 from benchmarks.wire import Connection, send_message, until_text
 
 NAME = "stop to end of stream"

@@ -10,8 +10,8 @@ import msgspec
 
 from benchmarks.bare import bare, sqlite_file, used_bytes
 from benchmarks.figure import Figure, Share, at_most
-from benchmarks.harness import Options, Store, empty_store
 from benchmarks.ledgers import begin, complete, opened, run
+from benchmarks.stores import Options, Store, empty_store
 from chatledger.settings import Settings
 
 NAME = "stored bytes"
@@ -32,7 +32,7 @@ class _Sizes(msgspec.Struct, frozen=True):
 def measure(options: Options) -> list[Figure]:
     """Each pace with short and with long answers."""
     flush = Settings().flush_interval_ms / 1000
-    short, long = options.choose(full=(200, 2_000), quick=(200, 1_000), tiny=(50, 100))
+    short, long = options.choose(full=(200, 2_000), quick=(200, 1_000), tiny=(30, 60))
     return [_figure(options, pace, max(1.0, pace * flush), short, long) for pace in (20, 50, 100)]
 
 

@@ -10,9 +10,10 @@ import sys
 import msgspec
 
 from benchmarks.figure import Figure, Share, at_least, at_most, spread
-from benchmarks.harness import Options, Server, bare_asgi, chatledger, drive, empty_store
 from benchmarks.loads import Load, Outcome
 from benchmarks.profiles import profile
+from benchmarks.servers import Server, bare_asgi, chatledger, drive
+from benchmarks.stores import Options, empty_store
 
 NAME = "streams at pace"
 

@@ -7,15 +7,15 @@ import time
 import msgspec
 
 from benchmarks.figure import Figure, at_most, spread
-from benchmarks.harness import Options, Server, create_app, empty_store, serve
-from benchmarks.ledgers import run
+from benchmarks.ledgers import create_app, run
+from benchmarks.servers import Server, serve
+from benchmarks.stores import Options, empty_store
 from benchmarks.wire import Connection, send_message, until_text
 from chatledger.settings import Settings
 
 NAME = "take-over after kill -9"
 
-TOKENS = 400
-INTERVAL_MS = 20
+SCRIPT = {"tokens": 400, "interval_ms": 20, "vary_by_attempt": True}
 BEYOND_LEASE = 1.0
 
 
@@ -55,7 +55,7 @@ def measure(options: Options) -> list[Figure]:
 
 def _take_over(options: Options, streams: int) -> _TakeOver:
     with empty_store(options) as store:
-        api_key = create_app(store, {"tokens": TOKENS, "interval_ms": INTERVAL_MS, "vary_by_attempt": "true"})
+        api_key = run(lambda: create_app(store, SCRIPT))
         with serve(store) as killed:
             killed.api_key = api_key
             followers, killed_at = run(lambda: _until_killed(killed, streams))

@@ -3,9 +3,10 @@
 import statistics
 
 from benchmarks.figure import Figure, at_least, median_ratio, spread
-from benchmarks.harness import Options, bare_asgi, chatledger, drive, empty_store
 from benchmarks.loads import Load, Outcome
 from benchmarks.profiles import profile
+from benchmarks.servers import bare_asgi, chatledger, drive
+from benchmarks.stores import Options, empty_store
 
 NAME = "tokens per server CPU-second"
 

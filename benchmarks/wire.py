@@ -5,7 +5,7 @@ import json
 from collections.abc import AsyncIterator
 from typing import Any, Self
 
-from benchmarks.harness import Server
+from benchmarks.servers import Server
 
 PATIENCE = 60.0
 """Seconds for an answer, and for the next part of a stream."""

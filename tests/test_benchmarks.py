@@ -8,8 +8,8 @@ import pytest
 
 from benchmarks import run
 from benchmarks.figure import Figure, Share, at_least, at_most, profiles, table
-from benchmarks.harness import Options
 from benchmarks.profiles import largest_shares
+from benchmarks.stores import Options
 from tests.support.postgres import NoPostgresError, PostgresServer
 
 pytestmark = pytest.mark.slow
