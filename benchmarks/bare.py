@@ -52,6 +52,10 @@ class Bare(Protocol):
         """Insert events and move the head, in one durable transaction."""
         ...
 
+    def insert(self, table: str, rows: Sequence[dict[str, Any]]) -> None:
+        """Insert many rows with the same columns into any table, in one transaction."""
+        ...
+
     def sizes(self) -> Sizes:
         """What the ledger takes."""
         ...
@@ -100,6 +104,14 @@ class BareSqlite:
         self._file.execute("UPDATE head SET position = ?, recorded_at = ?", (events[-1][0], recorded_at))
         self._file.execute("COMMIT")
 
+    def insert(self, table: str, rows: Sequence[dict[str, Any]]) -> None:
+        """By ``executemany``."""
+        marks = ", ".join("?" * len(rows[0]))
+        values = [[value.bytes if isinstance(value, UUID) else value for value in row.values()] for row in rows]
+        self._file.execute("BEGIN IMMEDIATE")
+        self._file.executemany(f"INSERT INTO {table} ({', '.join(rows[0])}) VALUES ({marks})", values)
+        self._file.execute("COMMIT")
+
     def sizes(self) -> Sizes:
         """The pages in use, after a checkpoint."""
         total = used_bytes(self._file)
@@ -145,6 +157,12 @@ class BarePostgres:
                     for event in events:
                         copy.write_row(event)
             self._cursor.execute("UPDATE head SET position = %s, recorded_at = %s", (events[-1][0], recorded_at))
+
+    def insert(self, table: str, rows: Sequence[dict[str, Any]]) -> None:
+        """By COPY."""
+        with self._cursor.copy(f"COPY {table} ({', '.join(rows[0])}) FROM STDIN") as copy:
+            for row in rows:
+                copy.write_row(list(row.values()))
 
     def sizes(self) -> Sizes:
         """The tables with their indexes and what is stored out of line."""

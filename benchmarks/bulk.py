@@ -1,34 +1,43 @@
 """Read models of very many messages, written without their events: only what the queries on them ever see.
 
-Each row is what the projections make of the events that such a message has, sealed under the key of its conversation.
+Each row is like one that the projections have made of the events of such a message, sealed under the key of its
+conversation.
 """
 
 import random
 import time
 from collections.abc import Iterator, Sequence
-from itertools import chain, islice
+from itertools import islice
 from typing import Any, cast
 from uuid import UUID
 
 import msgspec
 
-from benchmarks.ledgers import WORKER, question, start_conversation
+from benchmarks.bare import bare
+from benchmarks.ledgers import WORKER, opened, question, start_conversation
+from benchmarks.stores import Store
 from chatledger.adapters.clock import new_id
 from chatledger.application.caller import Caller
 from chatledger.application.ledger.envelope import Envelope
 from chatledger.application.ledger.ledger import Staged
-from chatledger.application.ports.storage import Category, Change
+from chatledger.application.ledger.sealed_rows import Answer, ConversationContent, Question, RowSeals
+from chatledger.application.ports.storage import Insert, Update
 from chatledger.bootstrap import Running
-from chatledger.domain.aggregate import Recorded
+from chatledger.domain.aggregate import Aggregate
 from chatledger.domain.app import AppConfiguration
 from chatledger.domain.end_user import EndUser
 from chatledger.domain.message import Message
 from chatledger.domain.values import Usage
 
 USER = "ada"
-ANSWER = "An answer of some forty words, which is what people get to read most of the time. " * 3
+QUESTION = Question("What is a ledger?", {})
+ANSWER = Answer("An answer of some forty words, which is what people get to read most of the time. " * 3, None, ())
+CONTENT = ConversationContent("What is a ledger?", {}, "")
 
-ROWS_IN_A_COMMIT = 1_000
+EVENTS_OF_A_MESSAGE = 4
+
+FIRST_POSITION = 1_000
+ROWS_IN_A_COMMIT = 10_000
 
 
 class Written(msgspec.Struct, frozen=True):
@@ -46,83 +55,93 @@ class Filled(msgspec.Struct, frozen=True):
     conversations: list[Written]
 
 
-async def fill(running: Running, sizes: Sequence[int]) -> Filled:
+async def fill(store: Store, sizes: Sequence[int]) -> Filled:
     """A conversation for each of these numbers of messages; their messages lie among each other as in a busy store."""
-    app = running.application
-    created = await app.apps.create("chat", "bench", AppConfiguration(generator="scripted"), WORKER)
-    app_view = await app.views.app(created.app_id)
-    if app_view is None:
-        raise LookupError("the app")
-    keyring = running.ledger.keyring
-    person_key = keyring.new_key(None)
-    lookup = app.end_users.lookup(created.app_id, "service-api", USER)
-    person = EndUser.see(new_id(), app_id=created.app_id, kind="service-api", external_id=USER, lookup=lookup)
-    await running.ledger.hand_in(Staged(person, person_key.key_id), context=WORKER, new_keys=(person_key,))
-    filling = _Filling(running, created.app_id, person.id, person_key.key_id)
-    await running.writer.run_alone(lambda: filling.run(sizes))
-    return Filled(Caller(app=app_view, user=USER, correlation_id=new_id()), filling.conversations)
+    async with opened(store) as running:
+        application, keyring = running.application, running.ledger.keyring
+        app_id = (await application.apps.create("chat", "bench", AppConfiguration(generator="scripted"), WORKER)).app_id
+        app = await application.views.app(app_id)
+        if app is None:
+            raise LookupError("the app")
+        lookup = application.end_users.lookup(app_id, "service-api", USER)
+        person = EndUser.see(new_id(), app_id=app_id, kind="service-api", external_id=USER, lookup=lookup)
+        key = keyring.new_key(None)
+        await running.ledger.hand_in(Staged(person, key.key_id), context=WORKER, new_keys=(key,))
+        keys = [keyring.new_key(key.key_id) for _ in sizes]
+        keyring.make_durable(keys)
+        rows = _Rows(running, app_id, person.id, [key.key_id for key in keys])
+        with bare(store) as connection:
+            for table, made in (("messages", rows.messages(sizes)), ("conversations", rows.conversations())):
+                while page := list(islice(made, ROWS_IN_A_COMMIT)):
+                    connection.insert(table, page)
+        return Filled(Caller(app=app, user=USER, correlation_id=new_id()), rows.written)
 
 
-class _Filling:
-    """Runs on the writer's thread."""
+class _Rows:
+    """All rows of a table are like the first one, but for what has to be each row's own."""
 
-    def __init__(self, running: Running, app_id: UUID, end_user_id: UUID, person_key: UUID) -> None:
+    def __init__(self, running: Running, app_id: UUID, end_user_id: UUID, keys: Sequence[UUID]) -> None:
         self._running = running
         self._app_id = app_id
         self._end_user_id = end_user_id
-        self._person_key = person_key
-        self._position = 1_000
-        self._rows: list[list[Change]] = []
-        self.conversations: list[Written] = []
+        self._seals = RowSeals(running.ledger.keyring)
+        self._position = FIRST_POSITION
+        self.written = [Written(new_id(), key_id, []) for key_id in keys]
 
-    def run(self, sizes: Sequence[int]) -> None:
-        keys = [self._running.ledger.keyring.new_key(self._person_key) for _ in sizes]
-        self._running.ledger.keyring.make_durable(keys)
-        for key in keys:
-            self._start(key.key_id)
-        turns = [place for place, size in enumerate(sizes) for _ in range(size)]
+    def messages(self, sizes: Sequence[int]) -> Iterator[dict[str, Any]]:
+        """Those of all conversations, in a random order."""
+        turns = [conversation for conversation, size in zip(self.written, sizes, strict=True) for _ in range(size)]
         random.Random(1).shuffle(turns)
-        self._write(self._answer(place) for place in turns)
-        self._write(iter(self._rows))
+        like = self._first_message(turns[0])
+        for conversation in turns:
+            message_id, key_id = new_id(), conversation.key_id
+            conversation.message_ids.append(message_id)
+            self._position += EVENTS_OF_A_MESSAGE
+            own = {
+                "message_id": message_id,
+                "conversation_id": conversation.conversation_id,
+                "task_id": new_id(),
+                "key_id": key_id,
+                "position": self._position,
+                "ended_position": self._position + EVENTS_OF_A_MESSAGE - 1,
+                "question": self._seals.seal(key_id, QUESTION, message_id),
+                "answer": self._seals.seal(key_id, ANSWER, message_id),
+            }
+            yield like | own
 
-    def _write(self, changes: Iterator[Sequence[Change]]) -> None:
-        while page := list(islice(changes, ROWS_IN_A_COMMIT)):
-            with self._running.store.write() as transaction:
-                transaction.apply(list(chain.from_iterable(page)))
+    def conversations(self) -> Iterator[dict[str, Any]]:
+        """One for each key."""
+        like = self._first_conversation(self.written[0])
+        for conversation in self.written:
+            self._position += 1
+            own = {
+                "conversation_id": conversation.conversation_id,
+                "key_id": conversation.key_id,
+                "created_position": self._position,
+                "updated_position": self._position,
+                "content": self._seals.seal(conversation.key_id, CONTENT, conversation.conversation_id),
+            }
+            yield like | own
 
-    def _start(self, key_id: UUID) -> None:
-        conversation = start_conversation(self._app_id, self._end_user_id)
-        self.conversations.append(Written(conversation.id, key_id, []))
-        (started,) = conversation.collect_events()
-        self._rows.append([*self._changes(started, "conversation", key_id)])
-
-    def _answer(self, place: int) -> Sequence[Change]:
-        """The changes to the messages. Of those to the conversation only the last one is kept, for the end."""
-        conversation = self.conversations[place]
+    def _first_message(self, conversation: Written) -> dict[str, Any]:
         message = Message.create(new_id(), question(self._app_id, self._end_user_id, conversation.conversation_id))
         message.start_attempt("bench")
-        message.append_chunk(1, ANSWER)
+        message.append_chunk(1, ANSWER.text)
         message.complete(1, Usage(), "stop", "")
-        conversation.message_ids.append(message.id)
-        changes: list[Change] = []
-        for recorded in message.collect_events():
-            changes += self._changes(recorded, "message", conversation.key_id, message)
-        self._rows[place][1:] = [change for change in changes if change.table == "conversations"]
-        return [change for change in changes if change.table == "messages"]
+        return self._row("messages", message, conversation.key_id)
 
-    def _changes(
-        self, recorded: Recorded[Any], category: Category, key_id: UUID, message: Message | None = None
-    ) -> Sequence[Change]:
-        self._position += 1
-        envelope = Envelope(
-            self._position,
-            recorded.originator_id,
-            category,
-            recorded.originator_version,
-            new_id(),
-            time.time_ns() // 1000,
-            self._position,
-            key_id,
-            recorded.body,
-        )
-        return self._running.projections.changes(envelope, lambda: cast("Message", message))
+    def _first_conversation(self, conversation: Written) -> dict[str, Any]:
+        return self._row("conversations", start_conversation(self._app_id, self._end_user_id), conversation.key_id)
+
+    def _row(self, table: str, aggregate: Aggregate[Any], key_id: UUID) -> dict[str, Any]:
+        """What the projections make of an aggregate."""
+        row: dict[str, Any] = {}
+        for recorded in aggregate.collect_events():
+            now = time.time_ns() // 1000
+            envelope = Envelope(
+                1, aggregate.id, "message", recorded.originator_version, new_id(), now, 1, key_id, recorded.body
+            )
+            for change in self._running.projections.changes(envelope, lambda: cast("Message", aggregate)):
+                if change.table == table:
+                    row |= cast("Insert", change).row if isinstance(change, Insert) else cast("Update", change).values
+        return row

@@ -46,8 +46,8 @@ def measure(options: Options) -> list[Figure]:
     few = options.choose(full=1_000, quick=1_000, tiny=100)
     long = options.choose(full=10_000, quick=2_000, tiny=100)
     with empty_store(options) as large, empty_store(options) as small:
-        in_large = run(lambda: _fill(large, [long] * LONG_CONVERSATIONS, many))
-        in_small = run(lambda: _fill(small, [], few))
+        in_large = run(lambda: fill(large, _sizes(many, [long] * LONG_CONVERSATIONS)))
+        in_small = run(lambda: fill(small, _sizes(few, [])))
         rounds = [
             run(lambda: _read(options, large, in_large, small, in_small))
             for _ in range(options.choose(full=5, quick=2, tiny=1))
@@ -60,10 +60,9 @@ def measure(options: Options) -> list[Figure]:
     ]
 
 
-async def _fill(store: Store, sizes: Sequence[int], messages: int) -> Filled:
+def _sizes(messages: int, long: list[int]) -> list[int]:
     """These conversations, and as many of the length of a page as there is room for."""
-    async with opened(store) as running:
-        return await fill(running, [*sizes, *[LENGTH] * ((messages - sum(sizes)) // LENGTH)])
+    return long + [LENGTH] * ((messages - sum(long)) // LENGTH)
 
 
 async def _read(options: Options, large: Store, in_large: Filled, small: Store, in_small: Filled) -> _Round:
