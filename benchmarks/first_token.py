@@ -18,7 +18,7 @@ STREAMS = 8
 def measure(options: Options) -> list[Figure]:
     """Two loads: all 8 requests at the same moment, and one after another, 20 ms apart."""
     tokens = options.choose(full=200, quick=200, tiny=20)
-    rounds = options.choose(full=60, quick=8, tiny=1)
+    rounds = options.choose(full=30, quick=8, tiny=1)
     repeats, warm_up = options.choose(full=5, quick=2, tiny=1), options.choose(full=5, quick=2, tiny=1)
     figures = []
     with empty_store(options) as store, bare_asgi() as floor, chatledger(store, {"tokens": tokens}) as server:

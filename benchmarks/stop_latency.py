@@ -16,7 +16,7 @@ from benchmarks.wire import Connection, send_message, until_text
 
 NAME = "stop to end of stream"
 
-TOKENS = 2_000
+TOKENS = 400
 INTERVAL_MS = 50
 EARLIEST, LATEST = 0.1, 0.6
 """Seconds from its first text to the stop of a stream."""
