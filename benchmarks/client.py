@@ -15,17 +15,13 @@ from itertools import accumulate
 import msgspec
 import uvloop
 
+from benchmarks.cpu import database_cpu, process_cpu
 from benchmarks.loads import Load, Outcome, Times
 
 END = b"0\r\n\r\n"
 ANSWER = re.compile(rb'"answer":"([^"]*)"')
 BODY = b'{"inputs":{},"query":"What is a ledger?","response_mode":"streaming","conversation_id":"","user":"user-%d"}'
 STAMP = re.compile(rb"m(\d+) ")
-
-
-def process_cpu(pid: int) -> float:
-    """Seconds of CPU that a process has used: all its threads, user and system, to the nanosecond (Linux)."""
-    return time.clock_gettime((~pid << 3) | 2)
 
 
 class Stream(asyncio.Protocol):
@@ -78,7 +74,14 @@ class Tally:
         self._first_token: list[float] = []
         self._delays: list[float] = []
         self.outcome = Outcome(
-            streams=0, tokens=0, frames=0, received_bytes=0, server_cpu=0.0, client_cpu=0.0, wall=0.0
+            streams=0,
+            tokens=0,
+            frames=0,
+            received_bytes=0,
+            server_cpu=0.0,
+            database_cpu=0.0,
+            client_cpu=0.0,
+            wall=0.0,
         )
 
     def finish(self) -> Outcome:
@@ -156,18 +159,21 @@ async def run(load: Load) -> Outcome:
     for number in range(-load.warm_up, load.rounds):
         gc.collect()
         gc.disable()
-        server_cpu, client_cpu, began = process_cpu(load.server_pid), time.process_time(), time.perf_counter()
+        server_cpu, of_database = process_cpu(load.server_pid), database_cpu(load.postmaster)
+        client_cpu, began = time.process_time(), time.perf_counter()
         async with asyncio.timeout(load.timeout):
             await _round(load, streams, requests)
         wall = time.perf_counter() - began
         client_cpu = time.process_time() - client_cpu
         await asyncio.sleep(0.02)  # what the server still does for these streams is part of their price
         server_cpu = process_cpu(load.server_pid) - server_cpu
+        of_database = database_cpu(load.postmaster) - of_database
         gc.enable()
         if number >= 0:
             tally.outcome.wall += wall
             tally.outcome.client_cpu += client_cpu
             tally.outcome.server_cpu += server_cpu
+            tally.outcome.database_cpu += of_database
             for stream in streams:
                 tally.add(stream)
         await asyncio.sleep(load.pause)

@@ -1,42 +1,40 @@
 """From the start of the process to the line that says it is ready."""
 
-import shutil
 import statistics
 import time
 from contextlib import AbstractContextManager
 
-from benchmarks.harness import Figure, Options, Server, bare_asgi, data_folder, serve, spread
+from benchmarks.figure import Figure, at_most, median_ratio, spread
+from benchmarks.servers import Server, bare_asgi, serve
+from benchmarks.stores import Options, empty_store
 
 NAME = "cold start to ready"
 
 
 def measure(options: Options) -> list[Figure]:
-    """With an empty data folder, and with one that is there; compiled modules are at hand in both cases."""
+    """On an empty store, and on one that is there; compiled modules are at hand, and a database's server runs."""
     repeats = options.choose(full=7, quick=3, tiny=1)
     bare: list[float] = []
     empty: list[float] = []
     existing: list[float] = []
-    with data_folder(options) as folder:
-        existing_folder = folder / "existing"
-        _took(serve(existing_folder))
-        for number in range(repeats):
-            fresh = folder / f"fresh-{number}"
+    with empty_store(options) as lasting:
+        _took(serve(lasting))
+        for _ in range(repeats):
             bare.append(_took(bare_asgi()))
-            empty.append(_took(serve(fresh)))
-            existing.append(_took(serve(existing_folder)))
-            shutil.rmtree(fresh)
-    floor = f"bare ASGI application: {statistics.median(bare):.2f} s"
+            with empty_store(options) as fresh:
+                empty.append(_took(serve(fresh)))
+            existing.append(_took(serve(lasting)))
     return [
         Figure(
             name=f"{NAME}, {what}",
             measured=f"{spread(times, '.2f')} s",
-            floor=floor,
-            ratio=statistics.median(times) / statistics.median(bare),
-            goal="<= 1.5 s",
-            met=statistics.median(times) <= 1.5,
+            floor=f"bare ASGI application: {spread(bare, '.2f')} s",
+            ratio=median_ratio(times, bare),
+            less_is_better=True,
+            goals=[at_most(statistics.median(times), 1.5, " s")],
             detail={"seconds": times, "floor": bare},
         )
-        for what, times in (("empty data folder", empty), ("existing data folder", existing))
+        for what, times in (("empty store", empty), ("existing store", existing))
     ]
 
 

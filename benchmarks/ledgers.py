@@ -1,19 +1,21 @@
 """An open chatledger without a server, and messages to append to."""
 
 import asyncio
-import sqlite3
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
-from pathlib import Path
 from typing import Any, TypeVar
+from uuid import UUID
 
 import msgspec
 import uvloop
 
+from benchmarks.stores import Store
 from chatledger.application.context import Actor, Context
 from chatledger.application.ledger.ledger import Staged
 from chatledger.application.system_clock import new_id
 from chatledger.bootstrap import Running, open_chatledger
+from chatledger.domain.app import AppConfiguration
+from chatledger.domain.conversation import Conversation
 from chatledger.domain.events import MessageCreated
 from chatledger.domain.message import Message
 from chatledger.domain.values import NIL_UUID, Usage
@@ -43,21 +45,36 @@ def run(work: Callable[[], Coroutine[Any, Any, T]]) -> T:
 
 
 @asynccontextmanager
-async def opened(folder: Path) -> AsyncIterator[Running]:
-    """The store that a server would have in this folder; no worker beside it."""
-    async with open_chatledger(Settings(data_dir=folder / "data"), with_worker=False) as running:
+async def opened(store: Store) -> AsyncIterator[Running]:
+    """The store that a server would have here; no worker beside it."""
+    async with open_chatledger(Settings(**store.settings), with_worker=False) as running:
         yield running
+
+
+async def create_app(store: Store, script: dict[str, Any]) -> str:
+    """The key of a new chat app whose scripted generator is set so; made while no server runs."""
+    async with opened(store) as running:
+        configuration = AppConfiguration(generator="scripted", settings=script)
+        return (await running.application.apps.create("chat", "bench", configuration, WORKER)).api_key
 
 
 async def begin(running: Running) -> Open:
     """Ask something in a conversation with a key of its own, and open an attempt."""
-    ledger = running.ledger
-    key = ledger.keyring.new_key(None)
-    created = MessageCreated(
-        conversation_id=new_id(),
+    key = running.ledger.keyring.new_key(None)
+    staged = Staged(Message.create(new_id(), question(new_id(), new_id(), new_id())), key.key_id)
+    await running.ledger.hand_in(staged, context=WORKER, new_keys=(key,))
+    staged.aggregate.start_attempt("bench")
+    started = await running.ledger.hand_in(staged, context=WORKER)
+    return Open(staged, started[0].context_position)
+
+
+def question(app_id: UUID, end_user_id: UUID, conversation_id: UUID) -> MessageCreated:
+    """What begins a message."""
+    return MessageCreated(
+        conversation_id=conversation_id,
         parent_id=NIL_UUID,
-        app_id=new_id(),
-        end_user_id=new_id(),
+        app_id=app_id,
+        end_user_id=end_user_id,
         task_id=new_id(),
         mode="chat",
         generator="scripted",
@@ -67,11 +84,43 @@ async def begin(running: Running) -> Open:
         inputs={},
         query="What is a ledger?",
     )
-    staged = Staged(Message.create(new_id(), created), key.key_id)
-    await ledger.hand_in(staged, context=WORKER, new_keys=(key,))
-    staged.aggregate.start_attempt("bench")
-    started = await ledger.hand_in(staged, context=WORKER)
-    return Open(staged, started[0].context_position)
+
+
+async def converse(running: Running, conversations: int, messages: int, pieces: int) -> list[UUID]:
+    """Hold conversations, many at a time, in which each message is answered in so many pieces; their keys."""
+    app_id, end_user_id, lanes = new_id(), new_id(), asyncio.Semaphore(50)
+
+    async def one() -> UUID:
+        async with lanes:
+            key = running.ledger.keyring.new_key(None)
+            conversation = start_conversation(app_id, end_user_id)
+            await running.ledger.hand_in(Staged(conversation, key.key_id), context=WORKER, new_keys=(key,))
+            for _ in range(messages):
+                message = Message.create(new_id(), question(app_id, end_user_id, conversation.id))
+                staged = Staged(message, key.key_id)
+                await running.ledger.hand_in(staged, context=WORKER)
+                message.start_attempt("bench")
+                started = await running.ledger.hand_in(staged, context=WORKER)
+                answering = Open(staged, started[0].context_position)
+                for number in range(pieces):
+                    message.append_chunk(1, f"some ten words of an answer, number {number}, and more of it ")
+                await complete(running, answering)
+            return key.key_id
+
+    return await asyncio.gather(*(one() for _ in range(conversations)))
+
+
+def start_conversation(app_id: UUID, end_user_id: UUID) -> Conversation:
+    """A new one."""
+    return Conversation.start(
+        new_id(),
+        app_id=app_id,
+        end_user_id=end_user_id,
+        hidden=False,
+        name="What is a ledger?",
+        inputs={},
+        introduction="",
+    )
 
 
 async def complete(running: Running, answering: Open) -> None:
@@ -84,11 +133,7 @@ async def complete(running: Running, answering: Open) -> None:
     await running.ledger.hand_in(answering.staged, context=answering.context_position)
 
 
-def raw(path: Path) -> sqlite3.Connection:
-    """A bare connection with the settings of the writing one."""
-    connection = sqlite3.connect(path, isolation_level=None)
-    connection.execute("PRAGMA journal_mode=WAL")
-    connection.execute("PRAGMA synchronous=FULL")
-    connection.execute("PRAGMA cache_size=-16000")
-    connection.execute("PRAGMA wal_autocheckpoint=4000")
-    return connection
+def secret_of(running: Running, key_id: UUID) -> bytes:
+    """A data key, for the floors that open with the bare cipher."""
+    running.ledger.keyring.key(key_id)
+    return running.ledger.keyring._secrets[key_id][0]  # noqa: SLF001 - no caller but a floor has any use for it

@@ -16,6 +16,7 @@ class Load(msgspec.Struct, kw_only=True):
         stamped: whether each token tells when it was due, by the clock that all processes share.
         skip_first: seconds at the beginning of each stamped stream that do not count.
         pause: seconds between two rounds.
+        postmaster: the process of the database's server, where there is one.
     """
 
     path: str = "/v1/chat-messages"
@@ -32,6 +33,7 @@ class Load(msgspec.Struct, kw_only=True):
     port: int = 0
     api_key: str = ""
     server_pid: int = 0
+    postmaster: int | None = None
 
 
 class Times(msgspec.Struct, frozen=True, kw_only=True):
@@ -49,6 +51,7 @@ class Outcome(msgspec.Struct, kw_only=True):
 
     Attributes:
         server_cpu: what the server's process used, all threads, user and system, while the rounds ran.
+        database_cpu: the same of the database's own processes, where it has any.
         wall: how long the rounds took, without what the client did between them.
         first_token: of each stream, from its request to the first frame with text.
         delays: of each token of a stamped load, from when it was due to its arrival.
@@ -59,6 +62,7 @@ class Outcome(msgspec.Struct, kw_only=True):
     frames: int
     received_bytes: int
     server_cpu: float
+    database_cpu: float
     client_cpu: float
     wall: float
     first_token: Times = Times()

@@ -4,58 +4,84 @@ A paced stream becomes one event per flush, so pieces of the size that a flush t
 """
 
 import asyncio
-from pathlib import Path
+from typing import Any
 
 import msgspec
 
-from benchmarks.harness import Figure, Options, data_folder
-from benchmarks.ledgers import begin, complete, opened, raw, run
+from benchmarks.bare import bare, sqlite_file, used_bytes
+from benchmarks.figure import Figure, Share, at_most
+from benchmarks.ledgers import begin, complete, opened, run
+from benchmarks.stores import Options, Store, empty_store
 from chatledger.settings import Settings
 
 NAME = "stored bytes"
 
+FLATNESS = 1.1
+"""How much more per byte a long answer may cost than a short one."""
 
-class _Sizes(msgspec.Struct):
+
+class _Sizes(msgspec.Struct, frozen=True):
+    """Bytes of all that is stored and of the events with their indexes, how many events there are, and their parts."""
+
     total: int
     events: int
     count: int
-    answers: int
+    parts: dict[str, int]
 
 
 def measure(options: Options) -> list[Figure]:
     """Each pace with short and with long answers."""
     flush = Settings().flush_interval_ms / 1000
-    short, long = options.choose(full=(200, 2_000), quick=(200, 2_000), tiny=(10, 20))
+    short, long = options.choose(full=(200, 2_000), quick=(200, 1_000), tiny=(30, 60))
     return [_figure(options, pace, max(1.0, pace * flush), short, long) for pace in (20, 50, 100)]
 
 
 def _figure(options: Options, pace: int, tokens_per_event: float, short: int, long: int) -> Figure:
     overhead, ratios = {}, {}
-    messages = options.choose(full=40, quick=40, tiny=3)
+    shares: list[Share] = []
+    messages = options.choose(full=40, quick=15, tiny=3)
     for tokens in (short, long):
-        with data_folder(options) as folder:
-            before, after = run(lambda folder=folder, tokens=tokens: _grow(folder, messages, tokens, tokens_per_event))
-        answers = after.answers
+        with empty_store(options) as store:
+            before, after, answers = run(
+                lambda store=store, tokens=tokens: _grow(store, messages, tokens, tokens_per_event)
+            )
         overhead[tokens] = (after.events - before.events - answers) / (after.count - before.count)
         ratios[tokens] = (after.total - before.total) / answers
+        shares = _shares(before, after, answers)
     return Figure(
         name=f"{NAME} at {pace} tokens/s ({tokens_per_event:g} tokens an event)",
         measured=f"{overhead[long]:.0f} an event beside its text ({overhead[short]:.0f} in answers of {short} tokens); "
         f"{ratios[long]:.1f} per byte of answer ({ratios[short]:.1f}), all files",
         floor="1 per byte of answer",
-        goal="<= 150 an event, flat with length",
-        met=overhead[long] <= 150 and overhead[short] <= 150 and ratios[long] <= 1.1 * ratios[short],
+        ratio=ratios[long],
+        less_is_better=True,
+        goals=[
+            at_most(max(overhead.values()), 150, " an event"),
+            at_most(ratios[long] / ratios[short], FLATNESS, " x from short to long"),
+        ],
+        profile=shares if options.profile else (),
         detail={"overhead": overhead, "stored_per_byte": ratios},
     )
 
 
-async def _grow(folder: Path, messages: int, tokens: int, tokens_per_event: float) -> tuple[_Sizes, _Sizes]:
-    async with opened(folder) as running:
+def _shares(before: _Sizes, after: _Sizes, answers: int) -> list[Share]:
+    """Of what the events take beside the text, as a profile."""
+    whole = after.events - before.events - answers
+    parts: dict[str, Any] = {name: size - before.parts[name] for name, size in after.parts.items()}
+    parts["sealed parts beside the text"] = parts.pop("sealed parts") - answers
+    parts["numbers, ids and what the database adds to a row"] = whole - sum(parts.values())
+    largest = sorted(parts.items(), key=lambda part: part[1], reverse=True)
+    return [Share(name, size / whole, size / whole) for name, size in largest]
+
+
+async def _grow(store: Store, messages: int, tokens: int, tokens_per_event: float) -> tuple[_Sizes, _Sizes, int]:
+    """What is stored before and after so many answers, and how long they are together."""
+    async with opened(store) as running:
         first = await begin(running)
         first.message.append_chunk(1, "once")
         await running.ledger.hand_in(first.staged, context=first.context_position)
         await complete(running, first)
-        before = await running.reader.query(lambda _: _sizes(folder))
+        before = await asyncio.to_thread(_sizes, store)
 
         async def answer_one() -> int:
             answering = await begin(running)
@@ -68,9 +94,7 @@ async def _grow(folder: Path, messages: int, tokens: int, tokens_per_event: floa
             return said
 
         said = await asyncio.gather(*(answer_one() for _ in range(messages)))
-        after = await running.reader.query(lambda _: _sizes(folder))
-        after.answers = sum(said)
-        return before, after
+        return before, await asyncio.to_thread(_sizes, store), sum(said)
 
 
 def _pieces(tokens: int, tokens_per_event: float) -> list[str]:
@@ -82,23 +106,21 @@ def _pieces(tokens: int, tokens_per_event: float) -> list[str]:
     return pieces
 
 
-def _sizes(folder: Path) -> _Sizes:
-    """After a checkpoint; what belongs to the events is their table with its indexes."""
-    data = folder / "data"
-    total = 0
-    for name in ("ledger.db", "keys.db"):
-        connection = raw(data / name)
-        connection.execute("PRAGMA wal_checkpoint(PASSIVE)")
-        (pages,), (free,), (size,) = (
-            connection.execute(f"PRAGMA {pragma}").fetchone()
-            for pragma in ("page_count", "freelist_count", "page_size")
+def _sizes(store: Store) -> _Sizes:
+    keys = sqlite_file(store.data / "keys.db")
+    of_keys = used_bytes(keys)
+    keys.close()
+    with bare(store) as connection:
+        sizes = connection.sizes()
+        ((count, public, sealed, leaves, contexts),) = connection.select(
+            "SELECT count(*), sum(length(public)), sum(length(sealed)), sum(length(leaf)), sum(length(context)) "
+            "FROM events"
         )
-        total += (pages - free) * size
-        connection.close()
-    connection = raw(data / "ledger.db")
-    (events,) = connection.execute(
-        "SELECT sum(pgsize) FROM dbstat WHERE name IN (SELECT name FROM sqlite_schema WHERE tbl_name = 'events')"
-    ).fetchone()
-    (count,) = connection.execute("SELECT count(*) FROM events").fetchone()
-    connection.close()
-    return _Sizes(total, events, count, 0)
+    parts = {
+        "indexes": sizes.indexes,
+        "public parts": public,
+        "sealed parts": sealed,
+        "leaves": leaves,
+        "contexts": contexts,
+    }
+    return _Sizes(sizes.total + of_keys, sizes.events, count, parts)

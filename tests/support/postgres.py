@@ -70,12 +70,13 @@ class PostgresServer:
 
     Args:
         fsync: whether it survives a power cut, too. Without it a commit still survives the death of any process.
+        below: where its folder is made; among the temporary files by default.
 
     Attributes:
         port: where it listens, from the first start to the last.
     """
 
-    def __init__(self, *, fsync: bool = False, max_connections: int = 100) -> None:
+    def __init__(self, *, fsync: bool = False, max_connections: int = 100, below: Path | None = None) -> None:
         self._binaries = find_binaries()
         self._settings = {
             "listen_addresses": "127.0.0.1",
@@ -86,6 +87,7 @@ class PostgresServer:
             "max_connections": str(max_connections),
             "shared_buffers": "64MB",
         }
+        self._below = below
         self._folder: Path | None = None
         self._account: dict[str, Any] = {}
         self._process: subprocess.Popen[bytes] | None = None
@@ -102,6 +104,11 @@ class PostgresServer:
     def url_of(self, database: str) -> str:
         """Where a database is."""
         return f"postgresql://postgres@127.0.0.1:{self.port}/{database}"
+
+    @property
+    def pid(self) -> int:
+        """The process whose children serve the connections."""
+        return self._started().pid
 
     @property
     def folder(self) -> Path:
@@ -169,7 +176,7 @@ class PostgresServer:
             connection.execute(sql.SQL(statement).format(*map(sql.Identifier, databases)))
 
     def _prepare(self) -> None:
-        self._folder = Path(tempfile.mkdtemp(prefix="chatledger-postgres-"))
+        self._folder = Path(tempfile.mkdtemp(prefix="chatledger-postgres-", dir=self._below))
         self.port = _free_port()
         if os.geteuid() == 0:
             # It refuses to run as root: take an account that is there already.
