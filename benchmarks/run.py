@@ -116,13 +116,14 @@ def measure(
     measured: list[Figure] = []
     failed: list[str] = []
     for name in names:
-        for database in databases:
+        module = import_module(f"benchmarks.{name}")
+        for database in databases[:1] if getattr(module, "NEEDS_NO_STORE", False) else databases:
             print(f"... {name}, {database}", file=sys.stderr, flush=True)
             gc.collect()
             on_database = options if database == "postgres" else msgspec.structs.replace(options, postgres=None)
             began = time.perf_counter()
             try:
-                figures = import_module(f"benchmarks.{name}").measure(on_database)
+                figures = module.measure(on_database)
             except Exception as error:  # noqa: BLE001 - the others are still worth having
                 print(f"{name}, {database}: {type(error).__name__}: {error}", file=sys.stderr, flush=True)
                 failed.append(f"{name}, {database}")

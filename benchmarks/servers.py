@@ -71,7 +71,7 @@ def bare_asgi() -> Iterator[Server]:
         yield server
 
 
-def _environment(settings: dict[str, str]) -> dict[str, str]:
+def environment(settings: dict[str, str]) -> dict[str, str]:
     """This process's environment without what would change the server, and with ``settings``."""
     kept = {
         name: value
@@ -83,7 +83,7 @@ def _environment(settings: dict[str, str]) -> dict[str, str]:
 
 @contextmanager
 def _running(arguments: Sequence[str], folder: Path, settings: dict[str, str]) -> Iterator[Server]:
-    environment = _environment(settings)
+    environment = environment(settings)
     path = os.pathsep.join(filter(None, [str(ROOT), environment.get("PYTHONPATH")]))
     with (
         tempfile.TemporaryFile("w+") as errors,
@@ -124,7 +124,7 @@ def drive(server: Server, load: Load) -> Outcome:
     client = subprocess.run(
         [sys.executable, "-m", "benchmarks.client"],
         cwd=ROOT,
-        env=_environment({}),
+        env=environment({}),
         input=msgspec.json.encode(load),
         stdout=subprocess.PIPE,
         check=True,
