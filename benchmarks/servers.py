@@ -83,14 +83,14 @@ def environment(settings: dict[str, str]) -> dict[str, str]:
 
 @contextmanager
 def _running(arguments: Sequence[str], folder: Path, settings: dict[str, str]) -> Iterator[Server]:
-    environment = environment(settings)
-    path = os.pathsep.join(filter(None, [str(ROOT), environment.get("PYTHONPATH")]))
+    variables = environment(settings)
+    path = os.pathsep.join(filter(None, [str(ROOT), variables.get("PYTHONPATH")]))
     with (
         tempfile.TemporaryFile("w+") as errors,
         subprocess.Popen(
             [sys.executable, *arguments],
             cwd=folder,
-            env=environment | {"PYTHONPATH": path},
+            env=variables | {"PYTHONPATH": path},
             text=True,
             stdout=subprocess.PIPE,
             stderr=errors,
