@@ -118,8 +118,8 @@ class Settings(BaseModel):
     worker_name: NotEmpty = "worker-1"
 
     durability: Literal["full", "relaxed"] = "full"
-    """``relaxed`` syncs less often, or lets a PostgreSQL server pass that does not sync: a power cut may cost the last
-    commits; a crash of a process costs nothing."""
+    """``relaxed`` syncs a SQLite file less often: a power cut may cost the last commits. It lets a PostgreSQL server
+    pass that does not sync: a power cut may cost the database. The crash of a process costs nothing."""
     flush_interval_ms: float = Field(default=50, ge=0, le=10_000)
     worker_concurrency: int = Field(default=2_000, ge=1)
     lease: float = Field(default=5, gt=0)

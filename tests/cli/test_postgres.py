@@ -53,13 +53,20 @@ def test_a_database_that_does_not_exist(data_folder: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("password", "named"),
-    [(f":{PASSWORD}", "password authentication failed"), ("", "no password supplied"), (":right", "permission denied")],
-    ids=["wrong", "none", "right"],
+    ("password", "env", "named"),
+    [
+        (f":{PASSWORD}", {}, "password authentication failed"),
+        ("", {}, "no password supplied"),
+        (":right", {}, "permission denied"),
+        ("", {"PGPASSWORD": "right"}, "permission denied"),
+    ],
+    ids=["wrong", "none", "right", "right beside the address"],
 )
-def test_an_account_that_may_not(data_folder: Path, guarded_account: str, password: str, named: str) -> None:
+def test_an_account_that_may_not(
+    data_folder: Path, guarded_account: str, password: str, env: dict[str, str], named: str
+) -> None:
     configure(data_folder, ledger_of(data_folder).replace("postgres@", f"{guarded_account}{password}@"))
-    assert named in refused(data_folder, *SERVE)
+    assert named in refused(data_folder, *SERVE, **env)
 
 
 def test_an_account_that_may_not_make_tables(
