@@ -1,5 +1,6 @@
 """The ledgers that applications on the ``eventsourcing`` library have open in this process: each is opened once."""
 
+import atexit
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -175,6 +176,13 @@ class Share:
 _open: WeakValueDictionary[str, OpenLedger] = WeakValueDictionary()
 _guard = threading.RLock()
 """One that a thread may take twice: the garbage collector may give a share back while the thread takes another."""
+
+
+@atexit.register
+def _close_all() -> None:
+    """What nobody has closed, while threads can still be waited for: at the interpreter's end that would never end."""
+    for ledger in list(_open.values()):
+        ledger.close()
 
 
 def share_ledger(url: str, durability: Durability, clock: Clock, new_id: IdFactory) -> Share:
