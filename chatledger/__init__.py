@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from chatledger.application.errors import UnauthorizedError as UnauthorizedError
     from chatledger.application.errors import WrongModeError as WrongModeError
     from chatledger.application.ledger.envelope import Envelope as Envelope
+    from chatledger.application.ledger.envelope import Fact as Fact
     from chatledger.application.ledger.writer import VersionConflictError as VersionConflictError
     from chatledger.application.ports.generator import Exchange as Exchange
     from chatledger.application.ports.generator import Finish as Finish
@@ -46,7 +47,6 @@ if TYPE_CHECKING:
     from chatledger.application.ports.views import FeedbackView as FeedbackView
     from chatledger.application.ports.views import MessageView as MessageView
     from chatledger.application.ports.views import OperatorView as OperatorView
-    from chatledger.application.queries.facts import Fact as Fact
     from chatledger.application.queries.history import MessageDetail as MessageDetail
     from chatledger.application.queries.history import Task as Task
     from chatledger.domain.app import AppConfiguration as AppConfiguration
@@ -88,7 +88,7 @@ _HOMES = {
         "UnauthorizedError",
         "WrongModeError",
     ),
-    "application.ledger.envelope": ("Envelope",),
+    "application.ledger.envelope": ("Envelope", "Fact"),
     "application.ledger.writer": ("VersionConflictError",),
     "application.ports.generator": (
         "Exchange",
@@ -105,7 +105,6 @@ _HOMES = {
     "application.ports.keys": ("KeyDestroyedError",),
     "application.ports.storage": ("SchemaError", "StorageUnavailableError", "StoreBusyError"),
     "application.ports.views": ("AppView", "ConversationView", "FeedbackView", "MessageView", "OperatorView"),
-    "application.queries.facts": ("Fact",),
     "application.queries.history": ("MessageDetail", "Task"),
     "domain.app": ("AppConfiguration",),
     "domain.events": (

@@ -23,6 +23,7 @@ from chatledger.adapters.persistence.lock import DataFolderLock
 from chatledger.adapters.persistence.migrate import HEAD_REVISION, require_current, schema_revision, upgrade
 from chatledger.adapters.persistence.store import Reader, SqlLedgerStore
 from chatledger.adapters.persistence.tables import APPS
+from chatledger.adapters.persistence.tracking import Projection, SqlTrackedProjection, SqlTracking
 from chatledger.adapters.persistence.views import SqlViews
 from chatledger.adapters.queue.in_process import InProcessLiveBus, InProcessTaskQueue
 from chatledger.application.application import Application
@@ -40,8 +41,16 @@ from chatledger.application.generation.failures import RetryPolicy
 from chatledger.application.generation.worker import Worker, WorkerSettings
 from chatledger.application.ledger.codec import EventCodec
 from chatledger.application.ledger.ledger import HOT_MESSAGES, Ledger
+from chatledger.application.ledger.log import LedgerLog
 from chatledger.application.ledger.projections import Projections
 from chatledger.application.ledger.sealed_rows import RowSeals
+from chatledger.application.ledger.subscription import (
+    Handler,
+    HandlerSubscription,
+    ProjectionSubscription,
+    SubscriptionSettings,
+)
+from chatledger.application.ledger.subscriptions import Subscriptions
 from chatledger.application.ledger.tail import Tail
 from chatledger.application.ledger.writer import GroupCommitWriter
 from chatledger.application.ports.generator import Generator
@@ -71,6 +80,7 @@ class Running(msgspec.Struct, frozen=True):
     codec: EventCodec
     projections: Projections
     reader: Reader
+    subscriptions: Subscriptions
 
 
 class Reading(msgspec.Struct, frozen=True):
@@ -97,12 +107,25 @@ class NoStoreError(Exception):
 
 @asynccontextmanager
 async def open_chatledger(
-    settings: Settings, *, with_worker: bool = True, generators: Sequence[Generator] = ()
+    settings: Settings,
+    *,
+    with_worker: bool = True,
+    generators: Sequence[Generator] = (),
+    projections: Sequence[Projection] = (),
+    handlers: Sequence[Handler] = (),
 ) -> AsyncIterator[Running]:
-    """Open the store, start what runs beside it, and close everything at the end, the given generators too.
+    """Open the store, start what runs beside it, and close everything at the end.
+
+    Args:
+        settings: of this server.
+        with_worker: whether it answers messages itself.
+        generators: what may answer beside the built-in ones; closed at the end.
+        projections: read models of the host's own, which follow the ledger.
+        handlers: code of the host's own that reacts to events.
 
     Raises:
         InvalidParameterError: a generator has the name of another one.
+        SubscriptionProblemError: one of the projections or handlers cannot be run.
         SettingsProblemError: a folder that the settings name cannot be made, or not be written to.
         StoreBusyError: another server has the store open.
         SchemaError: the store was written by a newer release.
@@ -124,10 +147,10 @@ async def open_chatledger(
         stack.push_async_callback(store.close)
         await reader.query(lambda connection: _require_keys(connection, keyring))
         codec, seals = EventCodec(keyring), RowSeals(keyring)
-        projections, views = Projections(seals), SqlViews(reader, seals)
+        inline, views = Projections(seals), SqlViews(reader, seals)
 
         await asyncio.to_thread(_forget_operational_state, store)
-        writer = GroupCommitWriter(store, codec, keyring, projections, clock, loop)
+        writer = GroupCommitWriter(store, codec, keyring, inline, clock, loop)
         writer.start((await store.head()).position)
         stack.push_async_callback(writer.close)
 
@@ -158,8 +181,14 @@ async def open_chatledger(
             new_id=new_id,
         )
 
+        tracking = SqlTracking(writing, reader, writer.run_alone, clock)
+        subscriptions = _subscriptions(settings, tracking, LedgerLog(store, codec), projections, handlers)
+        stack.push_async_callback(subscriptions.close)
+        await subscriptions.start()
+
         writer.observe(tail.committed)
         writer.observe(directory.committed)
+        writer.observe(subscriptions.committed)
         worker = None
         if with_worker:
             worker = Worker(_worker_settings(settings), ledger, views, queue, bus, by_name, clock)
@@ -171,7 +200,7 @@ async def open_chatledger(
             background = await stack.enter_async_context(_Background())
             background.start(worker.run, dispatcher.run, sweeper.run, worker.keep_leases)
             stack.push_async_callback(worker.drain, settings.shutdown_grace)
-        yield Running(application, worker, ledger, writer, store, codec, projections, reader)
+        yield Running(application, worker, ledger, writer, store, codec, inline, reader, subscriptions)
 
 
 @asynccontextmanager
@@ -336,6 +365,24 @@ def _worker_settings(settings: Settings) -> WorkerSettings:
             first_delay=settings.first_retry_delay,
             longest_delay=settings.longest_retry_delay,
         ),
+    )
+
+
+def _subscriptions(
+    settings: Settings,
+    tracking: SqlTracking,
+    ledger_log: LedgerLog,
+    projections: Sequence[Projection],
+    handlers: Sequence[Handler],
+) -> Subscriptions:
+    pace = SubscriptionSettings(poll=settings.subscription_poll, attempts=settings.subscription_attempts)
+    tracked = [SqlTrackedProjection(projection, tracking) for projection in projections]
+    return Subscriptions(
+        [
+            *(ProjectionSubscription(projection, tracking, ledger_log, pace) for projection in tracked),
+            *(HandlerSubscription(handler, tracking, ledger_log, pace) for handler in handlers),
+        ],
+        settings.shutdown_grace,
     )
 
 

@@ -134,6 +134,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     longest_retry_delay: NotNegative = 30
     generation_timeout: Positive = 1_200
     shutdown_grace: NotNegative = 30
+    subscription_poll: Positive = 0.5
+    subscription_attempts: AtLeastOne = 5
     max_query_characters: AtLeastOne = 100_000
 
     openai_base_url: str | None = None

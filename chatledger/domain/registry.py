@@ -8,7 +8,7 @@ import msgspec
 B = TypeVar("B", bound=type[msgspec.Struct])
 
 Upcaster = Callable[[dict[str, Any]], dict[str, Any]]
-"""Takes the fields of one schema version to those of the next. Pure."""
+"""Takes the fields of one schema version to those of the next. Pure. Of an erased event the sealed ones are missing."""
 
 
 class UnknownEventError(LookupError):

@@ -11,6 +11,7 @@ from chatledger.application.caller import Caller
 from chatledger.application.commands.sending import NewMessage, Sent
 from chatledger.application.context import SYSTEM, Context
 from chatledger.application.ledger.envelope import Envelope
+from chatledger.application.ledger.subscription import Handler
 from chatledger.application.ports.views import AppView, MessageView, Page
 from chatledger.bootstrap import Running, open_chatledger
 from chatledger.domain.app import AppConfiguration
@@ -96,9 +97,17 @@ def words(attempt: int, count: int) -> str:
 
 
 @asynccontextmanager
-async def open_chat(folder: Path, *, with_worker: bool = True, **overrides: Any) -> AsyncIterator[Chat]:
+async def open_chat(
+    folder: Path,
+    *,
+    with_worker: bool = True,
+    projections: Sequence[Any] = (),
+    handlers: Sequence[Handler] = (),
+    **overrides: Any,
+) -> AsyncIterator[Chat]:
     settings = Settings(data_dir=folder / "data", **{"shutdown_grace": 0} | overrides)
-    async with open_chatledger(settings, with_worker=with_worker) as running:
+    following = {"projections": projections, "handlers": handlers}
+    async with open_chatledger(settings, with_worker=with_worker, **following) as running:
         chat = Chat(running, None, settings)
         apps = await running.application.views.apps()
         chat.app = apps[0] if apps else await chat.new_app()

@@ -1,19 +1,32 @@
 """Every adapter of every port, each opened in a folder of its own. A new adapter joins its dictionary."""
 
+import asyncio
 from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from pathlib import Path
+from typing import NamedTuple, TypeVar
 
 from chatledger.adapters.clock import new_id
 from chatledger.adapters.keys.store import MasterKeyError, SqliteKeyring
 from chatledger.adapters.persistence.store import SqlLedgerStore
+from chatledger.adapters.persistence.tracking import SqlTracking
 from chatledger.adapters.queue.in_process import InProcessLiveBus, InProcessTaskQueue
 from chatledger.application.ports.keys import Keyring
 from chatledger.application.ports.queue import LiveBus, TaskQueue
 from chatledger.application.ports.storage import LedgerStore
 from tests.persistence.stores import open_store
 
+T = TypeVar("T")
+
 Opener = Callable[..., AbstractAsyncContextManager]
+
+
+class Followed(NamedTuple):
+    """A ledger, and what each process that follows it opens for itself."""
+
+    ledger: SqlLedgerStore
+    open_tracking: Callable[[], SqlTracking]
 
 
 @asynccontextmanager
@@ -42,9 +55,22 @@ async def sql_ledger_store(folder: Path, url: str | None) -> AsyncIterator[Ledge
         yield ledger
 
 
+@asynccontextmanager
+async def sql_trackings(folder: Path, url: str | None) -> AsyncIterator[Followed]:
+    with open_store(folder, url) as store, ThreadPoolExecutor(2) as pool:
+        beside = store.database.shared() if not store.database.has_one_writer else nullcontext(store.writing)
+
+        async def run(work: Callable[[], T]) -> T:
+            return await asyncio.get_running_loop().run_in_executor(pool, work)
+
+        with beside as writing:
+            yield Followed(store.ledger, lambda: SqlTracking(writing, store.ledger._reader, run, store.clock))
+
+
 TASK_QUEUES: dict[str, Opener] = {"in process": in_process_queue}
 LIVE_BUSES: dict[str, Opener] = {"in process": in_process_bus}
 KEYRINGS: dict[str, Opener] = {"sqlite": sqlite_keyring}
 LEDGER_STORES: dict[str, Opener] = {"sql": sql_ledger_store}
+TRACKINGS: dict[str, Opener] = {"sql": sql_trackings}
 
 REFUSED_MASTER_KEY = MasterKeyError

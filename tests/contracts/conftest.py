@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.contracts.adapters import KEYRINGS, LEDGER_STORES, LIVE_BUSES, TASK_QUEUES, Opener
+from tests.contracts.adapters import KEYRINGS, LEDGER_STORES, LIVE_BUSES, TASK_QUEUES, TRACKINGS, Followed, Opener
 
 
 @pytest.fixture(params=TASK_QUEUES)
@@ -23,6 +23,13 @@ async def bus(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[o
 @pytest.fixture(params=KEYRINGS)
 def open_keyring(request: pytest.FixtureRequest, tmp_path: Path) -> Opener:
     return partial(KEYRINGS[request.param], tmp_path)
+
+
+@pytest.fixture(params=TRACKINGS)
+async def followed(request: pytest.FixtureRequest, tmp_path: Path, database_url: str | None) -> AsyncIterator[Followed]:
+    """Each on each database."""
+    async with TRACKINGS[request.param](tmp_path, database_url) as opened:
+        yield opened
 
 
 @pytest.fixture(params=LEDGER_STORES)

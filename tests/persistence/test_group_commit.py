@@ -91,6 +91,25 @@ def commits(store: Store) -> list[object]:
     return seen
 
 
+# Work between two commits
+
+
+async def test_work_between_two_commits_gives_its_result(writer: GroupCommitWriter) -> None:
+    assert await writer.run_alone(lambda: 42) == 42
+
+
+@pytest.mark.parametrize("error", [ZeroDivisionError, SystemExit])
+async def test_the_writer_survives_whatever_work_between_two_commits_raises(
+    writer: GroupCommitWriter, error: type[BaseException]
+) -> None:
+    def fail() -> None:
+        raise error
+
+    with pytest.raises(error):
+        await writer.run_alone(fail)
+    assert [envelope.position for envelope in await writer.hand_in(simple())] == [1]
+
+
 # Who fails alone
 
 

@@ -169,6 +169,21 @@ def test_an_event_under_a_key_that_is_gone_is_not_read(keys) -> None:
         EventCodec(keys.reading).decode(msgspec.structs.replace(row, key_id=UUID(int=404)))
 
 
+@every_type
+@quickly
+@given(data=st.data())
+def test_of_an_erased_event_the_public_fields_are_left(event_type, keys, data) -> None:
+    body = data.draw(instances_of(event_type.body, TEXTS, PLANTED))
+    row = row_of(EventCodec(keys.writing), body, keys.key_id)
+    erased = EventCodec(keys.reading).decode_or_erased(msgspec.structs.replace(row, key_id=UUID(int=404)))
+    declared = visibilities(event_type.body)
+    for field, visibility in declared.items():
+        left = getattr(erased.body, field)
+        assert left == getattr(body, field) if visibility == "public" else not left
+    assert erased.is_erased == ("sealed" in declared.values())
+    assert EventCodec(keys.reading).decode_or_erased(row).body == body
+
+
 # An event type of these tests only, in its first and its third form.
 
 
@@ -212,6 +227,8 @@ def test_a_row_of_a_newer_release_is_refused_by_an_older_one(keys) -> None:
     old, _ = first_release()
     new, new_type = third_release()
     row = row_of(EventCodec(keys.writing, new), new_type(("red",), 1, glossy=True), keys.key_id)
+    with pytest.raises(UnknownEventError):
+        EventCodec(keys.reading, old).decode_or_erased(msgspec.structs.replace(row, key_id=UUID(int=404)))
     with pytest.raises(UnknownEventError):
         EventCodec(keys.writing, old).decode(row)
 

@@ -106,7 +106,27 @@ SELECT e.position, s.stream_id, s.category, e.version, e.event_id, t.name, t.sch
 FROM events e JOIN streams s ON s.number = e.stream JOIN event_types t ON t.number = e.type
 """
 
-TRACKING = sa.Table("tracking", METADATA, _text("name", primary_key=True), _number("position"))
+# How far whoever follows the ledger has come, and what was left out on the way: it has to survive.
+
+TRACKING = sa.Table(
+    "tracking",
+    METADATA,
+    _text("name", primary_key=True),
+    _number("position"),
+    _number("version", nullable=True),
+)
+
+PARKED_STREAMS = sa.Table(
+    "parked_streams",
+    METADATA,
+    _text("subscription", primary_key=True),
+    _id("stream_id", primary_key=True),
+    _number("version"),
+    _number("position"),
+    _text("error"),
+    _number("parked_at"),
+    _flag("is_to_be_retried"),
+)
 
 # Read models: disposable. Whatever a person wrote is sealed in them.
 

@@ -1,13 +1,14 @@
 """Events to stored parts and back: public fields as JSON, sealed fields under the stream's key."""
 
 from collections.abc import Sequence
-from typing import Any
+from functools import cached_property
+from typing import Any, get_type_hints
 from uuid import UUID
 
 import msgspec
 
 from chatledger.application.ledger.envelope import Envelope
-from chatledger.application.ports.keys import DataKey, Keyring
+from chatledger.application.ports.keys import DataKey, KeyDestroyedError, Keyring
 from chatledger.application.ports.storage import EventRow
 from chatledger.domain.events import REGISTRY, Event, MessageEvent
 from chatledger.domain.message import Message
@@ -40,6 +41,29 @@ class _TypeCodec:
         fields = msgspec.json.decode(_merge(public, sealed))
         return msgspec.convert(self.event_type.upcast(schema, fields), self.event_type.body)
 
+    def decode_erased(self, schema: int, public: bytes) -> Any:
+        fields = self.event_type.upcast(schema, msgspec.json.decode(public))
+        return msgspec.convert(fields | self._empty, self.event_type.body)
+
+    @cached_property
+    def _empty(self) -> dict[str, Any]:
+        hints = get_type_hints(self.event_type.body)
+        return {name: _empty_value(hints[name]) for name in self.sealed}
+
+
+_EMPTY_VALUES: tuple[Any, ...] = (None, "", {}, [])
+
+
+def _empty_value(kind: Any) -> Any:
+    """What is left of a sealed field when its key is gone: null where that is allowed, else the empty value."""
+    for value in _EMPTY_VALUES:
+        try:
+            msgspec.convert(value, kind)
+        except msgspec.ValidationError:
+            continue
+        return value
+    raise TypeError(f"{kind} has no empty value")
+
 
 def _merge(public: bytes, sealed: bytes | None) -> bytes:
     """One JSON object of two, without parsing either."""
@@ -48,6 +72,21 @@ def _merge(public: bytes, sealed: bytes | None) -> bytes:
     if public == b"{}":
         return sealed
     return public[:-1] + b"," + sealed[1:]
+
+
+def _envelope(row: EventRow, body: Event, *, is_erased: bool = False) -> Envelope:
+    return Envelope(
+        row.position,
+        row.stream_id,
+        row.category,
+        row.version,
+        row.event_id,
+        row.recorded_at,
+        row.context_position,
+        row.key_id,
+        body,
+        is_erased,
+    )
 
 
 def associated_data(stream_id: UUID, event_id: UUID, name: str, schema: int) -> bytes:
@@ -92,27 +131,33 @@ class EventCodec:
         """
         return self._decode(row, self._key_of(row))
 
+    def decode_or_erased(self, row: EventRow) -> Envelope:
+        """:meth:`decode`, but where the key is gone: then the body has its public fields, and empty sealed ones.
+
+        Raises:
+            UnknownEventError: this release does not know its type or schema.
+        """
+        try:
+            return self.decode(row)
+        except KeyDestroyedError:
+            body = self._type_of(row).decode_erased(row.schema, row.public)
+            return _envelope(row, body, is_erased=True)
+
     def _key_of(self, row: EventRow) -> DataKey | None:
         return None if row.sealed is None or row.key_id is None else self._keyring.key(row.key_id)
 
-    def _decode(self, row: EventRow, key: DataKey | None) -> Envelope:
+    def _type_of(self, row: EventRow) -> _TypeCodec:
         codec = self._by_name.get(row.name)
         if codec is None:
             raise UnknownEventError(row.name)
+        return codec
+
+    def _decode(self, row: EventRow, key: DataKey | None) -> Envelope:
+        codec = self._type_of(row)
         plaintext = None
         if row.sealed is not None and key is not None:
             plaintext = key.open(row.sealed, associated_data(row.stream_id, row.event_id, row.name, row.schema))
-        return Envelope(
-            row.position,
-            row.stream_id,
-            row.category,
-            row.version,
-            row.event_id,
-            row.recorded_at,
-            row.context_position,
-            row.key_id,
-            codec.decode(row.schema, row.public, plaintext),
-        )
+        return _envelope(row, codec.decode(row.schema, row.public, plaintext))
 
     def message(self, rows: Sequence[EventRow], version: int) -> Message:
         """The message of a stream as it stood at a version."""

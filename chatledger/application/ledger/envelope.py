@@ -5,6 +5,7 @@ from uuid import UUID
 
 import msgspec
 
+from chatledger.application.context import Context
 from chatledger.application.ports.storage import Category
 from chatledger.domain.events import Event
 
@@ -27,6 +28,7 @@ class Envelope(msgspec.Struct, frozen=True):
     Attributes:
         context_position: the position of the row that holds its metadata (actor, cause).
         recorded_at: microseconds since the epoch.
+        is_erased: its key was destroyed: whatever was sealed in the body is empty now.
     """
 
     position: int
@@ -38,6 +40,7 @@ class Envelope(msgspec.Struct, frozen=True):
     context_position: int
     key_id: UUID | None
     body: Event
+    is_erased: bool = False
 
     # The names under which the ``eventsourcing`` library asks for the same two facts.
 
@@ -50,3 +53,10 @@ class Envelope(msgspec.Struct, frozen=True):
     def originator_version(self) -> int:
         """The version within the stream."""
         return self.version
+
+
+class Fact(msgspec.Struct, frozen=True):
+    """One event with its metadata: what happened, whose doing it was, and why."""
+
+    envelope: Envelope
+    context: Context

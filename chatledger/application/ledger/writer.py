@@ -5,7 +5,7 @@ import logging
 import queue
 import threading
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 from uuid import UUID
 
 import msgspec
@@ -31,6 +31,8 @@ from chatledger.domain.aggregate import Recorded
 from chatledger.domain.message import Message
 
 log = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 MAX_EVENTS_PER_COMMIT = 2_000
 MAX_WAITING = 20_000
@@ -169,27 +171,27 @@ class GroupCommitWriter:
             self._inbox.put(self._handed_in)
             self._handed_in = []
 
-    async def run_alone(self, work: Callable[[], None]) -> None:
-        """Run blocking ``work`` on the writer's thread, between two commits.
+    async def run_alone(self, work: Callable[[], T]) -> T:
+        """The result of blocking ``work``, run on the writer's thread between two commits.
 
         Raises:
             StorageUnavailableError: the writer is closed.
         """
         if self._is_closed:
             raise StorageUnavailableError("the ledger's writer takes no more work")
-        done: asyncio.Future[None] = self._loop.create_future()
+        done: asyncio.Future[T] = self._loop.create_future()
 
         def run() -> None:
             try:
-                work()
-            except Exception as error:  # noqa: BLE001 - whoever waits must hear of it
+                result = work()
+            except BaseException as error:  # noqa: BLE001 - whoever waits must hear of it, and the thread go on
                 self._loop.call_soon_threadsafe(_settle_exception, done, error)
             else:
-                self._loop.call_soon_threadsafe(_settle_result, done, None)
+                self._loop.call_soon_threadsafe(_settle_result, done, result)
 
         self._pass_on()
         self._inbox.put(run)
-        await done
+        return await done
 
     async def close(self) -> None:
         """Commit what was handed in, then end the thread."""
@@ -399,6 +401,6 @@ def _settle_result(future: "asyncio.Future[Any]", result: Any) -> None:
         future.set_result(result)
 
 
-def _settle_exception(future: "asyncio.Future[Any]", error: Exception) -> None:
+def _settle_exception(future: "asyncio.Future[Any]", error: BaseException) -> None:
     if not future.done():
         future.set_exception(error)

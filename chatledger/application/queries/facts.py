@@ -8,15 +8,8 @@ import msgspec
 from chatledger.application.accepting import MAX_PAGE, accept_number
 from chatledger.application.context import Context
 from chatledger.application.ledger.codec import EventCodec
-from chatledger.application.ledger.envelope import Envelope
+from chatledger.application.ledger.envelope import Fact
 from chatledger.application.ports.storage import LedgerStore
-
-
-class Fact(msgspec.Struct, frozen=True):
-    """One event with its metadata."""
-
-    envelope: Envelope
-    context: Context
 
 
 class Facts:

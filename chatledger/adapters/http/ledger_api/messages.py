@@ -21,7 +21,7 @@ from chatledger.adapters.http.surface import Surface
 from chatledger.application.accepting import DEFAULT_PAGE, MAX_PAGE
 from chatledger.application.caller import Reader
 from chatledger.application.context import Actor
-from chatledger.application.queries.facts import Fact
+from chatledger.application.ledger.envelope import Fact
 from chatledger.domain.events import REGISTRY
 
 _CURSOR_PREFIX = "v"

@@ -134,7 +134,17 @@ SELECT e.position, s.stream_id, s.category, e.version, e.event_id, t.name, t.sch
        s.key_id, e.algorithm, e.context_position, e.context, e.leaf
 FROM events e JOIN streams s ON s.number = e.stream JOIN event_types t ON t.number = e.type
 """)
-    op.create_table("tracking", _text("name", primary_key=True), _number("position"))
+    op.create_table("tracking", _text("name", primary_key=True), _number("position"), _number("version", nullable=True))
+    op.create_table(
+        "parked_streams",
+        _text("subscription", primary_key=True),
+        _id("stream_id", primary_key=True),
+        _number("version"),
+        _number("position"),
+        _text("error"),
+        _number("parked_at"),
+        sa.Column("is_to_be_retried", sa.Boolean(), nullable=False),
+    )
     incarnation = uuid4()
     on_sqlite = op.get_bind().dialect.name == "sqlite"
     # Read models without a row are those of any version.

@@ -1,0 +1,95 @@
+"""All subscriptions of a running chatledger: begun, woken and ended together, but for the rest on their own."""
+
+import asyncio
+from collections import Counter
+from collections.abc import Iterator, Sequence
+
+from chatledger.application.ledger.envelope import Envelope
+from chatledger.application.ledger.subscription import ProjectionSubscription, Subscription, SubscriptionStatus
+from chatledger.application.ports.tracking import EffectFailedError
+
+
+class SubscriptionProblemError(Exception):
+    """A projection or handler cannot be run; the text says which, and what is wrong with it."""
+
+
+class Subscriptions:
+    """Runs each subscription in a task of its own: one that is slow or fails holds up no other.
+
+    Raises:
+        SubscriptionProblemError: a name is empty, or two of them share one.
+    """
+
+    def __init__(self, subscriptions: Sequence[Subscription], grace: float) -> None:
+        self._by_name = {subscription.name: subscription for subscription in subscriptions}
+        self._grace = grace
+        self._tasks: list[asyncio.Task[None]] = []
+        for name, count in Counter(subscription.name for subscription in subscriptions).items():
+            if not name:
+                raise SubscriptionProblemError("a projection or handler has an empty name")
+            if count > 1:
+                raise SubscriptionProblemError(f"{name}: {count} projections or handlers have this name")
+
+    def __iter__(self) -> Iterator[Subscription]:
+        return iter(self._by_name.values())
+
+    def __getitem__(self, name: str) -> Subscription:
+        return self._by_name[name]
+
+    async def start(self) -> None:
+        """Find out where each one stands, then have them follow.
+
+        Raises:
+            SubscriptionProblemError: a projection's own code failed in its preparation.
+            StorageUnavailableError: the store is in trouble.
+        """
+        for subscription in self:
+            try:
+                await subscription.begin()
+            except EffectFailedError as failed:
+                raise _problem(subscription.name, "it could not be prepared", failed) from failed.__cause__
+        self._tasks = [asyncio.create_task(subscription.follow()) for subscription in self]
+
+    def committed(self, _: Sequence[Envelope]) -> None:
+        """This process has committed events."""
+        self.wake()
+
+    def wake(self) -> None:
+        """Somebody has committed events, in this process or in another one. To be called in the event loop."""
+        for subscription in self:
+            subscription.wake()
+
+    async def rebuild(self, name: str) -> None:
+        """Empty a projection and have it follow again from the first event on.
+
+        Raises:
+            SubscriptionProblemError: it is a handler, whose effects cannot be taken back; or the projection's own code
+                failed, and nothing was changed.
+            SupersededError: another version of it has taken over.
+            StorageUnavailableError: the store is in trouble; nothing was changed.
+        """
+        subscription = self[name]
+        if not isinstance(subscription, ProjectionSubscription):
+            raise SubscriptionProblemError(f"{name}: what a handler has done cannot be done anew")
+        try:
+            await subscription.rebuild()
+        except EffectFailedError as failed:
+            raise _problem(name, "it could not be emptied", failed) from failed.__cause__
+
+    async def status(self) -> list[SubscriptionStatus]:
+        """How each one does."""
+        return [await subscription.status() for subscription in self]
+
+    async def close(self) -> None:
+        """Let each one end what it is at, within the time of grace, and go no further."""
+        for subscription in self:
+            subscription.close()
+        if self._tasks:
+            _, late = await asyncio.wait(self._tasks, timeout=self._grace)
+            for task in late:
+                task.cancel()
+            await asyncio.gather(*self._tasks, return_exceptions=True)
+
+
+def _problem(name: str, what: str, failed: EffectFailedError) -> SubscriptionProblemError:
+    return SubscriptionProblemError(f"{name}: {what}: {type(failed.__cause__ or failed).__name__}")
