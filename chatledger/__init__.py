@@ -10,6 +10,7 @@ from chatledger.version import __version__ as __version__
 
 if TYPE_CHECKING:
     from chatledger.adapters.keys.store import MasterKeyError as MasterKeyError
+    from chatledger.adapters.persistence.tracking import Projection as Projection
     from chatledger.application.commands.asking import Answer as Answer
     from chatledger.application.commands.managing_apps import CreatedApp as CreatedApp
     from chatledger.application.commands.managing_operators import IssuedToken as IssuedToken
@@ -26,6 +27,11 @@ if TYPE_CHECKING:
     from chatledger.application.errors import UnauthorizedError as UnauthorizedError
     from chatledger.application.errors import WrongModeError as WrongModeError
     from chatledger.application.ledger.envelope import Envelope as Envelope
+    from chatledger.application.ledger.envelope import Fact as Fact
+    from chatledger.application.ledger.subscription import Handler as Handler
+    from chatledger.application.ledger.subscription import SubscriptionStatus as SubscriptionStatus
+    from chatledger.application.ledger.subscription import SubscriptionStoppedError as SubscriptionStoppedError
+    from chatledger.application.ledger.subscriptions import SubscriptionProblemError as SubscriptionProblemError
     from chatledger.application.ledger.writer import VersionConflictError as VersionConflictError
     from chatledger.application.ports.generator import Exchange as Exchange
     from chatledger.application.ports.generator import Finish as Finish
@@ -41,12 +47,12 @@ if TYPE_CHECKING:
     from chatledger.application.ports.storage import SchemaError as SchemaError
     from chatledger.application.ports.storage import StorageUnavailableError as StorageUnavailableError
     from chatledger.application.ports.storage import StoreBusyError as StoreBusyError
+    from chatledger.application.ports.tracking import ParkedStream as ParkedStream
     from chatledger.application.ports.views import AppView as AppView
     from chatledger.application.ports.views import ConversationView as ConversationView
     from chatledger.application.ports.views import FeedbackView as FeedbackView
     from chatledger.application.ports.views import MessageView as MessageView
     from chatledger.application.ports.views import OperatorView as OperatorView
-    from chatledger.application.queries.facts import Fact as Fact
     from chatledger.application.queries.history import MessageDetail as MessageDetail
     from chatledger.application.queries.history import Task as Task
     from chatledger.domain.app import AppConfiguration as AppConfiguration
@@ -72,10 +78,14 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "adapters.keys.store": ("MasterKeyError",),
+    "adapters.persistence.tracking": ("Projection",),
     "application.commands.asking": ("Answer",),
     "application.commands.managing_apps": ("CreatedApp",),
     "application.commands.managing_operators": ("IssuedToken",),
-    "application.context": ("Actor", "Context"),
+    "application.context": (
+        "Actor",
+        "Context",
+    ),
     "application.errors": (
         "AnswerPendingError",
         "AppUnavailableError",
@@ -88,7 +98,16 @@ _HOMES = {
         "UnauthorizedError",
         "WrongModeError",
     ),
-    "application.ledger.envelope": ("Envelope",),
+    "application.ledger.envelope": (
+        "Envelope",
+        "Fact",
+    ),
+    "application.ledger.subscription": (
+        "Handler",
+        "SubscriptionStatus",
+        "SubscriptionStoppedError",
+    ),
+    "application.ledger.subscriptions": ("SubscriptionProblemError",),
     "application.ledger.writer": ("VersionConflictError",),
     "application.ports.generator": (
         "Exchange",
@@ -103,10 +122,23 @@ _HOMES = {
         "TokenCount",
     ),
     "application.ports.keys": ("KeyDestroyedError",),
-    "application.ports.storage": ("SchemaError", "StorageUnavailableError", "StoreBusyError"),
-    "application.ports.views": ("AppView", "ConversationView", "FeedbackView", "MessageView", "OperatorView"),
-    "application.queries.facts": ("Fact",),
-    "application.queries.history": ("MessageDetail", "Task"),
+    "application.ports.storage": (
+        "SchemaError",
+        "StorageUnavailableError",
+        "StoreBusyError",
+    ),
+    "application.ports.tracking": ("ParkedStream",),
+    "application.ports.views": (
+        "AppView",
+        "ConversationView",
+        "FeedbackView",
+        "MessageView",
+        "OperatorView",
+    ),
+    "application.queries.history": (
+        "MessageDetail",
+        "Task",
+    ),
     "domain.app": ("AppConfiguration",),
     "domain.events": (
         "AnswerChunkAppended",
@@ -122,10 +154,19 @@ _HOMES = {
         "StopRequested",
     ),
     "domain.inputs": ("InputVariable",),
-    "domain.values": ("Resource", "Usage"),
+    "domain.values": (
+        "Resource",
+        "Usage",
+    ),
     "embedding.chatledger": ("Chatledger",),
-    "embedding.values": ("SentMessage", "Slice"),
-    "settings": ("Settings", "SettingsProblemError"),
+    "embedding.values": (
+        "SentMessage",
+        "Slice",
+    ),
+    "settings": (
+        "Settings",
+        "SettingsProblemError",
+    ),
 }
 _HOME_OF = {name: f"{__name__}.{home}" for home, names in _HOMES.items() for name in names}
 

@@ -7,13 +7,17 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from chatledger.adapters.persistence.tracking import Projection
+    from chatledger.application.ledger.subscription import Handler
     from chatledger.application.ports.generator import Generator
+    from chatledger.bootstrap import Running
     from chatledger.embedding.access import Access
     from chatledger.embedding.apps import Apps
     from chatledger.embedding.completions import Completions
     from chatledger.embedding.conversations import Conversations
     from chatledger.embedding.messages import Messages
     from chatledger.embedding.operators import Operators
+    from chatledger.embedding.subscriptions import Subscriptions
     from chatledger.embedding.tasks import Tasks
     from chatledger.settings import Settings
 
@@ -33,6 +37,7 @@ class Chatledger:
         completions: ask apps that have no conversations.
         conversations: list a person's conversations.
         tasks: see how far a generation has come, and stop it.
+        subscriptions: see how the host's own projections and handlers do, and read what they made.
     """
 
     apps: "Apps"
@@ -41,9 +46,18 @@ class Chatledger:
     completions: "Completions"
     conversations: "Conversations"
     tasks: "Tasks"
+    subscriptions: "Subscriptions"
 
-    def __init__(self, access: "Access") -> None:
-        from chatledger.embedding import apps, completions, conversations, messages, operators, tasks  # noqa: PLC0415
+    def __init__(self, access: "Access", running: "Running") -> None:
+        from chatledger.embedding import (  # noqa: PLC0415
+            apps,
+            completions,
+            conversations,
+            messages,
+            operators,
+            subscriptions,
+            tasks,
+        )
 
         self.apps = apps.Apps(access)
         self.operators = operators.Operators(access)
@@ -51,10 +65,18 @@ class Chatledger:
         self.completions = completions.Completions(access)
         self.conversations = conversations.Conversations(access)
         self.tasks = tasks.Tasks(access)
+        self.subscriptions = subscriptions.Subscriptions(access, running)
 
     @classmethod
     @asynccontextmanager
-    async def open(cls, settings: "Settings", *, generators: "Sequence[Generator]" = ()) -> "AsyncIterator[Chatledger]":
+    async def open(
+        cls,
+        settings: "Settings",
+        *,
+        generators: "Sequence[Generator]" = (),
+        projections: "Sequence[Projection]" = (),
+        handlers: "Sequence[Handler]" = (),
+    ) -> "AsyncIterator[Chatledger]":
         """Open the store and answer messages, until the end of the block.
 
         At the end nothing new is taken in; running generations may end within ``shutdown_grace`` seconds and are then
@@ -64,10 +86,13 @@ class Chatledger:
         Args:
             settings: where the store is, and how generations are made.
             generators: what may answer beside the built-in ones. They are closed at the end.
+            projections: read models of the host's own, in the ledger's database, which follow the ledger.
+            handlers: code of the host's own that reacts to events.
 
         Raises:
             SettingsProblemError: a setting is one of a server, or names a folder that cannot be made or written to.
             InvalidParameterError: a generator has the name of another one.
+            SubscriptionProblemError: a projection or a handler cannot be run.
             StoreBusyError: the store, or the data folder with its keys, is open already, here or in another process.
             SchemaError: the store was written by a newer release.
             MasterKeyError: the master key is missing, or is not the one of the key store.
@@ -79,9 +104,10 @@ class Chatledger:
         from chatledger.settings import require_no_server  # noqa: PLC0415
 
         require_no_server(settings)
-        async with kept_whole(open_chatledger(settings, generators=generators)) as running:
+        opening = open_chatledger(settings, generators=generators, projections=projections, handlers=handlers)
+        async with kept_whole(opening) as running:
             access = Access(running.application)
             try:
-                yield cls(access)
+                yield cls(access, running)
             finally:
                 access.close()

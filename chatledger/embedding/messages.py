@@ -9,9 +9,8 @@ from chatledger.application.caller import require_chat
 from chatledger.application.commands.asking import Answer
 from chatledger.application.commands.sending import NewMessage
 from chatledger.application.errors import ClosedError
-from chatledger.application.ledger.envelope import Envelope
+from chatledger.application.ledger.envelope import Envelope, Fact
 from chatledger.application.ports.views import MessageView, Page
-from chatledger.application.queries.facts import Fact
 from chatledger.application.queries.history import MessageDetail
 from chatledger.domain.events import TERMINAL_EVENTS
 from chatledger.domain.values import Rating

@@ -20,9 +20,9 @@ LOOPS_OWN = "of-the-loop"
 
 @asynccontextmanager
 async def hosted(folder: Path, **more: Any) -> AsyncIterator[Chatledger]:
-    generators = more.pop("generators", ())
+    brought = {name: more.pop(name, ()) for name in ("generators", "projections", "handlers")}
     settings = Settings(data_dir=folder / "data", **{"shutdown_grace": 0} | more)
-    async with Chatledger.open(settings, generators=generators) as ledger:
+    async with Chatledger.open(settings, **brought) as ledger:
         yield ledger
 
 

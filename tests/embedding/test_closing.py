@@ -14,11 +14,13 @@ import uvloop
 from chatledger import (
     AnswerPendingError,
     ClosedError,
+    Handler,
     MasterKeyError,
     StoreBusyError,
 )
 from tests.embedding.generators import Counting
 from tests.embedding.hosting import DEADLINE, ENDLESS, LOOPS_OWN, Held, first_text, hosted, new_app
+from tests.support.host_tables import SeenEvents
 from tests.support.server import until
 
 
@@ -47,6 +49,10 @@ def run(request):
     return run_host
 
 
+async def idle(_fact):
+    pass
+
+
 async def use(ledger):
     """A bit of everything: an answer that has ended, one that has not, and one that somebody waits for."""
     app = await new_app(ledger, tokens=3)
@@ -60,7 +66,8 @@ async def use(ledger):
 def test_nothing_is_left_after_the_block(tmp_path, run, database_url):
     async def host():
         before = Held.now()
-        async with hosted(tmp_path, database_url=database_url, durability="relaxed") as ledger:
+        following = {"projections": [SeenEvents()], "handlers": [Handler(name="idle", handle=idle, since="first")]}
+        async with hosted(tmp_path, database_url=database_url, durability="relaxed", **following) as ledger:
             await use(ledger)
             assert Held.now() != before
         return before, Held.now()

@@ -74,6 +74,18 @@ def test_own_generator(bare: Environment, tmp_path: Path) -> None:
     ]
 
 
+def test_own_projection(bare: Environment, tmp_path: Path) -> None:
+    for apps in (1, 2):
+        result = bare.run(tmp_path, str(EXAMPLES / "own_projection.py"), "data")
+        assert (result.returncode, result.stderr) == (0, "")
+        assert result.stdout.splitlines() == [
+            "somebody was not content: too long",
+            *["2 questions, some tokens"] * apps,
+            "shop-usage: 0 behind, 0 streams parked",
+            "complaints: 0 behind, 0 streams parked",
+        ]
+
+
 # The host that is a service of its own
 
 
