@@ -9,6 +9,7 @@ import httpx
 import pytest
 
 from chatledger.adapters.cli.main import main
+from tests.support.databases import ON_SQLITE
 from tests.support.process import ServerProcess, run_command, run_json
 
 SCRIPTED = ("--generator", "scripted", "--set", "tokens=3")
@@ -70,6 +71,7 @@ def test_an_app_from_its_creation_to_its_second_key(data_folder: Path, server: S
         assert "Ann" not in log
 
 
+@ON_SQLITE
 def test_what_an_app_cannot_be_is_refused(data_folder: Path, server: ServerProcess | None, tmp_path: Path) -> None:
     app_id = run_json(data_folder, "apps", "create", "--mode", "chat", "--name", "x", *SCRIPTED)["app_id"]
     before = run_json(data_folder, "apps", "list")
@@ -103,6 +105,7 @@ def test_what_an_app_cannot_be_is_refused(data_folder: Path, server: ServerProce
     assert run_json(data_folder, "apps", "list") == before
 
 
+@ON_SQLITE
 def test_a_name_gives_no_orders_to_the_terminal(
     data_folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -130,6 +133,7 @@ def test_the_words_for_people(data_folder: Path, app: dict[str, str]) -> None:
     assert "api_key  app-" in rotated
 
 
+@ON_SQLITE
 def test_a_completion_app_may_be_asked_through_its_inputs(data_folder: Path) -> None:
     made = run_json(data_folder, "apps", "create", "--mode", "completion", "--name", "x", *SCRIPTED)
     shown = run_json(data_folder, "apps", "show", made["app_id"])

@@ -119,15 +119,15 @@ FAULTS: list[Fault] = [
     (_hole, "ledger", "first at position 5"),
     (_torn_stream, "streams", "1 streams have a hole"),
     (_cut_off, "ledger", "the head says"),
-    (_lost_key, "data keys", "gone"),
     (_unknown_generator, "apps", "does not open"),
     (_old_read_models, "read models", "chatledger rebuild"),
+    (_newer_schema, "store", "9999"),
+]
+FAULTS_OF_FILES: list[Fault] = [
+    (_lost_key, "data keys", "gone"),
     (_open_keys, "private files", "master.key"),
     (_no_master_key, "store", "master.key"),
     (_other_master_key, "store", "master key"),
-    (_newer_schema, "store", "9999"),
-]
-FAULTS_OF_A_FILE: list[Fault] = [
     (_no_file, "store", "ledger.db"),
     (_overwritten_file, "store", "database"),
 ]
@@ -146,8 +146,8 @@ def test_a_fault_is_found(store: Path, fault: Callable[[Path], None], check: str
 
 
 @ON_SQLITE
-@pytest.mark.parametrize(("fault", "check", "named"), FAULTS_OF_A_FILE)
-def test_a_fault_of_the_file_is_found(store: Path, fault: Callable[[Path], None], check: str, named: str) -> None:
+@pytest.mark.parametrize(("fault", "check", "named"), FAULTS_OF_FILES)
+def test_a_fault_of_a_file_is_found(store: Path, fault: Callable[[Path], None], check: str, named: str) -> None:
     fault(store)
     assert named in failures(store)[check]
 
@@ -169,6 +169,7 @@ def test_a_check_that_cannot_be_made_is_damage_and_costs_the_others_nothing(stor
     assert all(detail.startswith("the store is damaged: ") for detail in found.values())
 
 
+@ON_SQLITE
 def test_an_app_whose_documents_are_gone(data_folder: Path, tmp_path: Path) -> None:
     documents = tmp_path / "documents"
     documents.mkdir()
@@ -179,6 +180,7 @@ def test_an_app_whose_documents_are_gone(data_folder: Path, tmp_path: Path) -> N
     assert "folder" in failures(data_folder)["apps"]
 
 
+@ON_SQLITE
 def test_a_folder_that_is_open_to_others_is_a_warning(data_folder: Path, app: dict[str, str]) -> None:
     data_folder.chmod(0o755)
     code, checks = examine(data_folder)

@@ -14,7 +14,7 @@ import pytest
 from tests.faults.clients import Crowd
 from tests.support.databases import configure
 from tests.support.postgres import PostgresServer
-from tests.support.process import ServerProcess, run_command, run_json
+from tests.support.process import STOP_WITHIN, ServerProcess, run_command, run_json
 from tests.support.server import until
 
 pytestmark = [pytest.mark.faults, pytest.mark.postgres]
@@ -99,7 +99,7 @@ async def test_a_server_without_its_database_can_be_stopped(mortal_database, dat
         async with httpx.AsyncClient(base_url=server.url, headers=key, timeout=30) as client:
             await crowd.begin(client)
             with dead(mortal_database):
-                assert server.stop() == 0
+                assert server.stop(within=2 * STOP_WITHIN) == 0, "it waits for what came of a commit, but not for ever"
             await crowd.hang_up()
     await all_is_made_good(data_folder, key, crowd)
 
