@@ -221,12 +221,12 @@ async def open_for_reading(settings: Settings) -> AsyncIterator[Reading]:
     """
     _require_store(settings)
     engine = _database(settings).reading(patience=SECONDS_FOR_A_COMMAND)
-    with ExitStack() as stack:
+    async with AsyncExitStack() as stack:
         stack.callback(engine.dispose)
         await asyncio.to_thread(require_current, engine)
         keyring = stack.enter_context(_open_keyring(settings, read_only=True))
         reader = Reader(engine)
-        stack.callback(reader.close)
+        stack.push_async_callback(asyncio.to_thread, reader.close)
         seals = RowSeals(keyring)
         yield Reading(reader, keyring, EventCodec(keyring), Projections(seals), SqlViews(reader, seals))
 

@@ -10,7 +10,7 @@ To run it, and to ask it something:
 import json
 import sys
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 from pathlib import Path
 from typing import Annotated, Any
 from uuid import UUID
@@ -112,18 +112,25 @@ def stream(host: Host, message_id: UUID, user: str, after: int, headers: dict[st
 
 async def lines(host: Host, message_id: UUID, user: str, after: int) -> AsyncIterator[str]:
     """One line of JSON for each event that a reader has to know of, with its version to go on from."""
-    async for event in host.ledger.messages.follow(message_id, after=after, app=host.app, user=user):
-        match event.body:
-            case GenerationStarted():
-                told = {"begin": True}
-            case AnswerChunkAppended(text=text):
-                told = {"text": text}
-            case MessageErrored(code=code):
-                told = {"error": code}
-            case _:
-                continue
-        yield json.dumps({"version": event.version} | told) + "\n"
+    async with aclosing(host.ledger.messages.follow(message_id, after=after, app=host.app, user=user)) as events:
+        async for event in events:
+            match event.body:
+                case GenerationStarted():
+                    told = {"begin": True}
+                case AnswerChunkAppended(text=text):
+                    told = {"text": text}
+                case MessageErrored(code=code):
+                    told = {"error": code}
+                case _:
+                    continue
+            yield json.dumps({"version": event.version} | told) + "\n"
 
 
 if __name__ == "__main__":
-    uvicorn.run(create_service(Path(sys.argv[1])), host="127.0.0.1", port=int(sys.argv[2]), log_level="warning")
+    uvicorn.run(
+        create_service(Path(sys.argv[1])),
+        host="127.0.0.1",
+        port=int(sys.argv[2]),
+        log_level="warning",
+        timeout_graceful_shutdown=5,  # an open stream would hold the closing back for as long as it likes
+    )

@@ -12,7 +12,7 @@ from chatledger import (
     InvalidParameterError,
     SubscriptionProblemError,
 )
-from tests.embedding.hosting import hosted, new_app
+from tests.embedding.hosting import first_text, hosted, new_app
 from tests.support.host_tables import SEEN, SeenEvents
 
 
@@ -98,3 +98,27 @@ async def test_two_of_one_name_are_refused_and_leave_the_store_free(tmp_path):
             pass
     async with hosted(tmp_path, handlers=[Ratings().handler]):
         pass
+
+
+async def test_a_closing_parks_nothing_that_a_handler_would_do_with_what_is_closing(tmp_path):
+    """The answer goes on while chatledger closes; the handler, which can no longer use it, waits for the next opening."""
+    seen, place = [], {}
+
+    async def look_back(fact):
+        if fact.envelope.category != "message":
+            return
+        message = await place["ledger"].messages.get(fact.envelope.stream_id)
+        seen.append((fact.envelope.position, message.version))
+
+    handler = Handler(name="look back", handle=look_back, since="first")
+    several = {"shutdown_grace": 5, "subscription_attempts": 1, "flush_interval_ms": 0}
+    async with hosted(tmp_path, handlers=[handler], **several) as place["ledger"]:
+        app = await new_app(place["ledger"], tokens=40, interval_ms=20)
+        sent = await place["ledger"].messages.send(app, "hello", user="ada")
+        await first_text(place["ledger"], sent.message_id)
+    assert len(seen) < 40
+    async with hosted(tmp_path, handlers=[handler], **several) as place["ledger"]:
+        await place["ledger"].subscriptions.caught_up("look back")
+        assert await place["ledger"].subscriptions.parked("look back") == []
+        last = (await place["ledger"].messages.events(sent.message_id, limit=100)).items[-1]
+    assert seen[-1][0] == last.envelope.position

@@ -27,7 +27,6 @@ from chatledger.application.generation.failures import INTERNAL_MESSAGE
 from chatledger.application.ledger.writer import VersionConflictError
 from chatledger.application.ports.keys import KeyDestroyedError
 from chatledger.application.ports.storage import StorageUnavailableError
-from chatledger.domain.errors import InvalidInputError
 from chatledger.domain.events import MessageErrored
 from chatledger.domain.values import ErrorCode
 
@@ -189,7 +188,6 @@ _TABLE: dict[type[Exception], Callable[[Any], HttpError]] = {
     HttpError: lambda error: error,
     InvalidParameterError: lambda error: invalid(error.field, str(error)),
     TooLongError: lambda error: HttpError(413, str(error), params=error.field),
-    InvalidInputError: lambda error: invalid(error.field, str(error)),
     NotFoundError: lambda error: HttpError(404, _MISSING[error.missing]),
     WrongModeError: _wrong_mode,
     AppUnavailableError: _app_unavailable,

@@ -197,8 +197,8 @@ class SqlLedgerStore:
         return await self._reader.run(lambda tx: tx.head())
 
     async def close(self) -> None:
-        """Release every reading connection."""
-        self._reader.close()
+        """Release every reading connection, once what is being read has been."""
+        await asyncio.to_thread(self._reader.close)
 
 
 class Reader:

@@ -10,6 +10,7 @@ from uuid import UUID
 
 import msgspec
 
+from chatledger.application.errors import ClosedError
 from chatledger.application.fault_report import describe
 from chatledger.application.ledger.envelope import Fact
 from chatledger.application.ledger.log import LedgerLog, LogPage
@@ -202,6 +203,8 @@ class Subscription(ABC):
             raise
         except StorageUnavailableError:
             log.warning("subscription %s waits: the store is in trouble", self.name)
+        except ClosedError:
+            log.info("subscription %s waits: it uses what is being closed", self.name)
         except Exception as error:  # noqa: BLE001 - it has nobody else to tell, and it has to go on
             log.critical("subscription %s begins again: %s", self.name, describe(error))
         finally:
@@ -409,7 +412,7 @@ class HandlerSubscription(Subscription):
         try:
             async with asyncio.timeout(self._handler.timeout):
                 await self._handler.handle(delivery.fact())
-        except StorageUnavailableError:
+        except (ClosedError, StorageUnavailableError):
             raise
         except asyncio.CancelledError as error:
             task = asyncio.current_task()
