@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from chatledger.application.ports.generator import Text as Text
     from chatledger.application.ports.generator import TokenCount as TokenCount
     from chatledger.application.ports.keys import KeyDestroyedError as KeyDestroyedError
+    from chatledger.application.ports.storage import CommitInDoubtError as CommitInDoubtError
     from chatledger.application.ports.storage import SchemaError as SchemaError
     from chatledger.application.ports.storage import StorageUnavailableError as StorageUnavailableError
     from chatledger.application.ports.storage import StoreBusyError as StoreBusyError
@@ -123,6 +124,7 @@ _HOMES = {
     ),
     "application.ports.keys": ("KeyDestroyedError",),
     "application.ports.storage": (
+        "CommitInDoubtError",
         "SchemaError",
         "StorageUnavailableError",
         "StoreBusyError",

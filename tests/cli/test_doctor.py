@@ -90,7 +90,7 @@ def _other_master_key(store: Path) -> None:
 
 
 def _newer_schema(store: Path) -> None:
-    change_ledger(store, "UPDATE alembic_version SET version_num = '9999'")
+    change_ledger(store, "UPDATE chatledger_version SET version_num = '9999'")
 
 
 def _no_file(store: Path) -> None:

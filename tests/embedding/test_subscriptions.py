@@ -101,7 +101,7 @@ async def test_two_of_one_name_are_refused_and_leave_the_store_free(tmp_path):
 
 
 async def test_a_closing_parks_nothing_that_a_handler_would_do_with_what_is_closing(tmp_path):
-    """The answer goes on while chatledger closes; the handler, which can no longer use it, waits for the next opening."""
+    """The answer goes on while chatledger closes; a handler that can no longer use it waits for the next opening."""
     seen, place = [], {}
 
     async def look_back(fact):

@@ -428,6 +428,7 @@ async def test_the_model_ends_with_a_server_that_is_killed(tmp_path):
                 async for _ in chat.events("Tell me a story."):
                     (process,) = model_processes(server.pid)
                     server.kill()
+                    break
         await gone(process)
 
 

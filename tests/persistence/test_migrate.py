@@ -36,7 +36,7 @@ def master(engine: sa.Engine) -> dict[str, str | None]:
     return {
         f"{row.type} {row.name} of {row.tbl_name}": row.sql and " ".join(row.sql.split())
         for row in rows
-        if row.tbl_name != "alembic_version"
+        if row.tbl_name != "chatledger_version"
     }
 
 
@@ -55,7 +55,7 @@ def described(engine: sa.Engine) -> dict[str, object]:
             ],
         )
         for table in inspector.get_table_names()
-        if table != "alembic_version"
+        if table != "chatledger_version"
     }
 
 
@@ -119,7 +119,7 @@ def test_an_empty_store_is_refused_with_the_command_that_helps(engine: sa.Engine
 def test_a_store_of_another_release_is_refused_and_left_alone(engine: sa.Engine) -> None:
     upgrade(engine)
     with engine.begin() as connection:
-        connection.exec_driver_sql("UPDATE alembic_version SET version_num = '9999'")
+        connection.exec_driver_sql("UPDATE chatledger_version SET version_num = '9999'")
     before = master(engine)
     with pytest.raises(SchemaError, match=r"has revision 9999.*`chatledger migrate`"):
         require_current(engine)
@@ -156,6 +156,25 @@ def test_two_that_start_at_once_migrate_once(tmp_path: Path) -> None:
         thread.join()
     assert sorted(done) == [False, False, False, True]
     for engine in engines:
+        engine.dispose()
+
+
+def test_several_stores_are_migrated_at_once(tmp_path: Path) -> None:
+    engines = [sqlite_engine(tmp_path / f"{number}.db") for number in range(4)]
+    line, done = threading.Barrier(len(engines)), []
+
+    def start(engine: sa.Engine) -> None:
+        line.wait()
+        done.append(upgrade(engine))
+
+    threads = [threading.Thread(target=start, args=(engine,)) for engine in engines]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert done == [True] * 4
+    for engine in engines:
+        require_current(engine)
         engine.dispose()
 
 

@@ -128,6 +128,24 @@ def test_a_commit_is_durable_whatever_the_role_says(url, setting):
         assert transaction.connection.exec_driver_sql("SHOW synchronous_commit").scalar() == "on"
 
 
+@pytest.mark.parametrize("level", ["repeatable read", "serializable"])
+def test_writers_see_what_is_committed_under_the_lock_whatever_the_database_says(url, level):
+    name = url.rpartition("/")[2]
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute(f"ALTER DATABASE {name} SET default_transaction_isolation = '{level}'")
+    with database_at(url, "relaxed").shared() as engine:
+        done: list[list[int]] = [[] for _ in range(4)]
+        threads = [
+            threading.Thread(target=lambda mine: mine.extend(append(engine)[0] for _ in range(25)), args=(mine,))
+            for mine in done
+        ]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    assert sorted(position for mine in done for position in mine) == list(range(1, 101))
+
+
 def test_a_server_that_a_power_cut_robs_is_refused(url):
     with pytest.raises(SchemaError, match="fsync"):
         database_at(url, "full").alone().__enter__()

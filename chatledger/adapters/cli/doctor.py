@@ -152,7 +152,7 @@ def _finding(name: str, check: Callable[[], str], connection: "sa.Connection") -
 
 
 def _revision(connection: "sa.Connection") -> str:
-    revision = connection.exec_driver_sql("SELECT version_num FROM alembic_version").scalar_one()
+    revision = connection.exec_driver_sql("SELECT version_num FROM chatledger_version").scalar_one()
     return f"revision {revision}"
 
 

@@ -26,7 +26,7 @@ from chatledger.application.fault_report import describe
 from chatledger.application.generation.failures import INTERNAL_MESSAGE
 from chatledger.application.ledger.writer import VersionConflictError
 from chatledger.application.ports.keys import KeyDestroyedError
-from chatledger.application.ports.storage import StorageUnavailableError
+from chatledger.application.ports.storage import CommitInDoubtError, StorageUnavailableError
 from chatledger.domain.events import MessageErrored
 from chatledger.domain.values import ErrorCode
 
@@ -196,6 +196,8 @@ _TABLE: dict[type[Exception], Callable[[Any], HttpError]] = {
     GenerationFailedError: _generation_failed,
     AnswerPendingError: _answer_pending,
     KeyDestroyedError: lambda _: HttpError(410, "The content has been erased.", code="erased"),
+    # Without Retry-After: a client that obeyed it unseeing might send the same twice.
+    CommitInDoubtError: lambda _: HttpError(503, "It is not known whether this was stored: look before you repeat it."),
     StorageUnavailableError: lambda _: unavailable(),
     VersionConflictError: lambda _: unavailable(),
     HTTPException: _framework,

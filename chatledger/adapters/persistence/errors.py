@@ -65,6 +65,15 @@ def _is_trouble(error: BaseException) -> bool:
     return state[:2] in _POSTGRES_IN_TROUBLE or state in _POSTGRES_STATES_IN_TROUBLE
 
 
+def is_gone(error: BaseException) -> bool:
+    """Whether a statement failed because the store cannot be used, and not by what it asked for or how long it took."""
+    cause = _cause(error)
+    state = getattr(cause, "sqlstate", None)
+    if state is None:
+        return _is_trouble(cause)
+    return state[:2] in {"08", "53", "58"} or state.startswith("57P0")
+
+
 def kind_of(error: BaseException) -> str | None:
     """The name that PEP 249 gives a driver's error of this kind; None for any other error."""
     for kind in type(_cause(error)).__mro__:

@@ -15,7 +15,7 @@ from eventsourcing.persistence import (
 )
 from eventsourcing.utils import Environment, EnvType, resolve_topic, strtobool
 
-from chatledger.adapters.persistence.database import SQLITE, Durability
+from chatledger.adapters.persistence.database import SQLITE, Durability, database_at
 from chatledger.adapters.persistence.library_errors import library_errors
 from chatledger.adapters.persistence.migrate import require_current, upgrade
 from chatledger.adapters.persistence.open_ledgers import Share, share_ledger
@@ -151,6 +151,10 @@ class Factory(InfrastructureFactory[SqlTrackingRecorder]):
         if url.startswith(POSTGRES):
             if importlib.util.find_spec("psycopg") is None:
                 raise InfrastructureFactoryError(f"{self.DATABASE_URL}: PostgreSQL needs chatledger[postgres]")
+            try:
+                database_at(url)
+            except ValueError as error:
+                raise InfrastructureFactoryError(f"{self.DATABASE_URL}: {error}") from None
             return url
         file = url.removeprefix(SQLITE)
         if file == url:

@@ -1,5 +1,6 @@
 """The schema of the store, brought to this release's revision by Alembic."""
 
+import threading
 from pathlib import Path
 
 import sqlalchemy as sa
@@ -10,6 +11,12 @@ from chatledger.application.ports.storage import SchemaError
 
 HEAD_REVISION = "0001"
 """The newest revision in ``migrations/versions``."""
+
+VERSION_TABLE = "chatledger_version"
+"""Not Alembic's default: a host may have its own revisions in the same schema."""
+
+_one_at_a_time = threading.Lock()
+"""What Alembic's revisions speak to is one for the whole process."""
 
 MIGRATIONS = Path(__file__).with_name("migrations")
 
@@ -25,9 +32,9 @@ def schema_revision(engine: sa.Engine) -> str | None:
 
 
 def _revision(connection: sa.Connection) -> str | None:
-    if not sa.inspect(connection).has_table("alembic_version"):
+    if not sa.inspect(connection).has_table(VERSION_TABLE):
         return None
-    return connection.execute(sa.text("SELECT version_num FROM alembic_version")).scalar()
+    return connection.execute(sa.select(sa.column("version_num")).select_from(sa.table(VERSION_TABLE))).scalar()
 
 
 def require_current(engine: sa.Engine) -> None:
@@ -68,7 +75,9 @@ def _run_alembic(connection: sa.Connection) -> None:
     config = Config()
     config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
     config.attributes["connection"] = connection
+    config.attributes["version_table"] = VERSION_TABLE
     try:
-        command.upgrade(config, "head")
+        with _one_at_a_time:
+            command.upgrade(config, "head")
     except CommandError as error:
         raise SchemaError(f"the store is of a newer release of chatledger: {error}") from error

@@ -56,8 +56,15 @@ _SESSION = {
     "tcp_keepalives_idle": "5",
     "tcp_keepalives_interval": "2",
     "tcp_keepalives_count": "3",
+    "tcp_user_timeout": "15s",
+    "idle_session_timeout": "0",
     "client_encoding": "UTF8",
 }
+
+_DURABLE: LiteralString = (
+    "SELECT set_config('synchronous_commit', 'on', false) "
+    "WHERE current_setting('synchronous_commit') NOT IN ('on', 'remote_apply')"
+)
 
 _TAKE_THE_SERVERS_LOCK = cast(
     "LiteralString",
@@ -158,7 +165,10 @@ class PostgresDatabase:
             _check_server(connection, self._durability)
             if is_alone:
                 _take_the_servers_lock(connection, self.place)
+            connection.execute(_DURABLE)
             connection.autocommit = False
+            # Under any other level a transaction would read what stood before it waited for the lock.
+            connection.isolation_level = psycopg.IsolationLevel.READ_COMMITTED
 
         try:
             with engine.connect():
@@ -196,7 +206,7 @@ class PostgresDatabase:
 
     def _connect(self) -> BoundedConnection:
         try:
-            connection = BoundedConnection.connect(self._url, autocommit=True, **_CONNECTION)
+            connection = BoundedConnection.connect(**_CONNECTION | conninfo_to_dict(self._url), autocommit=True)
         except psycopg.OperationalError as error:
             raise StorageUnavailableError(f"{self.place}: {_first_line(error)}") from error
         settings = ", ".join(f"set_config('{name}', '{value}', false)" for name, value in _SESSION.items())
@@ -223,6 +233,8 @@ def _place(url: str) -> str:
         parts = conninfo_to_dict(url)
     except psycopg.ProgrammingError:
         raise ValueError("this is no address of a PostgreSQL database") from None
+    if "@" in f"{parts.get('host')}{parts.get('dbname')}":
+        raise ValueError("in a user's name and password @ is written %40, and / is written %2F")
     hosts, ports = (str(parts.get(name) or "").split(",") for name in ("host", "port"))
     servers = (":".join(filter(None, server)) for server in zip_longest(hosts, ports))
     return f"postgresql://{','.join(servers)}/{parts.get('dbname') or ''}"
@@ -388,17 +400,18 @@ class _Listener:
             self._hear(connection)
 
     def _hear(self, connection: BoundedConnection) -> None:
-        nothing: list[int] = []
-        database = connection.fileno()
-        readable, _, _ = select.select([database, self._its.fileno()], nothing, nothing, LONGEST_SILENCE)
-        if database in readable:
+        poll = select.poll()
+        for readable in (connection.fileno(), self._its.fileno()):
+            poll.register(readable, select.POLLIN)
+        ready = [descriptor for descriptor, _ in poll.poll(1_000 * LONGEST_SILENCE)]
+        if connection.fileno() in ready:
             connection.pgconn.consume_input()
             notified = [connection.pgconn.notifies()]
             while notified[-1] is not None:
                 notified.append(connection.pgconn.notifies())
             if len(notified) > 1:
                 self._wake()
-        elif not readable:
+        elif not ready:
             connection.execute("SELECT")  # whether it is there still
 
     def close(self) -> None:

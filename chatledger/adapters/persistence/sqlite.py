@@ -2,7 +2,7 @@
 
 import sqlite3
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, cast
@@ -68,6 +68,9 @@ class SqliteDatabase:
             try:
                 yield engine
             finally:
+                # Nobody else may have the file while a thread still writes to it.
+                with suppress(sa.exc.TimeoutError):
+                    engine.connect().close()
                 engine.dispose()
 
     def shared(self) -> AbstractContextManager[sa.Engine]:

@@ -79,7 +79,8 @@ def _begin(
     except _LostError:
         pass
     try:
-        return _lock(engine, types, known_heads)
+        # A database that was away may have come back without its last moments: what it had then is read anew.
+        return _lock(engine, EventTypes(), known_heads)
     except _LostError as lost:
         raise lost.error from None
 

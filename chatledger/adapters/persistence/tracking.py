@@ -10,7 +10,7 @@ from uuid import UUID
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
-from chatledger.adapters.persistence.errors import storage_errors
+from chatledger.adapters.persistence.errors import is_gone, storage_errors
 from chatledger.adapters.persistence.store import Reader
 from chatledger.adapters.persistence.tables import EVENTS, PARKED_STREAMS, STREAMS, TRACKING
 from chatledger.application.ledger.envelope import Fact, to_microseconds
@@ -27,7 +27,7 @@ from chatledger.application.ports.tracking import (
 T = TypeVar("T")
 
 AIM = 0.005
-"""Seconds that a projection is to work in one transaction: on SQLite the ledger's writer waits for it."""
+"""Seconds that a projection is to work in one transaction: the ledger's writer waits for it."""
 
 CLOCK_TICK = 1e-6
 FIRST_FACTS = 16
@@ -38,7 +38,7 @@ class Projection(Protocol):
     """A read model of the host's, in tables of its own in the ledger's database.
 
     Its methods get a connection inside a transaction, which the caller commits together with the position: what they
-    write counts exactly once. They block, on SQLite the ledger's writer too: they write to their tables and do nothing
+    write counts exactly once. They block the ledger's writer, too: they write to their tables and do nothing
     else, and above all they wait for nothing. They may be called from any thread, by one at a time.
 
     Attributes:
@@ -271,7 +271,8 @@ class SqlTrackedProjection:
         """Prepare its tables, and start it anew if its version is another than the one on record; where it stands."""
 
         def work(connection: sa.Connection, tracked: _Tracked) -> int:
-            self._projection.prepare(connection)
+            with _hosts_own():
+                self._projection.prepare(connection)
             if tracked.version != self._projection.version:
                 self._start_anew(connection)
                 return 0
@@ -297,7 +298,8 @@ class SqlTrackedProjection:
     def _project(self, connection: sa.Connection, facts: Sequence[Fact]) -> None:
         """The effect of some events; and how many there may be the next time, by how long these took."""
         began = time.perf_counter()
-        self._projection.project(connection, facts)
+        with _hosts_own():
+            self._projection.project(connection, facts)
         at_this_pace = int(len(facts) * AIM / max(time.perf_counter() - began, CLOCK_TICK))
         self._most_facts = max(1, min(at_this_pace, 2 * self._most_facts, MOST_FACTS))
 
@@ -308,7 +310,8 @@ class SqlTrackedProjection:
             found = tracked.parked(parked.stream_id)
             if found is None or found.version != parked.version:
                 return found
-            self._projection.project(connection, [delivery.fact()])
+            with _hosts_own():
+                self._projection.project(connection, [delivery.fact()])
             return tracked.done_with(parked)
 
         return await self._in_transaction(work)
@@ -322,7 +325,8 @@ class SqlTrackedProjection:
         await self._in_transaction(work)
 
     def _start_anew(self, connection: sa.Connection) -> None:
-        self._projection.reset(connection)
+        with _hosts_own():
+            self._projection.reset(connection)
         connection.execute(sa.delete(PARKED_STREAMS).where(PARKED_STREAMS.c.subscription == self.name))
         anew = sa.update(TRACKING).where(TRACKING.c.name == self.name)
         connection.execute(anew.values(position=0, version=self._projection.version))
@@ -346,12 +350,29 @@ class SqlTrackedProjection:
         def run() -> T:
             try:
                 return in_transaction()
-            except (StorageUnavailableError, SupersededError):
+            except (EffectFailedError, StorageUnavailableError, SupersededError):
                 raise
             except Exception as error:
                 raise EffectFailedError from error
 
         return await self._tracking.run(run)
+
+
+@contextmanager
+def _hosts_own() -> Iterator[None]:
+    """What a projection's own code fails with, its statements included, unless the store is gone.
+
+    Raises:
+        EffectFailedError: it failed.
+    """
+    try:
+        yield
+    except StorageUnavailableError:
+        raise
+    except Exception as error:
+        if is_gone(error):
+            raise
+        raise EffectFailedError from error
 
 
 @contextmanager

@@ -9,7 +9,7 @@ import msgspec
 from chatledger.application.context import Context
 from chatledger.application.ledger.codec import EventCodec
 from chatledger.application.ledger.envelope import Envelope, Fact
-from chatledger.application.ports.storage import EventRow, LedgerStore, StorageUnavailableError
+from chatledger.application.ports.storage import LIBRARY, EventRow, LedgerStore, StorageUnavailableError
 from chatledger.application.ports.tracking import Delivery
 
 PAGE = 500
@@ -89,7 +89,7 @@ class LedgerLog:
             return error
 
     async def _deliveries(self, read: Sequence[_Read]) -> list[Delivery]:
-        own = [one for one in read if one.row.category != "library"]
+        own = [one for one in read if not one.row.category.startswith(LIBRARY)]
         contexts = {one.row.position: one.row.context for one in own if one.row.context is not None}
         if missing := {one.row.context_position for one in own} - contexts.keys():
             contexts |= await self._store.context_at(missing)

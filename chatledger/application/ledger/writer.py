@@ -261,6 +261,7 @@ class GroupCommitWriter:
     def _write(self, members: Sequence[_Member]) -> None:
         with self._store.write() as transaction:
             head = transaction.head()
+            self._head_position = max(self._head_position, head.position)
             admitted = _admit(members, transaction)
             recorded_at = max(head.recorded_at, to_microseconds(self._clock.now()))
             position = head.position
