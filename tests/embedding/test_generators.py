@@ -4,7 +4,8 @@ import asyncio
 
 import pytest
 
-from chatledger import Chatledger, GenerationFailedError, InvalidParameterError, Settings
+from chatledger import Chatledger, GenerationFailedError, InvalidParameterError, Settings, SettingsProblemError
+from chatledger.server_settings import ServerSettings
 from tests.embedding.generators import Counting, Failing
 from tests.embedding.hosting import DEADLINE, hosted, new_app
 
@@ -50,12 +51,22 @@ async def test_its_settings_are_its_own(tmp_path):
 
 @pytest.mark.parametrize("name", ["scripted", "extractive", "local", "openai_compatible", "counting"])
 async def test_no_two_have_one_name(tmp_path, name):
-    generator = Counting()
-    generator.name = name
+    first, second = Counting(), Counting()
+    second.name = name
     with pytest.raises(InvalidParameterError, match=repr(name)) as refused:
-        async with Chatledger.open(Settings(data_dir=tmp_path / "data"), generators=[Counting(), generator]):
+        async with Chatledger.open(Settings(data_dir=tmp_path / "data"), generators=[first, second]):
             pass
     assert refused.value.field == "generators"
+    assert (first.closed, second.closed) == (1, 1)
+    assert list(tmp_path.iterdir()) == []
+
+
+async def test_it_is_closed_where_the_settings_are_refused(tmp_path):
+    generator = Counting()
+    with pytest.raises(SettingsProblemError, match="port"):
+        async with Chatledger.open(ServerSettings(data_dir=tmp_path / "data", port=9000), generators=[generator]):
+            pass
+    assert generator.closed == 1
     assert list(tmp_path.iterdir()) == []
 
 
