@@ -57,6 +57,18 @@ class Access:
         found = await self._application.directory.app(app)
         return Caller(app=found, user=person, correlation_id=self._application.new_id(), trace=trace)
 
+    async def person(self, app: UUID, user: str) -> Caller:
+        """An app, on behalf of a person: for what only a person can do.
+
+        Raises:
+            NotFoundError: there is no such app.
+            InvalidParameterError: an argument is not acceptable.
+        """
+        caller = await self.caller(app, user)
+        if caller.user is None:
+            raise InvalidParameterError("user", "user is required")
+        return caller
+
     async def reader(self, app: UUID | None, user: str | None) -> Reader:
         """An app, within what is its own; without one the host itself, who may read everything.
 

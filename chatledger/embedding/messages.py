@@ -179,29 +179,27 @@ class Messages:
             messages, has_more = await application.history.messages(caller, conversation_id, page)
             return Slice(tuple(messages), has_more)
 
-    async def rate(
-        self, app: UUID, message_id: UUID, rating: Rating, *, content: str | None = None, user: str | None = None
-    ) -> None:
+    async def rate(self, app: UUID, message_id: UUID, rating: Rating, *, user: str, content: str | None = None) -> None:
         """Give the user's rating; a second one replaces the first.
 
         Raises:
             NotFoundError: the message does not exist, or is not the user's.
-            InvalidParameterError: the rating or its text is not acceptable.
+            InvalidParameterError: the user, the rating or its text is not acceptable.
         """
         with self._access.use() as application:
-            caller = await self._access.caller(app, user)
+            caller = await self._access.person(app, user)
             accept_choice("rating", rating, get_args(Rating))
             await application.rating.rate(caller, accept_id("message_id", message_id), rating, content)
 
-    async def withdraw_rating(self, app: UUID, message_id: UUID, *, user: str | None = None) -> None:
+    async def withdraw_rating(self, app: UUID, message_id: UUID, *, user: str) -> None:
         """Take the user's rating back.
 
         Raises:
             NotFoundError: the message does not exist, or is not the user's.
-            InvalidParameterError: there is nothing to withdraw.
+            InvalidParameterError: the user is not acceptable, or there is nothing to withdraw.
         """
         with self._access.use() as application:
-            caller = await self._access.caller(app, user)
+            caller = await self._access.person(app, user)
             await application.rating.rate(caller, accept_id("message_id", message_id), None, None)
 
     async def stop(self, app: UUID, message_id: UUID, *, user: str | None = None) -> None:

@@ -12,6 +12,7 @@ from chatledger import (
     NotFoundError,
     Settings,
     SettingsProblemError,
+    StopRequested,
     UnauthorizedError,
 )
 from chatledger.server_settings import load_settings
@@ -50,7 +51,7 @@ async def ledger(tmp_path_factory):
         ("message_id", lambda ledger, app, sent: ledger.messages.get(str(sent.message_id))),
         ("message_id", lambda ledger, app, sent: ledger.messages.events(str(sent.message_id))),
         ("message_id", lambda ledger, app, sent: ledger.messages.stop(app, str(sent.message_id))),
-        ("message_id", lambda ledger, app, sent: ledger.messages.withdraw_rating(app, str(sent.message_id))),
+        ("message_id", lambda ledger, app, sent: ledger.messages.withdraw_rating(app, "1", user="ada")),
         ("task_id", lambda ledger, app, sent: ledger.tasks.get(str(sent.task_id))),
         ("task_id", lambda ledger, app, sent: ledger.tasks.stop(app, str(sent.task_id))),
         ("first_id", lambda ledger, app, sent: ledger.messages.history(app, sent.conversation_id, first_id="1")),
@@ -60,8 +61,13 @@ async def ledger(tmp_path_factory):
         ("after", lambda ledger, app, sent: ledger.messages.events(sent.message_id, after=-1)),
         ("after", lambda ledger, app, sent: anext(ledger.messages.follow(sent.message_id, after=-1))),
         ("after", lambda ledger, app, sent: anext(ledger.messages.follow(sent.message_id, after=100))),
-        ("rating", lambda ledger, app, sent: ledger.messages.rate(app, sent.message_id, None)),
-        ("content", lambda ledger, app, sent: ledger.messages.rate(app, sent.message_id, "like", content=5)),
+        ("user", lambda ledger, app, sent: ledger.messages.rate(app, sent.message_id, "like", user=None)),
+        ("user", lambda ledger, app, sent: ledger.messages.withdraw_rating(app, sent.message_id, user=None)),
+        ("rating", lambda ledger, app, sent: ledger.messages.rate(app, sent.message_id, None, user="ada")),
+        (
+            "content",
+            lambda ledger, app, sent: ledger.messages.rate(app, sent.message_id, "like", content=5, user="ada"),
+        ),
         (
             "mode",
             lambda ledger, app, sent: ledger.apps.create("chart", "An app", AppConfiguration(generator="scripted")),
@@ -157,6 +163,17 @@ async def test_a_stop_by_message(ledger):
     await ledger.messages.stop(app, sent.message_id, user="ada")
     assert isinstance([event async for event in ledger.messages.follow(sent.message_id)][-1].body, MessageStopped)
     await ledger.messages.stop(app, sent.message_id, user="ada")
+
+
+@pytest.mark.parametrize(("user", "kind"), [("ada", "end_user"), (None, "api_key")])
+async def test_a_stop_is_the_doing_of_whoever_asked_for_it(ledger, user, kind):
+    app = await new_app(ledger, **ENDLESS)
+    sent = await ledger.messages.send(app, "hello", user="ada")
+    await first_text(ledger, sent.message_id)
+    await ledger.messages.stop(app, sent.message_id, user=user)
+    facts = (await ledger.messages.events(sent.message_id)).items
+    (stop,) = [fact for fact in facts if isinstance(fact.envelope.body, StopRequested)]
+    assert stop.context.actor.kind == kind
 
 
 async def test_keys_and_tokens_open_what_they_are_for(ledger):
