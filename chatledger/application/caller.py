@@ -35,7 +35,7 @@ class Caller(msgspec.Struct, frozen=True, kw_only=True):
         return Context(actor=actor, correlation_id=self.correlation_id, app_id=self.app.app_id, trace=self.trace)
 
     def context_of_change(self, owner_id: UUID) -> Context:
-        """The metadata of what this request changes on something of a person's, which is their doing if it names them."""
+        """The metadata of a change to something of a person's: their own doing where the request names them."""
         return self.context(None if self.user is None else owner_id)
 
 
