@@ -12,7 +12,6 @@ from chatledger.application.errors import ClosedError
 from chatledger.application.ledger.envelope import Envelope, Fact
 from chatledger.application.ports.views import MessageView, Page
 from chatledger.application.queries.history import MessageDetail
-from chatledger.domain.events import TERMINAL_EVENTS
 from chatledger.domain.values import Rating
 from chatledger.embedding.access import Access
 from chatledger.embedding.values import SentMessage, Slice
@@ -111,9 +110,7 @@ class Messages:
                 async for batch in follower.batches(after):
                     for envelope in batch:
                         yield envelope
-                        if isinstance(envelope.body, TERMINAL_EVENTS):
-                            return
-            if self._access.is_closed:
+            if self._access.is_closed and not follower.has_ended:
                 raise ClosedError
 
     async def get(self, message_id: UUID, *, app: UUID | None = None, user: str | None = None) -> MessageDetail:

@@ -65,6 +65,10 @@ class HttpService:
         end = events[-1] if events else {"event": "message_end", "metadata": {"status": "completed"}}
         return Streamed(answer_of(events), end["code"] if end["event"] == "error" else end["metadata"]["status"])
 
+    async def versions(self, app, ids, *, after):
+        response = await self._client(app).get(f"/v1/messages/{ids.message}/stream", params=_given(after=after))
+        return [int(line.rpartition(":")[2]) for line in response.text.splitlines() if line.startswith("id:")]
+
     async def first_text(self, app, ids):
         async with self._client(app).stream("GET", f"/v1/messages/{ids.message}/stream") as response:
             text = ""

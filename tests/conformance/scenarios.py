@@ -93,7 +93,12 @@ async def what_came_after_the_end_is_no_part_of_the_stream(service: Service) -> 
     events = await service.events(app, asked.ids.message)
     assert events[-1] == ("FeedbackGiven", "end_user")
     assert await service.follow(app, asked.ids) == Streamed("so it is", "completed")
-    assert (await service.follow(app, asked.ids, after=len(events))).text == ""
+    end = len(events) - 1
+    assert events[end - 1][0] == "MessageCompleted"
+    assert await service.versions(app, asked.ids, after=end - 1) == [end]
+    for after in (end, end + 1):
+        assert await service.versions(app, asked.ids, after=after) == []
+    await refused_by_name("after", service.follow(app, asked.ids, after=end + 2))
 
 
 async def a_conversation_goes_on(service: Service) -> None:
