@@ -11,6 +11,7 @@ from chatledger.application.commands.sending import NewMessage
 from chatledger.application.errors import ClosedError
 from chatledger.application.ledger.envelope import Envelope, Fact
 from chatledger.application.ports.views import MessageView, Page
+from chatledger.application.queries.following import require_recorded
 from chatledger.application.queries.history import MessageDetail
 from chatledger.domain.values import Rating
 from chatledger.embedding.access import Access
@@ -143,6 +144,8 @@ class Messages:
             await application.history.message(reader, accept_id("message_id", message_id))
             accept_number("after", after, 0, LARGEST_VERSION)
             facts, has_more = await application.facts.stream(message_id, after, limit)
+            if not facts:
+                require_recorded(after, (await application.history.detail(reader, message_id)).version)
             return Slice(tuple(facts), has_more)
 
     async def history(

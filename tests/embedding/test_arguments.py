@@ -12,6 +12,7 @@ from chatledger import (
     NotFoundError,
     Settings,
     SettingsProblemError,
+    Slice,
     StopRequested,
     UnauthorizedError,
 )
@@ -59,6 +60,7 @@ async def ledger(tmp_path_factory):
         ("limit", lambda ledger, app, sent: ledger.messages.events(sent.message_id, limit=0)),
         ("limit", lambda ledger, app, sent: ledger.messages.events(sent.message_id, limit=True)),
         ("after", lambda ledger, app, sent: ledger.messages.events(sent.message_id, after=-1)),
+        ("after", lambda ledger, app, sent: ledger.messages.events(sent.message_id, after=6)),
         ("after", lambda ledger, app, sent: anext(ledger.messages.follow(sent.message_id, after=-1))),
         ("after", lambda ledger, app, sent: anext(ledger.messages.follow(sent.message_id, after=100))),
         ("user", lambda ledger, app, sent: ledger.messages.rate(app, sent.message_id, "like", user=None)),
@@ -154,6 +156,13 @@ async def test_an_event_tells_who_did_it_and_why(ledger):
     assert page.has_more
     assert (created.context.actor.kind, created.context.trace, created.context.app_id) == ("end_user", "a-trace", app)
     assert (started.context.actor.kind, started.context.correlation_id) == ("worker", sent.task_id)
+
+
+async def test_after_the_last_event_there_are_none(ledger):
+    app = await new_app(ledger, tokens=2)
+    sent = await ledger.messages.ask(app, "hello", user="ada")
+    version = (await ledger.messages.get(sent.message_id)).version
+    assert await ledger.messages.events(sent.message_id, after=version) == Slice((), False)
 
 
 async def test_a_stop_by_message(ledger):
