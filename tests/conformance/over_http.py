@@ -17,6 +17,7 @@ from chatledger.application.errors import (
     WrongModeError,
 )
 from chatledger.domain.end_user import SHARED_EXTERNAL_ID
+from chatledger.domain.values import NIL_UUID
 from tests.conformance.service import Ids, Listed, Seen, Streamed, Whole
 from tests.support.server import LiveServer, answer_of, events_of, live_server
 
@@ -147,7 +148,8 @@ def _refusal(response: httpx.Response) -> Exception:
     body = response.json()
     code, field, message = body["code"], body.get("params"), body["message"]
     if code in GENERATION_STATUS and field is None:
-        return GenerationFailedError(code, message)
+        # On the wire a failure has no ids.
+        return GenerationFailedError(code, message, message_id=NIL_UUID, task_id=NIL_UUID, conversation_id=None)
     errors = {
         "not_found": lambda: NotFoundError(MISSING[message]),
         "invalid_param": lambda: InvalidParameterError(field, message),

@@ -94,5 +94,9 @@ async def test_its_faults_end_its_message_alone(tmp_path, caplog, fault, code, r
         app = await new_app(ledger, generator="failing")
         with pytest.raises(GenerationFailedError) as failed:
             await asyncio.wait_for(ledger.messages.ask(app, fault, user="ada"), DEADLINE)
-        assert (failed.value.code, str(failed.value)) == (code, reason)
+        assert (failed.value.code, failed.value.reason) == (code, reason)
+        assert str(failed.value) == code
+        message = (await ledger.messages.get(failed.value.message_id)).message
+        assert (message.query, message.task_id) == (fault, failed.value.task_id)
+        assert message.conversation_id == failed.value.conversation_id
         assert "secret" not in caplog.text
