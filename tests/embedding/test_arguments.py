@@ -47,6 +47,9 @@ async def ledger(tmp_path_factory):
         ("query", lambda ledger, app, sent: ledger.messages.send(app, None)),
         ("query", lambda ledger, app, sent: ledger.messages.send(app, "half of a pair: \ud83d")),
         ("trace", lambda ledger, app, sent: ledger.messages.send(app, "hello", trace="not a trace")),
+        ("trace", lambda ledger, app, sent: ledger.messages.send(app, "hello", trace=5)),
+        ("inputs", lambda ledger, app, sent: ledger.messages.send(app, "hello", inputs=[1])),
+        ("inputs", lambda ledger, app, sent: ledger.messages.ask(app, "hello", inputs="")),
         ("conversation_id", lambda ledger, app, sent: ledger.messages.send(app, "hello", conversation_id="new")),
         ("conversation_id", lambda ledger, app, sent: ledger.messages.history(app, str(sent.conversation_id))),
         ("message_id", lambda ledger, app, sent: ledger.messages.get(str(sent.message_id))),
@@ -76,7 +79,11 @@ async def ledger(tmp_path_factory):
         ),
         ("name", lambda ledger, app, sent: ledger.apps.create("chat", " ", AppConfiguration(generator="scripted"))),
         ("name", lambda ledger, app, sent: ledger.operators.issue(None, ["audit"])),
+        ("name", lambda ledger, app, sent: ledger.operators.issue("\0 ", ["audit"])),
         ("scopes", lambda ledger, app, sent: ledger.operators.issue("Ann", ["everything"])),
+        ("scopes", lambda ledger, app, sent: ledger.operators.issue("Ann", [])),
+        ("configuration", lambda ledger, app, sent: ledger.apps.create("chat", "An app", {"generator": "scripted"})),
+        ("configuration", lambda ledger, app, sent: ledger.apps.configure(app, {"generator": "scripted"})),
         (
             "configuration",
             lambda ledger, app, sent: ledger.apps.create(
@@ -99,6 +106,15 @@ async def test_what_cannot_be_is_refused_by_name_and_changes_nothing(ledger, fie
         await call(ledger, app, sent)
     assert refused.value.field == field
     assert before == (await ledger.messages.events(sent.message_id), await ledger.apps.list())
+
+
+@pytest.mark.parametrize("inputs", [[], [("query", "hello")], "hello"])
+async def test_inputs_of_a_completion_that_are_none(ledger, inputs):
+    app = await new_app(ledger, "completion", tokens=1)
+    for asking in (ledger.completions.send, ledger.completions.ask):
+        with pytest.raises(InvalidParameterError, match="must be an object") as refused:
+            await asking(app, query="hello", inputs=inputs)
+        assert refused.value.field == "inputs"
 
 
 @pytest.mark.parametrize(
