@@ -61,7 +61,7 @@ from chatledger.application.queries.facts import Facts
 from chatledger.application.queries.following import Following
 from chatledger.application.queries.history import History
 from chatledger.application.system_clock import SystemClock, new_id
-from chatledger.settings import Settings, SettingsProblemError
+from chatledger.settings import Settings, SettingsProblemError, require_no_server
 
 log = logging.getLogger(__name__)
 
@@ -110,6 +110,7 @@ class NoStoreError(Exception):
 async def open_chatledger(
     settings: Settings,
     *,
+    with_server: bool = True,
     with_worker: bool = True,
     generators: Sequence[Generator] = (),
     projections: Sequence[Projection] = (),
@@ -119,6 +120,7 @@ async def open_chatledger(
 
     Args:
         settings: of this server.
+        with_server: whether settings of a server mean anything here; else they are refused.
         with_worker: whether it answers messages itself.
         generators: what may answer beside the built-in ones.
         projections: read models of the host's own, which follow the ledger.
@@ -127,15 +129,19 @@ async def open_chatledger(
     Raises:
         InvalidParameterError: a generator has the name of another one.
         SubscriptionProblemError: one of the projections or handlers cannot be run.
-        SettingsProblemError: a folder that the settings name cannot be made, or not be written to.
+        SettingsProblemError: a setting is one of a server, which there is not, or a folder that the settings name
+            cannot be made, or not be written to.
         StoreBusyError: another server has the store open.
         SchemaError: the store was written by a newer release.
         MasterKeyError: the master key is missing, or is not the one of the key store.
     """
     async with AsyncExitStack() as stack:
-        by_name = _generators(settings, generators)
-        for generator in by_name.values():
+        every_generator = (*_built_in(settings), *generators)
+        for generator in every_generator:
             stack.push_async_callback(generator.close)
+        by_name = _by_name(every_generator)
+        if not with_server:
+            require_no_server(settings)
         _make_folders(settings)
         clock, loop = SystemClock(), asyncio.get_running_loop()
 
@@ -272,7 +278,7 @@ def migrate(settings: Settings) -> tuple[str | None, str]:
 
 def make_generators(settings: Settings) -> Mapping[str, Generator]:
     """Every generator that an app may name. Whoever uses one closes it."""
-    return _generators(settings)
+    return _by_name(_built_in(settings))
 
 
 def _database(settings: Settings) -> Database:
@@ -345,15 +351,19 @@ def _forget_operational_state(store: SqlLedgerStore) -> None:
         transaction.clear(OPERATIONAL_STATE)
 
 
-def _generators(settings: Settings, others: Sequence[Generator] = ()) -> Mapping[str, Generator]:
+def _built_in(settings: Settings) -> Sequence[Generator]:
     key = settings.openai_api_key.get_secret_value() if settings.openai_api_key else None
     openai = (
         OpenAICompatibleGenerator(api_key=key)
         if settings.openai_base_url is None
         else OpenAICompatibleGenerator(base_url=settings.openai_base_url, api_key=key)
     )
+    return ScriptedGenerator(), ExtractiveGenerator(), LocalModelGenerator(), openai
+
+
+def _by_name(generators: Sequence[Generator]) -> Mapping[str, Generator]:
     by_name: dict[str, Generator] = {}
-    for generator in (ScriptedGenerator(), ExtractiveGenerator(), LocalModelGenerator(), openai, *others):
+    for generator in generators:
         if generator.name in by_name:
             raise InvalidParameterError("generators", f"there is a generator named {generator.name!r} already")
         by_name[generator.name] = generator

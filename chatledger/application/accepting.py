@@ -34,6 +34,18 @@ def accept_text(field: str, given: object, longest: int | None = None) -> str:
     return text
 
 
+def accept_name(given: object) -> str:
+    """A name that shows: more than blanks.
+
+    Raises:
+        InvalidParameterError: it is none.
+    """
+    name = accept_text("name", given)
+    if not name.strip():
+        raise InvalidParameterError("name", "name must not be empty")
+    return name
+
+
 def accept_id(field: str, given: object) -> UUID:
     """An id.
 
@@ -57,9 +69,9 @@ def accept_user(given: str | None) -> str | None:
     return user or None
 
 
-def is_trace(given: str) -> bool:
+def is_trace(given: object) -> bool:
     """Whether a caller can be traced by this: by letters, digits, hyphens and underscores, up to 128 of them."""
-    return _TRACE.fullmatch(given) is not None
+    return isinstance(given, str) and _TRACE.fullmatch(given) is not None
 
 
 def accept_number(field: str, given: object, low: int, high: int) -> int:

@@ -34,6 +34,10 @@ class Caller(msgspec.Struct, frozen=True, kw_only=True):
         actor = Actor("end_user", str(end_user_id)) if end_user_id else Actor("api_key", str(self.app.app_id))
         return Context(actor=actor, correlation_id=self.correlation_id, app_id=self.app.app_id, trace=self.trace)
 
+    def context_of_change(self, owner_id: UUID) -> Context:
+        """The metadata of a change to something of a person's: their own doing where the request names them."""
+        return self.context(None if self.user is None else owner_id)
+
 
 class Auditor(msgspec.Struct, frozen=True, kw_only=True):
     """One request by somebody who may read everything.

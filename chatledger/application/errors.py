@@ -61,11 +61,22 @@ class ForbiddenError(ApplicationError):
 
 
 class GenerationFailedError(ApplicationError):
-    """The answer that a caller waited for ended as errored."""
+    """The answer that a caller waited for ended as errored.
 
-    def __init__(self, code: ErrorCode, reason: str) -> None:
-        super().__init__(reason)
+    Attributes:
+        reason: what is on record as its cause, perhaps in a provider's words: sealed there, so not in the text.
+        conversation_id: None for a completion.
+    """
+
+    def __init__(
+        self, code: ErrorCode, reason: str, *, message_id: UUID, task_id: UUID, conversation_id: UUID | None
+    ) -> None:
+        super().__init__(code)
         self.code: ErrorCode = code
+        self.reason = reason
+        self.message_id = message_id
+        self.task_id = task_id
+        self.conversation_id = conversation_id
 
 
 class AnswerPendingError(ApplicationError):

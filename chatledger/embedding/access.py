@@ -41,7 +41,7 @@ class Access:
             raise
 
     async def caller(self, app: UUID, user: str | None, trace: str | None = None) -> Caller:
-        """An app, on behalf of a person or of nobody in particular.
+        """An app, on behalf of a person or, with None, of nobody in particular.
 
         Raises:
             NotFoundError: there is no such app.
@@ -50,9 +50,24 @@ class Access:
         accept_id("app", app)
         if trace is not None and not is_trace(trace):
             raise InvalidParameterError("trace", "trace must be up to 128 letters, digits, hyphens and underscores")
-        user = accept_user(user)
+        person = accept_user(user)
+        if user is not None and person is None:
+            # A name that was lost on the way must not open what is another's.
+            raise InvalidParameterError("user", "user must not be empty")
         found = await self._application.directory.app(app)
-        return Caller(app=found, user=user, correlation_id=self._application.new_id(), trace=trace)
+        return Caller(app=found, user=person, correlation_id=self._application.new_id(), trace=trace)
+
+    async def person(self, app: UUID, user: str) -> Caller:
+        """An app, on behalf of a person: for what only a person can do.
+
+        Raises:
+            NotFoundError: there is no such app.
+            InvalidParameterError: an argument is not acceptable.
+        """
+        caller = await self.caller(app, user)
+        if caller.user is None:
+            raise InvalidParameterError("user", "user is required")
+        return caller
 
     async def reader(self, app: UUID | None, user: str | None) -> Reader:
         """An app, within what is its own; without one the host itself, who may read everything.

@@ -85,7 +85,7 @@ class Chatledger:
 
         Args:
             settings: where the store is, and how generations are made.
-            generators: what may answer beside the built-in ones. They are closed at the end.
+            generators: what may answer beside the built-in ones. They are closed at the end, or where opening fails.
             projections: read models of the host's own, in the ledger's database, which follow the ledger.
             handlers: code of the host's own that reacts to events.
 
@@ -101,10 +101,10 @@ class Chatledger:
         from chatledger.bootstrap import open_chatledger  # noqa: PLC0415
         from chatledger.embedding.access import Access  # noqa: PLC0415
         from chatledger.embedding.lifetime import kept_whole  # noqa: PLC0415
-        from chatledger.settings import require_no_server  # noqa: PLC0415
 
-        require_no_server(settings)
-        opening = open_chatledger(settings, generators=generators, projections=projections, handlers=handlers)
+        opening = open_chatledger(
+            settings, with_server=False, generators=generators, projections=projections, handlers=handlers
+        )
         async with kept_whole(opening) as running:
             access = Access(running.application)
             try:

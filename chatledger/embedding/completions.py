@@ -45,7 +45,9 @@ class Completions:
         with self._access.use() as application:
             caller = await self._access.caller(app, user, trace)
             require_completion(caller.app)
-            sent = await application.sending.send(caller, NewMessage(query=query, inputs=inputs or {}))
+            sent = await application.sending.send(
+                caller, NewMessage(query=query, inputs={} if inputs is None else inputs)
+            )
             sent.follower.close()
             return SentMessage(message_id=sent.message_id, task_id=sent.task_id, conversation_id=sent.conversation_id)
 
@@ -69,4 +71,6 @@ class Completions:
         with self._access.use() as application:
             caller = await self._access.caller(app, user, trace)
             require_completion(caller.app)
-            return await application.asking.ask(caller, NewMessage(query=query, inputs=inputs or {}))
+            return await application.asking.ask(
+                caller, NewMessage(query=query, inputs={} if inputs is None else inputs)
+            )

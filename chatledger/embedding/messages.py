@@ -11,8 +11,8 @@ from chatledger.application.commands.sending import NewMessage
 from chatledger.application.errors import ClosedError
 from chatledger.application.ledger.envelope import Envelope, Fact
 from chatledger.application.ports.views import MessageView, Page
+from chatledger.application.queries.following import require_recorded
 from chatledger.application.queries.history import MessageDetail
-from chatledger.domain.events import TERMINAL_EVENTS
 from chatledger.domain.values import Rating
 from chatledger.embedding.access import Access
 from chatledger.embedding.values import SentMessage, Slice
@@ -111,9 +111,7 @@ class Messages:
                 async for batch in follower.batches(after):
                     for envelope in batch:
                         yield envelope
-                        if isinstance(envelope.body, TERMINAL_EVENTS):
-                            return
-            if self._access.is_closed:
+            if self._access.is_closed and not follower.has_ended:
                 raise ClosedError
 
     async def get(self, message_id: UUID, *, app: UUID | None = None, user: str | None = None) -> MessageDetail:
@@ -146,6 +144,8 @@ class Messages:
             await application.history.message(reader, accept_id("message_id", message_id))
             accept_number("after", after, 0, LARGEST_VERSION)
             facts, has_more = await application.facts.stream(message_id, after, limit)
+            if not facts:
+                require_recorded(after, (await application.history.detail(reader, message_id)).version)
             return Slice(tuple(facts), has_more)
 
     async def history(
@@ -179,29 +179,27 @@ class Messages:
             messages, has_more = await application.history.messages(caller, conversation_id, page)
             return Slice(tuple(messages), has_more)
 
-    async def rate(
-        self, app: UUID, message_id: UUID, rating: Rating, *, content: str | None = None, user: str | None = None
-    ) -> None:
+    async def rate(self, app: UUID, message_id: UUID, rating: Rating, *, user: str, content: str | None = None) -> None:
         """Give the user's rating; a second one replaces the first.
 
         Raises:
             NotFoundError: the message does not exist, or is not the user's.
-            InvalidParameterError: the rating or its text is not acceptable.
+            InvalidParameterError: the user, the rating or its text is not acceptable.
         """
         with self._access.use() as application:
-            caller = await self._access.caller(app, user)
+            caller = await self._access.person(app, user)
             accept_choice("rating", rating, get_args(Rating))
             await application.rating.rate(caller, accept_id("message_id", message_id), rating, content)
 
-    async def withdraw_rating(self, app: UUID, message_id: UUID, *, user: str | None = None) -> None:
+    async def withdraw_rating(self, app: UUID, message_id: UUID, *, user: str) -> None:
         """Take the user's rating back.
 
         Raises:
             NotFoundError: the message does not exist, or is not the user's.
-            InvalidParameterError: there is nothing to withdraw.
+            InvalidParameterError: the user is not acceptable, or there is nothing to withdraw.
         """
         with self._access.use() as application:
-            caller = await self._access.caller(app, user)
+            caller = await self._access.person(app, user)
             await application.rating.rate(caller, accept_id("message_id", message_id), None, None)
 
     async def stop(self, app: UUID, message_id: UUID, *, user: str | None = None) -> None:

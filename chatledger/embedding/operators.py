@@ -15,10 +15,10 @@ class Operators:
         self._access = access
 
     async def issue(self, name: str, scopes: Iterable[Scope]) -> IssuedToken:
-        """Make a token with these scopes.
+        """Make a token with these scopes, of which there is at least one.
 
         Raises:
-            InvalidParameterError: the name or a scope is not acceptable.
+            InvalidParameterError: the name or a scope is not acceptable, or there is none.
         """
         with self._access.use() as application:
             return await application.operators.issue(name, scopes, self._access.host())

@@ -54,6 +54,9 @@ class EmbeddedService:
                     return Streamed(text, "stopped")
         return Streamed(text, "completed")
 
+    async def versions(self, app, ids, *, after):
+        return [event.version async for event in self._ledger.messages.follow(ids.message, after=after, app=app)]
+
     async def first_text(self, app, ids):
         async with aclosing(self._ledger.messages.follow(ids.message, app=app, user="ada")) as events:
             async for event in events:

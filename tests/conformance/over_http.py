@@ -17,6 +17,7 @@ from chatledger.application.errors import (
     WrongModeError,
 )
 from chatledger.domain.end_user import SHARED_EXTERNAL_ID
+from chatledger.domain.values import NIL_UUID
 from tests.conformance.service import Ids, Listed, Seen, Streamed, Whole
 from tests.support.server import LiveServer, answer_of, events_of, live_server
 
@@ -64,6 +65,10 @@ class HttpService:
         events = events_of(response.text)
         end = events[-1] if events else {"event": "message_end", "metadata": {"status": "completed"}}
         return Streamed(answer_of(events), end["code"] if end["event"] == "error" else end["metadata"]["status"])
+
+    async def versions(self, app, ids, *, after):
+        response = await self._client(app).get(f"/v1/messages/{ids.message}/stream", params=_given(after=after))
+        return [int(line.rpartition(":")[2]) for line in response.text.splitlines() if line.startswith("id:")]
 
     async def first_text(self, app, ids):
         async with self._client(app).stream("GET", f"/v1/messages/{ids.message}/stream") as response:
@@ -143,7 +148,8 @@ def _refusal(response: httpx.Response) -> Exception:
     body = response.json()
     code, field, message = body["code"], body.get("params"), body["message"]
     if code in GENERATION_STATUS and field is None:
-        return GenerationFailedError(code, message)
+        # On the wire a failure has no ids.
+        return GenerationFailedError(code, message, message_id=NIL_UUID, task_id=NIL_UUID, conversation_id=None)
     errors = {
         "not_found": lambda: NotFoundError(MISSING[message]),
         "invalid_param": lambda: InvalidParameterError(field, message),

@@ -93,7 +93,12 @@ async def what_came_after_the_end_is_no_part_of_the_stream(service: Service) -> 
     events = await service.events(app, asked.ids.message)
     assert events[-1] == ("FeedbackGiven", "end_user")
     assert await service.follow(app, asked.ids) == Streamed("so it is", "completed")
-    assert (await service.follow(app, asked.ids, after=len(events))).text == ""
+    end = len(events) - 1
+    assert events[end - 1][0] == "MessageCompleted"
+    assert await service.versions(app, asked.ids, after=end - 1) == [end]
+    for after in (end, end + 1):
+        assert await service.versions(app, asked.ids, after=after) == []
+    await refused_by_name("after", service.follow(app, asked.ids, after=end + 2))
 
 
 async def a_conversation_goes_on(service: Service) -> None:
@@ -270,7 +275,7 @@ async def is_not_for(service: Service, app: UUID, ids: Any, user: str | None) ->
     await nothing_is_found("task", service.task(app, ids.task, user))
     await nothing_is_found("message", service.message(app, ids.message, user), service.follow(app, ids, user))
     await nothing_is_found("message", service.events(app, ids.message, user))
-    await nothing_is_found("message", service.rate(app, ids.message, "dislike", user=user))
+    await nothing_is_found("message", service.rate(app, ids.message, "dislike", user=user or "ada"))
     await nothing_is_found("conversation", service.history(app, ids.conversation, user))
     await nothing_is_found("conversation", service.ask(app, "Mine?", user, conversation=ids.conversation))
     await nothing_is_found("last_conversation", service.conversations(app, user, last=ids.conversation))
@@ -281,8 +286,6 @@ async def who_names_no_user_acts_for_the_app(service: Service) -> None:
     ids = (await service.ask(app, "Is it so?")).ids
     assert (await service.message(app, ids.message, None))[0].answer == "so it is"
     assert (await service.history(app, ids.conversation, None))[0] == [Seen("Is it so?", "so it is", False, None)]
-    await service.rate(app, ids.message, "like", user=None)
-    assert (await service.message(app, ids.message))[0].rating == "like"
     assert await service.conversations(app, None) == ([], False)
 
 

@@ -12,6 +12,8 @@ from chatledger import (
     NotFoundError,
     Settings,
     SettingsProblemError,
+    Slice,
+    StopRequested,
     UnauthorizedError,
 )
 from chatledger.server_settings import load_settings
@@ -37,15 +39,23 @@ async def ledger(tmp_path_factory):
         ("app", lambda ledger, app, sent: anext(ledger.messages.follow(sent.message_id, user="ada"))),
         ("user", lambda ledger, app, sent: ledger.messages.send(app, "hello", user=5)),
         ("user", lambda ledger, app, sent: ledger.messages.send(app, "hello", user="\ud83d")),
+        ("user", lambda ledger, app, sent: ledger.messages.send(app, "hello", user="")),
+        ("user", lambda ledger, app, sent: ledger.messages.get(sent.message_id, app=app, user="")),
+        ("user", lambda ledger, app, sent: ledger.messages.get(sent.message_id, app=app, user="\0")),
+        ("user", lambda ledger, app, sent: ledger.tasks.stop(app, sent.task_id, user="\0\0")),
+        ("user", lambda ledger, app, sent: ledger.conversations.list(app, user="")),
         ("query", lambda ledger, app, sent: ledger.messages.send(app, None)),
         ("query", lambda ledger, app, sent: ledger.messages.send(app, "half of a pair: \ud83d")),
         ("trace", lambda ledger, app, sent: ledger.messages.send(app, "hello", trace="not a trace")),
+        ("trace", lambda ledger, app, sent: ledger.messages.send(app, "hello", trace=5)),
+        ("inputs", lambda ledger, app, sent: ledger.messages.send(app, "hello", inputs=[1])),
+        ("inputs", lambda ledger, app, sent: ledger.messages.ask(app, "hello", inputs="")),
         ("conversation_id", lambda ledger, app, sent: ledger.messages.send(app, "hello", conversation_id="new")),
         ("conversation_id", lambda ledger, app, sent: ledger.messages.history(app, str(sent.conversation_id))),
         ("message_id", lambda ledger, app, sent: ledger.messages.get(str(sent.message_id))),
         ("message_id", lambda ledger, app, sent: ledger.messages.events(str(sent.message_id))),
         ("message_id", lambda ledger, app, sent: ledger.messages.stop(app, str(sent.message_id))),
-        ("message_id", lambda ledger, app, sent: ledger.messages.withdraw_rating(app, str(sent.message_id))),
+        ("message_id", lambda ledger, app, sent: ledger.messages.withdraw_rating(app, "1", user="ada")),
         ("task_id", lambda ledger, app, sent: ledger.tasks.get(str(sent.task_id))),
         ("task_id", lambda ledger, app, sent: ledger.tasks.stop(app, str(sent.task_id))),
         ("first_id", lambda ledger, app, sent: ledger.messages.history(app, sent.conversation_id, first_id="1")),
@@ -53,17 +63,27 @@ async def ledger(tmp_path_factory):
         ("limit", lambda ledger, app, sent: ledger.messages.events(sent.message_id, limit=0)),
         ("limit", lambda ledger, app, sent: ledger.messages.events(sent.message_id, limit=True)),
         ("after", lambda ledger, app, sent: ledger.messages.events(sent.message_id, after=-1)),
+        ("after", lambda ledger, app, sent: ledger.messages.events(sent.message_id, after=6)),
         ("after", lambda ledger, app, sent: anext(ledger.messages.follow(sent.message_id, after=-1))),
         ("after", lambda ledger, app, sent: anext(ledger.messages.follow(sent.message_id, after=100))),
-        ("rating", lambda ledger, app, sent: ledger.messages.rate(app, sent.message_id, None)),
-        ("content", lambda ledger, app, sent: ledger.messages.rate(app, sent.message_id, "like", content=5)),
+        ("user", lambda ledger, app, sent: ledger.messages.rate(app, sent.message_id, "like", user=None)),
+        ("user", lambda ledger, app, sent: ledger.messages.withdraw_rating(app, sent.message_id, user=None)),
+        ("rating", lambda ledger, app, sent: ledger.messages.rate(app, sent.message_id, None, user="ada")),
+        (
+            "content",
+            lambda ledger, app, sent: ledger.messages.rate(app, sent.message_id, "like", content=5, user="ada"),
+        ),
         (
             "mode",
             lambda ledger, app, sent: ledger.apps.create("chart", "An app", AppConfiguration(generator="scripted")),
         ),
         ("name", lambda ledger, app, sent: ledger.apps.create("chat", " ", AppConfiguration(generator="scripted"))),
         ("name", lambda ledger, app, sent: ledger.operators.issue(None, ["audit"])),
+        ("name", lambda ledger, app, sent: ledger.operators.issue("\0 ", ["audit"])),
         ("scopes", lambda ledger, app, sent: ledger.operators.issue("Ann", ["everything"])),
+        ("scopes", lambda ledger, app, sent: ledger.operators.issue("Ann", [])),
+        ("configuration", lambda ledger, app, sent: ledger.apps.create("chat", "An app", {"generator": "scripted"})),
+        ("configuration", lambda ledger, app, sent: ledger.apps.configure(app, {"generator": "scripted"})),
         (
             "configuration",
             lambda ledger, app, sent: ledger.apps.create(
@@ -86,6 +106,15 @@ async def test_what_cannot_be_is_refused_by_name_and_changes_nothing(ledger, fie
         await call(ledger, app, sent)
     assert refused.value.field == field
     assert before == (await ledger.messages.events(sent.message_id), await ledger.apps.list())
+
+
+@pytest.mark.parametrize("inputs", [[], [("query", "hello")], "hello"])
+async def test_inputs_of_a_completion_that_are_none(ledger, inputs):
+    app = await new_app(ledger, "completion", tokens=1)
+    for asking in (ledger.completions.send, ledger.completions.ask):
+        with pytest.raises(InvalidParameterError, match="must be an object") as refused:
+            await asking(app, query="hello", inputs=inputs)
+        assert refused.value.field == "inputs"
 
 
 @pytest.mark.parametrize(
@@ -145,6 +174,13 @@ async def test_an_event_tells_who_did_it_and_why(ledger):
     assert (started.context.actor.kind, started.context.correlation_id) == ("worker", sent.task_id)
 
 
+async def test_after_the_last_event_there_are_none(ledger):
+    app = await new_app(ledger, tokens=2)
+    sent = await ledger.messages.ask(app, "hello", user="ada")
+    version = (await ledger.messages.get(sent.message_id)).version
+    assert await ledger.messages.events(sent.message_id, after=version) == Slice((), False)
+
+
 async def test_a_stop_by_message(ledger):
     app = await new_app(ledger, **ENDLESS)
     sent = await ledger.messages.send(app, "hello", user="ada")
@@ -152,6 +188,17 @@ async def test_a_stop_by_message(ledger):
     await ledger.messages.stop(app, sent.message_id, user="ada")
     assert isinstance([event async for event in ledger.messages.follow(sent.message_id)][-1].body, MessageStopped)
     await ledger.messages.stop(app, sent.message_id, user="ada")
+
+
+@pytest.mark.parametrize(("user", "kind"), [("ada", "end_user"), (None, "api_key")])
+async def test_a_stop_is_the_doing_of_whoever_asked_for_it(ledger, user, kind):
+    app = await new_app(ledger, **ENDLESS)
+    sent = await ledger.messages.send(app, "hello", user="ada")
+    await first_text(ledger, sent.message_id)
+    await ledger.messages.stop(app, sent.message_id, user=user)
+    facts = (await ledger.messages.events(sent.message_id)).items
+    (stop,) = [fact for fact in facts if isinstance(fact.envelope.body, StopRequested)]
+    assert stop.context.actor.kind == kind
 
 
 async def test_keys_and_tokens_open_what_they_are_for(ledger):

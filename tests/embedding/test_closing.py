@@ -278,7 +278,7 @@ async def test_what_is_closed_takes_nothing_more(tmp_path):
         ledger.messages.ask(app, "hello"),
         ledger.messages.get(sent.message_id),
         ledger.messages.history(app, sent.conversation_id),
-        ledger.messages.rate(app, sent.message_id, "like"),
+        ledger.messages.rate(app, sent.message_id, "like", user="ada"),
         ledger.completions.ask(app),
         ledger.conversations.list(app),
         ledger.tasks.stop(app, sent.task_id),

@@ -4,7 +4,8 @@ import asyncio
 
 import pytest
 
-from chatledger import Chatledger, GenerationFailedError, InvalidParameterError, Settings
+from chatledger import Chatledger, GenerationFailedError, InvalidParameterError, Settings, SettingsProblemError
+from chatledger.server_settings import ServerSettings
 from tests.embedding.generators import Counting, Failing
 from tests.embedding.hosting import DEADLINE, hosted, new_app
 
@@ -50,12 +51,22 @@ async def test_its_settings_are_its_own(tmp_path):
 
 @pytest.mark.parametrize("name", ["scripted", "extractive", "local", "openai_compatible", "counting"])
 async def test_no_two_have_one_name(tmp_path, name):
-    generator = Counting()
-    generator.name = name
+    first, second = Counting(), Counting()
+    second.name = name
     with pytest.raises(InvalidParameterError, match=repr(name)) as refused:
-        async with Chatledger.open(Settings(data_dir=tmp_path / "data"), generators=[Counting(), generator]):
+        async with Chatledger.open(Settings(data_dir=tmp_path / "data"), generators=[first, second]):
             pass
     assert refused.value.field == "generators"
+    assert (first.closed, second.closed) == (1, 1)
+    assert list(tmp_path.iterdir()) == []
+
+
+async def test_it_is_closed_where_the_settings_are_refused(tmp_path):
+    generator = Counting()
+    with pytest.raises(SettingsProblemError, match="port"):
+        async with Chatledger.open(ServerSettings(data_dir=tmp_path / "data", port=9000), generators=[generator]):
+            pass
+    assert generator.closed == 1
     assert list(tmp_path.iterdir()) == []
 
 
@@ -83,5 +94,9 @@ async def test_its_faults_end_its_message_alone(tmp_path, caplog, fault, code, r
         app = await new_app(ledger, generator="failing")
         with pytest.raises(GenerationFailedError) as failed:
             await asyncio.wait_for(ledger.messages.ask(app, fault, user="ada"), DEADLINE)
-        assert (failed.value.code, str(failed.value)) == (code, reason)
+        assert (failed.value.code, failed.value.reason) == (code, reason)
+        assert str(failed.value) == code
+        message = (await ledger.messages.get(failed.value.message_id)).message
+        assert (message.query, message.task_id) == (fault, failed.value.task_id)
+        assert message.conversation_id == failed.value.conversation_id
         assert "secret" not in caplog.text

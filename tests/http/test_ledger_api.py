@@ -51,6 +51,15 @@ async def test_the_events_of_a_message_page_by_page(chat):
     assert datetime.fromisoformat(events[0]["at"]).tzinfo is not None
 
 
+@pytest.mark.parametrize(("user", "kind"), [({"user": "ada"}, "end_user"), ({}, "api_key")])
+async def test_a_rating_is_the_doing_of_whoever_gave_it(chat, user, kind):
+    answer = (await chat.post("/v1/chat-messages", json=chat_body())).json()
+    rated = await chat.post(f"/v1/messages/{answer['id']}/feedbacks", json={"rating": "like"} | user)
+    assert rated.status_code == 200
+    page = (await chat.get(f"/v1/messages/{answer['id']}/events")).json()
+    assert (page["data"][-1]["type"], page["data"][-1]["actor"]["kind"]) == ("FeedbackGiven", kind)
+
+
 async def test_the_state_of_a_failed_task(chat):
     body = chat_body("/script fail_as=quota", response_mode="async")
     location = (await chat.post("/v1/chat-messages", json=body)).headers["location"]

@@ -160,7 +160,7 @@ def stream_error(errored: MessageErrored) -> dict[str, Any]:
 
 def _generation_failed(error: GenerationFailedError) -> HttpError:
     headers = {"Retry-After": str(QUOTA_RETRY_AFTER)} if error.code == "provider_quota_exceeded" else None
-    message = generation_message(error.code, str(error))
+    message = generation_message(error.code, error.reason)
     return HttpError(GENERATION_STATUS[error.code], message, code=error.code, headers=headers)
 
 

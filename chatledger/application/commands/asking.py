@@ -58,7 +58,13 @@ class Asking:
         if end is None:
             raise pending
         if isinstance(end, MessageErrored):
-            raise GenerationFailedError(end.code, end.message)
+            raise GenerationFailedError(
+                end.code,
+                end.message,
+                message_id=sent.message_id,
+                task_id=sent.task_id,
+                conversation_id=conversation_id,
+            )
         return Answer(
             message_id=sent.message_id,
             task_id=sent.task_id,

@@ -9,7 +9,7 @@ from uuid import UUID
 
 import msgspec
 
-from chatledger.application.accepting import accept_choice, accept_text
+from chatledger.application.accepting import accept_choice, accept_name
 from chatledger.application.context import Context
 from chatledger.application.errors import InvalidParameterError, NotFoundError
 from chatledger.application.ledger.ledger import Ledger, Staged
@@ -57,9 +57,7 @@ class ManagingApps:
         Raises:
             InvalidParameterError: the mode, the name or the configuration is not acceptable.
         """
-        mode, name = accept_choice("mode", mode, get_args(AppMode)), accept_text("name", name)
-        if not name.strip():
-            raise InvalidParameterError("name", "name must not be empty")
+        mode, name = accept_choice("mode", mode, get_args(AppMode)), accept_name(name)
         self._check(configuration)
         key = self._ledger.keyring.new_key(None)
         secret = new_secret(KEY_PREFIX)
@@ -97,6 +95,8 @@ class ManagingApps:
             raise NotFoundError("app") from error
 
     def _check(self, configuration: AppConfiguration) -> None:
+        if not isinstance(configuration, AppConfiguration):
+            raise InvalidParameterError("configuration", "configuration must be an AppConfiguration")
         try:
             msgspec.json.decode(msgspec.json.encode(configuration), type=AppConfiguration)
         except (msgspec.ValidationError, TypeError, ValueError) as error:

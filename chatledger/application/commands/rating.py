@@ -43,6 +43,6 @@ class RatingMessages:
                 staged.aggregate.give_feedback("user", given, text)
 
         try:
-            await self._ledger.decide(Message, message_id, decide, caller.context(view.end_user_id))
+            await self._ledger.decide(Message, message_id, decide, caller.context_of_change(view.end_user_id))
         except NothingToWithdrawError as error:
             raise InvalidParameterError("rating", "rating cannot be None when feedback not exists") from error

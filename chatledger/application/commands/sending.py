@@ -127,6 +127,8 @@ class Sending:
     def _accept(self, app: AppView, new: NewMessage) -> NewMessage:
         """A chat needs a query. That of a completion is also the value of a variable ``query`` that is left out."""
         query, inputs = accept_text("query", new.query, self._longest_query), new.inputs
+        if not isinstance(inputs, Mapping):
+            raise InvalidParameterError("inputs", "inputs must be an object")
         if app.mode != "completion":
             if not query:
                 raise InvalidParameterError("query", "query is required")

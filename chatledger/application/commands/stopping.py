@@ -42,7 +42,7 @@ class Stopping:
             raise NotFoundError(missing)
         await self._ownership.require(caller, missing, view.app_id, view.end_user_id)
         committed = await self._ledger.decide(
-            Message, view.message_id, self._request_stop, caller.context(view.end_user_id)
+            Message, view.message_id, self._request_stop, caller.context_of_change(view.end_user_id)
         )
         for envelope in committed:
             self._bus.publish(

@@ -19,7 +19,12 @@ SILENCE = 1.0
 
 
 class Follower:
-    """Subscribes when it is made, reads the ledger after that, and joins the two by version: no gap, no repeat."""
+    """Subscribes when it is made, reads the ledger after that, and joins the two by version: no gap, no repeat.
+
+    Attributes:
+        version: the last one that it has read, which may be one that came after the terminal event.
+        has_ended: whether it has read the terminal event.
+    """
 
     def __init__(self, message_id: UUID, ledger: Ledger, tail: Tail, bus: LiveBus, closing: asyncio.Event) -> None:
         self._message_id = message_id
@@ -29,11 +34,15 @@ class Follower:
         self._subscription = ExitStack()
         self._subscription.enter_context(tail.follow(message_id))
         self._listener = bus.listen(message_id)
+        self.version = 0
+        self.has_ended = False
         self._is_closed = False
         self._subscription.callback(bus.stop_listen, message_id, self._listener)
 
     async def batches(self, after: int = 0, known: Sequence[Envelope] = ()) -> AsyncGenerator[Sequence[Envelope], None]:
         """The events after a version, in batches as they were committed, up to the terminal event.
+
+        After that one, and after what came later (a rating, say), there are none.
 
         Each second without news gives an empty batch, so that the caller can do what time demands. ``known`` are the
         first of these events, where the caller has them already. Where chatledger closes they end without a terminal
@@ -43,24 +52,25 @@ class Follower:
             InvalidParameterError: the stream has no such version.
         """
         batch: Sequence[Envelope] = known or await self._ledger.read(self._message_id)
-        require_recorded(after, batch)
-        version, has_ended = len(batch), _has_end(batch)
+        self.version = len(batch)
+        require_recorded(after, self.version)
+        batch, self.has_ended = _up_to_end(batch)
         batch = batch[after:]
         while True:
             yield batch
-            if has_ended:
+            if self.has_ended:
                 return
             told = await self._listener.wait(SILENCE)
             if self._is_closed:
                 return
-            newer = self._tail.after(self._message_id, version)
+            newer = self._tail.after(self._message_id, self.version)
             if newer is None or not (newer or told):
                 if self._closing.is_set():
                     return
-                newer = await self._ledger.read(self._message_id, version)
-            batch = newer
-            if batch:
-                version, has_ended = batch[-1].version, _has_end(batch)
+                newer = await self._ledger.read(self._message_id, self.version)
+            if newer:
+                self.version = newer[-1].version
+            batch, self.has_ended = _up_to_end(newer)
 
     def close(self) -> None:
         """Unsubscribe. Whoever still waits for a batch is told within a second that there is none."""
@@ -94,18 +104,22 @@ class Following:
         self._closing.set()
 
 
-def require_recorded(after: int, recorded: Sequence[Envelope]) -> None:
-    """Let a version pass that a stream has, of which these are all events so far.
+def require_recorded(after: int, latest: int) -> None:
+    """Let a version pass that a stream has, whose latest version this is.
 
     Raises:
         InvalidParameterError: there is no such version.
     """
-    if not 0 <= after <= len(recorded):
+    if not 0 <= after <= latest:
         raise unknown_point()
 
 
-def _has_end(envelopes: Sequence[Envelope]) -> bool:
-    return any(isinstance(envelope.body, TERMINAL_EVENTS) for envelope in envelopes)
+def _up_to_end(envelopes: Sequence[Envelope]) -> tuple[Sequence[Envelope], bool]:
+    """These up to the terminal event, and whether that is among them."""
+    for number, envelope in enumerate(envelopes, 1):
+        if isinstance(envelope.body, TERMINAL_EVENTS):
+            return envelopes[:number], True
+    return envelopes, False
 
 
 def unknown_point() -> InvalidParameterError:

@@ -66,7 +66,7 @@ async def _follow(
     try:
         batches = follower.batches()
         recorded = await anext(batches)
-        require_recorded(after, recorded)
+        require_recorded(after, follower.version)
         rendering = Rendering(message_id, recorded[0], shows_resources=shows_resources(reader), gives_ids=True)
         resumption = Resumption(recorded, after)
         return EventStream(request, rendering, frames(surface, rendering, batches, resumption), follower, place)
