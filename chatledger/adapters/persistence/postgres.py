@@ -14,7 +14,7 @@ from uuid import UUID
 import psycopg
 import sqlalchemy as sa
 from psycopg.abc import PQGen
-from psycopg.conninfo import conninfo_to_dict
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from chatledger.adapters.persistence.database import Durability, Wake
 from chatledger.adapters.persistence.statements import EVENT_COLUMNS, SELECT_HEAD, HeadRow, Row
@@ -103,9 +103,9 @@ class PostgresDatabase:
     """
 
     def __init__(self, url: str, durability: Durability = "full") -> None:
-        self._url = url
         self._durability = durability
         self._place = _place(url)
+        self._conninfo = make_conninfo("", **_CONNECTION | conninfo_to_dict(url))
 
     has_one_writer = False
 
@@ -206,7 +206,7 @@ class PostgresDatabase:
 
     def _connect(self) -> BoundedConnection:
         try:
-            connection = BoundedConnection.connect(**_CONNECTION | conninfo_to_dict(self._url), autocommit=True)
+            connection = BoundedConnection.connect(self._conninfo, autocommit=True)
         except psycopg.OperationalError as error:
             raise StorageUnavailableError(f"{self.place}: {_first_line(error)}") from error
         settings = ", ".join(f"set_config('{name}', '{value}', false)" for name, value in _SESSION.items())
