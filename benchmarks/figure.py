@@ -6,6 +6,9 @@ from typing import Any
 
 import msgspec
 
+MOST = 1_000.0
+"""As often as this a goal can be reached where nothing is measurable."""
+
 
 class Goal(msgspec.Struct, frozen=True):
     """What a figure is to reach.
@@ -25,7 +28,7 @@ def at_least(value: float, bound: float, unit: str = "") -> Goal:
 
 def at_most(value: float, bound: float, unit: str = "") -> Goal:
     """Less is better."""
-    return Goal(f"<= {bound:,}{unit}", bound / value if value > 0 else float("inf"))
+    return Goal(f"<= {bound:,}{unit}", bound / max(value, bound / MOST))
 
 
 class Share(msgspec.Struct, frozen=True):

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import msgspec
 
-from benchmarks.figure import Figure, Share, at_most, spread
+from benchmarks.cpu import process_cpu
+from benchmarks.figure import Figure, Share, at_most, median_ratio, spread
 from benchmarks.ledgers import run
 from benchmarks.servers import Server, bare_asgi, chatledger
 from benchmarks.stores import Options, empty_store
@@ -21,7 +22,7 @@ NAME = "open followers"
 
 MESSAGES = 50
 TOKENS = 1_000
-INTERVAL_MS = 1_000
+INTERVAL_MS = 500
 AT_ONCE = 50
 """Connections that are being opened at the same time."""
 
@@ -38,30 +39,45 @@ Memory = Callable[[Server], float]
 """How many kilobytes a process has now."""
 
 
+class _Cost(msgspec.Struct):
+    """Kilobytes for each stream, and how many cores all of them together keep busy."""
+
+    kilobytes: float
+    cores: float
+
+
 def measure(options: Options) -> list[Figure]:
     """Each time in servers of their own: what a process has once taken it seldom gives back."""
     count = options.choose(full=5_000, quick=1_000, tiny=20)
     _allow_files(count)
     script = {"tokens": TOKENS, "interval_ms": INTERVAL_MS}
-    ours: list[float] = []
-    bare: list[float] = []
+    ours: list[_Cost] = []
+    bare: list[_Cost] = []
     for _ in range(options.choose(full=3, quick=1, tiny=1)):
         with bare_asgi() as floor:
             bare.append(run(lambda floor=floor: _cost(options, floor, count, _opening_bare(floor), _memory)))
         with empty_store(options) as store, chatledger(store, script) as server:
             ours.append(run(lambda server=server: _follow(options, server, count, _memory)))
     shares = _profile(options, script, count)
-    above = [mine - its for mine, its in zip(ours, bare, strict=True)]
+    above = [mine.kilobytes - its.kilobytes for mine, its in zip(ours, bare, strict=True)]
+    in_all, of_bare = ([cost.kilobytes for cost in costs] for costs in (ours, bare))
+    cores, cores_of_bare = (statistics.median(cost.cores for cost in costs) for costs in (ours, bare))
     return [
         Figure(
             name=f"{count:,} {NAME}",
-            measured=f"{spread(above, '.1f')} KB each above a bare stream; {statistics.median(ours):.1f} in all",
-            floor=f"{spread(bare, '.1f')} KB each",
-            ratio=statistics.median(ours) / statistics.median(bare),
+            measured=f"{spread(above, '.1f')} KB each above a bare stream; {statistics.median(in_all):.1f} in all, "
+            f"{cores:.2f} cores",
+            floor=f"{spread(of_bare, '.1f')} KB each, {cores_of_bare:.2f} cores",
+            ratio=median_ratio(in_all, of_bare),
             less_is_better=True,
             goals=[at_most(statistics.median(above), 10, " KB each")],
             profile=shares,
-            detail={"kilobytes": ours, "floor": bare, "above": above, "messages": MESSAGES},
+            detail={
+                "above": above,
+                "costs": msgspec.to_builtins(ours),
+                "floor": msgspec.to_builtins(bare),
+                "messages": MESSAGES,
+            },
         )
     ]
 
@@ -76,7 +92,7 @@ def _profile(options: Options, script: dict[str, int], count: int) -> list[Share
         return msgspec.json.decode(told.read_bytes(), type=list[Share])
 
 
-async def _follow(options: Options, server: Server, count: int, memory: Memory) -> float:
+async def _follow(options: Options, server: Server, count: int, memory: Memory) -> _Cost:
     """Followers of a few messages that are running, and have some text already."""
     messages = options.choose(full=MESSAGES, quick=MESSAGES, tiny=2)
     senders = [await send_message(server, f"user {number}") for number in range(messages)]
@@ -99,8 +115,8 @@ def _opening_bare(server: Server) -> OpenStream:
     return follow
 
 
-async def _cost(options: Options, server: Server, count: int, follow: OpenStream, memory: Memory) -> float:
-    """Kilobytes for each of so many streams that are open at the same time, and have all given some text."""
+async def _cost(options: Options, server: Server, count: int, follow: OpenStream, memory: Memory) -> _Cost:
+    """Of so many streams that are open at the same time, and have all given some text."""
     settle = options.choose(full=SETTLE, quick=1.0, tiny=0.1)
     gate = asyncio.Semaphore(AT_ONCE)
 
@@ -118,11 +134,13 @@ async def _cost(options: Options, server: Server, count: int, follow: OpenStream
     await asyncio.sleep(settle)
     before = memory(server)
     streams = await open_many(count)
+    cpu, began = process_cpu(server.pid), time.perf_counter()
     await asyncio.sleep(settle)
+    cores = (process_cpu(server.pid) - cpu) / (time.perf_counter() - began)
     after = memory(server)
     for stream in streams:
         stream.close()
-    return (after - before) / count
+    return _Cost((after - before) / count, cores)
 
 
 def _memory(server: Server) -> float:

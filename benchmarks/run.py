@@ -5,6 +5,7 @@ import gc
 import json
 import os
 import platform
+import signal
 import sqlite3
 import statistics
 import sys
@@ -64,13 +65,14 @@ def main(argv: Sequence[str] | None = None) -> int:
             find_binaries()
         except NoPostgresError as error:
             parser.error(f"{error}; --database sqlite does without")
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     with postgres(arguments.dir.absolute(), databases) as server:
         options = Options(folder=arguments.dir.absolute(), size=size, postgres=server, profile=arguments.profile)
         before = surroundings(options)
         print(before, flush=True)
         measured, failed = measure(arguments.figures or FIGURES, databases, options)
         after = f"afterwards: {state(options)}"
-    print(f"\n{table(measured)}\n\n{after}")
+    print("\n".join(["", table(measured), "", after, *(f"not measured: {name}" for name in failed)]))
     if where := profiles(measured):
         print(f"\nWhere it goes in what misses its goal, alone (and with what is called from there):\n\n{where}")
     if arguments.json:
@@ -112,7 +114,7 @@ def postgres(folder: Path, databases: Sequence[DatabaseName]) -> Iterator[Postgr
 def measure(
     names: Sequence[str], databases: Sequence[DatabaseName], options: Options
 ) -> tuple[list[Figure], list[str]]:
-    """The figures, and the names of those that could not be measured."""
+    """The figures, and the names of those that could not be measured. Whoever interrupts gets what there is."""
     measured: list[Figure] = []
     failed: list[str] = []
     for name in names:
@@ -124,6 +126,9 @@ def measure(
             began = time.perf_counter()
             try:
                 figures = module.measure(on_database)
+            except KeyboardInterrupt:
+                failed.append(f"{name}, {database}, and all that follows: interrupted")
+                return measured, failed
             except Exception as error:  # noqa: BLE001 - the others are still worth having
                 print(f"{name}, {database}: {type(error).__name__}: {error}", file=sys.stderr, flush=True)
                 failed.append(f"{name}, {database}")
