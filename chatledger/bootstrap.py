@@ -131,6 +131,7 @@ async def open_chatledger(
         SubscriptionProblemError: one of the projections or handlers cannot be run.
         SettingsProblemError: a setting is one of a server, which there is not, or a folder that the settings name
             cannot be made, or not be written to.
+        StorageUnavailableError: the store is in trouble, or its database cannot be reached.
         StoreBusyError: another server has the store open.
         SchemaError: the store was written by a newer release.
         MasterKeyError: the master key is missing, or is not the one of the key store.

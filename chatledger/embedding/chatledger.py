@@ -93,6 +93,7 @@ class Chatledger:
             SettingsProblemError: a setting is one of a server, or names a folder that cannot be made or written to.
             InvalidParameterError: a generator has the name of another one.
             SubscriptionProblemError: a projection or a handler cannot be run.
+            StorageUnavailableError: the store is in trouble, or its database cannot be reached.
             StoreBusyError: the store, or the data folder with its keys, is open already, here or in another process.
             SchemaError: the store was written by a newer release.
             MasterKeyError: the master key is missing, or is not the one of the key store.

@@ -63,6 +63,7 @@ class Subscriptions:
         Raises:
             InvalidParameterError: there is none of that name, or it has not parked the stream.
             TimeoutError: it took longer than ``timeout`` seconds; it is tried all the same.
+            SubscriptionStoppedError: another version of the projection has taken over.
         """
         with self._access.use():
             subscription = self._named(name)
@@ -77,6 +78,7 @@ class Subscriptions:
         Raises:
             InvalidParameterError: there is none of that name.
             SubscriptionProblemError: it is a handler; or its own code failed, and nothing was changed.
+            SubscriptionStoppedError: another version of the projection has taken over.
         """
         with self._access.use():
             self._named(name)

@@ -543,6 +543,8 @@ async def test_a_projection_ends_where_another_version_of_it_takes_over(open_hos
                 transaction.apply([Update("tracking", {"name": "seen"}, {"version": 2})])
 
         await chat.running.writer.run_alone(take_over)
+        with pytest.raises(SubscriptionStoppedError):
+            await chat.running.subscriptions.rebuild("seen")
         await stops(chat)
         with pytest.raises(SubscriptionStoppedError):
             await subscription.caught_up()

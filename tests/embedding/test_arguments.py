@@ -14,6 +14,7 @@ from chatledger import (
     SettingsProblemError,
     Slice,
     StopRequested,
+    StorageUnavailableError,
     UnauthorizedError,
 )
 from chatledger.server_settings import load_settings
@@ -219,6 +220,13 @@ async def test_a_configuration_counts_from_the_next_message_on(ledger):
     await ledger.apps.configure(app, AppConfiguration(generator="scripted", settings={"text": "after"}))
     assert (await ledger.apps.get(app)).configuration.settings == {"text": "after"}
     assert (await ledger.messages.ask(app, "hello")).text == "after"
+
+
+async def test_a_database_that_does_not_answer(tmp_path):
+    settings = Settings(data_dir=tmp_path / "data", database_url="postgresql://nobody@127.0.0.1:1/nothing")
+    with pytest.raises(StorageUnavailableError):
+        async with Chatledger.open(settings):
+            pass
 
 
 async def test_a_data_folder_of_the_hosts_choice(tmp_path):

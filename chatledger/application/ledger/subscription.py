@@ -321,11 +321,14 @@ class ProjectionSubscription(Subscription):
 
         Raises:
             EffectFailedError: its own code failed; nothing was changed.
-            SupersededError: another version of it has taken over.
+            SubscriptionStoppedError: another version of it has taken over.
             StorageUnavailableError: the store is in trouble; nothing was changed.
         """
         async with self._turn:
-            await self._projection.restart()
+            try:
+                await self._projection.restart()
+            except SupersededError as error:
+                raise SubscriptionStoppedError(self.name) from error
             self._went_to(0)
             self._one_by_one_to = 0
         self.wake()

@@ -65,7 +65,7 @@ class Subscriptions:
         Raises:
             SubscriptionProblemError: it is a handler, whose effects cannot be taken back; or the projection's own code
                 failed, and nothing was changed.
-            SupersededError: another version of it has taken over.
+            SubscriptionStoppedError: another version of it has taken over.
             StorageUnavailableError: the store is in trouble; nothing was changed.
         """
         subscription = self[name]
