@@ -64,6 +64,7 @@ REFUSED = [
     ("a default fills in for no required value", variable(required=True, default="x"), None, MISSING),
     ("empty text for a required number", variable("number", required=True), "", MISSING),
     ("a number for a text", variable(), 5, "(type 'text-input') v in input form must be a string"),
+    ("half a surrogate pair", variable(), "a\ud800", "v in input form must be a text that UTF-8 can hold"),
     ("a list for a paragraph", variable("paragraph"), ["a"], "(type 'paragraph') v in input form must be a string"),
     ("a flag for a select", TONES, True, "(type 'select') v in input form must be a string"),
     ("no option", TONES, "rude", "v in input form must be one of the following: ['kind', 'dry']"),

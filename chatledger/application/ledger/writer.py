@@ -133,6 +133,7 @@ class GroupCommitWriter:
         self._waiting = 0
         self._observers: list[Observer] = []
         self._head_position = 0
+        self._left_at = 0
         self._is_closed = False
         self._thread = threading.Thread(target=self._run, name="ledger-writer", daemon=True)
 
@@ -142,7 +143,7 @@ class GroupCommitWriter:
 
     def start(self, head_position: int) -> None:
         """Begin to commit, at this end of the ledger."""
-        self._head_position = head_position
+        self._head_position = self._left_at = head_position
         self._thread.start()
 
     @property
@@ -261,7 +262,8 @@ class GroupCommitWriter:
     def _write(self, members: Sequence[_Member]) -> None:
         with self._store.write() as transaction:
             head = transaction.head()
-            self._head_position = max(self._head_position, head.position)
+            if head.position != self._left_at:  # others have committed since
+                self._head_position = max(self._head_position, head.position)
             admitted = _admit(members, transaction)
             recorded_at = max(head.recorded_at, to_microseconds(self._clock.now()))
             position = head.position
@@ -275,6 +277,7 @@ class GroupCommitWriter:
                     changes += self._projections.changes(envelope, self._folder(transaction, member, envelope))
                 changes += member.hand_in.changes
             transaction.apply(changes)
+        self._left_at = position
 
     def _number(self, member: _Member, position: int, recorded_at: int, rows: list[EventRow]) -> int:
         context = member.hand_in.context
