@@ -71,7 +71,7 @@ def largest_shares(samples: Path) -> list[Share]:
     for line in samples.read_text().splitlines():
         stack, _, count = line.rpartition(" ")
         _thread, *functions = stack.split(";")
-        if functions:
+        if functions and count.isdecimal():  # the last line may be cut short
             own[functions[-1]] += int(count)
             total.update(dict.fromkeys(functions, int(count)))
     samples_in_all = own.total()
