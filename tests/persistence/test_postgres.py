@@ -237,6 +237,15 @@ def test_where_there_is_nothing_the_refusal_tells_no_password(postgres_server, f
     assert "127.0.0.1" in str(refusal.value)
 
 
+def test_a_connection_that_cannot_be_set_up_is_not_left_open(url, monkeypatch):
+    monkeypatch.setitem(postgres._SESSION, "chatledger_has_no_such_setting", "1")
+    with pytest.raises(sa.exc.ProgrammingError, match="no_such_setting") as refusal:
+        database_at(url, "relaxed").alone().__enter__()
+    # The refusal holds on to the frames that it came through: what they left open would be open still.
+    assert refusal.value.__traceback__ is not None
+    assert terminate(url) == 0
+
+
 # What goes in by one call and what by COPY
 
 

@@ -210,7 +210,11 @@ class PostgresDatabase:
         except psycopg.OperationalError as error:
             raise StorageUnavailableError(f"{self.place}: {_first_line(error)}") from error
         settings = ", ".join(f"set_config('{name}', '{value}', false)" for name, value in _SESSION.items())
-        connection.execute(cast("LiteralString", f"SELECT {settings}"))
+        try:
+            connection.execute(cast("LiteralString", f"SELECT {settings}"))
+        except BaseException:
+            connection.close()  # no pool has it yet
+            raise
         return connection
 
     @contextmanager
