@@ -13,7 +13,8 @@ from uuid import UUID
 
 import pytest
 
-from chatledger.adapters.generator.openai_compatible import DEFAULT_BASE_URL, OpenAICompatibleGenerator
+from chatledger.adapters.generator.openai_compatible import OpenAICompatibleGenerator
+from chatledger.adapters.openai_clients import DEFAULT_BASE_URL
 from chatledger.application.ports.generator import (
     Exchange,
     Finish,

@@ -1,0 +1,275 @@
+"""What every adapter to OpenAI's protocol needs: the official SDK's clients, their keys, and what their errors mean."""
+
+import asyncio
+import email.utils
+import importlib.util
+import math
+import os
+import re
+import time
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+import msgspec
+
+from chatledger.application.ports.generator import GeneratorError, GeneratorErrorKind
+
+if TYPE_CHECKING:
+    import openai
+
+    Headers = Mapping[str, str | openai.Omit]
+
+DEFAULT_BASE_URL = "https://api.openai.com/v1"
+
+_MAX_CLIENTS = 64
+_MAX_ERROR_LENGTH = 2_000
+_ENVIRONMENT_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_OUR_OWN_VARIABLES = "CHATLEDGER_"
+_QUOTA_CODES = frozenset(("insufficient_quota", "billing_hard_limit_reached"))
+_CONTENT_CODES = frozenset(("content_filter", "content_policy_violation"))
+_TRANSIENT_STATUS = frozenset((408, 409, 429))
+
+
+class OpenAIClients:
+    """Clients of any number of providers over one pool of connections, and one provider that is the server's own.
+
+    The SDK is imported, off the event loop, when the first client is needed: it takes about a second of CPU.
+    """
+
+    def __init__(
+        self,
+        *,
+        base_url: str = DEFAULT_BASE_URL,
+        api_key: str | None = None,
+        connect_timeout: float = 10.0,
+        read_timeout: float = 120.0,
+        keeps_connections: bool = True,
+        environment: Mapping[str, str] = os.environ,
+    ) -> None:
+        """Set the server's own provider.
+
+        Args:
+            base_url: where its API begins.
+            api_key: its key. It is sent to that provider's origin only, whatever address is asked for.
+            connect_timeout: seconds until a connection must stand.
+            read_timeout: seconds that a provider may be silent for.
+            keeps_connections: whether a connection serves one request after another.
+            environment: where the keys of other providers are looked up, at each request.
+
+        Raises:
+            ValueError: the address is none.
+        """
+        check_address(base_url)
+        self.base_url = base_url
+        self._api_key = api_key
+        self._connect_timeout = connect_timeout
+        self._read_timeout = read_timeout
+        self._keeps_connections = keeps_connections
+        self._environment = environment
+        self._pool: openai.DefaultAsyncHttpxClient | None = None
+        self._opening = asyncio.Lock()
+        self._clients: dict[tuple[str, str | None], openai.AsyncOpenAI] = {}
+
+    @property
+    def has_provider(self) -> bool:
+        """Whether the server's own provider can be asked: the SDK is there, and so is a key where one is needed."""
+        is_open = self._api_key is not None or not is_openai(self.base_url)
+        return is_open and importlib.util.find_spec("openai") is not None
+
+    async def client(
+        self, base_url: str | None = None, api_key_env: str | None = None
+    ) -> "tuple[openai.AsyncOpenAI, Headers]":
+        """A client, to be used at once, and the headers that each of its requests has to be given.
+
+        Args:
+            base_url: the provider; without it the server's own.
+            api_key_env: the environment variable with its key; without it the server's key, if it is for that origin.
+
+        Raises:
+            GeneratorError: there is no key where one is needed.
+        """
+        base_url = base_url or self.base_url
+        key = self._key_for(base_url, api_key_env)
+        async with self._opening:
+            if self._pool is None:
+                self._pool = await asyncio.to_thread(
+                    _open_pool, self._connect_timeout, self._read_timeout, keeps_connections=self._keeps_connections
+                )
+
+        import openai  # noqa: PLC0415 - see the class
+
+        client = self._clients.get((base_url, key))
+        if client is None:
+            if len(self._clients) >= _MAX_CLIENTS:
+                self._clients.clear()
+            client = openai.AsyncOpenAI(
+                base_url=base_url,
+                api_key=key or "none",
+                max_retries=0,
+                http_client=self._pool,
+                timeout=self._pool.timeout,
+            )
+            self._clients[base_url, key] = client
+        # The SDK insists on a key; where there is none the request omits the header that it would go into.
+        return client, {} if key else {"Authorization": openai.Omit()}
+
+    @asynccontextmanager
+    async def asking(self) -> AsyncIterator["tuple[openai.AsyncOpenAI, Headers]"]:
+        """A client of the server's own provider, with the headers of its requests; its errors leave as ours.
+
+        Raises:
+            GeneratorError: the provider refused or failed, or its answer cannot be read.
+        """
+        client, headers = await self.client()
+
+        import openai  # noqa: PLC0415
+
+        try:
+            yield client, headers
+        except openai.OpenAIError as error:
+            raise translate(error) from error
+        except (ValueError, RecursionError) as error:
+            # The SDK lets its JSON and UTF-8 decoders' errors through; msgspec's are of the same kind.
+            raise GeneratorError("transient", "The provider's answer cannot be read.") from error
+
+    async def close(self) -> None:
+        """Close all connections."""
+        if self._pool is not None:
+            await self._pool.aclose()
+            self._pool = None
+            self._clients.clear()
+
+    def _key_for(self, base_url: str, api_key_env: str | None) -> str | None:
+        key = ""
+        if api_key_env is not None:
+            key = self._environment.get(api_key_env, "").strip()
+            if not key:
+                message = f"The server's environment variable {api_key_env} (api_key_env) holds no key."
+                raise GeneratorError("credentials", message)
+        elif self._api_key is not None and origin(base_url) == origin(self.base_url):
+            key = self._api_key.strip()
+        if not key and is_openai(base_url):
+            message = "No API key is configured: give the server one, or name its variable in the app's api_key_env."
+            raise GeneratorError("credentials", message)
+        if not (key.isascii() and key.isprintable()):
+            raise GeneratorError("credentials", "The configured API key holds characters that no header can carry.")
+        return key or None
+
+
+def _open_pool(
+    connect_timeout: float, read_timeout: float, *, keeps_connections: bool
+) -> "openai.DefaultAsyncHttpxClient":
+    import openai  # noqa: PLC0415
+    import openai.resources.chat  # noqa: PLC0415 - the SDK would load it within the first request
+
+    timeout = openai.Timeout(read_timeout, connect=connect_timeout)
+    headers = {} if keeps_connections else {"Connection": "close"}
+    return openai.DefaultAsyncHttpxClient(timeout=timeout, headers=headers)
+
+
+def translate(error: "openai.OpenAIError") -> GeneratorError:
+    """What the SDK's error means for whoever asked."""
+    import openai  # noqa: PLC0415
+
+    match error:
+        case openai.APITimeoutError():
+            return GeneratorError("transient", "The provider did not answer in time.")
+        case openai.APIConnectionError():
+            return GeneratorError("transient", "The connection to the provider failed.")
+        case openai.APIStatusError():
+            return _translate_status(error)
+        case openai.APIError():
+            return GeneratorError(_kind_by_code(error) or "transient", _text_of(error))
+        case _:
+            return GeneratorError("internal", _shortened(str(error)))
+
+
+def _translate_status(error: "openai.APIStatusError") -> GeneratorError:
+    status = error.status_code
+    if status in {401, 403}:
+        # The contract's words; a provider's own would repeat a part of the key.
+        return GeneratorError("credentials", "Incorrect API key provided")
+    if kind := "quota" if status == 402 else _kind_by_code(error):
+        return GeneratorError(kind, _text_of(error))
+    if status in _TRANSIENT_STATUS or status >= 500:
+        return GeneratorError("transient", _text_of(error), retry_after=_retry_after(error.response.headers))
+    return GeneratorError("invalid", _text_of(error))
+
+
+def _kind_by_code(error: "openai.APIError") -> GeneratorErrorKind | None:
+    codes = {error.code, error.type}
+    if codes & _QUOTA_CODES:
+        return "quota"
+    return "content" if codes & _CONTENT_CODES else None
+
+
+def _text_of(error: "openai.APIError") -> str:
+    body: Any = error.body
+    if isinstance(body, dict):
+        given = [body.get(key) for key in ("message", "detail", "error")]
+        encoded = msgspec.json.encode(body).decode() if body else ""
+        body = next((text for text in given if isinstance(text, str)), encoded)
+    text = body.strip() if isinstance(body, str) else ""
+    return _shortened(text or error.message)
+
+
+def _shortened(text: str) -> str:
+    return text if len(text) <= _MAX_ERROR_LENGTH else text[:_MAX_ERROR_LENGTH] + "…"
+
+
+def _retry_after(headers: Mapping[str, str]) -> float | None:
+    """The seconds that a provider wants to be left alone for, by either header, as a number or as a date."""
+    for header, unit in (("retry-after-ms", 0.001), ("retry-after", 1.0)):
+        try:
+            seconds = float(headers.get(header, "")) * unit
+        except ValueError:
+            continue
+        if math.isfinite(seconds):
+            return max(0.0, seconds)
+    try:
+        moment = email.utils.parsedate_to_datetime(headers.get("retry-after", ""))
+    except ValueError:
+        return None
+    return max(0.0, moment.timestamp() - time.time())
+
+
+def check_address(base_url: str) -> None:
+    """Refuse what is no address of a provider, or would put a secret on the ledger.
+
+    Raises:
+        ValueError: the reason.
+    """
+    try:
+        parts = urlsplit(base_url)
+        port_is_possible = parts.port != 0
+    except ValueError as error:
+        raise ValueError(f"base_url is no address: {error}") from error
+    if parts.scheme not in {"http", "https"} or not parts.hostname or not port_is_possible:
+        raise ValueError("base_url must begin with http:// or https:// and name a host")
+    if parts.username is not None or parts.password is not None or parts.query or parts.fragment:
+        raise ValueError("base_url may hold no user name, password, query or fragment: it stands on the ledger")
+
+
+def check_variable(name: str) -> None:
+    """Refuse what is no name of an environment variable that may hold a provider's key.
+
+    Raises:
+        ValueError: the reason.
+    """
+    if not _ENVIRONMENT_NAME.fullmatch(name):
+        raise ValueError("api_key_env must be the name of an environment variable, not the key")
+    if name.upper().startswith(_OUR_OWN_VARIABLES):
+        raise ValueError(f"api_key_env may not name a variable of the server's own ({_OUR_OWN_VARIABLES}...)")
+
+
+def is_openai(base_url: str) -> bool:
+    """Whether this is OpenAI itself, and no server that is like it."""
+    return origin(base_url) == origin(DEFAULT_BASE_URL)
+
+
+def origin(base_url: str) -> tuple[str, str | None, int]:
+    """What a key is for: scheme, host and port."""
+    parts = urlsplit(base_url)
+    return parts.scheme, parts.hostname, parts.port or (443 if parts.scheme == "https" else 80)
