@@ -1,19 +1,18 @@
-"""What every adapter to OpenAI's protocol needs: the official SDK's clients, their keys, and what their errors mean."""
+"""What every adapter to OpenAI's protocol needs: the official SDK's clients, and what their errors mean."""
 
 import asyncio
 import email.utils
 import importlib.util
 import math
 import os
-import re
 import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
 import msgspec
 
+from chatledger.adapters.provider_access import ProviderAccess, origin
 from chatledger.application.ports.generator import GeneratorError, GeneratorErrorKind
 
 if TYPE_CHECKING:
@@ -25,8 +24,6 @@ DEFAULT_BASE_URL = "https://api.openai.com/v1"
 
 _MAX_CLIENTS = 64
 _MAX_ERROR_LENGTH = 2_000
-_ENVIRONMENT_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-_OUR_OWN_VARIABLES = "CHATLEDGER_"
 _QUOTA_CODES = frozenset(("insufficient_quota", "billing_hard_limit_reached"))
 _CONTENT_CODES = frozenset(("content_filter", "content_policy_violation"))
 _TRANSIENT_STATUS = frozenset((408, 409, 429))
@@ -61,13 +58,11 @@ class OpenAIClients:
         Raises:
             ValueError: the address is none.
         """
-        check_address(base_url)
+        self._access = ProviderAccess(DEFAULT_BASE_URL, base_url=base_url, api_key=api_key, environment=environment)
         self.base_url = base_url
-        self._api_key = api_key
         self._connect_timeout = connect_timeout
         self._read_timeout = read_timeout
         self._keeps_connections = keeps_connections
-        self._environment = environment
         self._pool: openai.DefaultAsyncHttpxClient | None = None
         self._opening = asyncio.Lock()
         self._clients: dict[tuple[str, str | None], openai.AsyncOpenAI] = {}
@@ -75,8 +70,7 @@ class OpenAIClients:
     @property
     def has_provider(self) -> bool:
         """Whether the server's own provider can be asked: the SDK is there, and so is a key where one is needed."""
-        is_open = self._api_key is not None or not is_openai(self.base_url)
-        return is_open and importlib.util.find_spec("openai") is not None
+        return self._access.is_open and importlib.util.find_spec("openai") is not None
 
     async def client(
         self, base_url: str | None = None, api_key_env: str | None = None
@@ -91,7 +85,7 @@ class OpenAIClients:
             GeneratorError: there is no key where one is needed.
         """
         base_url = base_url or self.base_url
-        key = self._key_for(base_url, api_key_env)
+        key = self._access.key_for(base_url, api_key_env)
         async with self._opening:
             if self._pool is None:
                 self._pool = await asyncio.to_thread(
@@ -140,22 +134,6 @@ class OpenAIClients:
             await self._pool.aclose()
             self._pool = None
             self._clients.clear()
-
-    def _key_for(self, base_url: str, api_key_env: str | None) -> str | None:
-        key = ""
-        if api_key_env is not None:
-            key = self._environment.get(api_key_env, "").strip()
-            if not key:
-                message = f"The server's environment variable {api_key_env} (api_key_env) holds no key."
-                raise GeneratorError("credentials", message)
-        elif self._api_key is not None and origin(base_url) == origin(self.base_url):
-            key = self._api_key.strip()
-        if not key and is_openai(base_url):
-            message = "No API key is configured: give the server one, or name its variable in the app's api_key_env."
-            raise GeneratorError("credentials", message)
-        if not (key.isascii() and key.isprintable()):
-            raise GeneratorError("credentials", "The configured API key holds characters that no header can carry.")
-        return key or None
 
 
 def _open_pool(
@@ -235,41 +213,6 @@ def _retry_after(headers: Mapping[str, str]) -> float | None:
     return max(0.0, moment.timestamp() - time.time())
 
 
-def check_address(base_url: str) -> None:
-    """Refuse what is no address of a provider, or would put a secret on the ledger.
-
-    Raises:
-        ValueError: the reason.
-    """
-    try:
-        parts = urlsplit(base_url)
-        port_is_possible = parts.port != 0
-    except ValueError as error:
-        raise ValueError(f"base_url is no address: {error}") from error
-    if parts.scheme not in {"http", "https"} or not parts.hostname or not port_is_possible:
-        raise ValueError("base_url must begin with http:// or https:// and name a host")
-    if parts.username is not None or parts.password is not None or parts.query or parts.fragment:
-        raise ValueError("base_url may hold no user name, password, query or fragment: it stands on the ledger")
-
-
-def check_variable(name: str) -> None:
-    """Refuse what is no name of an environment variable that may hold a provider's key.
-
-    Raises:
-        ValueError: the reason.
-    """
-    if not _ENVIRONMENT_NAME.fullmatch(name):
-        raise ValueError("api_key_env must be the name of an environment variable, not the key")
-    if name.upper().startswith(_OUR_OWN_VARIABLES):
-        raise ValueError(f"api_key_env may not name a variable of the server's own ({_OUR_OWN_VARIABLES}...)")
-
-
 def is_openai(base_url: str) -> bool:
     """Whether this is OpenAI itself, and no server that is like it."""
     return origin(base_url) == origin(DEFAULT_BASE_URL)
-
-
-def origin(base_url: str) -> tuple[str, str | None, int]:
-    """What a key is for: scheme, host and port."""
-    parts = urlsplit(base_url)
-    return parts.scheme, parts.hostname, parts.port or (443 if parts.scheme == "https" else 80)

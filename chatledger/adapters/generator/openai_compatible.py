@@ -13,11 +13,10 @@ from chatledger.adapters.generator.prompt import question_of
 from chatledger.adapters.openai_clients import (
     DEFAULT_BASE_URL,
     OpenAIClients,
-    check_address,
-    check_variable,
     is_openai,
     translate,
 )
+from chatledger.adapters.provider_access import check_access
 from chatledger.application.ports.generator import (
     Finish,
     GenerationRequest,
@@ -85,10 +84,7 @@ class OpenAICompatibleSettings(ChatSettings, frozen=True, kw_only=True, forbid_u
         Raises:
             ValueError: the setting and the reason.
         """
-        if self.base_url is not None:
-            check_address(self.base_url)
-        if self.api_key_env is not None:
-            check_variable(self.api_key_env)
+        check_access(self.base_url, self.api_key_env)
 
 
 class OpenAICompatibleGenerator:
