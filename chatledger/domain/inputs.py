@@ -2,32 +2,54 @@
 
 import re
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal, assert_never
 
 import msgspec
 
 from chatledger.domain.errors import InvalidInputError
+from chatledger.domain.values import FileKind
 
-InputType = Literal["text-input", "paragraph", "select", "number", "checkbox"]
+InputType = Literal["text-input", "paragraph", "select", "number", "checkbox", "file", "file-list", "json_object"]
+UploadMethod = Literal["remote_url", "local_file"]
 
 _FLAG_WORDS = {"true": True, "yes": True, "on": True, "1": True, "false": False, "no": False, "off": False, "0": False}
 _FREE_TEXT = ("text-input", "paragraph")
+_FILES = ("file", "file-list")
+_BOUNDED = (*_FREE_TEXT, "file-list")
+_DEEPEST_JSON = 32
 _WHOLE = re.compile(r"[+-]?[0-9]+")
 _DECIMAL = re.compile(r"[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
 _PLACEHOLDER = re.compile(r"\{\{\s*([^{}\s]+)\s*\}\}")
 
 
 class InputVariable(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One declared variable. ``max_length`` counts the characters of free text; ``options`` belong to a select."""
+    """One declared variable.
+
+    Attributes:
+        variable: its name.
+        label: what a client shows for the name.
+        hide: whether a client leaves it out of the form that it draws.
+        max_length: of a free text in characters, of a list of files in files.
+        default: what an absent value becomes; files have none.
+        options: what a select can be.
+        allowed_file_types: the kinds that a file may be of; any kind where there are none.
+        allowed_file_extensions: what a file's name may end in, each with its dot; anything where there are none.
+        allowed_file_upload_methods: the ways that a file may be given; any way where there are none.
+    """
 
     variable: str
     type: InputType = "text-input"
     label: str = ""
+    description: str = ""
+    hide: bool = False
     required: bool = False
     max_length: int | None = None
-    default: str | float | bool | None = None
+    default: str | int | float | bool | dict[str, Any] | None = None
     options: tuple[str, ...] = ()
+    allowed_file_types: tuple[FileKind, ...] = ()
+    allowed_file_extensions: tuple[str, ...] = ()
+    allowed_file_upload_methods: tuple[UploadMethod, ...] = ()
 
 
 def validate_form(form: Iterable[InputVariable]) -> None:
@@ -49,22 +71,33 @@ def validate_form(form: Iterable[InputVariable]) -> None:
         seen.add(variable.variable)
 
 
+_BELONGS_TO = {
+    "options": (("select",), "a select"),
+    "max_length": (_BOUNDED, "a text-input, paragraph or file-list"),
+    "allowed_file_types": (_FILES, "a file or file-list"),
+    "allowed_file_extensions": (_FILES, "a file or file-list"),
+    "allowed_file_upload_methods": (_FILES, "a file or file-list"),
+}
+"""Fields that only some types have."""
+
+
 def _require_fitting_bounds(variable: InputVariable) -> None:
     name, kind = variable.variable, variable.type
+    for field, (kinds, words) in _BELONGS_TO.items():
+        if kind not in kinds and getattr(variable, field) not in {(), None}:
+            raise InvalidInputError("user_input_form", f"{name} is a {kind}: only {words} has {field}")
     if kind == "select" and not variable.options:
         raise InvalidInputError("user_input_form", f"{name} is a select without options")
-    if kind != "select" and variable.options:
-        raise InvalidInputError("user_input_form", f"{name} is a {kind}: only a select has options")
-    if variable.max_length is None:
-        return
-    if kind not in _FREE_TEXT:
-        raise InvalidInputError("user_input_form", f"{name} is a {kind}: only a text-input or paragraph has max_length")
-    if variable.max_length < 1:
+    if variable.max_length is not None and variable.max_length < 1:
         raise InvalidInputError("user_input_form", f"the max_length of {name} must be at least 1")
+    if kind in _FILES and variable.default is not None:
+        raise InvalidInputError("user_input_form", f"{name} is a {kind}: it can have no default")
 
 
 def accept_inputs(form: Iterable[InputVariable], given: Mapping[str, Any]) -> dict[str, Any]:
     """The declared variables with the given values; what is not declared is dropped.
+
+    Of files only the form is looked at: whose they are, and of what kind, the ledger knows.
 
     Raises:
         InvalidInputError: a value does not fit its declaration.
@@ -96,6 +129,12 @@ def _accept_value(variable: InputVariable, value: Any) -> Any:
             return _accept_number(variable, value)
         case "checkbox":
             return _accept_flag(variable, value)
+        case "file":
+            return _accept_file(variable, value)
+        case "file-list":
+            return _accept_files(variable, value)
+        case "json_object":
+            return _accept_object(variable, value)
         case _:
             assert_never(variable.type)
 
@@ -137,6 +176,54 @@ def _accept_flag(variable: InputVariable, value: Any) -> bool:
     if flag is None:
         raise _refuse(variable, "in input form must be true or false")
     return flag
+
+
+def _accept_file(variable: InputVariable, value: Any) -> Mapping[str, Any]:
+    if not isinstance(value, Mapping):
+        raise _refuse(variable, "in input form must be a file")
+    return value
+
+
+def _accept_files(variable: InputVariable, value: Any) -> list[Mapping[str, Any]]:
+    if isinstance(value, str) or not isinstance(value, Sequence):
+        raise _refuse(variable, "in input form must be a list of files")
+    if not all(isinstance(entry, Mapping) for entry in value):
+        raise _refuse(variable, "in input form must be a list of files")
+    if variable.max_length is not None and len(value) > variable.max_length:
+        raise _refuse(variable, f"in input form must be less than {variable.max_length} files")
+    return list(value)
+
+
+def _accept_object(variable: InputVariable, value: Any) -> dict[str, Any]:
+    if not isinstance(value, Mapping):
+        raise _refuse(variable, "in input form must be a dict")
+    try:
+        clean: dict[str, Any] = _clean_json(value, _DEEPEST_JSON)
+    except ValueError as error:
+        raise _refuse(variable, f"in input form must be JSON: {error}") from error
+    return clean
+
+
+def _clean_json(value: Any, depth: int) -> Any:
+    """A JSON value whose texts have no NUL characters."""
+    if not depth:
+        raise ValueError("it is nested too deep")
+    match value:
+        case None | bool():
+            return value
+        case str():
+            text = value.replace("\0", "")
+            if is_storable(text):
+                return text
+            raise ValueError("UTF-8 cannot hold a text of it")
+        case int() | float() if abs(value) <= sys.float_info.max:
+            return value
+        case [*_]:
+            return [_clean_json(entry, depth - 1) for entry in value]
+        case Mapping() if all(isinstance(name, str) for name in value):
+            return {_clean_json(name, depth): _clean_json(entry, depth - 1) for name, entry in value.items()}
+        case _:
+            raise ValueError(f"a {type(value).__name__} is none")
 
 
 def is_storable(text: str) -> bool:

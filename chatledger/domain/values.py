@@ -12,6 +12,7 @@ Rating = Literal["like", "dislike"]
 FeedbackSource = Literal["user", "admin"]
 Scope = Literal["operate", "audit", "erase"]
 EndUserKind = Literal["service-api", "browser"]
+FileKind = Literal["image", "document", "audio", "video", "custom"]
 
 TaskState = Literal["queued", "running", "retrying", "stopping", "completed", "stopped", "errored"]
 TERMINAL_STATES: frozenset[TaskState] = frozenset(("completed", "stopped", "errored"))

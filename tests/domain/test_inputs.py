@@ -10,6 +10,7 @@ def variable(kind="text-input", **more) -> InputVariable:
     return InputVariable(variable="v", type=kind, **more)
 
 
+A_FILE = {"type": "image", "transfer_method": "remote_url", "url": "https://files.example/a.png"}
 TONES = variable("select", options=("kind", "dry"))
 
 ACCEPTED = [
@@ -35,6 +36,15 @@ ACCEPTED = [
     ("an empty default, where any text will do", variable("paragraph", default=""), None, ""),
     ("an empty default of a select is none", variable("select", options=("a",), default=""), None, None),
     ("an empty default of a number is none", variable("number", default=""), "", None),
+    ("a file", variable("file"), A_FILE, A_FILE),
+    ("no file", variable("file"), None, None),
+    ("a list of files", variable("file-list", max_length=2), [A_FILE, A_FILE], [A_FILE, A_FILE]),
+    ("a tuple of files, as a program has it", variable("file-list"), (A_FILE,), [A_FILE]),
+    ("an empty list of files", variable("file-list", required=True), [], []),
+    ("an object", variable("json_object"), {"a": [1, None, {"b": 2.5}]}, {"a": [1, None, {"b": 2.5}]}),
+    ("an object without its NUL characters", variable("json_object"), {"a\0": ["\0b"]}, {"a": ["b"]}),
+    ("an empty object", variable("json_object", required=True), {}, {}),
+    ("an object for nothing", variable("json_object", default={"a": 1}), None, {"a": 1}),
     ("a flag", variable("checkbox"), True, True),
     ("a flag that is not set", variable("checkbox", required=True), False, False),
     ("one", variable("checkbox"), 1, True),
@@ -56,6 +66,17 @@ def test_what_is_accepted(declared, value, kept) -> None:
 NO_NUMBER = "v in input form must be a valid number"
 NO_FLAG = "v in input form must be true or false"
 MISSING = "v is required in input form"
+
+NO_JSON = "v in input form must be JSON: "
+CANNOT_HOLD = "cannot hold a text of it"
+
+
+def nested(depth: int) -> dict:
+    value: dict = {}
+    for _ in range(depth):
+        value = {"a": value}
+    return value
+
 
 NO_PLAIN_NUMBERS = ("1_0", "1e1_0", "٣", "\uff11", "0x1", ".", "1e", "- 1", "1,5", " ", "5\0")
 
@@ -80,6 +101,19 @@ REFUSED = [
     ("a number past all floats", variable("number"), 10**309, NO_NUMBER),
     ("digits past all floats", variable("number"), "9" * 400, NO_NUMBER),
     ("more digits than an int may have", variable("number"), "9" * 5_000, NO_NUMBER),
+    ("a text for a file", variable("file"), "a.png", "v in input form must be a file"),
+    ("a list for a file", variable("file"), [A_FILE], "v in input form must be a file"),
+    ("nothing for a required file", variable("file", required=True), None, MISSING),
+    ("a file for a list of them", variable("file-list"), A_FILE, "v in input form must be a list of files"),
+    ("a list of texts for files", variable("file-list"), ["a.png"], "v in input form must be a list of files"),
+    ("too many files", variable("file-list", max_length=1), [A_FILE] * 2, "v in input form must be less than 1 files"),
+    ("a list for an object", variable("json_object"), [], "v in input form must be a dict"),
+    ("JSON text for an object", variable("json_object"), "{}", "v in input form must be a dict"),
+    ("half a surrogate pair in an object", variable("json_object"), {"a": "\ud800"}, f"{NO_JSON}UTF-8 {CANNOT_HOLD}"),
+    ("the infinite in an object", variable("json_object"), {"a": float("inf")}, f"{NO_JSON}a float is none"),
+    ("a set in an object", variable("json_object"), {"a": {1}}, f"{NO_JSON}a set is none"),
+    ("a number for a name in an object", variable("json_object"), {1: 2}, f"{NO_JSON}a dict is none"),
+    ("an object that is too deep", variable("json_object"), nested(32), f"{NO_JSON}it is nested too deep"),
     ("another word for a flag", variable("checkbox"), "maybe", NO_FLAG),
     ("two for a flag", variable("checkbox"), 2, NO_FLAG),
     ("a fraction for a flag", variable("checkbox"), 0.5, NO_FLAG),
@@ -108,6 +142,10 @@ def test_what_is_not_declared_is_dropped_and_what_is_declared_is_always_there() 
         pytest.param([variable("select", options=("a",), default="a")], id="a default among the options"),
         pytest.param([variable("select", options=("a",), default="")], id="an empty default"),
         pytest.param([variable("paragraph", max_length=1)], id="the least bound"),
+        pytest.param(
+            [variable("file-list", max_length=1, allowed_file_types=("image",), allowed_file_extensions=(".png",))],
+            id="bounds of files",
+        ),
     ],
 )
 def test_forms_that_stand(form) -> None:
@@ -134,15 +172,36 @@ def test_forms_that_stand(form) -> None:
             pytest.param(
                 [variable(kind, options=("a",))], f"v is a {kind}: only a select has options", id=f"options of a {kind}"
             )
-            for kind in ("text-input", "paragraph", "number", "checkbox")
+            for kind in ("text-input", "paragraph", "number", "checkbox", "file", "file-list", "json_object")
+        ),
+        *(
+            pytest.param(
+                [variable("text-input", **{field: value})],
+                f"v is a text-input: only a file or file-list has {field}",
+                id=f"{field} of a text",
+            )
+            for field, value in (
+                ("allowed_file_types", ("image",)),
+                ("allowed_file_extensions", (".png",)),
+                ("allowed_file_upload_methods", ("local_file",)),
+            )
+        ),
+        pytest.param([variable("file", default="a")], "v is a file: it can have no default", id="a default of a file"),
+        pytest.param(
+            [variable("json_object", default="{}")],
+            "the default does not fit: v in input form must be a dict",
+            id="a text as the default of an object",
         ),
         *(
             pytest.param(
                 [variable(kind, max_length=5, options=options)],
-                f"v is a {kind}: only a text-input or paragraph has max_length",
+                f"v is a {kind}: only a text-input, paragraph or file-list has max_length",
                 id=f"max_length of a {kind}",
             )
-            for kind, options in (("select", ("a",)), ("number", ()), ("checkbox", ()))
+            for kind, options in (
+                ("select", ("a",)),
+                *((kind, ()) for kind in ("number", "checkbox", "file", "json_object")),
+            )
         ),
         *(
             pytest.param(

@@ -2,14 +2,14 @@
 
 import math
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, get_args
 
 import msgspec
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from chatledger.domain.errors import InvalidInputError
-from chatledger.domain.inputs import InputVariable, accept_inputs, validate_form
+from chatledger.domain.inputs import InputType, InputVariable, accept_inputs, validate_form
 
 NAMES = ("a", "b", "c")
 # Not st.text: that would draw evenly from all characters, and hardly ever a NUL.
@@ -20,19 +20,37 @@ number_texts = st.sampled_from(
 flag_texts = st.sampled_from(("true", "FALSE", "Yes", "no", "on", "off", "1", "0"))
 numbers = st.integers() | st.floats() | st.sampled_from((10**308, 10**309, -(10**5000), 0, 1))
 scalars = st.none() | st.booleans() | numbers | texts | number_texts | flag_texts
-given_values = scalars | st.lists(scalars, max_size=2) | st.dictionaries(texts, scalars, max_size=2)
+given_values = st.deferred(lambda: plain_values | files | st.lists(files, max_size=3) | json_objects)
+plain_values = scalars | st.lists(scalars, max_size=2) | st.dictionaries(texts, scalars, max_size=2)
 defaults = st.none() | texts | number_texts | flag_texts | st.floats() | st.booleans()
+
+
+BOUNDED = {"text-input", "paragraph", "file-list"}
+files = st.fixed_dictionaries({"type": st.just("image"), "transfer_method": st.just("remote_url"), "url": texts})
+json_objects = st.dictionaries(
+    texts,
+    st.recursive(
+        st.none()
+        | st.booleans()
+        | st.integers(-(10**300), 10**300)
+        | st.floats(allow_nan=False, allow_infinity=False)
+        | texts,
+        lambda inner: st.lists(inner, max_size=2) | st.dictionaries(texts, inner, max_size=2),
+        max_leaves=4,
+    ),
+    max_size=3,
+)
 
 
 @st.composite
 def variables(draw: st.DrawFn, name: str) -> InputVariable:
-    kind = draw(st.sampled_from(("text-input", "paragraph", "select", "number", "checkbox")))
+    kind = draw(st.sampled_from(get_args(InputType)))
     return InputVariable(
         variable=name,
         type=kind,
         required=draw(st.booleans()),
-        max_length=draw(st.none() | st.integers(1, 6)) if kind in {"text-input", "paragraph"} else None,
-        default=draw(defaults),
+        max_length=draw(st.none() | st.integers(1, 6)) if kind in BOUNDED else None,
+        default=None if kind in {"file", "file-list"} else draw(json_objects if kind == "json_object" else defaults),
         options=("", *draw(st.lists(texts, max_size=3))) if kind == "select" else (),
     )
 
@@ -50,7 +68,9 @@ standing = st.tuples(*(variables(name).filter(lambda one: stands((one,))) for na
 forms = st.tuples(standing, st.integers(0, len(NAMES))).map(lambda drawn: drawn[0][: drawn[1]])
 
 
-def fitting(variable: InputVariable) -> st.SearchStrategy[Any]:
+def fitting(  # noqa: PLR0911 - one return for each type
+    variable: InputVariable,
+) -> st.SearchStrategy[Any]:
     """Values that the contract accepts for this variable."""
     match variable.type:
         case "number":
@@ -60,6 +80,12 @@ def fitting(variable: InputVariable) -> st.SearchStrategy[Any]:
             return st.booleans() | st.sampled_from((0, 1, 0.0, 1.0)) | flag_texts
         case "select":
             return st.sampled_from([option for option in variable.options if "\0" not in option])
+        case "file":
+            return files
+        case "file-list":
+            return st.lists(files, max_size=min(3, variable.max_length or 3))
+        case "json_object":
+            return json_objects
         case _:
             return texts.map(lambda text: text[: variable.max_length])
 
@@ -87,7 +113,9 @@ def is_missing(variable: InputVariable, refusal: InvalidInputError) -> bool:
     return variable.required and str(refusal) == f"{variable.variable} is required in input form"
 
 
-def is_what_was_declared(variable: InputVariable, value: Any) -> bool:
+def is_what_was_declared(  # noqa: PLR0911 - one return for each type
+    variable: InputVariable, value: Any
+) -> bool:
     if value is None:
         return not variable.required
     match variable.type:
@@ -95,6 +123,12 @@ def is_what_was_declared(variable: InputVariable, value: Any) -> bool:
             return type(value) in {int, float} and math.isfinite(value)
         case "checkbox":
             return type(value) is bool
+        case "file":
+            return isinstance(value, dict)
+        case "file-list":
+            return len(value) <= (variable.max_length or len(value)) and all(isinstance(one, dict) for one in value)
+        case "json_object":
+            return isinstance(value, dict) and b"\\u0000" not in msgspec.json.encode(value)
         case kind:
             fits = variable.max_length is None or len(value) <= variable.max_length
             return type(value) is str and "\0" not in value and fits and (kind != "select" or value in variable.options)
