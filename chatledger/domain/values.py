@@ -12,7 +12,6 @@ Rating = Literal["like", "dislike"]
 FeedbackSource = Literal["user", "admin"]
 Scope = Literal["operate", "audit", "erase"]
 EndUserKind = Literal["service-api", "browser"]
-FileKind = Literal["image", "document", "audio", "video", "custom"]
 
 TaskState = Literal["queued", "running", "retrying", "stopping", "completed", "stopped", "errored"]
 TERMINAL_STATES: frozenset[TaskState] = frozenset(("completed", "stopped", "errored"))

@@ -11,8 +11,10 @@ from chatledger.adapters.keys.store import MasterKeyError, SqliteKeyring
 from chatledger.adapters.persistence.store import SqlLedgerStore
 from chatledger.adapters.persistence.tracking import SqlTracking
 from chatledger.adapters.queue.in_process import InProcessLiveBus, InProcessTaskQueue
+from chatledger.adapters.rate_limiter.in_process import InProcessRateLimiter
 from chatledger.application.ports.keys import Keyring
 from chatledger.application.ports.queue import LiveBus, TaskQueue
+from chatledger.application.ports.rate_limiter import RateLimiter
 from chatledger.application.ports.storage import LedgerStore
 from chatledger.application.system_clock import new_id
 from tests.persistence.stores import open_store
@@ -67,10 +69,16 @@ async def sql_trackings(folder: Path, url: str | None) -> AsyncIterator[Followed
             yield Followed(store.ledger, lambda: SqlTracking(writing, store.ledger._reader, run, store.clock))
 
 
+@asynccontextmanager
+async def in_process_rate_limiter(folder: Path) -> AsyncIterator[RateLimiter]:
+    yield InProcessRateLimiter()
+
+
 TASK_QUEUES: dict[str, Opener] = {"in process": in_process_queue}
 LIVE_BUSES: dict[str, Opener] = {"in process": in_process_bus}
 KEYRINGS: dict[str, Opener] = {"sqlite": sqlite_keyring}
 LEDGER_STORES: dict[str, Opener] = {"sql": sql_ledger_store}
 TRACKINGS: dict[str, Opener] = {"sql": sql_trackings}
+RATE_LIMITERS: dict[str, Opener] = {"in process": in_process_rate_limiter}
 
 REFUSED_MASTER_KEY = MasterKeyError

@@ -5,7 +5,16 @@ from pathlib import Path
 
 import pytest
 
-from tests.contracts.adapters import KEYRINGS, LEDGER_STORES, LIVE_BUSES, TASK_QUEUES, TRACKINGS, Followed, Opener
+from tests.contracts.adapters import (
+    KEYRINGS,
+    LEDGER_STORES,
+    LIVE_BUSES,
+    RATE_LIMITERS,
+    TASK_QUEUES,
+    TRACKINGS,
+    Followed,
+    Opener,
+)
 
 
 @pytest.fixture(params=TASK_QUEUES)
@@ -17,6 +26,12 @@ async def open_queue(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIte
 @pytest.fixture(params=LIVE_BUSES)
 async def bus(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[object]:
     async with LIVE_BUSES[request.param](tmp_path) as opened:
+        yield opened
+
+
+@pytest.fixture(params=RATE_LIMITERS)
+async def rate_limiter(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[object]:
+    async with RATE_LIMITERS[request.param](tmp_path) as opened:
         yield opened
 
 
