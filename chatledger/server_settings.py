@@ -3,16 +3,51 @@
 import os
 import tomllib
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
 
-from pydantic import Field
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
+from pydantic import AfterValidator, BeforeValidator, Field
+from pydantic_settings import (
+    BaseSettings,
+    NoDecode,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    TomlConfigSettingsSource,
+)
 
 from chatledger.settings import NotEmpty, Settings, SettingsProblemError
 
 PREFIX = "CHATLEDGER_"
 CONFIG_FILE = f"{PREFIX}CONFIG"
 DEFAULT_CONFIG_FILE = "chatledger.toml"
+
+ANY_ORIGIN = "*"
+
+
+def _listed(value: Any) -> Any:
+    """A variable of the environment lists its values between commas."""
+    return [part.strip() for part in value.split(",")] if isinstance(value, str) else value
+
+
+def _origins(origins: tuple[str, ...]) -> tuple[str, ...]:
+    """Origins as a browser sends them (RFC 6454, section 6.2): anything else would never match."""
+    for origin in origins:
+        if origin != ANY_ORIGIN and not _is_origin(origin):
+            raise ValueError(f"{origin!r} is no origin: it is * or scheme://host[:port], in lower case")
+    return origins
+
+
+def _is_origin(text: str) -> bool:
+    try:
+        parts = urlsplit(text)
+        plain = f"{parts.scheme}://{parts.netloc}"
+        has_port = parts.port is None or 0 < parts.port < 65_536
+    except ValueError:
+        return False
+    return bool(parts.scheme and parts.hostname) and has_port and text == plain.lower() and not {"@", "*"} & set(text)
+
+
+Origins = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_listed), AfterValidator(_origins)]
 
 
 class ServerSettings(Settings, BaseSettings):
@@ -35,6 +70,8 @@ class ServerSettings(Settings, BaseSettings):
     max_body_bytes: int = Field(default=1024 * 1024, ge=1024)
     max_json_depth: int = Field(default=32, ge=2, le=500)
     max_open_streams: int = Field(default=10_000, ge=1)
+
+    cors_origins: Origins = ()
 
     @classmethod
     def settings_customise_sources(

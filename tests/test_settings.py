@@ -51,6 +51,16 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         ("first_retry_delay", "31"),
         ("heartbeat", "5"),
         ("max_json_depth", "501"),
+        ("cors_origins", ""),
+        ("cors_origins", "chat.example.org"),
+        ("cors_origins", "https://chat.example.org/"),
+        ("cors_origins", "https://chat.example.org/path"),
+        ("cors_origins", "https://Chat.example.org"),
+        ("cors_origins", "https://*.example.org"),
+        ("cors_origins", "https://ann:secret@chat.example.org"),
+        ("cors_origins", "https://chat.example.org:99999"),
+        ("cors_origins", "https://chat.example.org,"),
+        ("cors_origins", "null"),
         ("openai_base_url", ""),
         ("openai_base_url", "provider.example/v1"),
     ],
@@ -185,3 +195,15 @@ def test_what_may_be_secret_is_not_shown() -> None:
     settings = Settings(openai_api_key="sk-geheim", database_url="sqlite:///geheim/ledger.db", attempts=7)
     assert "geheim" not in repr(settings)
     assert "attempts=7" in repr(settings)
+
+
+def test_origins_stand_between_commas_in_the_environment_and_in_a_list_in_the_file(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    origins = ("https://chat.example.org", "http://localhost:3000", "http://[::1]:3000")
+    (folder / "chatledger.toml").write_text(f"cors_origins = {list(origins)}\n")
+    assert load_settings().cors_origins == origins
+    monkeypatch.setenv("CHATLEDGER_CORS_ORIGINS", ", ".join(origins[:2]))
+    assert load_settings().cors_origins == origins[:2]
+    monkeypatch.setenv("CHATLEDGER_CORS_ORIGINS", "*")
+    assert load_settings().cors_origins == ("*",)

@@ -96,6 +96,7 @@ def _http_settings(settings: ServerSettings) -> HttpSettings:
         max_body_bytes=settings.max_body_bytes,
         max_json_depth=settings.max_json_depth,
         max_open_streams=settings.max_open_streams,
+        cors_origins=settings.cors_origins,
         version=__version__,
     )
 

@@ -1,6 +1,7 @@
 """The HTTP application: every route, one error table, nothing between the server and the handlers."""
 
 from litestar import Litestar
+from litestar.config.cors import CORSConfig
 from litestar.datastructures import State
 
 from chatledger.adapters.http.errors import answer_error
@@ -18,6 +19,9 @@ from chatledger.adapters.http.site.health import ReadinessCheck, health_routes
 from chatledger.adapters.http.site.pages import page_routes
 from chatledger.adapters.http.surface import Surface
 from chatledger.application.application import Application
+
+EXPOSED_HEADERS = ["content-disposition", "location", "retry-after", "x-request-id"]
+"""What a page of another origin may read beside the headers that each page may (Fetch, CORS-safelisted names)."""
 
 
 def create_http_app(
@@ -43,7 +47,18 @@ def create_http_app(
             *page_routes(settings),
         ],
         exception_handlers={Exception: answer_error},
+        cors_config=_cors(settings.cors_origins),
         logging_config=None,
         openapi_config=None,
         state=State({"new_id": application.new_id}),
     )
+
+
+def _cors(origins: tuple[str, ...]) -> CORSConfig | None:
+    """Cross-origin requests (Fetch, section 3.3); None takes its part out of every request.
+
+    Cookies are for origins that are named: who lets any page in cannot mean its visitor's.
+    """
+    if not origins:
+        return None
+    return CORSConfig(allow_origins=list(origins), allow_credentials="*" not in origins, expose_headers=EXPOSED_HEADERS)

@@ -15,6 +15,7 @@ class HttpSettings(msgspec.Struct, frozen=True, kw_only=True):
         max_body_bytes: a larger request body is refused unread.
         max_json_depth: how deep objects and arrays may nest in a request body.
         max_open_streams: how many callers may wait for an answer at once, streaming and blocking together.
+        cors_origins: the origins whose pages may read the answers; ``*`` lets any, but without cookies.
         version: the release that the welcome and the API description name.
     """
 
@@ -22,6 +23,7 @@ class HttpSettings(msgspec.Struct, frozen=True, kw_only=True):
     max_body_bytes: int = 1024 * 1024
     max_json_depth: int = 32
     max_open_streams: int = 10_000
+    cors_origins: tuple[str, ...] = ()
     version: str = __version__
 
 
