@@ -33,7 +33,7 @@ class ProviderAccess:
         Raises:
             ValueError: the address is none.
         """
-        self.base_url = base_url or official_url
+        self.base_url = official_url if base_url is None else base_url
         check_address(self.base_url)
         self._official_url = official_url
         self._api_key = api_key
