@@ -15,6 +15,7 @@ from tests.contracts.adapters import (
     Followed,
     Opener,
 )
+from tests.contracts.text_models import TEXT_MODELS, Told
 
 
 @pytest.fixture(params=TASK_QUEUES)
@@ -54,3 +55,9 @@ async def ledger_store(
     """Each on each database."""
     async with LEDGER_STORES[request.param](tmp_path, database_url) as opened:
         yield opened
+
+
+@pytest.fixture(params=TEXT_MODELS)
+async def model_told(request: pytest.FixtureRequest) -> AsyncIterator[Told]:
+    async with TEXT_MODELS[request.param]() as told:
+        yield told

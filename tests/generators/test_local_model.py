@@ -32,6 +32,7 @@ from chatledger.application.ports.generator import (
     Text,
     TokenCount,
 )
+from chatledger.application.ports.text_model import TextRequest
 from chatledger.bootstrap import open_chatledger
 from chatledger.domain.app import AppConfiguration
 from chatledger.settings import Settings
@@ -152,6 +153,11 @@ async def test_the_apps_settings_reach_the_model(generator):
     stopped = await parts(generator, request("Count from 1 to 9.", stop=["2", "two"], max_tokens=60, temperature=0))
     assert stopped[-1] == Finish("stop")
     assert "2" not in text_of(stopped)
+
+
+async def test_a_small_text_is_written_even_about_a_long_one(generator):
+    asked = TextRequest(purpose="title", instruction="Write a title.", text="The sky is blue. " * 1_000, max_tokens=12)
+    assert (await generator.text_model({})(asked)).strip()
 
 
 async def test_a_question_that_does_not_fit_is_invalid(generator, provider):

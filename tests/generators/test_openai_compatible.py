@@ -25,6 +25,7 @@ from chatledger.application.ports.generator import (
     Text,
     TokenCount,
 )
+from chatledger.application.ports.text_model import TextRequest
 from chatledger.domain.values import AppMode
 from tests.support.fake_openai import (
     DONE,
@@ -548,3 +549,32 @@ def test_without_the_sdk_the_app_is_refused_with_the_way_to_get_it():
     )
     shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert "chatledger[openai]" in shown
+
+
+# Small texts
+
+
+async def test_a_small_text_is_asked_for_by_an_instruction_of_its_own(provider, generator):
+    provider.then(answer("Blue ", "sky"))
+    write = generator.text_model(
+        {"model": "m", "system_prompt": "Answer in verse.", "stop": "]", "max_tokens": 9, "temperature": 0.3}
+    )
+    asked = TextRequest(purpose="title", instruction="Write a title.", text="Why is the sky blue?", max_tokens=20)
+    assert await write(asked) == "Blue sky"
+    body = provider.requests[0].body
+    assert body["messages"] == [
+        {"role": "system", "content": "Write a title."},
+        {"role": "user", "content": "Why is the sky blue?"},
+    ]
+    assert (body["max_tokens"], body["temperature"], body.get("stop")) == (20, 0.3, None)
+
+
+async def test_a_small_text_that_is_given_up_closes_the_connection(provider, generator):
+    provider.then(Stream([token("Blue "), Stall()]))
+    asked = TextRequest(purpose="title", instruction="Write a title.", text="Why?", max_tokens=20)
+    writing = asyncio.create_task(generator.text_model({"model": "m"})(asked))
+    received = await provider.asked()
+    await received.started.wait()
+    writing.cancel()
+    async with asyncio.timeout(5):
+        await received.closed.wait()

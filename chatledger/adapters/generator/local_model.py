@@ -21,7 +21,9 @@ from chatledger.adapters.generator.openai_compatible import (
     OpenAICompatibleGenerator,
     Temperature,
 )
+from chatledger.adapters.generator.small_texts import text_model_by
 from chatledger.application.ports.generator import GenerationRequest, GeneratorError, Part, SettingsError
+from chatledger.application.ports.text_model import TextModel
 
 log = logging.getLogger(__name__)
 
@@ -36,6 +38,9 @@ _HOW_TO_INSTALL = (
 _START_TIMEOUT = 60.0
 _READ_TIMEOUT = 600.0
 """Seconds. A question is met with silence until the model has time for it."""
+
+_ROOM_FOR_TEXT = 3_000
+"""Characters; of English, three or four make a token."""
 
 _LONG_LIFE = 60.0
 _LONGEST_PAUSE = 60.0
@@ -97,6 +102,11 @@ class LocalModelGenerator:
         async with aclosing(provider.generate(asked)) as parts:
             async for part in parts:
                 yield part
+
+    def text_model(self, settings: Mapping[str, Any]) -> TextModel:
+        """The model. Of a text that its room is too small for it reads the end."""
+        write = text_model_by(self, settings)
+        return lambda request: write(msgspec.structs.replace(request, text=request.text[-_ROOM_FOR_TEXT:]))
 
     async def close(self) -> None:
         """End the server."""

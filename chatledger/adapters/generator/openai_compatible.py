@@ -10,6 +10,7 @@ import msgspec
 
 from chatledger.adapters.generator.app_settings import read_settings
 from chatledger.adapters.generator.prompt import question_of
+from chatledger.adapters.generator.small_texts import text_model_by
 from chatledger.adapters.openai_clients import (
     DEFAULT_BASE_URL,
     OpenAIClients,
@@ -26,6 +27,7 @@ from chatledger.application.ports.generator import (
     Text,
     TokenCount,
 )
+from chatledger.application.ports.text_model import TextModel
 from chatledger.domain.inputs import fill_in
 from chatledger.domain.values import FinishReason
 
@@ -183,6 +185,10 @@ class OpenAICompatibleGenerator:
             raise failure
         for part in answer.end():
             yield part
+
+    def text_model(self, settings: Mapping[str, Any]) -> TextModel:
+        """The app's model."""
+        return text_model_by(self, settings)
 
     async def close(self) -> None:
         """Close all connections."""

@@ -3,6 +3,7 @@
 import asyncio
 import shlex
 from collections.abc import AsyncGenerator, Iterator, Mapping
+from functools import partial
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -17,10 +18,12 @@ from chatledger.application.ports.generator import (
     Text,
     TokenCount,
 )
+from chatledger.application.ports.text_model import TextModel, TextRequest
 
 COMMAND = "/script"
 
 _Count = Annotated[int, msgspec.Meta(ge=0, le=1_000_000)]
+_Failure = Literal["transient", "quota", "credentials", "invalid", "internal"]
 _Milliseconds = Annotated[float, msgspec.Meta(ge=0, le=3_600_000)]
 
 
@@ -36,6 +39,11 @@ class ScriptedSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
         fail_after: how many tokens come before a failure.
         fail_as: the kind of the failure; none without it.
         fail_times: how many attempts fail; all, without it.
+        title: what it replies where a conversation is to be named.
+        suggestions: what it replies where questions to ask next are wanted.
+        text_ms: time until such a reply.
+        text_fail_as: the kind of the failure that comes instead. With none of title, suggestions and failure it is
+            no model that could be asked.
     """
 
     tokens: _Count = 200
@@ -44,8 +52,12 @@ class ScriptedSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     text: str | None = None
     vary_by_attempt: bool = False
     fail_after: _Count = 0
-    fail_as: Literal["transient", "quota", "credentials", "invalid", "internal"] | None = None
+    fail_as: _Failure | None = None
     fail_times: _Count | None = None
+    title: str | None = None
+    suggestions: str | None = None
+    text_ms: _Milliseconds = 0
+    text_fail_as: _Failure | None = None
 
 
 class ScriptedGenerator:
@@ -99,8 +111,27 @@ class ScriptedGenerator:
         yield TokenCount(len(request.query.split()), said)
         yield Finish("stop")
 
+    def text_model(self, settings: Mapping[str, Any]) -> TextModel | None:
+        """What the settings have it reply, if they do.
+
+        Raises:
+            SettingsError: the setting and the reason.
+        """
+        script = read_settings(ScriptedSettings, settings)
+        if script.title is script.suggestions is script.text_fail_as is None:
+            return None
+        return partial(_reply, script)
+
     async def close(self) -> None:
         """Nothing is held."""
+
+
+async def _reply(script: ScriptedSettings, request: TextRequest) -> str:
+    await asyncio.sleep(script.text_ms / 1000)
+    if script.text_fail_as is not None:
+        raise GeneratorError(script.text_fail_as, f"scripted failure: {script.text_fail_as}")
+    reply = script.title if request.purpose == "title" else script.suggestions
+    return reply or ""
 
 
 def _overrides(query: str) -> Iterator[tuple[str, str]]:
