@@ -8,11 +8,9 @@ import os
 import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import msgspec
-
-from chatledger.adapters.provider_access import ProviderAccess, origin
+from chatledger.adapters.provider_access import ProviderAccess, origin, words_of
 from chatledger.application.ports.generator import GeneratorError, GeneratorErrorKind
 
 if TYPE_CHECKING:
@@ -23,7 +21,6 @@ if TYPE_CHECKING:
 DEFAULT_BASE_URL = "https://api.openai.com/v1"
 
 _MAX_CLIENTS = 64
-_MAX_ERROR_LENGTH = 2_000
 _QUOTA_CODES = frozenset(("insufficient_quota", "billing_hard_limit_reached"))
 _CONTENT_CODES = frozenset(("content_filter", "content_policy_violation"))
 _TRANSIENT_STATUS = frozenset((408, 409, 429))
@@ -159,9 +156,9 @@ def translate(error: "openai.OpenAIError") -> GeneratorError:
         case openai.APIStatusError():
             return _translate_status(error)
         case openai.APIError():
-            return GeneratorError(_kind_by_code(error) or "transient", _text_of(error))
+            return GeneratorError(_kind_by_code(error) or "transient", words_of(error.body, error.message))
         case _:
-            return GeneratorError("internal", _shortened(str(error)))
+            return GeneratorError("internal", words_of(str(error)))
 
 
 def _translate_status(error: "openai.APIStatusError") -> GeneratorError:
@@ -170,10 +167,12 @@ def _translate_status(error: "openai.APIStatusError") -> GeneratorError:
         # The contract's words; a provider's own would repeat a part of the key.
         return GeneratorError("credentials", "Incorrect API key provided")
     if kind := "quota" if status == 402 else _kind_by_code(error):
-        return GeneratorError(kind, _text_of(error))
+        return GeneratorError(kind, words_of(error.body, error.message))
     if status in _TRANSIENT_STATUS or status >= 500:
-        return GeneratorError("transient", _text_of(error), retry_after=_retry_after(error.response.headers))
-    return GeneratorError("invalid", _text_of(error))
+        return GeneratorError(
+            "transient", words_of(error.body, error.message), retry_after=_retry_after(error.response.headers)
+        )
+    return GeneratorError("invalid", words_of(error.body, error.message))
 
 
 def _kind_by_code(error: "openai.APIError") -> GeneratorErrorKind | None:
@@ -181,20 +180,6 @@ def _kind_by_code(error: "openai.APIError") -> GeneratorErrorKind | None:
     if codes & _QUOTA_CODES:
         return "quota"
     return "content" if codes & _CONTENT_CODES else None
-
-
-def _text_of(error: "openai.APIError") -> str:
-    body: Any = error.body
-    if isinstance(body, dict):
-        given = [body.get(key) for key in ("message", "detail", "error")]
-        encoded = msgspec.json.encode(body).decode() if body else ""
-        body = next((text for text in given if isinstance(text, str)), encoded)
-    text = body.strip() if isinstance(body, str) else ""
-    return _shortened(text or error.message)
-
-
-def _shortened(text: str) -> str:
-    return text if len(text) <= _MAX_ERROR_LENGTH else text[:_MAX_ERROR_LENGTH] + "…"
 
 
 def _retry_after(headers: Mapping[str, str]) -> float | None:

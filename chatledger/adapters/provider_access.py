@@ -1,13 +1,17 @@
-"""Where a provider is asked, and with which key: what an app says about either stands on the ledger for ever."""
+"""Where a provider is asked, with which key, and what it says when it refuses: no secret of it gets onto the ledger."""
 
 import os
 import re
 from collections.abc import Mapping
+from typing import Any
 from urllib.parse import urlsplit
+
+import msgspec
 
 from chatledger.application.ports.generator import GeneratorError
 
 _ENVIRONMENT_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_MAX_WORDS = 2_000
 _OUR_OWN_VARIABLES = "CHATLEDGER_"
 
 
@@ -99,6 +103,18 @@ def origin(base_url: str) -> tuple[str, str | None, int]:
     """What a browser calls the origin of an address."""
     parts = urlsplit(base_url)
     return parts.scheme, parts.hostname, parts.port or (443 if parts.scheme == "https" else 80)
+
+
+def words_of(body: Any, otherwise: str = "") -> str:
+    """The reason in the body of a provider's error, however it wraps it; what there is otherwise, where it has none."""
+    if isinstance(body, dict):
+        given = [body.get(key) for key in ("message", "detail", "error")]
+        if inner := next((value for value in given if isinstance(value, str | dict)), None):
+            return words_of(inner, otherwise)
+        body = msgspec.json.encode(body).decode() if body else ""
+    text = body.strip() if isinstance(body, str) else ""
+    text = text or otherwise
+    return text if len(text) <= _MAX_WORDS else text[:_MAX_WORDS] + "…"
 
 
 def _check_variable(name: str) -> None:

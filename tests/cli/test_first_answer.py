@@ -9,7 +9,7 @@ from typing import Any
 import httpx
 import pytest
 
-from chatledger.adapters.generator.extractive import DOCUMENTATION
+from chatledger.adapters.generator.document_library import DOCUMENTATION
 from tests.support.process import ServerProcess, run_json
 
 QUESTION = "How do I stop a running answer?"

@@ -15,7 +15,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from chatledger.adapters.generator import folder_index
-from chatledger.adapters.generator.extractive import DOCUMENTATION, ExtractiveGenerator
+from chatledger.adapters.generator.document_library import DOCUMENTATION
+from chatledger.adapters.generator.extractive import ExtractiveGenerator
 from chatledger.adapters.generator.folder_index import FolderIndex
 from chatledger.adapters.generator.passages import MAX_LENGTH, split_markdown, split_text, title_of
 from chatledger.adapters.generator.search_tokens import asked_tokens, count_words, indexed_tokens

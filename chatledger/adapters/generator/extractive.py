@@ -2,18 +2,16 @@
 
 import asyncio
 import re
-from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
-from uuid import NAMESPACE_URL, UUID, uuid5
+from typing import Annotated, Any
 
 import msgspec
 
 from chatledger.adapters.generator.app_settings import read_settings
+from chatledger.adapters.generator.document_library import DocumentLibrary, cited, folder_of, require_folder
 from chatledger.adapters.generator.folder_index import Document, FolderIndex, Hit
 from chatledger.adapters.generator.prompt import question_of
-from chatledger.adapters.generator.search_tokens import count_words
 from chatledger.application.ports.generator import (
     Finish,
     GenerationRequest,
@@ -23,16 +21,7 @@ from chatledger.application.ports.generator import (
     SettingsError,
     Text,
 )
-from chatledger.domain.values import Resource
 
-DOCUMENTATION = Path(__file__).parent / "documentation"
-"""What an app without a folder answers from."""
-
-T = TypeVar("T")
-
-_NAMESPACE = uuid5(NAMESPACE_URL, "urn:chatledger:extractive")
-# A passage that fits far worse than the best one shares a word with the question, not its subject.
-_SHARE_OF_BEST = 0.4
 _MAX_LISTED = 50
 # A word with the space behind it; what has no spaces comes in pieces of a few characters.
 _PIECE = re.compile(r"\S{1,16}\s*|\s+")
@@ -54,7 +43,7 @@ class ExtractiveSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unkno
 
     def path(self) -> Path:
         """Where the documents are."""
-        return DOCUMENTATION if self.folder is None else Path(self.folder).expanduser()
+        return folder_of(self.folder)
 
 
 class ExtractiveGenerator:
@@ -67,7 +56,7 @@ class ExtractiveGenerator:
     repeatable = True
 
     def __init__(self) -> None:
-        self._libraries: dict[Path, _Library] = {}
+        self._library = DocumentLibrary()
 
     def check_settings(self, settings: Mapping[str, Any]) -> None:
         """Refuse a folder that is not there and figures out of bounds.
@@ -75,13 +64,7 @@ class ExtractiveGenerator:
         Raises:
             SettingsError: the setting and the reason.
         """
-        folder = read_settings(ExtractiveSettings, settings).path()
-        try:
-            there = folder.is_dir()
-        except (OSError, ValueError) as error:
-            raise SettingsError(f"folder: {error}") from error
-        if not there:
-            raise SettingsError(f"folder: {folder} is not a folder that the server can see")
+        require_folder(read_settings(ExtractiveSettings, settings).path())
 
     def settings_for(self, query: str, settings: Mapping[str, Any]) -> Mapping[str, Any]:  # noqa: ARG002 - the port's
         """The app's settings as they are: a query cannot change them."""
@@ -98,16 +81,13 @@ class ExtractiveGenerator:
         except SettingsError as error:
             raise GeneratorError("invalid", str(error)) from error
         folder = settings.path()
-        library = self._library_of(folder)
-        question = question_of(request)
         try:
-            hits = await library.ask(lambda index: index.search(question, settings.top_k))
-            documents = [] if hits else await library.ask(FolderIndex.documents)
+            hits = await self._library.search(folder, question_of(request), settings.top_k)
+            documents = [] if hits else await self._library.ask(folder, FolderIndex.documents)
         except OSError as error:
             raise GeneratorError("internal", "The folder of documents cannot be read.") from error
-        hits = [hit for hit in hits if hit.score >= hits[0].score * _SHARE_OF_BEST]
         if hits:
-            yield Retrieved(_resources(folder, hits))
+            yield Retrieved(cited(folder, hits))
         for piece in _PIECE.findall(_quoted(hits) if hits else _nothing_found(folder, documents)):
             yield Text(piece)
             if settings.interval_ms:
@@ -116,54 +96,7 @@ class ExtractiveGenerator:
 
     async def close(self) -> None:
         """Forget all folders and end their threads."""
-        libraries = list(self._libraries.values())
-        self._libraries.clear()
-        for library in libraries:
-            await library.close()
-
-    def _library_of(self, folder: Path) -> "_Library":
-        if folder not in self._libraries:
-            self._libraries[folder] = _Library(folder)
-        return self._libraries[folder]
-
-
-class _Library:
-    """An index and its one thread, which starts with the first question."""
-
-    def __init__(self, folder: Path) -> None:
-        self._index = FolderIndex(folder)
-        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="extractive")
-
-    async def ask(self, question: Callable[[FolderIndex], T]) -> T:
-        return await asyncio.get_running_loop().run_in_executor(self._thread, question, self._index)
-
-    async def close(self) -> None:
-        await self.ask(FolderIndex.close)
-        self._thread.shutdown(wait=False)
-
-
-def _resources(folder: Path, hits: Sequence[Hit]) -> tuple[Resource, ...]:
-    name = folder.resolve().name
-    dataset_id = uuid5(_NAMESPACE, name)
-    return tuple(_resource(number, hit, name, dataset_id) for number, hit in enumerate(hits, start=1))
-
-
-def _resource(number: int, hit: Hit, dataset_name: str, dataset_id: UUID) -> Resource:
-    document_id = uuid5(dataset_id, hit.document.path)
-    return Resource(
-        position=number,
-        dataset_id=str(dataset_id),
-        dataset_name=dataset_name,
-        document_id=str(document_id),
-        document_name=hit.document.path,
-        data_source_type="upload_file",
-        segment_id=str(uuid5(document_id, f"{hit.position} {hit.passage.content}")),
-        score=hit.score,
-        word_count=count_words(hit.passage.content),
-        segment_position=hit.position,
-        content=hit.passage.content,
-        title=hit.passage.title,
-    )
+        await self._library.close()
 
 
 def _quoted(hits: Sequence[Hit]) -> str:
