@@ -108,10 +108,9 @@ def origin(base_url: str) -> tuple[str, str | None, int]:
 def words_of(body: Any, otherwise: str = "") -> str:
     """The reason in the body of a provider's error, however it wraps it; what there is otherwise, where it has none."""
     if isinstance(body, dict):
-        given = [body.get(key) for key in ("message", "detail", "error")]
-        if inner := next((value for value in given if isinstance(value, str | dict)), None):
-            return words_of(inner, otherwise)
-        body = msgspec.json.encode(body).decode() if body else ""
+        inner = (words_of(body.get(key)) for key in ("message", "detail", "error"))
+        encoded = msgspec.json.encode(body).decode() if body else ""
+        body = next((words for words in inner if words), encoded)
     text = body.strip() if isinstance(body, str) else ""
     text = text or otherwise
     return text if len(text) <= _MAX_WORDS else text[:_MAX_WORDS] + "…"
