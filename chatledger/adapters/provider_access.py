@@ -46,7 +46,7 @@ class ProviderAccess:
     @property
     def is_open(self) -> bool:
         """Whether the server's own address can be asked: there is a key where one is needed."""
-        return self._api_key is not None or origin(self.base_url) != origin(self._official_url)
+        return bool((self._api_key or "").strip()) or origin(self.base_url) != origin(self._official_url)
 
     def key_for(self, base_url: str, api_key_env: str | None) -> str | None:
         """The key for an address, from the variable that the app names or else the server's; None for no key.

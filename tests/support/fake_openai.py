@@ -3,7 +3,7 @@
 import asyncio
 import json
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Self
@@ -59,6 +59,8 @@ class Received:
     """A request as it came, and what became of its connection.
 
     Attributes:
+        body: of a request in JSON.
+        raw: the body as it came.
         started: the head of the response is out.
         closed: the client has closed the connection.
     """
@@ -66,6 +68,7 @@ class Received:
     path: str
     headers: dict[str, str]
     body: dict[str, Any]
+    raw: bytes = b""
     started: asyncio.Event = field(default_factory=asyncio.Event)
     closed: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -98,12 +101,36 @@ def answer(*tokens: str, reason: str = "stop", pace: float = 0.0) -> Stream:
     return Stream([token("", role="assistant"), *spoken, finish(reason), usage(7, len(tokens)), DONE])
 
 
+def transcription(text: str) -> Refusal:
+    return Refusal(200, {"text": text})
+
+
+def spoken(audio: bytes) -> Refusal:
+    return Refusal(200, audio, {"content-type": "audio/mpeg"})
+
+
+def moderation(*flagged: bool) -> Refusal:
+    return Refusal(200, {"id": "modr-1", "model": "fake", "results": [{"flagged": flag} for flag in flagged]})
+
+
+def embeddings(*vectors: Sequence[float]) -> Refusal:
+    data = [{"object": "embedding", "index": index, "embedding": list(v)} for index, v in enumerate(vectors)]
+    return Refusal(200, {"object": "list", "model": "fake", "data": data, "usage": {}})
+
+
+Responder = Callable[[Received], Stream | Refusal]
+
+
 class FakeOpenAI:
-    """Answers the n-th request with the n-th response of its script, and keeps what it was asked."""
+    """Answers the n-th request with the n-th response of its script, and keeps what it was asked.
+
+    A path that a responder was given for is answered by that, each time.
+    """
 
     def __init__(self, *script: Stream | Refusal) -> None:
         self.requests: list[Received] = []
         self._script = deque(script)
+        self._responders: dict[str, Responder] = {}
         self._connections: set[asyncio.Task[None]] = set()
         self._arrival = asyncio.Condition()
 
@@ -121,6 +148,10 @@ class FakeOpenAI:
 
     def then(self, *script: Stream | Refusal) -> None:
         self._script.extend(script)
+
+    def always(self, path: str, responder: Responder) -> None:
+        """Answer so whatever is asked at this path, given as after the base URL."""
+        self._responders[f"/v1{path}"] = responder
 
     async def asked(self, count: int = 1, within: float = 5.0) -> Received:
         """The ``count``-th request, as soon as it is there."""
@@ -153,7 +184,9 @@ class FakeOpenAI:
             # Read on while answering: that alone tells when the client closes.
             following = asyncio.create_task(_watch(reader, request))
             try:
-                whole = await _respond(self._script.popleft(), request, writer)
+                responder = self._responders.get(request.path)
+                response = responder(request) if responder else self._script.popleft()
+                whole = await _respond(response, request, writer)
                 if not whole:
                     return
                 head = await following
@@ -179,7 +212,8 @@ async def _read_request(head: bytes, reader: asyncio.StreamReader) -> Received:
     first, *lines = head.decode("latin-1").rstrip("\r\n").split("\r\n")
     headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
     body = await reader.readexactly(int(headers.get("content-length", "0")))
-    return Received(first.split(" ")[1], headers, json.loads(body))
+    is_json = headers.get("content-type", "").startswith("application/json")
+    return Received(first.split(" ")[1], headers, json.loads(body) if is_json else {}, body)
 
 
 async def _respond(response: Stream | Refusal, request: Received, writer: asyncio.StreamWriter) -> bool:
