@@ -24,7 +24,7 @@ from chatledger.application.ports.storage import Insert, Update
 from chatledger.application.system_clock import new_id
 from chatledger.bootstrap import Running
 from chatledger.domain.aggregate import Aggregate
-from chatledger.domain.app import AppConfiguration
+from chatledger.domain.configuration import AppConfiguration
 from chatledger.domain.end_user import EndUser
 from chatledger.domain.message import Message
 from chatledger.domain.values import Usage

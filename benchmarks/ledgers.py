@@ -14,7 +14,7 @@ from chatledger.application.context import Actor, Context
 from chatledger.application.ledger.ledger import Staged
 from chatledger.application.system_clock import new_id
 from chatledger.bootstrap import Running, open_chatledger
-from chatledger.domain.app import AppConfiguration
+from chatledger.domain.configuration import AppConfiguration
 from chatledger.domain.conversation import Conversation
 from chatledger.domain.events import MessageCreated
 from chatledger.domain.message import Message

@@ -56,7 +56,7 @@ if TYPE_CHECKING:
     from chatledger.application.ports.views import OperatorView as OperatorView
     from chatledger.application.queries.history import MessageDetail as MessageDetail
     from chatledger.application.queries.history import Task as Task
-    from chatledger.domain.app import AppConfiguration as AppConfiguration
+    from chatledger.domain.configuration import AppConfiguration as AppConfiguration
     from chatledger.domain.events import AnswerChunkAppended as AnswerChunkAppended
     from chatledger.domain.events import FeedbackGiven as FeedbackGiven
     from chatledger.domain.events import FeedbackWithdrawn as FeedbackWithdrawn
@@ -141,7 +141,7 @@ _HOMES = {
         "MessageDetail",
         "Task",
     ),
-    "domain.app": ("AppConfiguration",),
+    "domain.configuration": ("AppConfiguration",),
     "domain.events": (
         "AnswerChunkAppended",
         "FeedbackGiven",

@@ -1,39 +1,37 @@
 """An app: one chat application of one customer, with its configuration and its keys."""
 
-from typing import Any, assert_never
+from typing import assert_never
 from uuid import UUID
 
 import msgspec
 
 from chatledger.domain.aggregate import Aggregate
-from chatledger.domain.events import ApiKeyIssued, ApiKeyRevoked, AppConfigured, AppCreated, AppEvent
-from chatledger.domain.inputs import InputVariable, validate_form
-from chatledger.domain.values import AppMode
-
-
-class AppConfiguration(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What an operator sets about an app.
-
-    Attributes:
-        generator: the name of the generator that answers.
-        settings: that generator's own settings, checked by it.
-        opening_statement: what a new conversation shows before the first question.
-        user_input_form: the variables that a message must or may carry.
-        retriever_resource: whether answers show the passages that they rest on.
-    """
-
-    generator: str
-    settings: dict[str, Any] = msgspec.field(default_factory=dict)
-    description: str = ""
-    tags: tuple[str, ...] = ()
-    author_name: str = ""
-    opening_statement: str = ""
-    user_input_form: tuple[InputVariable, ...] = ()
-    retriever_resource: bool = True
+from chatledger.domain.configuration import AppConfiguration
+from chatledger.domain.errors import AppDeletedError, NoSuchAnnotationError
+from chatledger.domain.events import (
+    AnnotationAdded,
+    AnnotationChanged,
+    AnnotationRemoved,
+    ApiKeyIssued,
+    ApiKeyRevoked,
+    AppConfigured,
+    AppCreated,
+    AppDeleted,
+    AppDisabled,
+    AppEnabled,
+    AppEvent,
+    SiteCodeIssued,
+)
+from chatledger.domain.inputs import validate_form
+from chatledger.domain.values import AppMode, AppStatus
 
 
 class App(Aggregate[AppEvent]):
-    """A mode for life, a configuration, and any number of keys."""
+    """A mode for life, a configuration, any number of keys, a code of its site, and annotations.
+
+    Attributes:
+        annotations: the question and the answer of each.
+    """
 
     mode: AppMode
     name: str
@@ -41,7 +39,10 @@ class App(Aggregate[AppEvent]):
     def __init__(self, aggregate_id: UUID) -> None:
         super().__init__(aggregate_id)
         self.configuration = AppConfiguration(generator="")
+        self.status: AppStatus = "normal"
         self.key_ids: dict[UUID, str] = {}
+        self.site_code: str | None = None
+        self.annotations: dict[UUID, tuple[str, str]] = {}
 
     @classmethod
     def create(cls, app_id: UUID, *, mode: AppMode, name: str, configuration: AppConfiguration) -> "App":
@@ -60,21 +61,109 @@ class App(Aggregate[AppEvent]):
 
         Raises:
             InvalidInputError: the input form contradicts itself.
+            AppDeletedError: it is gone.
         """
+        self._require_living()
         validate_form(configuration.user_input_form)
         if configuration != self.configuration:
             self._record(AppConfigured(configuration=msgspec.json.decode(msgspec.json.encode(configuration))))
 
     def issue_key(self, key_id: UUID, key_hash: str) -> None:
-        """Add a key that opens the app."""
+        """Add a key that opens the app.
+
+        Raises:
+            AppDeletedError: it is gone.
+        """
+        self._require_living()
         self._record(ApiKeyIssued(key_id=key_id, key_hash=key_hash))
 
     def rotate_key(self, key_id: UUID, key_hash: str) -> None:
-        """Add a key and revoke all earlier ones."""
+        """Add a key and revoke all earlier ones.
+
+        Raises:
+            AppDeletedError: it is gone.
+        """
         earlier = tuple(self.key_ids)
         self.issue_key(key_id, key_hash)
         for old in earlier:
             self._record(ApiKeyRevoked(key_id=old))
+
+    def issue_site_code(self, code: str) -> None:
+        """Let the site answer under this code, and under no earlier one.
+
+        Raises:
+            AppDeletedError: it is gone.
+        """
+        self._require_living()
+        self._record(SiteCodeIssued(code))
+
+    def disable(self) -> None:
+        """Answer nobody. Doing so again changes nothing.
+
+        Raises:
+            AppDeletedError: it is gone.
+        """
+        self._require_living()
+        if self.status == "normal":
+            self._record(AppDisabled())
+
+    def enable(self) -> None:
+        """Answer again. Doing so again changes nothing.
+
+        Raises:
+            AppDeletedError: it is gone.
+        """
+        self._require_living()
+        if self.status == "disabled":
+            self._record(AppEnabled())
+
+    def delete(self) -> None:
+        """Be gone for good.
+
+        Raises:
+            AppDeletedError: it is gone already.
+        """
+        self._require_living()
+        self._record(AppDeleted())
+
+    def add_annotation(self, annotation_id: UUID, question: str, answer: str) -> None:
+        """Answer questions like this one so.
+
+        Raises:
+            AppDeletedError: it is gone.
+        """
+        self._require_living()
+        self._record(AnnotationAdded(annotation_id=annotation_id, question=question, answer=answer))
+
+    def change_annotation(self, annotation_id: UUID, question: str, answer: str) -> None:
+        """Give an annotation another question or answer; the same ones again are no fact.
+
+        Raises:
+            AppDeletedError: it is gone.
+            NoSuchAnnotationError: there is no such annotation.
+        """
+        self._require_annotation(annotation_id)
+        if self.annotations[annotation_id] != (question, answer):
+            self._record(AnnotationChanged(annotation_id=annotation_id, question=question, answer=answer))
+
+    def remove_annotation(self, annotation_id: UUID) -> None:
+        """Let an annotation answer nothing any more.
+
+        Raises:
+            AppDeletedError: it is gone.
+            NoSuchAnnotationError: there is no such annotation.
+        """
+        self._require_annotation(annotation_id)
+        self._record(AnnotationRemoved(annotation_id))
+
+    def _require_annotation(self, annotation_id: UUID) -> None:
+        self._require_living()
+        if annotation_id not in self.annotations:
+            raise NoSuchAnnotationError
+
+    def _require_living(self) -> None:
+        if self.status == "deleted":
+            raise AppDeletedError
 
     def apply(self, body: AppEvent) -> None:
         """Fold one event into the state."""
@@ -88,5 +177,17 @@ class App(Aggregate[AppEvent]):
                 self.key_ids[body.key_id] = body.key_hash
             case ApiKeyRevoked():
                 del self.key_ids[body.key_id]
+            case SiteCodeIssued():
+                self.site_code = body.code
+            case AppDisabled():
+                self.status = "disabled"
+            case AppEnabled():
+                self.status = "normal"
+            case AppDeleted():
+                self.status = "deleted"
+            case AnnotationAdded() | AnnotationChanged():
+                self.annotations[body.annotation_id] = (body.question, body.answer)
+            case AnnotationRemoved():
+                del self.annotations[body.annotation_id]
             case _:
                 assert_never(body)

@@ -1,10 +1,20 @@
 """A conversation: what its messages belong to."""
 
-from typing import Any
+from typing import Any, assert_never
 from uuid import UUID
 
 from chatledger.domain.aggregate import Aggregate
-from chatledger.domain.events import ConversationEvent, ConversationStarted
+from chatledger.domain.errors import ConversationDeletedError, NoSuchVariableError
+from chatledger.domain.events import (
+    ConversationDeleted,
+    ConversationEvent,
+    ConversationPinned,
+    ConversationRenamed,
+    ConversationStarted,
+    ConversationUnpinned,
+    ConversationVariableSet,
+)
+from chatledger.domain.values import Json, RenamedBy, VariableType
 
 UNNAMED = "New conversation"
 SHORT_NAME = 20
@@ -25,9 +35,22 @@ def name_from_query(query: str, *, automatic: bool) -> str:
 
 
 class Conversation(Aggregate[ConversationEvent]):
-    """Messages point to their conversation; it knows its owner and its name."""
+    """Messages point to their conversation; it knows its owner, its name and its variables.
+
+    Attributes:
+        named_by: who gave the name; None while it is the first one, made from the first query.
+        variables: each as it was last set.
+    """
 
     started: ConversationStarted
+    name: str
+
+    def __init__(self, aggregate_id: UUID) -> None:
+        super().__init__(aggregate_id)
+        self.named_by: RenamedBy | None = None
+        self.variables: dict[UUID, ConversationVariableSet] = {}
+        self.is_pinned = False
+        self.is_deleted = False
 
     @classmethod
     def start(
@@ -40,6 +63,7 @@ class Conversation(Aggregate[ConversationEvent]):
         name: str,
         inputs: dict[str, Any],
         introduction: str,
+        automatic_name: bool = False,
     ) -> "Conversation":
         """Open a conversation."""
         conversation = cls(conversation_id)
@@ -48,6 +72,7 @@ class Conversation(Aggregate[ConversationEvent]):
                 app_id=app_id,
                 end_user_id=end_user_id,
                 hidden=hidden,
+                automatic_name=automatic_name,
                 name=name,
                 inputs=inputs,
                 introduction=introduction,
@@ -55,6 +80,100 @@ class Conversation(Aggregate[ConversationEvent]):
         )
         return conversation
 
+    def rename(self, by: RenamedBy, name: str) -> None:
+        """Give it a name. What a user called it is never overwritten automatically: then nothing is recorded.
+
+        Raises:
+            ConversationDeletedError: it is gone.
+        """
+        self._require_living()
+        if by == "user" or (self.named_by != "user" and name != self.name):
+            self._record(ConversationRenamed(by=by, name=name))
+
+    def declare_variable(
+        self, variable_id: UUID, *, name: str, value_type: VariableType, value: Json, description: str
+    ) -> None:
+        """Add a variable.
+
+        Raises:
+            ConversationDeletedError: it is gone.
+        """
+        self._require_living()
+        self._record(
+            ConversationVariableSet(
+                variable_id=variable_id, value_type=value_type, name=name, value=value, description=description
+            )
+        )
+
+    def set_variable(self, variable_id: UUID, value: Json) -> None:
+        """Give a variable another value, which has to be of its type. The same value again is no fact.
+
+        Raises:
+            ConversationDeletedError: it is gone.
+            NoSuchVariableError: it has no such variable.
+        """
+        self._require_living()
+        known = self.variables.get(variable_id)
+        if known is None:
+            raise NoSuchVariableError
+        if known.value != value:
+            self.declare_variable(
+                variable_id,
+                name=known.name,
+                value_type=known.value_type,
+                value=value,
+                description=known.description,
+            )
+
+    def pin(self) -> None:
+        """Put it above the others. Doing so again changes nothing.
+
+        Raises:
+            ConversationDeletedError: it is gone.
+        """
+        self._require_living()
+        if not self.is_pinned:
+            self._record(ConversationPinned())
+
+    def unpin(self) -> None:
+        """Put it back among the others. Doing so again changes nothing.
+
+        Raises:
+            ConversationDeletedError: it is gone.
+        """
+        self._require_living()
+        if self.is_pinned:
+            self._record(ConversationUnpinned())
+
+    def delete(self) -> None:
+        """Make it gone for everybody who uses the app.
+
+        Raises:
+            ConversationDeletedError: it is gone already.
+        """
+        self._require_living()
+        self._record(ConversationDeleted())
+
+    def _require_living(self) -> None:
+        if self.is_deleted:
+            raise ConversationDeletedError
+
     def apply(self, body: ConversationEvent) -> None:
         """Fold one event into the state."""
-        self.started = body
+        match body:
+            case ConversationStarted():
+                self.started = body
+                self.name = body.name
+            case ConversationRenamed():
+                self.named_by = body.by
+                self.name = body.name
+            case ConversationVariableSet():
+                self.variables[body.variable_id] = body
+            case ConversationPinned():
+                self.is_pinned = True
+            case ConversationUnpinned():
+                self.is_pinned = False
+            case ConversationDeleted():
+                self.is_deleted = True
+            case _:
+                assert_never(body)

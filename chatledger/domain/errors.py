@@ -17,6 +17,22 @@ class StopPendingError(DomainError):
     """A stop was requested: the message may only be brought to its end."""
 
 
+class ConversationDeletedError(DomainError):
+    """The conversation is gone; nothing can be done with it any more."""
+
+
+class NoSuchVariableError(DomainError):
+    """The conversation has no such variable."""
+
+
+class AppDeletedError(DomainError):
+    """The app is gone; nothing can be done with it any more."""
+
+
+class NoSuchAnnotationError(DomainError):
+    """The app has no such annotation."""
+
+
 class NothingToWithdrawError(DomainError):
     """Feedback was withdrawn that nobody had given."""
 

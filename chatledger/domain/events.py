@@ -11,17 +11,24 @@ import msgspec
 from chatledger.domain.registry import EventRegistry
 from chatledger.domain.values import (
     AppMode,
+    AttachedFile,
     AttemptBase,
+    BelongsTo,
     EndUserKind,
     ErrorCode,
     FeedbackSource,
+    FileKind,
     FinishReason,
     Json,
+    ModerationAction,
+    ModerationStage,
     Rating,
+    RenamedBy,
     Resource,
     Scope,
     StoppedBy,
     Usage,
+    VariableType,
 )
 from chatledger.domain.visibility import Public, Sealed
 
@@ -36,11 +43,12 @@ class MessageCreated(msgspec.Struct, frozen=True, kw_only=True):
     """A person asked.
 
     ``context_cut`` is the ledger position up to which history is read for the prompt, so that every attempt and every
-    audit builds the same one.
+    audit builds the same one. A ``parent_id`` of None begins a branch; the nil id stands for whatever came before in
+    time. ``fingerprint`` is a keyed hash of the request, where equal requests are to be found.
     """
 
     conversation_id: Public[UUID]
-    parent_id: Public[UUID]
+    parent_id: Public[UUID | None]
     app_id: Public[UUID]
     end_user_id: Public[UUID]
     task_id: Public[UUID]
@@ -48,9 +56,11 @@ class MessageCreated(msgspec.Struct, frozen=True, kw_only=True):
     generator: Public[str]
     prompt_version: Public[int]
     context_cut: Public[int]
+    fingerprint: Public[str | None] = None
     parameters: Sealed[dict[str, Json]]
     inputs: Sealed[dict[str, Json]]
     query: Sealed[str]
+    files: Sealed[tuple[AttachedFile, ...]] = ()
 
 
 @REGISTRY.register("GenerationStarted")
@@ -81,6 +91,56 @@ class ResourcesRetrieved(msgspec.Struct, frozen=True, kw_only=True):
 
     attempt: Public[int]
     resources: Sealed[tuple[Resource, ...]]
+
+
+@REGISTRY.register("AnswerReplaced")
+class AnswerReplaced(msgspec.Struct, frozen=True, kw_only=True):
+    """What the attempt had answered gave way to another text, whole."""
+
+    attempt: Public[int]
+    reason: Public[str]
+    text: Sealed[str]
+
+
+@REGISTRY.register("AgentThoughtRecorded")
+class AgentThoughtRecorded(msgspec.Struct, frozen=True, kw_only=True):
+    """A step of an agent came this far. The same step is recorded again as it goes on."""
+
+    attempt: Public[int]
+    thought_id: Public[UUID]
+    position: Public[int]
+    files: Public[tuple[UUID, ...]] = ()
+    thought: Sealed[str] = ""
+    tool: Sealed[str] = ""
+    tool_labels: Sealed[dict[str, dict[str, str]]] = {}
+    tool_input: Sealed[str] = ""
+    observation: Sealed[str] = ""
+
+
+@REGISTRY.register("FileAttached")
+class FileAttached(msgspec.Struct, frozen=True, kw_only=True):
+    """A tool of the attempt made a file for the answer. None stands for one that was erased."""
+
+    attempt: Public[int]
+    file: Sealed[AttachedFile | None]
+
+
+@REGISTRY.register("ModerationHit")
+class ModerationHit(msgspec.Struct, frozen=True, kw_only=True):
+    """The question or the answer holds what may not be said."""
+
+    attempt: Public[int]
+    stage: Public[ModerationStage]
+    action: Public[ModerationAction]
+
+
+@REGISTRY.register("AnnotationMatched")
+class AnnotationMatched(msgspec.Struct, frozen=True, kw_only=True):
+    """The question is one that an annotation answers. ``score`` is their likeness, 1 for equal ones."""
+
+    attempt: Public[int]
+    annotation_id: Public[UUID]
+    score: Public[float]
 
 
 @REGISTRY.register("GenerationRequeued")
@@ -148,10 +208,32 @@ class FeedbackWithdrawn(msgspec.Struct, frozen=True, kw_only=True):
     source: Public[FeedbackSource]
 
 
+@REGISTRY.register("SuggestedQuestionsProposed")
+class SuggestedQuestionsProposed(msgspec.Struct, frozen=True):
+    """A model thought of questions to ask next."""
+
+    questions: Sealed[tuple[str, ...]]
+
+
+@REGISTRY.register("MessageSaved")
+class MessageSaved(msgspec.Struct, frozen=True):
+    """The end user keeps the message at hand."""
+
+
+@REGISTRY.register("MessageUnsaved")
+class MessageUnsaved(msgspec.Struct, frozen=True):
+    """The end user no longer keeps it."""
+
+
 MessageEvent = (
     MessageCreated
     | GenerationStarted
     | AnswerChunkAppended
+    | AnswerReplaced
+    | AgentThoughtRecorded
+    | FileAttached
+    | ModerationHit
+    | AnnotationMatched
     | ResourcesRetrieved
     | GenerationRequeued
     | StopRequested
@@ -160,6 +242,9 @@ MessageEvent = (
     | MessageCompleted
     | FeedbackGiven
     | FeedbackWithdrawn
+    | SuggestedQuestionsProposed
+    | MessageSaved
+    | MessageUnsaved
 )
 
 TERMINAL_EVENTS = (MessageCompleted, MessageStopped, MessageErrored)
@@ -171,17 +256,62 @@ TERMINAL_EVENTS = (MessageCompleted, MessageStopped, MessageErrored)
 
 @REGISTRY.register("ConversationStarted")
 class ConversationStarted(msgspec.Struct, frozen=True, kw_only=True):
-    """A person opened a conversation. One that is ``hidden`` carries a single completion and is never listed."""
+    """A person opened a conversation. One that is ``hidden`` carries a single completion and is never listed.
+
+    ``automatic_name`` says whether a model is to find a better name than the first one.
+    """
 
     app_id: Public[UUID]
     end_user_id: Public[UUID]
     hidden: Public[bool]
+    automatic_name: Public[bool] = False
     name: Sealed[str]
     inputs: Sealed[dict[str, Json]]
     introduction: Sealed[str]
 
 
-ConversationEvent = ConversationStarted
+@REGISTRY.register("ConversationRenamed")
+class ConversationRenamed(msgspec.Struct, frozen=True, kw_only=True):
+    """The conversation got another name."""
+
+    by: Public[RenamedBy]
+    name: Sealed[str]
+
+
+@REGISTRY.register("ConversationVariableSet")
+class ConversationVariableSet(msgspec.Struct, frozen=True, kw_only=True):
+    """A variable of the conversation came to be, or changed."""
+
+    variable_id: Public[UUID]
+    value_type: Public[VariableType]
+    name: Sealed[str]
+    value: Sealed[Json]
+    description: Sealed[str]
+
+
+@REGISTRY.register("ConversationPinned")
+class ConversationPinned(msgspec.Struct, frozen=True):
+    """The end user put it above the others."""
+
+
+@REGISTRY.register("ConversationUnpinned")
+class ConversationUnpinned(msgspec.Struct, frozen=True):
+    """The end user put it back among the others."""
+
+
+@REGISTRY.register("ConversationDeleted")
+class ConversationDeleted(msgspec.Struct, frozen=True):
+    """It is gone for everybody who uses the app; the ledger keeps what was said."""
+
+
+ConversationEvent = (
+    ConversationStarted
+    | ConversationRenamed
+    | ConversationVariableSet
+    | ConversationPinned
+    | ConversationUnpinned
+    | ConversationDeleted
+)
 
 
 # An app.
@@ -217,7 +347,66 @@ class ApiKeyRevoked(msgspec.Struct, frozen=True, kw_only=True):
     key_id: Public[UUID]
 
 
-AppEvent = AppCreated | AppConfigured | ApiKeyIssued | ApiKeyRevoked
+@REGISTRY.register("SiteCodeIssued")
+class SiteCodeIssued(msgspec.Struct, frozen=True):
+    """The app's site answers under this code, and under no earlier one."""
+
+    code: Public[str]
+
+
+@REGISTRY.register("AppDisabled")
+class AppDisabled(msgspec.Struct, frozen=True):
+    """The app answers nobody until it is enabled."""
+
+
+@REGISTRY.register("AppEnabled")
+class AppEnabled(msgspec.Struct, frozen=True):
+    """The app answers again."""
+
+
+@REGISTRY.register("AppDeleted")
+class AppDeleted(msgspec.Struct, frozen=True):
+    """The app is gone for good; the ledger keeps what was said."""
+
+
+@REGISTRY.register("AnnotationAdded")
+class AnnotationAdded(msgspec.Struct, frozen=True, kw_only=True):
+    """Questions like this one are to be answered so, without asking a generator."""
+
+    annotation_id: Public[UUID]
+    question: Sealed[str]
+    answer: Sealed[str]
+
+
+@REGISTRY.register("AnnotationChanged")
+class AnnotationChanged(msgspec.Struct, frozen=True, kw_only=True):
+    """An annotation has another question or answer."""
+
+    annotation_id: Public[UUID]
+    question: Sealed[str]
+    answer: Sealed[str]
+
+
+@REGISTRY.register("AnnotationRemoved")
+class AnnotationRemoved(msgspec.Struct, frozen=True):
+    """An annotation answers nothing any more."""
+
+    annotation_id: Public[UUID]
+
+
+AppEvent = (
+    AppCreated
+    | AppConfigured
+    | ApiKeyIssued
+    | ApiKeyRevoked
+    | SiteCodeIssued
+    | AppDisabled
+    | AppEnabled
+    | AppDeleted
+    | AnnotationAdded
+    | AnnotationChanged
+    | AnnotationRemoved
+)
 
 
 # An end user.
@@ -235,6 +424,25 @@ class EndUserSeen(msgspec.Struct, frozen=True, kw_only=True):
 
 
 EndUserEvent = EndUserSeen
+
+
+# A file.
+
+
+@REGISTRY.register("FileUploaded")
+class FileUploaded(msgspec.Struct, frozen=True, kw_only=True):
+    """Bytes were stored: a person's, or what a tool made for the assistant. ``size`` is in bytes."""
+
+    app_id: Public[UUID]
+    end_user_id: Public[UUID]
+    kind: Public[FileKind]
+    belongs_to: Public[BelongsTo]
+    size: Public[int]
+    mime_type: Public[str]
+    name: Sealed[str]
+
+
+FileEvent = FileUploaded
 
 
 # An operator.
@@ -256,4 +464,4 @@ class OperatorTokenRevoked(msgspec.Struct, frozen=True):
 
 OperatorEvent = OperatorTokenIssued | OperatorTokenRevoked
 
-Event = MessageEvent | ConversationEvent | AppEvent | EndUserEvent | OperatorEvent
+Event = MessageEvent | ConversationEvent | AppEvent | EndUserEvent | FileEvent | OperatorEvent

@@ -5,6 +5,8 @@ from datetime import datetime
 from typing import assert_never
 from uuid import UUID
 
+import msgspec
+
 from chatledger.domain.aggregate import Aggregate
 from chatledger.domain.errors import (
     FencedOutError,
@@ -13,30 +15,42 @@ from chatledger.domain.errors import (
     StopPendingError,
 )
 from chatledger.domain.events import (
+    AgentThoughtRecorded,
+    AnnotationMatched,
     AnswerChunkAppended,
+    AnswerReplaced,
     FeedbackGiven,
     FeedbackWithdrawn,
+    FileAttached,
     GenerationRequeued,
     GenerationStarted,
     MessageCompleted,
     MessageCreated,
     MessageErrored,
     MessageEvent,
+    MessageSaved,
     MessageStopped,
+    MessageUnsaved,
+    ModerationHit,
     ResourcesRetrieved,
     StopRequested,
+    SuggestedQuestionsProposed,
 )
 from chatledger.domain.values import (
     TERMINAL_STATES,
+    AttachedFile,
     AttemptBase,
     ErrorCode,
     Feedback,
     FeedbackSource,
     FinishReason,
+    ModerationAction,
+    ModerationStage,
     Rating,
     Resource,
     StoppedBy,
     TaskState,
+    Thought,
     Usage,
 )
 
@@ -49,6 +63,10 @@ class Message(Aggregate[MessageEvent]):
         attempt: the number of the newest attempt, 0 before the first. It is the fencing token.
         state: the state of the generation task.
         resources: the passages that the current attempt rests on.
+        thoughts: the steps of the current attempt by position.
+        files: what tools of the current attempt made.
+        annotation: what answered in the current attempt in place of a generator.
+        suggestions: what to ask next, where a model was asked for it.
         error: why the message failed, where it did.
     """
 
@@ -62,6 +80,11 @@ class Message(Aggregate[MessageEvent]):
         self.not_before: datetime | None = None
         self.stop_requested_by: StoppedBy | None = None
         self.resources: tuple[Resource, ...] = ()
+        self.thoughts: dict[int, Thought] = {}
+        self.files: tuple[AttachedFile, ...] = ()
+        self.annotation: AnnotationMatched | None = None
+        self.suggestions: tuple[str, ...] | None = None
+        self.is_saved = False
         self.error: MessageErrored | None = None
         self.feedback: dict[FeedbackSource, Feedback] = {}
         self.answer_length = 0
@@ -124,6 +147,51 @@ class Message(Aggregate[MessageEvent]):
         """
         self._require_open(attempt)
         self._record(ResourcesRetrieved(attempt=attempt, resources=tuple(resources)))
+
+    def replace_answer(self, attempt: int, text: str, reason: str) -> None:
+        """Put another text in the place of all that was answered.
+
+        Raises:
+            FencedOutError: the attempt is not the open one.
+        """
+        self._require_open(attempt)
+        self._record(AnswerReplaced(attempt=attempt, reason=reason, text=text))
+
+    def record_thought(self, attempt: int, thought: Thought) -> None:
+        """Note how far a step of an agent has come.
+
+        Raises:
+            FencedOutError: the attempt is not the open one.
+        """
+        self._require_open(attempt)
+        self._record(AgentThoughtRecorded(attempt=attempt, **msgspec.structs.asdict(thought)))
+
+    def attach_file(self, attempt: int, file: AttachedFile) -> None:
+        """Add a file that a tool made.
+
+        Raises:
+            FencedOutError: the attempt is not the open one.
+        """
+        self._require_open(attempt)
+        self._record(FileAttached(attempt=attempt, file=file))
+
+    def note_moderation(self, attempt: int, stage: ModerationStage, action: ModerationAction) -> None:
+        """Note that the question or the answer holds what may not be said.
+
+        Raises:
+            FencedOutError: the attempt is not the open one.
+        """
+        self._require_open(attempt)
+        self._record(ModerationHit(attempt=attempt, stage=stage, action=action))
+
+    def match_annotation(self, attempt: int, annotation_id: UUID, score: float) -> None:
+        """Note that an annotation answers in place of the generator.
+
+        Raises:
+            FencedOutError: the attempt is not the open one.
+        """
+        self._require_open(attempt)
+        self._record(AnnotationMatched(attempt=attempt, annotation_id=annotation_id, score=score))
 
     def requeue(self, attempt: int, cause: ErrorCode, detail: str, not_before: datetime) -> None:
         """Give the attempt up for a later one.
@@ -190,6 +258,21 @@ class Message(Aggregate[MessageEvent]):
             raise NothingToWithdrawError
         self._record(FeedbackWithdrawn(source=source))
 
+    def propose_questions(self, questions: Sequence[str]) -> None:
+        """Keep what a model would ask next. Of an answer that has them, or is not at its end, it records nothing."""
+        if self.has_ended and self.suggestions is None:
+            self._record(SuggestedQuestionsProposed(tuple(questions)))
+
+    def save(self) -> None:
+        """Keep the message at hand. Doing so again changes nothing."""
+        if not self.is_saved:
+            self._record(MessageSaved())
+
+    def unsave(self) -> None:
+        """Keep it no longer. Doing so again changes nothing."""
+        if self.is_saved:
+            self._record(MessageUnsaved())
+
     # Guards
 
     def _require_unended(self) -> None:
@@ -213,7 +296,7 @@ class Message(Aggregate[MessageEvent]):
 
     # State
 
-    def apply(self, body: MessageEvent) -> None:
+    def apply(self, body: MessageEvent) -> None:  # noqa: PLR0912 - one case for each event type
         """Fold one event into the state."""
         match body:
             case AnswerChunkAppended(_, text):
@@ -223,6 +306,18 @@ class Message(Aggregate[MessageEvent]):
                 self.created = body
             case GenerationStarted():
                 self._apply_attempt(body)
+            case AnswerReplaced():
+                self._answer = [body.text]
+                self.answer_length = len(body.text)
+            case AgentThoughtRecorded():
+                self.thoughts[body.position] = _thought(body)
+            case FileAttached():
+                if body.file is not None:
+                    self.files = (*self.files, body.file)
+            case ModerationHit():
+                pass
+            case AnnotationMatched():
+                self.annotation = body
             case ResourcesRetrieved():
                 self.resources = body.resources
             case GenerationRequeued():
@@ -243,6 +338,12 @@ class Message(Aggregate[MessageEvent]):
                 self.feedback[body.source] = Feedback(body.rating, body.content)
             case FeedbackWithdrawn():
                 del self.feedback[body.source]
+            case SuggestedQuestionsProposed():
+                self.suggestions = body.questions
+            case MessageSaved():
+                self.is_saved = True
+            case MessageUnsaved():
+                self.is_saved = False
             case _:
                 assert_never(body)
 
@@ -251,6 +352,9 @@ class Message(Aggregate[MessageEvent]):
         self.attempt_is_open = True
         self.not_before = None
         self.resources = ()
+        self.thoughts = {}
+        self.files = ()
+        self.annotation = None
         kept = self.answer[: started.offset]
         self._answer = [kept] if kept else []
         self.answer_length = len(kept)
@@ -259,3 +363,16 @@ class Message(Aggregate[MessageEvent]):
     def _end(self, state: TaskState) -> None:
         self.attempt_is_open = False
         self.state = state
+
+
+def _thought(recorded: AgentThoughtRecorded) -> Thought:
+    return Thought(
+        thought_id=recorded.thought_id,
+        position=recorded.position,
+        thought=recorded.thought,
+        tool=recorded.tool,
+        tool_labels=recorded.tool_labels,
+        tool_input=recorded.tool_input,
+        observation=recorded.observation,
+        files=recorded.files,
+    )

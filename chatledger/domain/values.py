@@ -16,8 +16,33 @@ EndUserKind = Literal["service-api", "browser"]
 TaskState = Literal["queued", "running", "retrying", "stopping", "completed", "stopped", "errored"]
 TERMINAL_STATES: frozenset[TaskState] = frozenset(("completed", "stopped", "errored"))
 
-StoppedBy = Literal["user", "timeout"]
+StoppedBy = Literal["user", "timeout", "moderation"]
 AttemptBase = Literal["reset", "continue"]
+RenamedBy = Literal["user", "automatic"]
+AppStatus = Literal["normal", "disabled", "deleted"]
+ModerationStage = Literal["input", "output"]
+ModerationAction = Literal["direct_output", "overridden"]
+"""What a hit leads to: a preset answer, or the same text without what was found."""
+
+FileKind = Literal["image", "document", "audio", "video", "custom"]
+TransferMethod = Literal["remote_url", "local_file", "tool_file"]
+BelongsTo = Literal["user", "assistant"]
+
+VariableType = Literal[
+    "string",
+    "number",
+    "object",
+    "secret",
+    "file",
+    "boolean",
+    "array[any]",
+    "array[string]",
+    "array[number]",
+    "array[object]",
+    "array[file]",
+    "array[boolean]",
+]
+
 FinishReason = Literal["stop", "length", "content_filter", "other"]
 
 ErrorCode = Literal[
@@ -69,6 +94,47 @@ class Resource(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     segment_position: int | None = None
     content: str | None = None
     title: str | None = None
+
+
+class AttachedFile(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A file that belongs to a message.
+
+    Attributes:
+        file_id: of this attachment, within its message.
+        upload_file_id: of the stored file; None for one that stays where its ``url`` points to.
+        size: in bytes, where it is known.
+    """
+
+    file_id: UUID
+    kind: FileKind
+    transfer_method: TransferMethod
+    belongs_to: BelongsTo
+    name: str = ""
+    mime_type: str | None = None
+    size: int | None = None
+    url: str | None = None
+    upload_file_id: UUID | None = None
+
+
+class Thought(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A step of an agent as far as it has come.
+
+    Attributes:
+        position: counts the steps of an attempt from 1.
+        tool: the names of the tools that were called, joined by ``;``.
+        tool_input: JSON, from each tool's name to its arguments; ``observation`` likewise to its result.
+        tool_labels: from each tool's name to its name in each language.
+        files: the attachments that its tools made.
+    """
+
+    thought_id: UUID
+    position: int
+    thought: str = ""
+    tool: str = ""
+    tool_labels: dict[str, dict[str, str]] = {}
+    tool_input: str = ""
+    observation: str = ""
+    files: tuple[UUID, ...] = ()
 
 
 class Feedback(msgspec.Struct, frozen=True):

@@ -6,7 +6,7 @@ from uuid import UUID
 from chatledger.application.accepting import DEFAULT_PAGE, accept_id
 from chatledger.application.commands.managing_apps import CreatedApp
 from chatledger.application.ports.views import AppView, FeedbackView
-from chatledger.domain.app import AppConfiguration
+from chatledger.domain.configuration import AppConfiguration
 from chatledger.domain.values import AppMode
 from chatledger.embedding.access import Access
 

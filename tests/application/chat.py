@@ -14,7 +14,7 @@ from chatledger.application.ledger.envelope import Envelope
 from chatledger.application.ledger.subscription import Handler
 from chatledger.application.ports.views import AppView, MessageView, Page
 from chatledger.bootstrap import Running, open_chatledger
-from chatledger.domain.app import AppConfiguration
+from chatledger.domain.configuration import AppConfiguration
 from chatledger.domain.events import AnswerChunkAppended, GenerationStarted
 from chatledger.settings import Settings
 

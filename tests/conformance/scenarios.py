@@ -12,7 +12,7 @@ from chatledger.application.errors import (
     TooLongError,
     WrongModeError,
 )
-from chatledger.domain.app import AppConfiguration
+from chatledger.domain.configuration import AppConfiguration
 from chatledger.domain.inputs import InputVariable
 from tests.conformance.service import Seen, Service, Streamed
 

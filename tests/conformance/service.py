@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 from uuid import UUID
 
-from chatledger.domain.app import AppConfiguration
+from chatledger.domain.configuration import AppConfiguration
 from chatledger.domain.values import AppMode, Rating
 
 

@@ -4,17 +4,22 @@ from datetime import UTC, datetime
 from uuid import UUID
 
 from chatledger.domain.events import (
+    AgentThoughtRecorded,
+    AnnotationMatched,
     AnswerChunkAppended,
+    AnswerReplaced,
     FeedbackGiven,
+    FileAttached,
     GenerationRequeued,
     GenerationStarted,
     MessageCompleted,
     MessageCreated,
     MessageErrored,
     MessageStopped,
+    ModerationHit,
     StopRequested,
 )
-from chatledger.domain.values import NIL_UUID, Usage
+from chatledger.domain.values import NIL_UUID, AttachedFile, Thought, Usage
 
 APP = UUID("0198a000-0000-7000-8000-00000000000a")
 END_USER = UUID("0198a000-0000-7000-8000-00000000000b")
@@ -36,6 +41,22 @@ asked = MessageCreated(
     parameters={"temperature": 0.5},
     inputs={"name": "Ann"},
     query="Why is the sky blue?",
+)
+ANNOTATION = UUID("0198a000-0000-7000-8000-00000000000e")
+THOUGHT = Thought(
+    thought_id=UUID("0198a000-0000-7000-8000-00000000000f"),
+    position=1,
+    thought="I should look it up.",
+    tool="search",
+    tool_labels={"search": {"en_US": "Search"}},
+    tool_input='{"search": {"query": "sky"}}',
+)
+CHART = AttachedFile(
+    file_id=UUID("0198a000-0000-7000-8000-000000000010"),
+    kind="image",
+    transfer_method="tool_file",
+    belongs_to="assistant",
+    name="chart.png",
 )
 stop_requested = StopRequested(by="user")
 
@@ -72,3 +93,31 @@ def errored(attempt: int) -> MessageErrored:
 
 def liked(attempt: int, version: int, content: str | None = None) -> FeedbackGiven:
     return FeedbackGiven(source="user", rating="like", content=content, attempt=attempt, rated_version=version)
+
+
+def replaced(attempt: int, text: str) -> AnswerReplaced:
+    return AnswerReplaced(attempt=attempt, reason="output_moderation", text=text)
+
+
+def thought(attempt: int) -> AgentThoughtRecorded:
+    return AgentThoughtRecorded(
+        attempt=attempt,
+        thought_id=THOUGHT.thought_id,
+        position=1,
+        thought="I should look it up.",
+        tool="search",
+        tool_labels={"search": {"en_US": "Search"}},
+        tool_input='{"search": {"query": "sky"}}',
+    )
+
+
+def attached(attempt: int) -> FileAttached:
+    return FileAttached(attempt=attempt, file=CHART)
+
+
+def moderated(attempt: int) -> ModerationHit:
+    return ModerationHit(attempt=attempt, stage="output", action="direct_output")
+
+
+def matched(attempt: int) -> AnnotationMatched:
+    return AnnotationMatched(attempt=attempt, annotation_id=ANNOTATION, score=0.97)

@@ -3,10 +3,24 @@
 from uuid import UUID
 
 import msgspec
+import pytest
 
-from chatledger.domain.app import App, AppConfiguration
-from chatledger.domain.errors import InvalidInputError
-from chatledger.domain.events import ApiKeyIssued, ApiKeyRevoked, AppConfigured, AppCreated
+from chatledger.domain.app import App
+from chatledger.domain.configuration import AppConfiguration
+from chatledger.domain.errors import AppDeletedError, InvalidInputError, NoSuchAnnotationError
+from chatledger.domain.events import (
+    AnnotationAdded,
+    AnnotationChanged,
+    AnnotationRemoved,
+    ApiKeyIssued,
+    ApiKeyRevoked,
+    AppConfigured,
+    AppCreated,
+    AppDeleted,
+    AppDisabled,
+    AppEnabled,
+    SiteCodeIssued,
+)
 from chatledger.domain.inputs import InputVariable
 from tests.domain.specification import AN_ID, given
 
@@ -77,3 +91,66 @@ def test_rotation_of_an_app_without_keys_only_issues_one() -> None:
 def test_how_an_app_is_seen() -> None:
     history = [set_up, configured(chosen), issued(0), issued(1), ApiKeyRevoked(key_id=KEYS[0])]
     given(App, *history).is_seen_as(mode="chat", name="Helper", configuration=chosen, key_ids={KEYS[1]: "hash-1"})
+
+
+ANNOTATION = UUID(int=9)
+added = AnnotationAdded(annotation_id=ANNOTATION, question="Open?", answer="From nine.")
+changed = AnnotationChanged(annotation_id=ANNOTATION, question="Open?", answer="From ten.")
+removed = AnnotationRemoved(ANNOTATION)
+enabled, disabled, deleted = AppEnabled(), AppDisabled(), AppDeleted()
+
+
+def change(answer: str):
+    return lambda app: app.change_annotation(ANNOTATION, "Open?", answer)
+
+
+FOLLOWS = [
+    ("a code of its site", [set_up], lambda app: app.issue_site_code("abc"), [SiteCodeIssued("abc")]),
+    ("it is disabled", [set_up], App.disable, [disabled]),
+    ("it is disabled already", [set_up, disabled], App.disable, []),
+    ("it is enabled", [set_up, disabled], App.enable, [enabled]),
+    ("it is enabled already", [set_up], App.enable, []),
+    ("it is deleted", [set_up], App.delete, [deleted]),
+    ("a disabled one is deleted", [set_up, disabled], App.delete, [deleted]),
+    ("an annotation", [set_up], lambda app: app.add_annotation(ANNOTATION, "Open?", "From nine."), [added]),
+    ("an annotation changes", [set_up, added], change("From ten."), [changed]),
+    ("an annotation stays as it is", [set_up, added], change("From nine."), []),
+    ("an annotation is removed", [set_up, added], lambda app: app.remove_annotation(ANNOTATION), [removed]),
+]
+
+
+@pytest.mark.parametrize(("history", "command", "events"), [pytest.param(*row, id=name) for name, *row in FOLLOWS])
+def test_what_follows(history, command, events) -> None:
+    given(App, *history).when(command).then(*events)
+
+
+@pytest.mark.parametrize("command", [change("x"), lambda app: app.remove_annotation(ANNOTATION)])
+def test_an_annotation_that_there_is_not_cannot_be_touched(command) -> None:
+    given(App, set_up, added, removed).when(command).then_refused(NoSuchAnnotationError)
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        lambda app: app.configure(chosen),
+        lambda app: app.issue_key(KEYS[0], "hash-0"),
+        lambda app: app.rotate_key(KEYS[0], "hash-0"),
+        lambda app: app.issue_site_code("abc"),
+        App.disable,
+        App.enable,
+        App.delete,
+        lambda app: app.add_annotation(ANNOTATION, "Open?", "From nine."),
+        change("x"),
+        lambda app: app.remove_annotation(ANNOTATION),
+    ],
+)
+def test_nothing_can_be_done_with_a_deleted_app(command) -> None:
+    given(App, set_up, added, deleted).when(command).then_refused(AppDeletedError)
+
+
+def test_how_its_state_and_its_annotations_are_seen() -> None:
+    given(App, set_up, SiteCodeIssued("a"), SiteCodeIssued("b"), disabled, added, changed).is_seen_as(
+        site_code="b", status="disabled", annotations={ANNOTATION: ("Open?", "From ten.")}
+    )
+    given(App, set_up, disabled, enabled, added, removed).is_seen_as(status="normal", annotations={})
+    given(App, set_up, deleted).is_seen_as(status="deleted")

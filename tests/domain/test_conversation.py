@@ -1,9 +1,20 @@
 """A conversation, and the name of one that nobody named."""
 
+from uuid import UUID
+
+import msgspec
 import pytest
 
 from chatledger.domain.conversation import UNNAMED, Conversation, name_from_query
-from chatledger.domain.events import ConversationStarted
+from chatledger.domain.errors import ConversationDeletedError, NoSuchVariableError
+from chatledger.domain.events import (
+    ConversationDeleted,
+    ConversationPinned,
+    ConversationRenamed,
+    ConversationStarted,
+    ConversationUnpinned,
+    ConversationVariableSet,
+)
 from tests.domain.facts import APP, END_USER
 from tests.domain.specification import AN_ID, given
 
@@ -28,6 +39,87 @@ def test_a_conversation_is_opened() -> None:
 
 def test_a_conversation_knows_how_it_was_opened() -> None:
     given(Conversation, opened).is_seen_as(started=opened, version=1)
+
+
+VARIABLE = UUID(int=7)
+language = ConversationVariableSet(
+    variable_id=VARIABLE, value_type="string", name="language", value="en", description="What to answer in."
+)
+danish = msgspec.structs.replace(language, value="da")
+deleted, pinned, unpinned = ConversationDeleted(), ConversationPinned(), ConversationUnpinned()
+
+
+def renamed(by, name):
+    return ConversationRenamed(by=by, name=name)
+
+
+def rename(by, name):
+    return lambda conversation: conversation.rename(by, name)
+
+
+def declare(conversation):
+    conversation.declare_variable(
+        VARIABLE, name="language", value_type="string", value="en", description="What to answer in."
+    )
+
+
+def set_to(value, variable_id=VARIABLE):
+    return lambda conversation: conversation.set_variable(variable_id, value)
+
+
+FOLLOWS = [
+    ("a user's name", [opened], rename("user", "Mine"), [renamed("user", "Mine")]),
+    ("a user's name again", [opened, renamed("user", "A")], rename("user", "A"), [renamed("user", "A")]),
+    ("a better name", [opened], rename("automatic", "The sky"), [renamed("automatic", "The sky")]),
+    ("no better name", [opened], rename("automatic", "Sky"), []),
+    ("a name that is a user's stays", [opened, renamed("user", "Mine")], rename("automatic", "The sky"), []),
+    (
+        "an automatic name gives way to a later one",
+        [opened, renamed("automatic", "Air")],
+        rename("automatic", "The sky"),
+        [renamed("automatic", "The sky")],
+    ),
+    ("a variable", [opened], declare, [language]),
+    ("a variable changes", [opened, language], set_to("da"), [danish]),
+    ("a variable keeps its value", [opened, language], set_to("en"), []),
+    ("it is pinned", [opened], Conversation.pin, [pinned]),
+    ("it is pinned already", [opened, pinned], Conversation.pin, []),
+    ("it is unpinned", [opened, pinned], Conversation.unpin, [unpinned]),
+    ("it is not pinned", [opened], Conversation.unpin, []),
+    ("it is deleted", [opened], Conversation.delete, [deleted]),
+]
+
+
+@pytest.mark.parametrize(("history", "command", "events"), [pytest.param(*row, id=name) for name, *row in FOLLOWS])
+def test_what_follows(history, command, events) -> None:
+    given(Conversation, *history).when(command).then(*events)
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        rename("user", "Mine"),
+        rename("automatic", "The sky"),
+        declare,
+        set_to("da"),
+        Conversation.pin,
+        Conversation.unpin,
+        Conversation.delete,
+    ],
+)
+def test_nothing_can_be_done_with_a_deleted_conversation(command) -> None:
+    given(Conversation, opened, language, deleted).when(command).then_refused(ConversationDeletedError)
+
+
+def test_a_variable_that_there_is_not_cannot_be_set() -> None:
+    given(Conversation, opened, language).when(set_to("da", UUID(int=8))).then_refused(NoSuchVariableError)
+
+
+def test_how_a_conversation_is_seen() -> None:
+    given(Conversation, opened, language, danish, renamed("user", "Mine"), pinned).is_seen_as(
+        name="Mine", named_by="user", variables={VARIABLE: danish}, is_pinned=True, is_deleted=False
+    )
+    given(Conversation, opened, pinned, unpinned, deleted).is_seen_as(is_pinned=False, is_deleted=True)
 
 
 @pytest.mark.parametrize(

@@ -8,26 +8,44 @@ from chatledger.domain.errors import (
     NothingToWithdrawError,
     StopPendingError,
 )
-from chatledger.domain.events import FeedbackGiven, FeedbackWithdrawn, ResourcesRetrieved, StopRequested
+from chatledger.domain.events import (
+    FeedbackGiven,
+    FeedbackWithdrawn,
+    FileAttached,
+    MessageSaved,
+    MessageUnsaved,
+    ResourcesRetrieved,
+    StopRequested,
+    SuggestedQuestionsProposed,
+)
 from chatledger.domain.message import Message
 from chatledger.domain.values import Feedback, Resource
 from tests.domain.facts import (
+    ANNOTATION,
+    CHART,
     LATER,
+    THOUGHT,
     USAGE,
     asked,
+    attached,
     chunk,
     completed,
     continued,
     errored,
     liked,
+    matched,
+    moderated,
+    replaced,
     requeued,
     started,
     stop_requested,
     stopped,
+    thought,
 )
 from tests.domain.specification import AN_ID, given
 
 PASSAGE = Resource(position=1, document_name="sky.md", content="Rayleigh scattering")
+proposed = SuggestedQuestionsProposed(("a?",))
 ENDINGS = [
     pytest.param([asked, started(1), chunk(1, "Because"), completed(1)], id="completed"),
     pytest.param([asked, started(1), chunk(1, "Because"), stop_requested, stopped(1, 7)], id="stopped"),
@@ -62,6 +80,38 @@ def complete(attempt):
 
 def retrieve(attempt):
     return lambda message: message.record_resources(attempt, [PASSAGE])
+
+
+def replace(attempt):
+    return lambda message: message.replace_answer(attempt, "No.", "output_moderation")
+
+
+def think(attempt):
+    return lambda message: message.record_thought(attempt, THOUGHT)
+
+
+def attach(attempt):
+    return lambda message: message.attach_file(attempt, CHART)
+
+
+def moderate(attempt):
+    return lambda message: message.note_moderation(attempt, "output", "direct_output")
+
+
+def match(attempt):
+    return lambda message: message.match_annotation(attempt, ANNOTATION, 0.97)
+
+
+def propose(*questions):
+    return lambda message: message.propose_questions(questions)
+
+
+def save():
+    return lambda message: message.save()
+
+
+def unsave():
+    return lambda message: message.unsave()
 
 
 def rate(source="user", rating="like", content=None):
@@ -107,6 +157,18 @@ FOLLOWS = [
     ("an empty chunk is no fact", [asked, started(1)], append(1, ""), []),
     ("a chunk while a stop is pending", [asked, started(1), stop_requested], append(1, "Be"), [chunk(1, "Be")]),
     ("passages", [asked, started(1)], retrieve(1), [ResourcesRetrieved(attempt=1, resources=(PASSAGE,))]),
+    ("another text in place of the answer", [asked, started(1), chunk(1, "Be")], replace(1), [replaced(1, "No.")]),
+    ("a step of an agent", [asked, started(1)], think(1), [thought(1)]),
+    ("a file that a tool made", [asked, started(1)], attach(1), [attached(1)]),
+    ("a hit of the moderation", [asked, started(1)], moderate(1), [moderated(1)]),
+    ("an annotation that answers", [asked, started(1)], match(1), [matched(1)]),
+    ("questions to ask next", [asked, started(1), completed(1)], propose("a?"), [proposed]),
+    ("no questions before the end", [asked, started(1)], propose("a?"), []),
+    ("no questions a second time", [asked, started(1), completed(1), proposed], propose("b?"), []),
+    ("a message is saved", [asked], save(), [MessageSaved()]),
+    ("a message that is saved", [asked, MessageSaved()], save(), []),
+    ("a message is no longer saved", [asked, MessageSaved()], unsave(), [MessageUnsaved()]),
+    ("a message that was never saved", [asked], unsave(), []),
     ("a requeue", [asked, started(1)], requeue(1), [requeued(1)]),
     ("the end", [asked, started(1), chunk(1, "Be")], complete(1), [completed(1)]),
     ("the end, a stop pending", [asked, started(1), stop_requested], complete(1), [completed(1)]),
@@ -156,6 +218,10 @@ REFUSALS = [
     ("a chunk of an attempt given up", [asked, started(1), requeued(1)], append(1, "Be"), FencedOutError),
     ("passages of a fenced attempt", [asked, started(1), started(2)], retrieve(1), FencedOutError),
     ("passages of an attempt given up", [asked, started(1), requeued(1)], retrieve(1), FencedOutError),
+    *(
+        (f"{command.__name__} in a fenced attempt", [asked, started(1), started(2)], command(1), FencedOutError)
+        for command in (replace, think, attach, moderate, match)
+    ),
     ("a requeue of a fenced attempt", [asked, started(1), started(2)], requeue(1), FencedOutError),
     ("a second requeue", [asked, started(1), requeued(1)], requeue(1), FencedOutError),
     ("a stop of a fenced attempt", [asked, started(1), started(2)], stop(1), FencedOutError),
@@ -181,7 +247,9 @@ def test_what_is_refused(history, command, error) -> None:
 
 @pytest.mark.parametrize("history", ENDINGS)
 @pytest.mark.parametrize(
-    "command", [start, append, retrieve, requeue, stop, fail, complete], ids=lambda made: made.__name__
+    "command",
+    [start, append, retrieve, replace, think, attach, moderate, match, requeue, stop, fail, complete],
+    ids=lambda made: made.__name__,
 )
 def test_after_the_end_nothing_is_generated(history, command) -> None:
     newest = Message.fold(AN_ID, history).attempt
@@ -214,6 +282,30 @@ SEEN = [
         [asked, started(1), chunk(1, "abc"), ResourcesRetrieved(attempt=1, resources=(PASSAGE,)), started(2)],
         {"answer": "", "answer_length": 0, "resources": ()},
     ),
+    (
+        "another text counts in place of all before it",
+        [asked, started(1), chunk(1, "abc"), replaced(1, "𝄞"), chunk(1, "b")],
+        {"answer": "𝄞b", "answer_length": 2},
+    ),
+    (
+        "what an agent did",
+        [asked, started(1), thought(1), attached(1)],
+        {"thoughts": {1: THOUGHT}, "files": (CHART,)},
+    ),
+    ("a file that was erased", [asked, started(1), FileAttached(attempt=1, file=None)], {"files": ()}),
+    (
+        "a later attempt drops what an agent did, and what an annotation said",
+        [asked, started(1), thought(1), attached(1), matched(1), started(2)],
+        {"thoughts": {}, "files": (), "annotation": None},
+    ),
+    (
+        "a hit of the moderation and an annotation",
+        [asked, started(1), moderated(1), matched(1)],
+        {"annotation": matched(1), "answer": ""},
+    ),
+    ("questions to ask next", [asked, started(1), completed(1), proposed], {"suggestions": ("a?",)}),
+    ("saved", [asked, MessageSaved()], {"is_saved": True}),
+    ("no longer saved", [asked, MessageSaved(), MessageUnsaved()], {"is_saved": False}),
     (
         "a continuation keeps code points, not code units",
         [asked, started(1), chunk(1, "𝄞𝄞c"), continued(2, 1), chunk(2, "d")],

@@ -34,7 +34,7 @@ from chatledger.application.ports.generator import (
 )
 from chatledger.application.ports.text_model import TextRequest
 from chatledger.bootstrap import open_chatledger
-from chatledger.domain.app import AppConfiguration
+from chatledger.domain.configuration import AppConfiguration
 from chatledger.settings import Settings
 from tests.support.process import ServerProcess, environment
 

@@ -11,7 +11,8 @@ import pytest
 
 from chatledger.adapters.http.settings import HttpSettings
 from chatledger.application.context import SYSTEM, Context
-from chatledger.domain.app import App, AppConfiguration
+from chatledger.domain.app import App
+from chatledger.domain.configuration import AppConfiguration
 from tests.support.server import LiveServer, chat_body, live_server
 
 NOWHERE = "00000000-0000-4000-8000-000000000000"

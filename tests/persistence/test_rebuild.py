@@ -17,12 +17,15 @@ from chatledger.application.ledger.rebuild import PAGE, Replay
 from chatledger.application.ledger.writer import GroupCommitWriter, HandIn, NewEvent
 from chatledger.application.system_clock import new_id
 from chatledger.domain.aggregate import Aggregate
-from chatledger.domain.app import App, AppConfiguration
+from chatledger.domain.app import App
+from chatledger.domain.configuration import AppConfiguration
 from chatledger.domain.conversation import Conversation
 from chatledger.domain.end_user import EndUser
+from chatledger.domain.events import FileUploaded
+from chatledger.domain.file import File
 from chatledger.domain.message import Message
 from chatledger.domain.operator import Operator
-from chatledger.domain.values import Resource, Usage
+from chatledger.domain.values import AttachedFile, Resource, Thought, Usage
 from tests.persistence.stores import Store, a_question, open_store, running_writer
 
 WORDS = ("ledger", "帳簿", "naïve", "", "\u2028", "quote'\"", "𝄞 clef", "a" * 500)
@@ -41,10 +44,12 @@ class Traffic:
         self.people: list[EndUser] = []
         self.conversations: list[Conversation] = []
         self.messages: list[Message] = []
+        self.files: list[File] = []
 
     async def run(self, steps: int) -> None:
-        moves = [self.set_up, self.meet, self.converse, *[self.ask] * 3, *[self.generate] * 8, *[self.rate] * 2]
-        for move in (self.set_up, self.meet, self.converse):
+        moves = [self.set_up, self.meet, self.converse, self.upload, self.annotate, self.rearrange]
+        moves += [*[self.ask] * 3, *[self.generate] * 8, *[self.rate] * 2, self.keep]
+        for move in (self.set_up, self.meet, self.upload, self.converse, self.annotate):
             await self.hand_in(*move())
         pending = []
         for _ in range(steps):
@@ -74,10 +79,17 @@ class Traffic:
         configuration = AppConfiguration(generator="scripted", settings={"text": self.text()})
         if self.apps and self.dice.random() < 0.7:
             app = self.dice.choice(self.apps)
-            if self.dice.random() < 0.5:
+            move = self.dice.choice(["rotate", "configure", "site", "disable", "enable"])
+            if move == "rotate":
                 app.rotate_key(new_id(), new_id().hex)
-            else:
+            elif move == "configure":
                 app.configure(configuration)
+            elif move == "site":
+                app.issue_site_code(new_id().hex)
+            elif move == "disable":
+                app.disable()
+            else:
+                app.enable()
             yield app
         else:
             app = App.create(new_id(), mode="chat", name=self.text(), configuration=configuration)
@@ -91,6 +103,43 @@ class Traffic:
         if revoked is not operator:
             revoked.revoke()
             yield revoked
+
+    def annotate(self) -> Iterator[Aggregate]:
+        app = self.dice.choice(self.apps)
+        known = list(app.annotations)
+        if known and self.dice.random() < 0.3:
+            app.remove_annotation(self.dice.choice(known))
+        elif known and self.dice.random() < 0.5:
+            app.change_annotation(self.dice.choice(known), self.text(), self.text())
+        else:
+            app.add_annotation(new_id(), self.text(), self.text())
+        yield app
+
+    def upload(self) -> Iterator[Aggregate]:
+        person = self.dice.choice(self.people)
+        uploaded = FileUploaded(
+            app_id=person.seen.app_id,
+            end_user_id=person.id,
+            kind="image",
+            belongs_to="user",
+            size=self.dice.randint(0, 99),
+            mime_type="image/png",
+            name=self.text(),
+        )
+        file = File.upload(new_id(), uploaded)
+        self.files.append(file)
+        yield file
+
+    def attachment(self) -> AttachedFile:
+        file = self.dice.choice(self.files)
+        return AttachedFile(
+            file_id=new_id(),
+            kind="image",
+            transfer_method="local_file",
+            belongs_to="user",
+            name=self.text(),
+            upload_file_id=file.id,
+        )
 
     def meet(self) -> Iterator[Aggregate]:
         app_id = self.dice.choice(self.apps).id
@@ -109,9 +158,31 @@ class Traffic:
             inputs={"topic": self.text()},
             introduction=self.text(),
         )
+        conversation.declare_variable(
+            new_id(), name=self.text(), value_type="string", value=self.text(), description=self.text()
+        )
         self.conversations.append(conversation)
         yield conversation
         yield from self.ask(conversation)
+
+    def rearrange(self) -> Iterator[Aggregate]:
+        living = [one for one in self.conversations if not one.is_deleted]
+        if len(living) < 2:
+            yield from self.converse()
+            return
+        conversation = self.dice.choice(living)
+        draw = self.dice.random()
+        if draw < 0.3:
+            conversation.rename(self.dice.choice(["user", "automatic"]), self.text())
+        elif draw < 0.5:
+            conversation.pin()
+        elif draw < 0.6:
+            conversation.unpin()
+        elif draw < 0.9:
+            conversation.set_variable(next(iter(conversation.variables)), self.text())
+        else:
+            conversation.delete()
+        yield conversation
 
     def ask(self, conversation: Conversation | None = None) -> Iterator[Aggregate]:
         conversation = conversation or self.dice.choice(self.conversations)
@@ -121,6 +192,9 @@ class Traffic:
             app_id=conversation.started.app_id,
             end_user_id=conversation.started.end_user_id,
             inputs={"words": [self.text()]},
+            parent_id=self.dice.choice([None, UUID(int=0), new_id()]),
+            fingerprint=self.dice.choice([None, "e" * 64]),
+            files=tuple(self.attachment() for _ in range(self.dice.randint(0, 2))),
         )
         message = Message.create(new_id(), asked)
         self.messages.append(message)
@@ -147,8 +221,10 @@ class Traffic:
             message.stop(attempt, message.stop_requested_by, usage, "f" * 64)
         else:
             draw = dice.random()
-            if draw < 0.6:
+            if draw < 0.4:
                 message.append_chunk(attempt, self.text())
+            elif draw < 0.6:
+                self.something_else(message)
             elif draw < 0.7:
                 message.record_resources(attempt, [Resource(position=1, content=self.text(), score=0.5)])
             elif draw < 0.75:
@@ -159,6 +235,25 @@ class Traffic:
                 message.fail(attempt, "internal_server_error", self.text())
             else:
                 message.complete(attempt, Usage(total_tokens=dice.randint(0, 99), latency=0.1), "stop", "f" * 64)
+
+    def something_else(self, message: Message) -> None:
+        attempt = message.attempt
+        thought = Thought(thought_id=new_id(), position=1, thought=self.text())
+        self.dice.choice(
+            [
+                lambda: message.replace_answer(attempt, self.text(), "output_moderation"),
+                lambda: message.record_thought(attempt, thought),
+                lambda: message.attach_file(attempt, self.attachment()),
+                lambda: message.match_annotation(attempt, new_id(), 0.9),
+                lambda: message.note_moderation(attempt, "input", "direct_output"),
+            ]
+        )()
+
+    def keep(self) -> Iterator[Aggregate]:
+        message = self.dice.choice(self.messages)
+        self.dice.choice([message.save, message.save, message.unsave])()
+        message.propose_questions([self.text()])
+        yield message
 
     def rate(self) -> Iterator[Aggregate]:
         message = self.dice.choice(self.messages)

@@ -17,7 +17,7 @@ from chatledger.adapters.http.server import ServerKind, serving
 from chatledger.adapters.http.settings import HttpSettings, Shutdown
 from chatledger.application.context import SYSTEM, Context
 from chatledger.bootstrap import Running, open_chatledger
-from chatledger.domain.app import AppConfiguration
+from chatledger.domain.configuration import AppConfiguration
 from chatledger.domain.values import AppMode, Scope
 from chatledger.settings import Settings
 

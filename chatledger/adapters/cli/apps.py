@@ -13,7 +13,7 @@ import msgspec
 from chatledger.adapters.cli.console import WRONG_USAGE, CommandFailedError, Result, listing, table
 from chatledger.adapters.cli.delivery import deliver
 from chatledger.adapters.cli.orders import ConfigureApp, Configured, CreateApp, Created, Rotated, RotateKey
-from chatledger.domain.app import AppConfiguration
+from chatledger.domain.configuration import AppConfiguration
 from chatledger.domain.values import AppMode
 from chatledger.settings import Settings
 

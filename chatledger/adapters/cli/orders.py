@@ -8,7 +8,7 @@ from uuid import UUID
 
 import msgspec
 
-from chatledger.domain.app import AppConfiguration
+from chatledger.domain.configuration import AppConfiguration
 from chatledger.domain.inputs import InputVariable
 from chatledger.domain.values import AppMode
 

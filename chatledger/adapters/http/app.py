@@ -8,12 +8,12 @@ from chatledger.adapters.http.errors import answer_error
 from chatledger.adapters.http.ledger_api.messages import message_detail_routes
 from chatledger.adapters.http.ledger_api.streams import stream_routes
 from chatledger.adapters.http.ledger_api.tasks import task_routes
-from chatledger.adapters.http.service_api.app_info import app_info_routes
-from chatledger.adapters.http.service_api.conversations import conversation_routes
-from chatledger.adapters.http.service_api.feedback import feedback_routes
-from chatledger.adapters.http.service_api.messages import message_routes
-from chatledger.adapters.http.service_api.sending import send_routes
-from chatledger.adapters.http.service_api.stopping import stop_routes
+from chatledger.adapters.http.message_api.app_info import app_info_routes, welcome_routes
+from chatledger.adapters.http.message_api.conversations import conversation_routes
+from chatledger.adapters.http.message_api.feedback import feedback_list_routes, feedback_routes
+from chatledger.adapters.http.message_api.messages import message_routes
+from chatledger.adapters.http.message_api.sending import send_routes
+from chatledger.adapters.http.message_api.stopping import stop_routes
 from chatledger.adapters.http.settings import HttpSettings, Shutdown
 from chatledger.adapters.http.site.health import ReadinessCheck, health_routes
 from chatledger.adapters.http.site.pages import page_routes
@@ -34,12 +34,14 @@ def create_http_app(
     surface = Surface(application, settings, shutdown)
     return Litestar(
         route_handlers=[
-            *send_routes(surface),
-            *stop_routes(surface),
-            *message_routes(surface),
-            *feedback_routes(surface),
-            *conversation_routes(surface),
-            *app_info_routes(surface),
+            *welcome_routes(surface),
+            *surface.at_each_entrance(send_routes),
+            *surface.at_each_entrance(stop_routes),
+            *surface.at_each_entrance(message_routes),
+            *surface.at_each_entrance(feedback_routes),
+            *surface.at_each_entrance(conversation_routes),
+            *surface.at_each_entrance(app_info_routes),
+            *feedback_list_routes(surface),
             *task_routes(surface),
             *message_detail_routes(surface),
             *stream_routes(surface),

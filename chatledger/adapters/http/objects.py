@@ -82,7 +82,7 @@ class MessageObject(msgspec.Struct, frozen=True, kw_only=True):
 
     id: UUID
     conversation_id: UUID
-    parent_message_id: UUID
+    parent_message_id: UUID | None
     inputs: dict[str, Any]
     query: str
     answer: str

@@ -1,5 +1,10 @@
 """What all handlers share."""
 
+from collections.abc import Callable, Sequence
+
+from litestar.handlers import HTTPRouteHandler
+
+from chatledger.adapters.http.entrance import Entrance, ServiceEntrance
 from chatledger.adapters.http.errors import unavailable
 from chatledger.adapters.http.settings import HttpSettings, Shutdown
 from chatledger.application.application import Application
@@ -13,6 +18,14 @@ class Surface:
         self.settings = settings
         self.shutdown = shutdown
         self.open_streams = 0
+        self.service = ServiceEntrance(application.credentials)
+        self.entrances: Sequence[Entrance] = (self.service,)
+
+    def at_each_entrance(
+        self, routes: Callable[["Surface", Entrance], Sequence[HTTPRouteHandler]]
+    ) -> Sequence[HTTPRouteHandler]:
+        """The handlers of these routes, at every entrance."""
+        return [handler for entrance in self.entrances for handler in routes(self, entrance)]
 
     def require_open(self) -> None:
         """Let new work in.

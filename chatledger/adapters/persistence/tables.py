@@ -167,13 +167,32 @@ APPS = sa.Table(
     _id("key_id"),
     _number("position"),
     _number("created_at"),
+    _text("status"),
+    _text("site_code", nullable=True),
     _bytes("name"),
     _bytes("configuration", nullable=True),
 )
 
+# A code that is no longer current is known all the same: whoever uses it is told so.
+SITE_CODES = sa.Table("site_codes", METADATA, _text("code", primary_key=True), _id("app_id"), _flag("is_current"))
+sa.Index("site_codes_by_app", SITE_CODES.c.app_id)
+
 API_KEYS = sa.Table(
     "api_keys", METADATA, _text("key_hash", primary_key=True), _id("key_id", unique=True), _id("app_id")
 )
+
+ANNOTATIONS = sa.Table(
+    "annotations",
+    METADATA,
+    _id("annotation_id", primary_key=True),
+    _id("app_id"),
+    _id("key_id"),
+    _number("position"),
+    _number("created_at"),
+    _number("updated_at"),
+    _bytes("content"),
+)
+sa.Index("annotations_by_position", ANNOTATIONS.c.app_id, ANNOTATIONS.c.position)
 
 OPERATOR_TOKENS = sa.Table(
     "operator_tokens",
@@ -209,6 +228,8 @@ CONVERSATIONS = sa.Table(
     _number("created_position"),
     _number("updated_at"),
     _number("updated_position"),
+    _flag("is_pinned"),
+    _bytes("name"),
     _bytes("content"),
 )
 for _order in ("created_position", "updated_position"):
@@ -220,6 +241,24 @@ for _order in ("created_position", "updated_position"):
         postgresql_where=sa.text("NOT hidden"),
     )
 
+CONVERSATION_VARIABLES = sa.Table(
+    "conversation_variables",
+    METADATA,
+    _id("variable_id", primary_key=True),
+    _id("conversation_id"),
+    _id("key_id"),
+    _text("value_type"),
+    _number("position"),
+    _number("created_at"),
+    _number("updated_at"),
+    _bytes("content"),
+)
+sa.Index(
+    "conversation_variables_by_position",
+    CONVERSATION_VARIABLES.c.conversation_id,
+    CONVERSATION_VARIABLES.c.position,
+)
+
 MESSAGES = sa.Table(
     "messages",
     METADATA,
@@ -227,7 +266,7 @@ MESSAGES = sa.Table(
     _id("conversation_id"),
     _id("app_id"),
     _id("end_user_id"),
-    _id("parent_id"),
+    _id("parent_id", nullable=True),
     _id("task_id", unique=True),
     _id("key_id"),
     _text("mode"),
@@ -243,8 +282,12 @@ MESSAGES = sa.Table(
     _text("usage", nullable=True),
     _text("stopped_by", nullable=True),
     _text("error_code", nullable=True),
+    _text("fingerprint", nullable=True),
+    _id("annotation_id", nullable=True),
+    _number("saved_position", nullable=True),
     _bytes("question"),
     _bytes("answer", nullable=True),
+    _bytes("suggestions", nullable=True),
 )
 sa.Index("messages_by_position", MESSAGES.c.conversation_id, MESSAGES.c.position)
 sa.Index(
@@ -252,6 +295,30 @@ sa.Index(
     MESSAGES.c.position,
     sqlite_where=MESSAGES.c.ended_position.is_(None),
     postgresql_where=MESSAGES.c.ended_position.is_(None),
+)
+
+sa.Index(
+    "messages_saved",
+    MESSAGES.c.end_user_id,
+    MESSAGES.c.saved_position,
+    sqlite_where=MESSAGES.c.saved_position.is_not(None),
+    postgresql_where=MESSAGES.c.saved_position.is_not(None),
+)
+
+FILES = sa.Table(
+    "files",
+    METADATA,
+    _id("file_id", primary_key=True),
+    _id("app_id"),
+    _id("end_user_id"),
+    _id("key_id"),
+    _text("kind"),
+    _text("belongs_to"),
+    _text("mime_type"),
+    _number("size"),
+    _number("created_at"),
+    _flag("is_referenced"),
+    _bytes("content"),
 )
 
 FEEDBACKS = sa.Table(

@@ -23,6 +23,7 @@ from chatledger.application.ledger.sealed_rows import (
     AppConfigurationContent,
     AppName,
     ConversationContent,
+    ConversationName,
     FeedbackContent,
     Question,
     RowSeals,
@@ -39,7 +40,7 @@ from chatledger.application.ports.views import (
     Page,
     UnfinishedTask,
 )
-from chatledger.domain.app import AppConfiguration
+from chatledger.domain.configuration import AppConfiguration
 from chatledger.domain.values import NIL_UUID, EndUserKind, Usage
 
 _OWN_FEEDBACK = sa.and_(FEEDBACKS.c.message_id == MESSAGES.c.message_id, FEEDBACKS.c.source == "user")
@@ -99,6 +100,8 @@ class SqlViews:
             name=name.name,
             key_id=row.key_id,
             created_at=row.created_at,
+            status=row.status,
+            site_code=row.site_code,
             configuration=msgspec.convert(content.configuration, AppConfiguration),
         )
 
@@ -146,16 +149,18 @@ class SqlViews:
         return await self._reader.query(read)
 
     def _conversation(self, row: Any) -> ConversationView:
+        name = self._seals.open(row.key_id, ConversationName, row.name, row.conversation_id)
         content = self._seals.open(row.key_id, ConversationContent, row.content, row.conversation_id)
         return ConversationView(
             conversation_id=row.conversation_id,
             app_id=row.app_id,
             end_user_id=row.end_user_id,
-            name=content.name,
+            name=name.name,
             inputs=content.inputs,
             introduction=content.introduction,
             created_at=row.created_at,
             updated_at=row.updated_at,
+            is_pinned=row.is_pinned,
         )
 
     # Messages
@@ -260,8 +265,12 @@ class SqlViews:
             ended_at=row.ended_at,
             query=question.query,
             inputs=question.inputs,
+            query_files=question.files,
             answer=answer.text,
             resources=answer.resources,
+            thoughts=answer.thoughts,
+            answer_files=answer.files,
+            annotation_id=row.annotation_id,
             usage=None if row.usage is None else msgspec.json.decode(row.usage, type=Usage),
             stopped_by=row.stopped_by,
             error_code=row.error_code,

@@ -15,7 +15,8 @@ from chatledger.application.errors import InvalidParameterError, NotFoundError
 from chatledger.application.ledger.ledger import Ledger, Staged
 from chatledger.application.ports.clock import IdFactory
 from chatledger.application.ports.generator import Generator, SettingsError
-from chatledger.domain.app import App, AppConfiguration
+from chatledger.domain.app import App
+from chatledger.domain.configuration import AppConfiguration
 from chatledger.domain.errors import InvalidInputError
 from chatledger.domain.inputs import validate_form
 from chatledger.domain.values import AppMode

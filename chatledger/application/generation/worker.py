@@ -24,6 +24,7 @@ from chatledger.application.ports.generator import (
     GenerationRequest,
     Generator,
     GeneratorError,
+    Part,
     Retrieved,
     Text,
     TokenCount,
@@ -288,7 +289,7 @@ class Worker:
                 else:
                     await self._note(part, attempt, tally)
 
-    async def _note(self, part: Retrieved | TokenCount | Finish, attempt: Attempt, tally: "Tally") -> None:
+    async def _note(self, part: Part, attempt: Attempt, tally: "Tally") -> None:
         # Strictly: a value of a wrong type would go onto the ledger, and could not be read from it.
         match msgspec.convert(msgspec.to_builtins(part), type(part)):
             case Retrieved(resources):

@@ -25,6 +25,7 @@ from chatledger.domain.aggregate import Aggregate
 from chatledger.domain.app import App
 from chatledger.domain.conversation import Conversation
 from chatledger.domain.end_user import EndUser
+from chatledger.domain.file import File
 from chatledger.domain.message import Message
 from chatledger.domain.operator import Operator
 
@@ -42,6 +43,7 @@ CATEGORIES: dict[type[Aggregate[Any]], Category] = {
     Conversation: "conversation",
     App: "app",
     EndUser: "end_user",
+    File: "file",
     Operator: "operator",
 }
 

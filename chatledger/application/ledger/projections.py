@@ -7,44 +7,82 @@ import msgspec
 
 from chatledger.application.ledger.envelope import Envelope, to_microseconds
 from chatledger.application.ledger.sealed_rows import (
+    AnnotationContent,
     Answer,
     AppConfigurationContent,
     AppName,
     ConversationContent,
+    ConversationName,
     EndUserContent,
     FeedbackContent,
+    FileContent,
     Question,
     RowSeals,
+    Suggestions,
+    VariableContent,
 )
 from chatledger.application.ports.storage import Change, Delete, Insert, Update, Upsert
 from chatledger.domain.events import (
+    AgentThoughtRecorded,
+    AnnotationAdded,
+    AnnotationChanged,
+    AnnotationMatched,
+    AnnotationRemoved,
     AnswerChunkAppended,
+    AnswerReplaced,
     ApiKeyIssued,
     ApiKeyRevoked,
     AppConfigured,
     AppCreated,
+    AppDeleted,
+    AppDisabled,
+    AppEnabled,
+    ConversationDeleted,
+    ConversationPinned,
+    ConversationRenamed,
     ConversationStarted,
+    ConversationUnpinned,
+    ConversationVariableSet,
     EndUserSeen,
     FeedbackGiven,
     FeedbackWithdrawn,
+    FileAttached,
+    FileUploaded,
     GenerationRequeued,
     GenerationStarted,
     MessageCompleted,
     MessageCreated,
     MessageErrored,
+    MessageSaved,
     MessageStopped,
+    MessageUnsaved,
+    ModerationHit,
     OperatorTokenIssued,
     OperatorTokenRevoked,
     ResourcesRetrieved,
+    SiteCodeIssued,
     StopRequested,
+    SuggestedQuestionsProposed,
 )
 from chatledger.domain.message import Message
-from chatledger.domain.values import TaskState, Usage
+from chatledger.domain.values import AttachedFile, TaskState, Usage
 
 READ_MODELS_VERSION = 1
 """Raised with every change to a projection; a store with another version has to be rebuilt first."""
 
-READ_MODELS = ("apps", "api_keys", "operator_tokens", "end_users", "conversations", "messages", "feedbacks")
+READ_MODELS = (
+    "apps",
+    "site_codes",
+    "annotations",
+    "api_keys",
+    "operator_tokens",
+    "end_users",
+    "conversations",
+    "conversation_variables",
+    "messages",
+    "files",
+    "feedbacks",
+)
 """The tables that a rebuild empties and fills again."""
 
 _NOTHING: Sequence[Change] = ()
@@ -62,7 +100,13 @@ class Projections:
         """What an event changes. ``folded`` gives its message as it stood right after it."""
         body, at = envelope.body, envelope.recorded_at
         match body:
-            case AnswerChunkAppended() | ResourcesRetrieved():
+            case (
+                AnswerChunkAppended()
+                | AnswerReplaced()
+                | AgentThoughtRecorded()
+                | ResourcesRetrieved()
+                | ModerationHit()
+            ):
                 return _NOTHING
             case MessageCreated():
                 return self._message_created(envelope, body)
@@ -70,6 +114,8 @@ class Projections:
                 values: dict[str, Any] = {"state": "running", "attempt": body.attempt, "not_before": None}
                 if body.attempt == 1:
                     values["started_at"] = at
+                elif body.base == "reset":
+                    values["annotation_id"] = None
                 return (_message(envelope, values),)
             case GenerationRequeued():
                 return (_message(envelope, {"state": "retrying", "not_before": to_microseconds(body.not_before)}),)
@@ -85,8 +131,32 @@ class Projections:
                 return (self._feedback_given(envelope, body, folded()),)
             case FeedbackWithdrawn():
                 return (Delete("feedbacks", {"message_id": envelope.stream_id, "source": body.source}),)
+            case FileAttached():
+                return _references(() if body.file is None else (body.file,))
+            case AnnotationMatched():
+                return (_message(envelope, {"annotation_id": body.annotation_id}),)
+            case SuggestedQuestionsProposed():
+                sealed = self._seals.seal(envelope.key_id, Suggestions(body.questions), envelope.stream_id)
+                return (_message(envelope, {"suggestions": sealed}),)
+            case MessageSaved():
+                return (_message(envelope, {"saved_position": envelope.position}),)
+            case MessageUnsaved():
+                return (_message(envelope, {"saved_position": None}),)
             case ConversationStarted():
                 return (self._conversation_started(envelope, body),)
+            case ConversationRenamed():
+                return (self._conversation_renamed(envelope, body),)
+            case ConversationVariableSet():
+                return (self._variable_set(envelope, body),)
+            case ConversationPinned():
+                return (_conversation(envelope, {"is_pinned": True}),)
+            case ConversationUnpinned():
+                return (_conversation(envelope, {"is_pinned": False}),)
+            case ConversationDeleted():
+                key = {"conversation_id": envelope.stream_id}
+                return (Delete("conversations", key), Delete("conversation_variables", key))
+            case FileUploaded():
+                return (self._file_uploaded(envelope, body),)
             case EndUserSeen():
                 return (self._end_user_seen(envelope, body),)
             case AppCreated():
@@ -98,6 +168,21 @@ class Projections:
                 return (Insert("api_keys", row),)
             case ApiKeyRevoked():
                 return (Delete("api_keys", {"key_id": body.key_id}),)
+            case SiteCodeIssued():
+                return _site_code_issued(envelope, body)
+            case AppDisabled():
+                return (_app(envelope, {"status": "disabled"}),)
+            case AppEnabled():
+                return (_app(envelope, {"status": "normal"}),)
+            case AppDeleted():
+                return (_app(envelope, {"status": "deleted"}),)
+            case AnnotationAdded():
+                return (self._annotation_added(envelope, body),)
+            case AnnotationChanged():
+                values = {"content": self._annotation(envelope, body), "updated_at": at}
+                return (Update("annotations", {"annotation_id": body.annotation_id}, values),)
+            case AnnotationRemoved():
+                return (Delete("annotations", {"annotation_id": body.annotation_id}),)
             case OperatorTokenIssued():
                 token = {
                     "token_hash": body.token_hash,
@@ -110,7 +195,7 @@ class Projections:
 
     def _message_created(self, envelope: Envelope, body: MessageCreated) -> Sequence[Change]:
         message_id, position, at = envelope.stream_id, envelope.position, envelope.recorded_at
-        question = self._seals.seal(envelope.key_id, Question(body.query, body.inputs), message_id)
+        question = self._seals.seal(envelope.key_id, Question(body.query, body.inputs, body.files), message_id)
         row = {
             "message_id": message_id,
             "conversation_id": body.conversation_id,
@@ -124,6 +209,7 @@ class Projections:
             "created_at": at,
             "state": "queued",
             "attempt": 0,
+            "fingerprint": body.fingerprint,
             "question": question,
         }
         bump = Update(
@@ -131,7 +217,7 @@ class Projections:
             {"conversation_id": body.conversation_id},
             {"updated_at": at, "updated_position": position},
         )
-        return (Insert("messages", row), bump)
+        return (Insert("messages", row), bump, *_references(body.files))
 
     def _message_ended(
         self,
@@ -144,7 +230,8 @@ class Projections:
         error_code: str | None = None,
     ) -> Change:
         error = message.error.message if message.error else None
-        answer = Answer(message.answer, error, message.resources)
+        thoughts = tuple(message.thoughts.values())
+        answer = Answer(message.answer, error, message.resources, thoughts, message.files)
         values = {
             "state": state,
             "not_before": None,
@@ -182,7 +269,7 @@ class Projections:
         return Upsert("feedbacks", key, row, values)
 
     def _conversation_started(self, envelope: Envelope, body: ConversationStarted) -> Change:
-        content = ConversationContent(body.name, body.inputs, body.introduction)
+        content = ConversationContent(body.inputs, body.introduction)
         row = {
             "conversation_id": envelope.stream_id,
             "app_id": body.app_id,
@@ -193,9 +280,54 @@ class Projections:
             "created_position": envelope.position,
             "updated_at": envelope.recorded_at,
             "updated_position": envelope.position,
+            "is_pinned": False,
+            "name": self._seals.seal(envelope.key_id, ConversationName(body.name), envelope.stream_id),
             "content": self._seals.seal(envelope.key_id, content, envelope.stream_id),
         }
         return Insert("conversations", row)
+
+    def _conversation_renamed(self, envelope: Envelope, body: ConversationRenamed) -> Change:
+        name = self._seals.seal(envelope.key_id, ConversationName(body.name), envelope.stream_id)
+        values: dict[str, Any] = {"name": name}
+        if body.by == "user":
+            values |= {"updated_at": envelope.recorded_at, "updated_position": envelope.position}
+        return _conversation(envelope, values)
+
+    def _variable_set(self, envelope: Envelope, body: ConversationVariableSet) -> Change:
+        content = VariableContent(body.name, body.value, body.description)
+        values = {
+            "content": self._seals.seal(envelope.key_id, content, body.variable_id),
+            "updated_at": envelope.recorded_at,
+        }
+        key = {"variable_id": body.variable_id}
+        row = (
+            key
+            | values
+            | {
+                "conversation_id": envelope.stream_id,
+                "key_id": envelope.key_id,
+                "value_type": body.value_type,
+                "position": envelope.position,
+                "created_at": envelope.recorded_at,
+            }
+        )
+        return Upsert("conversation_variables", key, row, values)
+
+    def _file_uploaded(self, envelope: Envelope, body: FileUploaded) -> Change:
+        row = {
+            "file_id": envelope.stream_id,
+            "app_id": body.app_id,
+            "end_user_id": body.end_user_id,
+            "key_id": envelope.key_id,
+            "kind": body.kind,
+            "belongs_to": body.belongs_to,
+            "mime_type": body.mime_type,
+            "size": body.size,
+            "created_at": envelope.recorded_at,
+            "is_referenced": False,
+            "content": self._seals.seal(envelope.key_id, FileContent(body.name), envelope.stream_id),
+        }
+        return Insert("files", row)
 
     def _end_user_seen(self, envelope: Envelope, body: EndUserSeen) -> Change:
         row = {
@@ -217,13 +349,54 @@ class Projections:
             "key_id": envelope.key_id,
             "position": envelope.position,
             "created_at": envelope.recorded_at,
+            "status": "normal",
             "name": self._seals.seal(envelope.key_id, AppName(body.name), envelope.stream_id),
         }
         return Insert("apps", row)
 
     def _app_configured(self, envelope: Envelope, body: AppConfigured) -> Change:
         content = self._seals.seal(envelope.key_id, AppConfigurationContent(body.configuration), envelope.stream_id)
-        return Update("apps", {"app_id": envelope.stream_id}, {"configuration": content})
+        return _app(envelope, {"configuration": content})
+
+    def _annotation_added(self, envelope: Envelope, body: AnnotationAdded) -> Change:
+        row = {
+            "annotation_id": body.annotation_id,
+            "app_id": envelope.stream_id,
+            "key_id": envelope.key_id,
+            "position": envelope.position,
+            "created_at": envelope.recorded_at,
+            "updated_at": envelope.recorded_at,
+            "content": self._annotation(envelope, body),
+        }
+        return Insert("annotations", row)
+
+    def _annotation(self, envelope: Envelope, body: AnnotationAdded | AnnotationChanged) -> bytes:
+        return self._seals.seal(envelope.key_id, AnnotationContent(body.question, body.answer), body.annotation_id)
+
+
+def _site_code_issued(envelope: Envelope, body: SiteCodeIssued) -> Sequence[Change]:
+    return (
+        Update("site_codes", {"app_id": envelope.stream_id}, {"is_current": False}),
+        Insert("site_codes", {"code": body.code, "app_id": envelope.stream_id, "is_current": True}),
+        _app(envelope, {"site_code": body.code}),
+    )
+
+
+def _references(files: Sequence[AttachedFile]) -> Sequence[Change]:
+    """A file may be looked at once a message shows it."""
+    return tuple(
+        Update("files", {"file_id": file.upload_file_id}, {"is_referenced": True})
+        for file in files
+        if file.upload_file_id is not None
+    )
+
+
+def _app(envelope: Envelope, values: dict[str, Any]) -> Change:
+    return Update("apps", {"app_id": envelope.stream_id}, values)
+
+
+def _conversation(envelope: Envelope, values: dict[str, Any]) -> Change:
+    return Update("conversations", {"conversation_id": envelope.stream_id}, values)
 
 
 def _message(envelope: Envelope, values: dict[str, Any]) -> Change:

@@ -6,7 +6,7 @@ from uuid import UUID
 import msgspec
 
 from chatledger.application.ports.keys import Keyring
-from chatledger.domain.values import Json, Resource
+from chatledger.domain.values import AttachedFile, Json, Resource, Thought
 
 S = TypeVar("S", bound=msgspec.Struct)
 
@@ -23,18 +23,38 @@ class AppConfigurationContent(msgspec.Struct, frozen=True):
     configuration: dict[str, Json]
 
 
+class AnnotationContent(msgspec.Struct, frozen=True):
+    """Of a row of ``annotations``."""
+
+    question: str
+    answer: str
+
+
 class EndUserContent(msgspec.Struct, frozen=True):
     """Of a row of ``end_users``."""
 
     external_id: str
 
 
-class ConversationContent(msgspec.Struct, frozen=True):
-    """Of a row of ``conversations``."""
+class ConversationName(msgspec.Struct, frozen=True):
+    """Of a row of ``conversations``, as last renamed."""
 
     name: str
+
+
+class ConversationContent(msgspec.Struct, frozen=True):
+    """Of a row of ``conversations``, from its start on."""
+
     inputs: dict[str, Json]
     introduction: str
+
+
+class VariableContent(msgspec.Struct, frozen=True):
+    """Of a row of ``conversation_variables``."""
+
+    name: str
+    value: Json
+    description: str
 
 
 class Question(msgspec.Struct, frozen=True):
@@ -42,6 +62,7 @@ class Question(msgspec.Struct, frozen=True):
 
     query: str
     inputs: dict[str, Json]
+    files: tuple[AttachedFile, ...] = ()
 
 
 class Answer(msgspec.Struct, frozen=True):
@@ -50,6 +71,20 @@ class Answer(msgspec.Struct, frozen=True):
     text: str
     error: str | None
     resources: tuple[Resource, ...]
+    thoughts: tuple[Thought, ...] = ()
+    files: tuple[AttachedFile, ...] = ()
+
+
+class Suggestions(msgspec.Struct, frozen=True):
+    """Of a row of ``messages``, once a model was asked."""
+
+    questions: tuple[str, ...]
+
+
+class FileContent(msgspec.Struct, frozen=True):
+    """Of a row of ``files``."""
+
+    name: str
 
 
 class FeedbackContent(msgspec.Struct, frozen=True):

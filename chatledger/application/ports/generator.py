@@ -6,7 +6,7 @@ from uuid import UUID
 
 import msgspec
 
-from chatledger.domain.values import AppMode, FinishReason, Resource
+from chatledger.domain.values import AppMode, FinishReason, Json, Resource
 
 GeneratorErrorKind = Literal["transient", "quota", "credentials", "invalid", "content", "internal"]
 
@@ -54,7 +54,39 @@ class Finish(msgspec.Struct, frozen=True):
     reason: FinishReason
 
 
-Part = Text | Retrieved | TokenCount | Finish
+class StepBegan(msgspec.Struct, frozen=True):
+    """An agent begins a step. The text up to the end of the step is its own."""
+
+
+class ToolCall(msgspec.Struct, frozen=True, kw_only=True):
+    """What an agent wants of a tool. ``labels`` are the tool's name in each language."""
+
+    tool: str
+    arguments: dict[str, Json]
+    labels: dict[str, str] = {}
+
+
+class StepEnded(msgspec.Struct, frozen=True):
+    """An agent has said its thought, and calls these tools; none in its last step."""
+
+    thought: str
+    calls: tuple[ToolCall, ...] = ()
+
+
+class FileMade(msgspec.Struct, frozen=True):
+    """A tool made a file for the answer."""
+
+    name: str
+    content: bytes
+
+
+class ToolsReturned(msgspec.Struct, frozen=True):
+    """The tools of the step are done: JSON values by tool."""
+
+    results: dict[str, Json]
+
+
+Part = Text | Retrieved | TokenCount | Finish | StepBegan | StepEnded | FileMade | ToolsReturned
 
 
 class Exchange(msgspec.Struct, frozen=True):

@@ -10,7 +10,7 @@ import msgspec
 T = TypeVar("T")
 
 Algorithm = Literal["none", "aes-256-gcm"]
-Category = Literal["message", "conversation", "app", "end_user", "operator"]
+Category = Literal["message", "conversation", "app", "end_user", "file", "operator"]
 
 LIBRARY = "library:"
 """Begins the category of a stream of an application on the ``eventsourcing`` library, whose name follows."""
@@ -102,7 +102,7 @@ class Upsert(msgspec.Struct, frozen=True):
 
 
 class Delete(msgspec.Struct, frozen=True):
-    """The row with this key is gone."""
+    """The rows with this key are gone."""
 
     table: str
     key: dict[str, Any]

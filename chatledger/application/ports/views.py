@@ -7,9 +7,11 @@ from uuid import UUID
 import msgspec
 
 from chatledger.application.ports.generator import Exchange
-from chatledger.domain.app import AppConfiguration
+from chatledger.domain.configuration import AppConfiguration
 from chatledger.domain.values import (
     AppMode,
+    AppStatus,
+    AttachedFile,
     EndUserKind,
     FeedbackSource,
     Json,
@@ -17,6 +19,7 @@ from chatledger.domain.values import (
     Resource,
     Scope,
     TaskState,
+    Thought,
     Usage,
 )
 
@@ -31,6 +34,8 @@ class AppView(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     key_id: UUID
     created_at: int
+    status: AppStatus
+    site_code: str | None
     configuration: AppConfiguration
 
 
@@ -59,6 +64,7 @@ class ConversationView(msgspec.Struct, frozen=True, kw_only=True):
     introduction: str
     created_at: int
     updated_at: int
+    is_pinned: bool
 
 
 class MessageView(msgspec.Struct, frozen=True, kw_only=True):
@@ -68,7 +74,7 @@ class MessageView(msgspec.Struct, frozen=True, kw_only=True):
     conversation_id: UUID
     app_id: UUID
     end_user_id: UUID
-    parent_id: UUID
+    parent_id: UUID | None
     task_id: UUID
     mode: AppMode
     position: int
@@ -79,8 +85,12 @@ class MessageView(msgspec.Struct, frozen=True, kw_only=True):
     ended_at: int | None
     query: str
     inputs: dict[str, Json]
+    query_files: tuple[AttachedFile, ...]
     answer: str
     resources: tuple[Resource, ...]
+    thoughts: tuple[Thought, ...]
+    answer_files: tuple[AttachedFile, ...]
+    annotation_id: UUID | None
     usage: Usage | None
     stopped_by: str | None
     error_code: str | None

@@ -164,4 +164,10 @@ class History:
 
 
 def _with_answer(view: MessageView, message: Message) -> MessageView:
-    return msgspec.structs.replace(view, answer=message.answer, resources=message.resources)
+    return msgspec.structs.replace(
+        view,
+        answer=message.answer,
+        resources=message.resources,
+        thoughts=tuple(message.thoughts.values()),
+        answer_files=message.files,
+    )

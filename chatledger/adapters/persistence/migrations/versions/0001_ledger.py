@@ -191,9 +191,29 @@ def _create_read_models() -> None:
         _id("key_id"),
         _number("position"),
         _number("created_at"),
+        _text("status"),
+        _text("site_code", nullable=True),
         _bytes("name"),
         _bytes("configuration", nullable=True),
     )
+    op.create_table(
+        "site_codes",
+        _text("code", primary_key=True),
+        _id("app_id"),
+        sa.Column("is_current", sa.Boolean(), nullable=False),
+    )
+    op.create_index("site_codes_by_app", "site_codes", ["app_id"])
+    op.create_table(
+        "annotations",
+        _id("annotation_id", primary_key=True),
+        _id("app_id"),
+        _id("key_id"),
+        _number("position"),
+        _number("created_at"),
+        _number("updated_at"),
+        _bytes("content"),
+    )
+    op.create_index("annotations_by_position", "annotations", ["app_id", "position"])
     op.create_table("api_keys", _text("key_hash", primary_key=True), _id("key_id", unique=True), _id("app_id"))
     op.create_table(
         "operator_tokens",
@@ -215,6 +235,7 @@ def _create_read_models() -> None:
     )
     _create_conversations()
     _create_messages()
+    _create_files()
     op.create_table(
         "feedbacks",
         _id("message_id", primary_key=True),
@@ -245,8 +266,22 @@ def _create_conversations() -> None:
         _number("created_position"),
         _number("updated_at"),
         _number("updated_position"),
+        sa.Column("is_pinned", sa.Boolean(), nullable=False),
+        _bytes("name"),
         _bytes("content"),
     )
+    op.create_table(
+        "conversation_variables",
+        _id("variable_id", primary_key=True),
+        _id("conversation_id"),
+        _id("key_id"),
+        _text("value_type"),
+        _number("position"),
+        _number("created_at"),
+        _number("updated_at"),
+        _bytes("content"),
+    )
+    op.create_index("conversation_variables_by_position", "conversation_variables", ["conversation_id", "position"])
     for order in ("created_position", "updated_position"):
         op.create_index(
             f"conversations_by_{order}",
@@ -264,7 +299,7 @@ def _create_messages() -> None:
         _id("conversation_id"),
         _id("app_id"),
         _id("end_user_id"),
-        _id("parent_id"),
+        _id("parent_id", nullable=True),
         _id("task_id", unique=True),
         _id("key_id"),
         _text("mode"),
@@ -280,8 +315,12 @@ def _create_messages() -> None:
         _text("usage", nullable=True),
         _text("stopped_by", nullable=True),
         _text("error_code", nullable=True),
+        _text("fingerprint", nullable=True),
+        _id("annotation_id", nullable=True),
+        _number("saved_position", nullable=True),
         _bytes("question"),
         _bytes("answer", nullable=True),
+        _bytes("suggestions", nullable=True),
     )
     op.create_index("messages_by_position", "messages", ["conversation_id", "position"])
     op.create_index(
@@ -290,6 +329,31 @@ def _create_messages() -> None:
         ["position"],
         sqlite_where=sa.text("ended_position IS NULL"),
         postgresql_where=sa.text("ended_position IS NULL"),
+    )
+
+    op.create_index(
+        "messages_saved",
+        "messages",
+        ["end_user_id", "saved_position"],
+        sqlite_where=sa.text("saved_position IS NOT NULL"),
+        postgresql_where=sa.text("saved_position IS NOT NULL"),
+    )
+
+
+def _create_files() -> None:
+    op.create_table(
+        "files",
+        _id("file_id", primary_key=True),
+        _id("app_id"),
+        _id("end_user_id"),
+        _id("key_id"),
+        _text("kind"),
+        _text("belongs_to"),
+        _text("mime_type"),
+        _number("size"),
+        _number("created_at"),
+        sa.Column("is_referenced", sa.Boolean(), nullable=False),
+        _bytes("content"),
     )
 
 

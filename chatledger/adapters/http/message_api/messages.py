@@ -7,15 +7,15 @@ from litestar import get
 from litestar.handlers import HTTPRouteHandler
 from litestar.response.base import ASGIResponse
 
-from chatledger.adapters.http.answers import HttpRequest, answer, correlation_id
-from chatledger.adapters.http.auth import require_app
+from chatledger.adapters.http.answers import HttpRequest, answer
+from chatledger.adapters.http.entrance import Entrance
 from chatledger.adapters.http.errors import invalid
 from chatledger.adapters.http.objects import MessagePage, message_object
-from chatledger.adapters.http.openapi import LIMIT_PARAMETER, USER_PARAMETER, Operation, Parameter, documented
+from chatledger.adapters.http.openapi import LIMIT_PARAMETER, USER_PARAMETER, Operation, Parameter
 from chatledger.adapters.http.reading import Query
 from chatledger.adapters.http.surface import Surface
 from chatledger.application.accepting import DEFAULT_PAGE, MAX_PAGE
-from chatledger.application.caller import Caller, require_chat
+from chatledger.application.caller import require_chat
 from chatledger.application.ports.views import Page
 
 _LIST = Operation(
@@ -33,15 +33,15 @@ _LIST = Operation(
 )
 
 
-def message_routes(surface: Surface) -> Sequence[HTTPRouteHandler]:
+def message_routes(surface: Surface, entrance: Entrance) -> Sequence[HTTPRouteHandler]:
     """The handler."""
 
-    @get("/v1/messages", opt=documented(_LIST))
+    @get(f"{entrance.prefix}/messages", opt=entrance.documented(_LIST))
     async def list_messages(request: HttpRequest) -> ASGIResponse:
-        app = await require_app(request, surface.application.credentials)
+        visit = await entrance.admit(request)
         query = Query(request)
-        caller = Caller(app=app, user=query.user(), correlation_id=correlation_id(request))
-        require_chat(app)
+        caller = visit.by_query(query)
+        require_chat(visit.app)
         query.require_now()
         if "conversation_id" not in query:
             raise invalid("conversation_id", "conversation_id is required")

@@ -9,14 +9,14 @@ from litestar.handlers import HTTPRouteHandler
 from litestar.params import FromPath
 from litestar.response.base import ASGIResponse
 
-from chatledger.adapters.http.answers import HttpRequest, answer, correlation_id
-from chatledger.adapters.http.auth import require_app
-from chatledger.adapters.http.bodies import read_body, required_user
+from chatledger.adapters.http.answers import HttpRequest, answer
+from chatledger.adapters.http.bodies import read_body
+from chatledger.adapters.http.entrance import Entrance
 from chatledger.adapters.http.objects import SUCCESS, Success
-from chatledger.adapters.http.openapi import BODY_ERRORS, Operation, User, documented
+from chatledger.adapters.http.openapi import BODY_ERRORS, Operation, User
 from chatledger.adapters.http.reading import read_uuid
 from chatledger.adapters.http.surface import Surface
-from chatledger.application.caller import Caller, require_chat, require_completion
+from chatledger.application.caller import require_chat, require_completion
 from chatledger.application.errors import NotFoundError
 from chatledger.application.ports.views import AppView
 
@@ -37,14 +37,15 @@ _OPERATION = Operation(
 )
 
 
-def stop_routes(surface: Surface) -> Sequence[HTTPRouteHandler]:
+def stop_routes(surface: Surface, entrance: Entrance) -> Sequence[HTTPRouteHandler]:
     """The handlers."""
+    prefix, opt = entrance.prefix, entrance.documented(_OPERATION)
 
     async def stop(request: HttpRequest, task_id: str, require_mode: Callable[[AppView], None]) -> ASGIResponse:
-        app = await require_app(request, surface.application.credentials)
-        user = required_user(await read_body(request, surface.settings))
-        require_mode(app)
-        caller = Caller(app=app, user=user, correlation_id=correlation_id(request))
+        visit = await entrance.admit(request)
+        body = await read_body(request, surface.settings, optional=not entrance.names_users)
+        caller = visit.by_body(body, required=True)
+        require_mode(visit.app)
         # To the client it is opaque: what is no id of ours names no task.
         known = read_uuid(task_id)
         if known is not None:
@@ -52,11 +53,11 @@ def stop_routes(surface: Surface) -> Sequence[HTTPRouteHandler]:
                 await surface.application.stopping.stop(caller, known)
         return answer(request, SUCCESS)
 
-    @post("/v1/chat-messages/{task_id:str}/stop", status_code=200, opt=documented(_OPERATION))
+    @post(f"{prefix}/chat-messages/{{task_id:str}}/stop", status_code=200, opt=opt)
     async def stop_chat_message(request: HttpRequest, task_id: FromPath[str]) -> ASGIResponse:
         return await stop(request, task_id, require_chat)
 
-    @post("/v1/completion-messages/{task_id:str}/stop", status_code=200, opt=documented(_OPERATION))
+    @post(f"{prefix}/completion-messages/{{task_id:str}}/stop", status_code=200, opt=opt)
     async def stop_completion_message(request: HttpRequest, task_id: FromPath[str]) -> ASGIResponse:
         return await stop(request, task_id, require_completion)
 

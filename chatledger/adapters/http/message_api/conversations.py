@@ -9,13 +9,13 @@ from litestar import get
 from litestar.handlers import HTTPRouteHandler
 from litestar.response.base import ASGIResponse
 
-from chatledger.adapters.http.answers import HttpRequest, answer, correlation_id, epoch_seconds
-from chatledger.adapters.http.auth import require_app
-from chatledger.adapters.http.openapi import LIMIT_PARAMETER, Operation, Parameter, User, documented
+from chatledger.adapters.http.answers import HttpRequest, answer, epoch_seconds
+from chatledger.adapters.http.entrance import Entrance
+from chatledger.adapters.http.openapi import LIMIT_PARAMETER, Operation, Parameter, User
 from chatledger.adapters.http.reading import Query
 from chatledger.adapters.http.surface import Surface
 from chatledger.application.accepting import DEFAULT_PAGE, MAX_PAGE
-from chatledger.application.caller import Caller, require_chat
+from chatledger.application.caller import require_chat
 from chatledger.application.ports.views import ConversationOrder, ConversationView, Page
 
 
@@ -54,15 +54,15 @@ _LIST = Operation(
 )
 
 
-def conversation_routes(surface: Surface) -> Sequence[HTTPRouteHandler]:
+def conversation_routes(surface: Surface, entrance: Entrance) -> Sequence[HTTPRouteHandler]:
     """The handler."""
 
-    @get("/v1/conversations", opt=documented(_LIST))
+    @get(f"{entrance.prefix}/conversations", opt=entrance.documented(_LIST))
     async def list_conversations(request: HttpRequest) -> ASGIResponse:
-        app = await require_app(request, surface.application.credentials)
+        visit = await entrance.admit(request)
         query = Query(request)
-        caller = Caller(app=app, user=query.user(), correlation_id=correlation_id(request))
-        require_chat(app)
+        caller = visit.by_query(query)
+        require_chat(visit.app)
         query.require_now()
         last_id = query.uuid("last_id")
         limit = query.integer("limit", DEFAULT_PAGE, 1, MAX_PAGE)

@@ -9,15 +9,11 @@ from litestar import post
 from litestar.handlers import HTTPRouteHandler
 from litestar.response.base import ASGIResponse
 
-from chatledger.adapters.http.answers import HttpRequest, answer, correlation_id, epoch_seconds
-from chatledger.adapters.http.auth import require_app
-from chatledger.adapters.http.bodies import Body, read_body, required_user
+from chatledger.adapters.http.answers import HttpRequest, answer, epoch_seconds
+from chatledger.adapters.http.bodies import Body, read_body
 from chatledger.adapters.http.disclosure import shows_resources
-from chatledger.adapters.http.objects import answer_metadata, retriever_resources
-from chatledger.adapters.http.openapi import BODY_ERRORS, TRACE_PARAMETERS, Operation, Parameter, documented
-from chatledger.adapters.http.reading import Query, header, trace_id
-from chatledger.adapters.http.rendering import Rendering
-from chatledger.adapters.http.service_api.new_message import (
+from chatledger.adapters.http.entrance import Entrance
+from chatledger.adapters.http.message_api.new_message import (
     ChatMessageRequest,
     CompletionMessageRequest,
     ResponseMode,
@@ -26,6 +22,10 @@ from chatledger.adapters.http.service_api.new_message import (
     read_response_mode,
     require_no_reserved,
 )
+from chatledger.adapters.http.objects import answer_metadata, retriever_resources
+from chatledger.adapters.http.openapi import BODY_ERRORS, TRACE_PARAMETERS, Operation, Parameter
+from chatledger.adapters.http.reading import Query, header, trace_id
+from chatledger.adapters.http.rendering import Rendering
 from chatledger.adapters.http.sse import EventStream, frames
 from chatledger.adapters.http.surface import Surface
 from chatledger.application.caller import Caller, require_chat, require_completion
@@ -85,7 +85,7 @@ _SEND_COMPLETION = Operation(
 )
 
 
-def send_routes(surface: Surface) -> Sequence[HTTPRouteHandler]:
+def send_routes(surface: Surface, entrance: Entrance) -> Sequence[HTTPRouteHandler]:
     """The handlers."""
 
     async def handle(
@@ -93,21 +93,20 @@ def send_routes(surface: Surface) -> Sequence[HTTPRouteHandler]:
         require_mode: Callable[[AppView], None],
         read_message: Callable[[Body], NewMessage],
     ) -> ASGIResponse:
-        app = await require_app(request, surface.application.credentials)
+        visit = await entrance.admit(request)
         body = await read_body(request, surface.settings)
-        user = required_user(body)
-        require_mode(app)
-        require_no_reserved(request, body)
-        new, mode = read_message(body), read_response_mode(body, app.mode)
         trace = trace_id(request, Query(request), body.get("trace_id"))
-        caller = Caller(app=app, user=user, correlation_id=correlation_id(request), trace=trace)
+        caller = visit.by_body(body, required=True, trace=trace)
+        require_mode(visit.app)
+        require_no_reserved(request, body)
+        new, mode = read_message(body), read_response_mode(body, visit.app.mode)
         return await send(surface, request, caller, new, mode)
 
-    @post("/v1/chat-messages", status_code=200, opt=documented(_SEND_CHAT))
+    @post(f"{entrance.prefix}/chat-messages", status_code=200, opt=entrance.documented(_SEND_CHAT))
     async def send_chat_message(request: HttpRequest) -> ASGIResponse:
         return await handle(request, require_chat, read_chat_message)
 
-    @post("/v1/completion-messages", status_code=200, opt=documented(_SEND_COMPLETION))
+    @post(f"{entrance.prefix}/completion-messages", status_code=200, opt=entrance.documented(_SEND_COMPLETION))
     async def send_completion_message(request: HttpRequest) -> ASGIResponse:
         return await handle(request, require_completion, read_completion_message)
 

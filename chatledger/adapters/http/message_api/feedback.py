@@ -9,16 +9,15 @@ from litestar.handlers import HTTPRouteHandler
 from litestar.params import FromPath
 from litestar.response.base import ASGIResponse
 
-from chatledger.adapters.http.answers import HttpRequest, answer, correlation_id, rfc3339
-from chatledger.adapters.http.auth import require_app
+from chatledger.adapters.http.answers import HttpRequest, answer, rfc3339
 from chatledger.adapters.http.bodies import Body, read_body, text_field
+from chatledger.adapters.http.entrance import Entrance
 from chatledger.adapters.http.errors import invalid
 from chatledger.adapters.http.objects import SUCCESS, Success
-from chatledger.adapters.http.openapi import BODY_ERRORS, Operation, Parameter, User, documented, whole_number
-from chatledger.adapters.http.reading import Query, require_plain_path, user_named
+from chatledger.adapters.http.openapi import BODY_ERRORS, Operation, Parameter, User, whole_number
+from chatledger.adapters.http.reading import Query, require_plain_path
 from chatledger.adapters.http.surface import Surface
 from chatledger.application.accepting import DEFAULT_PAGE
-from chatledger.application.caller import Caller
 from chatledger.application.ports.views import FeedbackView
 from chatledger.application.queries.history import MAX_FEEDBACKS, MAX_PAGE_NUMBER
 from chatledger.domain.values import FeedbackSource, Rating
@@ -75,31 +74,37 @@ _LIST = Operation(
 )
 
 
-def feedback_routes(surface: Surface) -> Sequence[HTTPRouteHandler]:
-    """The handlers."""
+def feedback_routes(surface: Surface, entrance: Entrance) -> Sequence[HTTPRouteHandler]:
+    """The handler that answers at every entrance."""
 
-    @post("/v1/messages/{message_id:uuid}/feedbacks", status_code=200, opt=documented(_GIVE))
+    @post(f"{entrance.prefix}/messages/{{message_id:uuid}}/feedbacks", status_code=200, opt=entrance.documented(_GIVE))
     async def give_feedback(request: HttpRequest, message_id: FromPath[UUID]) -> ASGIResponse:
         require_plain_path(request, message_id)
-        app = await require_app(request, surface.application.credentials)
+        visit = await entrance.admit(request)
         body = await read_body(request, surface.settings, optional=True)
-        caller = Caller(app=app, user=user_named(body.get("user")), correlation_id=correlation_id(request))
+        caller = visit.by_body(body)
         rating, content = _rating(body), text_field(body, "content")
         await surface.application.rating.rate(caller, message_id, rating, content)
         return answer(request, SUCCESS)
 
-    @get("/v1/app/feedbacks", opt=documented(_LIST))
+    return (give_feedback,)
+
+
+def feedback_list_routes(surface: Surface) -> Sequence[HTTPRouteHandler]:
+    """The handler of the app's list, which is for its key alone."""
+    entrance = surface.service
+
+    @get(f"{entrance.prefix}/app/feedbacks", opt=entrance.documented(_LIST))
     async def list_feedbacks(request: HttpRequest) -> ASGIResponse:
-        app = await require_app(request, surface.application.credentials)
+        caller = (await entrance.admit(request)).by_credential()
         query = Query(request)
         query.require_now()
         page = query.integer("page", 1, 1, MAX_PAGE_NUMBER)
         limit = query.integer("limit", DEFAULT_PAGE, 1, MAX_FEEDBACKS)
-        caller = Caller(app=app, user=None, correlation_id=correlation_id(request))
         views = await surface.application.history.feedbacks(caller, page, limit)
         return answer(request, FeedbackPage([_feedback_object(view) for view in views]))
 
-    return give_feedback, list_feedbacks
+    return (list_feedbacks,)
 
 
 def _rating(body: Body) -> Rating | None:

@@ -9,7 +9,7 @@ from litestar.handlers import HTTPRouteHandler
 from litestar.response.base import ASGIResponse
 
 from chatledger.adapters.http.answers import HttpRequest, answer
-from chatledger.adapters.http.auth import require_app
+from chatledger.adapters.http.entrance import Entrance
 from chatledger.adapters.http.openapi import Operation, documented
 from chatledger.adapters.http.surface import Surface
 from chatledger.domain.inputs import InputVariable
@@ -104,17 +104,23 @@ _INFO = Operation(tag="App", summary="Say what the app is", answers={200: AppInf
 _PARAMETERS = Operation(tag="App", summary="Say what the app takes", answers={200: AppParameters})
 
 
-def app_info_routes(surface: Surface) -> Sequence[HTTPRouteHandler]:
-    """The handlers."""
+def welcome_routes(surface: Surface) -> Sequence[HTTPRouteHandler]:
+    """The handler that asks for no credential."""
     welcome = Welcome("Dify OpenAPI", "v1", surface.settings.version)
 
     @get("/v1", opt=documented(_WELCOME))
     async def say_welcome(request: HttpRequest) -> ASGIResponse:
         return answer(request, welcome)
 
-    @get("/v1/info", opt=documented(_INFO))
+    return (say_welcome,)
+
+
+def app_info_routes(_: Surface, entrance: Entrance) -> Sequence[HTTPRouteHandler]:
+    """The handlers that answer at every entrance."""
+
+    @get(f"{entrance.prefix}/info", opt=entrance.documented(_INFO))
     async def describe_app(request: HttpRequest) -> ASGIResponse:
-        app = await require_app(request, surface.application.credentials)
+        app = (await entrance.admit(request)).app
         configuration = app.configuration
         info = AppInfo(
             name=app.name,
@@ -125,9 +131,9 @@ def app_info_routes(surface: Surface) -> Sequence[HTTPRouteHandler]:
         )
         return answer(request, info)
 
-    @get("/v1/parameters", opt=documented(_PARAMETERS))
+    @get(f"{entrance.prefix}/parameters", opt=entrance.documented(_PARAMETERS))
     async def describe_parameters(request: HttpRequest) -> ASGIResponse:
-        app = await require_app(request, surface.application.credentials)
+        app = (await entrance.admit(request)).app
         parameters = AppParameters(
             opening_statement=app.configuration.opening_statement,
             retriever_resource=Enabled(app.configuration.retriever_resource),
@@ -135,7 +141,7 @@ def app_info_routes(surface: Surface) -> Sequence[HTTPRouteHandler]:
         )
         return answer(request, parameters)
 
-    return say_welcome, describe_app, describe_parameters
+    return describe_app, describe_parameters
 
 
 def _form_entry(variable: InputVariable) -> Mapping[str, Mapping[str, Any]]:

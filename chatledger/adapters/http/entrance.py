@@ -1,0 +1,95 @@
+"""How the message API is entered: with an app's key under ``/v1``. Each route of it is served at every entrance."""
+
+from typing import Any, Protocol
+
+from chatledger.adapters.http.answers import HttpRequest, correlation_id
+from chatledger.adapters.http.auth import require_app
+from chatledger.adapters.http.bodies import Body, required_user
+from chatledger.adapters.http.openapi import Operation, documented
+from chatledger.adapters.http.reading import Query, user_named
+from chatledger.application.caller import Caller
+from chatledger.application.ports.views import AppView
+from chatledger.application.queries.credentials import Credentials
+from chatledger.domain.values import EndUserKind
+
+
+class Visit:
+    """Who passed an entrance. A visitor is known by the credential; for a key, each request names its user."""
+
+    def __init__(self, request: HttpRequest, app: AppView, kind: EndUserKind, visitor: str | None = None) -> None:
+        self.app = app
+        self._request = request
+        self._kind: EndUserKind = kind
+        self._visitor = visitor
+
+    def by_query(self, query: Query, *, trace: str | None = None) -> Caller:
+        """The caller, whose user stands in the query string.
+
+        Raises:
+            InvalidParameterError: the name is too long.
+        """
+        return self._caller(self._visitor or query.user(), trace)
+
+    def by_body(self, body: Body, *, required: bool = False, trace: str | None = None) -> Caller:
+        """The caller, whose user stands in the body.
+
+        Raises:
+            HttpError: it is ``required``, and not there.
+            InvalidParameterError: the name is too long.
+        """
+        if self._visitor is not None:
+            return self._caller(self._visitor, trace)
+        return self._caller(required_user(body) if required else user_named(body.get("user")), trace)
+
+    def by_credential(self) -> Caller:
+        """The caller, of whom the request says nothing more."""
+        return self._caller(self._visitor, None)
+
+    def _caller(self, user: str | None, trace: str | None) -> Caller:
+        return Caller(
+            app=self.app, user=user, correlation_id=correlation_id(self._request), kind=self._kind, trace=trace
+        )
+
+
+class Entrance(Protocol):
+    """One way in.
+
+    Attributes:
+        prefix: what the paths of its routes begin with.
+        names_users: whether requests name the user that they speak for; else the credential does.
+    """
+
+    prefix: str
+    names_users: bool
+
+    async def admit(self, request: HttpRequest) -> Visit:
+        """Whom the request's credential lets in.
+
+        Raises:
+            HttpError: it presents none.
+            UnauthorizedError: it presents one that opens nothing.
+            ForbiddenError: the app answers nobody.
+        """
+        ...
+
+    def documented(self, operation: Operation) -> dict[str, Any]:
+        """The ``opt`` of a route handler at this entrance."""
+        ...
+
+
+class ServiceEntrance:
+    """With an app's key."""
+
+    prefix = "/v1"
+    names_users = True
+
+    def __init__(self, credentials: Credentials) -> None:
+        self._credentials = credentials
+
+    async def admit(self, request: HttpRequest) -> Visit:
+        """The app whose key the request presents."""
+        return Visit(request, await require_app(request, self._credentials), "service-api")
+
+    def documented(self, operation: Operation) -> dict[str, Any]:
+        """The ``opt`` of a route handler."""
+        return documented(operation)

@@ -1,1 +1,0 @@
-"""The message API that clients of Dify speak, under an app's key."""

@@ -1,0 +1,169 @@
+"""What an operator sets about an app."""
+
+from typing import Any, Literal
+
+import msgspec
+
+from chatledger.domain.inputs import InputVariable
+from chatledger.domain.values import FileKind, VariableType
+
+
+class Part(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A part of a configuration: what it does not know is refused by name."""
+
+
+class Switch(Part, frozen=True, kw_only=True):
+    """Whether a feature is on."""
+
+    enabled: bool = False
+
+
+class TextToSpeech(Part, frozen=True, kw_only=True):
+    """How answers are spoken. With ``auto_play`` the sound follows each streamed answer by itself."""
+
+    enabled: bool = False
+    voice: str = ""
+    language: str = ""
+    auto_play: bool = False
+
+
+class AnnotationReply(Part, frozen=True, kw_only=True):
+    """Whether annotations answer questions that are at least ``score_threshold`` like their own (0 to 1).
+
+    Without an embedding model only an equal question is like another.
+    """
+
+    enabled: bool = False
+    score_threshold: float = 0.9
+    embedding_provider: str = ""
+    embedding_model: str = ""
+
+
+class ModerationOfStage(Part, frozen=True, kw_only=True):
+    """What is said in place of a text that holds what may not be said."""
+
+    enabled: bool = False
+    preset_response: str = ""
+
+
+class WordAvoidance(Part, frozen=True, kw_only=True):
+    """What may not be asked or answered. ``type`` names who judges; ``keywords`` are for the judge of that name."""
+
+    enabled: bool = False
+    type: str = "keywords"
+    keywords: tuple[str, ...] = ()
+    inputs: ModerationOfStage = ModerationOfStage()
+    outputs: ModerationOfStage = ModerationOfStage()
+
+
+class FileUpload(Part, frozen=True, kw_only=True):
+    """Which files a message may carry, and how many. Without ``kinds`` it may carry any kind."""
+
+    enabled: bool = False
+    kinds: tuple[FileKind, ...] = ("image",)
+    number_limits: int = 3
+    transfer_methods: tuple[Literal["remote_url", "local_file"], ...] = ("remote_url", "local_file")
+    detail: Literal["low", "high"] = "high"
+
+
+class DeclaredVariable(Part, frozen=True, kw_only=True):
+    """A variable that each new conversation begins with."""
+
+    name: str
+    value_type: VariableType = "string"
+    default: Any = None
+    description: str = ""
+
+
+class Prices(Part, frozen=True, kw_only=True):
+    """What tokens cost: decimals, each price for as many tokens as 1 divided by its unit."""
+
+    prompt_unit_price: str = "0"
+    prompt_price_unit: str = "0.001"
+    completion_unit_price: str = "0"
+    completion_price_unit: str = "0.001"
+    currency: str = "USD"
+
+
+class Limits(Part, frozen=True, kw_only=True):
+    """Bounds of one app; 0 is none.
+
+    Attributes:
+        concurrency: answers that may be under way at once.
+        requests_per_minute: by each key.
+        user_requests_per_minute: by each end user.
+        tokens_per_day: that answers may cost in a day of UTC.
+        dedupe_window: seconds within which an equal request of the same user joins the one that is still running.
+        context_tokens: of earlier exchanges in a prompt.
+    """
+
+    concurrency: int = 0
+    requests_per_minute: int = 0
+    user_requests_per_minute: int = 0
+    tokens_per_day: int = 0
+    dedupe_window: float = 0.0
+    context_tokens: int = 0
+
+
+class Site(Part, frozen=True, kw_only=True):
+    """How the app's page presents it. An empty ``title`` stands for the app's name."""
+
+    enabled: bool = True
+    title: str = ""
+    chat_color_theme: str | None = None
+    chat_color_theme_inverted: bool = False
+    icon_type: Literal["emoji", "image"] | None = None
+    icon: str | None = None
+    icon_background: str | None = None
+    icon_url: str | None = None
+    description: str | None = None
+    copyright: str | None = None
+    privacy_policy: str | None = None
+    input_placeholder: str | None = None
+    custom_disclaimer: str | None = None
+    default_language: str = "en-US"
+    show_workflow_steps: bool = False
+    use_icon_as_answer_icon: bool = False
+
+
+class EmojiIcon(Part, frozen=True, kw_only=True):
+    """A tool's icon: a sign on a ground."""
+
+    background: str
+    content: str
+
+
+class AppConfiguration(Part, frozen=True, kw_only=True):
+    """What an operator sets about an app.
+
+    Attributes:
+        generator: the name of the generator that answers.
+        settings: that generator's own settings, checked by it.
+        opening_statement: what a new conversation shows before the first question.
+        suggested_questions: what a client may offer to ask first.
+        user_input_form: the variables that a message must or may carry.
+        retriever_resource: whether answers show the passages that they rest on.
+        tool_icons: from a tool's name to the address of its icon, or to a sign.
+    """
+
+    generator: str
+    settings: dict[str, Any] = msgspec.field(default_factory=dict)
+    description: str = ""
+    tags: tuple[str, ...] = ()
+    author_name: str = ""
+    opening_statement: str = ""
+    suggested_questions: tuple[str, ...] = ()
+    user_input_form: tuple[InputVariable, ...] = ()
+    retriever_resource: bool = True
+    suggested_questions_after_answer: Switch = Switch()
+    more_like_this: Switch = Switch()
+    speech_to_text: Switch = Switch()
+    text_to_speech: TextToSpeech = TextToSpeech()
+    annotation_reply: AnnotationReply = AnnotationReply()
+    sensitive_word_avoidance: WordAvoidance = WordAvoidance()
+    file_upload: FileUpload = FileUpload()
+    conversation_variables: tuple[DeclaredVariable, ...] = ()
+    prices: Prices = Prices()
+    limits: Limits = Limits()
+    site: Site = Site()
+    tool_icons: dict[str, str | EmojiIcon] = msgspec.field(default_factory=dict)
