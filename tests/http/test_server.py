@@ -231,3 +231,38 @@ async def test_an_unforeseen_error_is_logged_without_its_text(serve, monkeypatch
     assert "RuntimeError" in caplog.text
     assert text not in caplog.text
     assert json.loads(response.text)["message"].startswith("The server encountered an internal error")
+
+
+class TestAnEarlyRefusal:
+    """The route is unknown before its body has come."""
+
+    BODY = json.dumps(chat_body("x" * 100_000)).encode()
+
+    @pytest.fixture
+    async def connection(self, each_server):
+        host, port = each_server.base_url.removeprefix("http://").split(":")
+        reader, writer = await asyncio.open_connection(host, int(port))
+        writer.write(b"POST /v1/nothing HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % len(self.BODY))
+        yield reader, writer
+        writer.close()
+        await writer.wait_closed()
+
+    async def test_waits_for_the_rest_of_the_body(self, connection):
+        """Else the connection is reset under a client that still sends, and it never sees the answer."""
+        reader, writer = connection
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(reader.readexactly(1), 0.2)
+        writer.write(self.BODY)
+
+        head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), DEADLINE)
+        assert b" 404 " in head
+        length = next(int(line[15:]) for line in head.lower().split(b"\r\n") if line.startswith(b"content-length:"))
+        assert json.loads(await reader.readexactly(length))["code"] == "not_found"
+        writer.write(b"GET /v1 HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert b" 200 " in await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), DEADLINE)
+
+    async def test_does_not_wait_for_ever(self, connection):
+        reader, writer = connection
+        writer.write(self.BODY[:10])
+
+        assert b" 404 " in await asyncio.wait_for(reader.readline(), DEADLINE)

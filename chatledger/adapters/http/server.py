@@ -9,6 +9,8 @@ from typing import Any, Literal, Protocol
 from granian.constants import Interfaces
 from granian.server.embed import Server
 
+from chatledger.adapters.http.whole_requests import WholeRequests
+
 ServerKind = Literal["granian", "uvicorn"]
 
 BACKLOG = 4_096
@@ -42,7 +44,7 @@ async def serving(
         ServerError: the address is taken or cannot be bound.
     """
     port = _claim_port(host, port)
-    server = _server(kind, app, host, port, max_open_streams)
+    server = _server(kind, WholeRequests(app), host, port, max_open_streams)
     task = asyncio.create_task(server.serve(), name="http-server")
     task.add_done_callback(lambda _: on_end())
     try:

@@ -1,0 +1,57 @@
+"""No answer overtakes the request that it is for."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, MutableMapping
+from contextlib import suppress
+from typing import Any
+
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+
+DRAIN_BYTES = 1024 * 1024
+DRAIN_SECONDS = 1.0
+
+
+class WholeRequests:
+    """Takes in what is left of a request's body before the answer begins.
+
+    A refusal can be ready while its body is still on the way: the key is wrong, the route unknown. A server that then
+    answers and closes the connection resets it under a client that is still sending, and the client never sees the
+    answer. What is left is bounded, in bytes and in time: a body without end is cut off all the same.
+    """
+
+    def __init__(self, app: Callable[[Any, Receive, Send], Awaitable[None]]) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Any, receive: Receive, send: Send) -> None:
+        """Serve one connection scope of ASGI."""
+        if scope["type"] != "http" or not _sends_body(scope["headers"]):
+            await self._app(scope, receive, send)
+            return
+        is_whole = False
+
+        async def receive_and_note() -> Message:
+            nonlocal is_whole
+            message = await receive()
+            is_whole = is_whole or not message.get("more_body", False)
+            return message
+
+        async def take_in_the_rest() -> None:
+            left = DRAIN_BYTES
+            while not is_whole and left > 0:
+                left -= len((await receive_and_note()).get("body", b""))
+
+        async def send_when_whole(message: Message) -> None:
+            if not is_whole and message["type"] == "http.response.start":
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(take_in_the_rest(), DRAIN_SECONDS)
+            await send(message)
+
+        await self._app(scope, receive_and_note, send_when_whole)
+
+
+def _sends_body(headers: list[tuple[bytes, bytes]]) -> bool:
+    """Whether the client sends a body unasked: one that waits for `100 Continue` need not send it for a refusal."""
+    names = {name for name, _ in headers}
+    return bool(names & {b"content-length", b"transfer-encoding"}) and b"expect" not in names
