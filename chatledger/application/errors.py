@@ -60,6 +60,18 @@ class ForbiddenError(ApplicationError):
     """The credential is good, but not for this."""
 
 
+class FileTooLargeError(ApplicationError):
+    """A file has more bytes than its kind may have."""
+
+
+class FileAccessDeniedError(ApplicationError):
+    """The file belongs to another app."""
+
+
+class LinkRefusedError(FileAccessDeniedError):
+    """A link to a file was not made here, was changed, or has ended."""
+
+
 class GenerationFailedError(ApplicationError):
     """The answer that a caller waited for ended as errored.
 

@@ -7,17 +7,21 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcon
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
+from chatledger.adapters.files.folder import FolderBlobStore
+from chatledger.adapters.files.s3 import S3BlobStore
 from chatledger.adapters.keys.store import MasterKeyError, SqliteKeyring
 from chatledger.adapters.persistence.store import SqlLedgerStore
 from chatledger.adapters.persistence.tracking import SqlTracking
 from chatledger.adapters.queue.in_process import InProcessLiveBus, InProcessTaskQueue
 from chatledger.adapters.rate_limiter.in_process import InProcessRateLimiter
+from chatledger.application.ports.files import BlobStore
 from chatledger.application.ports.keys import Keyring
 from chatledger.application.ports.queue import LiveBus, TaskQueue
 from chatledger.application.ports.rate_limiter import RateLimiter
 from chatledger.application.ports.storage import LedgerStore
 from chatledger.application.system_clock import new_id
 from tests.persistence.stores import open_store
+from tests.support.s3 import ACCESS_KEY, BUCKET, SECRET_KEY, S3Server
 
 T = TypeVar("T")
 
@@ -74,8 +78,22 @@ async def in_process_rate_limiter(folder: Path) -> AsyncIterator[RateLimiter]:
     yield InProcessRateLimiter()
 
 
+@asynccontextmanager
+async def folder_blobs(folder: Path) -> AsyncIterator[BlobStore]:
+    yield FolderBlobStore(folder / "files")
+
+
+@asynccontextmanager
+async def s3_blobs(folder: Path) -> AsyncIterator[BlobStore]:
+    with S3Server(folder / "s3") as server:
+        yield S3BlobStore(
+            BUCKET, "some/where", endpoint=server.endpoint, access_key_id=ACCESS_KEY, secret_access_key=SECRET_KEY
+        )
+
+
 TASK_QUEUES: dict[str, Opener] = {"in process": in_process_queue}
 LIVE_BUSES: dict[str, Opener] = {"in process": in_process_bus}
+BLOB_STORES: dict[str, Opener] = {"folder": folder_blobs, "s3": s3_blobs}
 KEYRINGS: dict[str, Opener] = {"sqlite": sqlite_keyring}
 LEDGER_STORES: dict[str, Opener] = {"sql": sql_ledger_store}
 TRACKINGS: dict[str, Opener] = {"sql": sql_trackings}

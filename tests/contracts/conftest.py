@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.contracts.adapters import (
+    BLOB_STORES,
     KEYRINGS,
     LEDGER_STORES,
     LIVE_BUSES,
@@ -33,6 +34,12 @@ async def bus(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[o
 @pytest.fixture(params=RATE_LIMITERS)
 async def rate_limiter(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[object]:
     async with RATE_LIMITERS[request.param](tmp_path) as opened:
+        yield opened
+
+
+@pytest.fixture(scope="module", params=BLOB_STORES)
+async def blobs(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[object]:
+    async with BLOB_STORES[request.param](tmp_path_factory.mktemp("blobs")) as opened:
         yield opened
 
 

@@ -1,0 +1,103 @@
+"""Forms with files (RFC 7578), read part by part: neither a part nor the whole is ever in memory."""
+
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from typing import Any
+
+import msgspec
+from multipart import MultipartError, MultipartSegment, PushMultipartParser, parse_options_header
+
+from chatledger.adapters.http.answers import HttpRequest
+from chatledger.adapters.http.errors import HttpError
+from chatledger.adapters.http.reading import header
+
+MAX_PARTS = 32
+MAX_FIELD_BYTES = 64 * 1024
+"""Of a part that is no file."""
+
+OVERHEAD_BYTES = 1024 * 1024
+"""What a form may have beside its file."""
+
+_NO_FORM = "The request body must be a form (Content-Type: multipart/form-data)."
+_BROKEN = "The form is not well-formed."
+
+
+class Part(msgspec.Struct):
+    """One part of a form. What is not read of its content is skipped.
+
+    Attributes:
+        filename: as it was given, a path perhaps; None for a part that is no file.
+        content_type: what its sender says; None where it says nothing.
+    """
+
+    name: str
+    filename: str | None
+    content_type: str | None
+    content: AsyncGenerator[bytes, None]
+
+    async def text(self) -> str:
+        """The content of a field.
+
+        Raises:
+            HttpError: it is too large (413) or no text (400).
+        """
+        held = bytearray()
+        async for piece in self.content:
+            held += piece
+            if len(held) > MAX_FIELD_BYTES:
+                raise HttpError(413)
+        try:
+            return held.decode()
+        except UnicodeDecodeError:
+            raise HttpError(400, _BROKEN) from None
+
+
+async def read_form(request: HttpRequest, largest_file: int) -> AsyncGenerator[Part, None]:
+    """The parts of a request's form, in its own order.
+
+    Raises:
+        HttpError: it is no form (415), not well-formed (400), or larger than a file may be (413).
+    """
+    media_type, options = parse_options_header(header(request, b"content-type") or "")
+    if media_type != "multipart/form-data" or not options.get("boundary"):
+        raise HttpError(415, _NO_FORM)
+    limit = largest_file + OVERHEAD_BYTES
+    declared = header(request, b"content-length")
+    if declared is not None and declared.isdigit() and int(declared) > limit:
+        raise HttpError(413, code="file_too_large")
+    try:
+        parser = PushMultipartParser(options["boundary"], max_segment_count=MAX_PARTS)
+        async with aclosing(_events(request, parser, limit)) as events:
+            async for event in events:
+                if isinstance(event, MultipartSegment):
+                    part = Part(event.name or "", event.filename, event.content_type, _content(events))
+                    yield part
+                    async for _ in part.content:
+                        pass
+    except MultipartError:
+        raise HttpError(400, _BROKEN) from None
+
+
+async def _content(events: AsyncGenerator[Any, None]) -> AsyncGenerator[bytes, None]:
+    """The bytes of one part: up to the event that ends it."""
+    async for event in events:
+        if event is None:
+            return
+        yield event
+
+
+async def _events(request: HttpRequest, parser: PushMultipartParser, limit: int) -> AsyncGenerator[Any, None]:
+    size = 0
+    while not parser.closed:
+        message: Any = await request.receive()
+        if message["type"] == "http.disconnect":
+            raise HttpError(400, _BROKEN)
+        body = message.get("body", b"")
+        size += len(body)
+        if size > limit:
+            raise HttpError(413, code="file_too_large")
+        if body:
+            for event in parser.parse(body):
+                yield event
+        if not message.get("more_body", False):
+            parser.close()
