@@ -14,6 +14,16 @@ OPERATION = "operation"
 
 EVENT_STREAM = "text/event-stream"
 
+_EVENT = {
+    "type": "object",
+    "description": "Each event of the stream.",
+    "properties": {
+        "data": {"type": "string", "contentMediaType": "application/json"},
+        "id": {"type": "string", "description": "Where asked for: what `Last-Event-ID` takes."},
+    },
+    "required": ["data"],
+}
+
 _REF = "#/components/schemas/{name}"
 _DESCRIPTIONS = {
     200: "Done.",
@@ -41,6 +51,10 @@ _HEADERS = {
 
 User = Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_USER_CHARACTERS)]
 """A person, as the app calls them."""
+
+_UUID = "[0-9A-Fa-f]{8}(?:-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}"
+OptionalId = Annotated[str, msgspec.Meta(pattern=rf"^(?:{_UUID})?$")]
+"""A UUID, or an empty text that stands for none."""
 
 
 def whole_number(low: int, high: int, *, default: int) -> Any:
@@ -185,11 +199,11 @@ def _responses(operation: Operation, schema_of: Mapping[int, Any]) -> dict[str, 
     responses: dict[str, Any] = {}
     for status, kind in operation.answers.items():
         if isinstance(kind, str):
-            content = {kind: {"schema": {"type": "string"}}}
+            content = {kind: {"schema": _EVENT if kind == EVENT_STREAM else {"type": "string"}}}
         else:
             content = {"application/json": {"schema": schema_of[id(kind)]}}
         if operation.streams and status == 200:
-            content[EVENT_STREAM] = {"schema": {"type": "string"}}
+            content[EVENT_STREAM] = {"schema": _EVENT}
         responses[str(status)] = _response(status, content)
     by_credential = {None: (), "app": (401,), "reader": (401, 403)}[operation.credential]
     error = {"application/json": {"schema": schema_of[id(ErrorBody)]}}

@@ -11,7 +11,7 @@ from chatledger.adapters.http.answers import HttpRequest, answer
 from chatledger.adapters.http.entrance import Entrance
 from chatledger.adapters.http.errors import invalid
 from chatledger.adapters.http.objects import MessagePage, message_object
-from chatledger.adapters.http.openapi import LIMIT_PARAMETER, USER_PARAMETER, Operation, Parameter
+from chatledger.adapters.http.openapi import LIMIT_PARAMETER, USER_PARAMETER, Operation, OptionalId, Parameter
 from chatledger.adapters.http.reading import Query
 from chatledger.adapters.http.surface import Surface
 from chatledger.application.accepting import DEFAULT_PAGE, MAX_PAGE
@@ -23,7 +23,7 @@ _LIST = Operation(
     summary="Read the history of a conversation",
     description="The latest messages before `first_id`, oldest first within the page. `as_of` is reserved and refused.",
     parameters=(
-        Parameter("conversation_id", "A UUID; empty gives an empty page.", required=True),
+        Parameter("conversation_id", "A UUID; empty gives an empty page.", OptionalId, required=True),
         Parameter("first_id", "The oldest message of the page before.", UUID),
         LIMIT_PARAMETER,
         USER_PARAMETER,

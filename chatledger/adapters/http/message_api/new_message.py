@@ -9,7 +9,7 @@ import msgspec
 from chatledger.adapters.http.answers import HttpRequest
 from chatledger.adapters.http.bodies import Body, flag_field, text_field
 from chatledger.adapters.http.errors import invalid
-from chatledger.adapters.http.openapi import User
+from chatledger.adapters.http.openapi import OptionalId, User
 from chatledger.adapters.http.reading import header, parse_uuid
 from chatledger.application.commands.sending import NewMessage
 from chatledger.domain.values import AppMode
@@ -24,7 +24,7 @@ class ChatMessageRequest(msgspec.Struct, frozen=True, kw_only=True):
     query: Annotated[str, msgspec.Meta(min_length=1)]
     user: User
     response_mode: ResponseMode | None = "blocking"
-    conversation_id: str | None = None
+    conversation_id: OptionalId | None = None
     files: list[dict[str, Any]] | None = None
     auto_generate_name: bool | None = True
     trace_id: str | None = None
