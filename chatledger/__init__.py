@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from chatledger.application.errors import ApplicationError as ApplicationError
     from chatledger.application.errors import AppUnavailableError as AppUnavailableError
     from chatledger.application.errors import ClosedError as ClosedError
+    from chatledger.application.errors import FeatureDisabledError as FeatureDisabledError
     from chatledger.application.errors import GenerationFailedError as GenerationFailedError
     from chatledger.application.errors import InvalidParameterError as InvalidParameterError
     from chatledger.application.errors import NotFoundError as NotFoundError
@@ -92,6 +93,7 @@ _HOMES = {
         "AppUnavailableError",
         "ApplicationError",
         "ClosedError",
+        "FeatureDisabledError",
         "GenerationFailedError",
         "InvalidParameterError",
         "NotFoundError",

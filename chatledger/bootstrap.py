@@ -31,11 +31,15 @@ from chatledger.application.caller import EndUsers, Ownership
 from chatledger.application.commands.asking import Asking
 from chatledger.application.commands.managing_apps import ManagingApps
 from chatledger.application.commands.managing_operators import ManagingOperators
+from chatledger.application.commands.naming import Naming
 from chatledger.application.commands.rating import RatingMessages
+from chatledger.application.commands.repeating import Repeating
 from chatledger.application.commands.sending import Sending
 from chatledger.application.commands.stopping import Stopping
+from chatledger.application.commands.suggesting import Suggesting
 from chatledger.application.errors import InvalidParameterError
 from chatledger.application.fault_report import describe
+from chatledger.application.generation.automatic_naming import AutomaticNaming
 from chatledger.application.generation.dispatch import Dispatcher, Sweeper
 from chatledger.application.generation.failures import RetryPolicy
 from chatledger.application.generation.worker import Worker, WorkerSettings
@@ -55,6 +59,7 @@ from chatledger.application.ledger.tail import Tail
 from chatledger.application.ledger.writer import GroupCommitWriter
 from chatledger.application.ports.generator import Generator
 from chatledger.application.ports.keys import KeyDestroyedError
+from chatledger.application.ports.queue import LiveBus
 from chatledger.application.queries.credentials import Credentials
 from chatledger.application.queries.directory import AppDirectory
 from chatledger.application.queries.facts import Facts
@@ -164,7 +169,7 @@ async def open_chatledger(
         writer.start((await store.head()).position)
         stack.push_async_callback(writer.close)
 
-        bus, queue, tail = InProcessLiveBus(), InProcessTaskQueue(), Tail()
+        bus, tail = InProcessLiveBus(), Tail()
         ledger = Ledger(store, codec, keyring, writer, new_id, hot_messages=HOT_MESSAGES if with_worker else 0)
         end_users = EndUsers(views, keyring)
         ownership = Ownership(end_users)
@@ -173,16 +178,22 @@ async def open_chatledger(
         directory = AppDirectory(views)
         longest = settings.max_query_characters
         sending = Sending(ledger, end_users, ownership, following, by_name, new_id, longest)
+        history = History(ledger, views, end_users, ownership)
+        suggesting = Suggesting(ledger, views, history, by_name)
+        stack.push_async_callback(suggesting.close)
         application = Application(
             sending=sending,
             asking=Asking(sending),
             stopping=Stopping(ledger, views, ownership, bus),
             rating=RatingMessages(ledger, views, ownership, longest),
+            naming=Naming(ledger, views, by_name),
+            suggesting=suggesting,
+            repeating=Repeating(ledger, history, by_name),
             apps=ManagingApps(ledger, by_name, new_id),
             operators=ManagingOperators(ledger, new_id),
             directory=directory,
             credentials=Credentials(views, directory),
-            history=History(ledger, views, end_users, ownership),
+            history=history,
             following=following,
             facts=Facts(store, codec),
             end_users=end_users,
@@ -200,21 +211,34 @@ async def open_chatledger(
             writer.observe(observer.committed)
         worker = None
         if with_worker:
-            worker = Worker(_worker_settings(settings), ledger, views, queue, bus, by_name, clock)
-            await _start_worker(
-                stack, worker, Dispatcher(queue), Sweeper(views, queue, clock, settings.heartbeat), writer
-            )
-            stack.push_async_callback(worker.drain, settings.shutdown_grace)
+            worker = await _start_worker(stack, settings, application, ledger, bus, by_name, writer)
         yield Running(application, worker, ledger, writer, store, codec, inline, reader, subscriptions)
 
 
 async def _start_worker(
-    stack: AsyncExitStack, worker: Worker, dispatcher: Dispatcher, sweeper: Sweeper, writer: GroupCommitWriter
-) -> None:
-    for observer in (worker, dispatcher, sweeper):
-        writer.observe(observer.committed)
+    stack: AsyncExitStack,
+    settings: Settings,
+    application: Application,
+    ledger: Ledger,
+    bus: LiveBus,
+    generators: Mapping[str, Generator],
+    writer: GroupCommitWriter,
+) -> Worker:
+    """Begin what follows the commits of this process. It is drained first, and then cancelled."""
+    queue, views, clock = InProcessTaskQueue(), application.views, application.clock
+    worker = Worker(_worker_settings(settings), ledger, views, queue, bus, generators, clock)
+    followers = (
+        worker,
+        Dispatcher(queue),
+        Sweeper(views, queue, clock, settings.heartbeat),
+        AutomaticNaming(ledger, views, application.naming),
+    )
+    for follower in followers:
+        writer.observe(follower.committed)
     background = await stack.enter_async_context(_Background())
-    background.start(worker.run, dispatcher.run, sweeper.run, worker.keep_leases)
+    background.start(*(follower.run for follower in followers), worker.keep_leases)
+    stack.push_async_callback(worker.drain, settings.shutdown_grace)
+    return worker
 
 
 @asynccontextmanager

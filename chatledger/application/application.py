@@ -6,9 +6,12 @@ from chatledger.application.caller import EndUsers
 from chatledger.application.commands.asking import Asking
 from chatledger.application.commands.managing_apps import ManagingApps
 from chatledger.application.commands.managing_operators import ManagingOperators
+from chatledger.application.commands.naming import Naming
 from chatledger.application.commands.rating import RatingMessages
+from chatledger.application.commands.repeating import Repeating
 from chatledger.application.commands.sending import Sending
 from chatledger.application.commands.stopping import Stopping
+from chatledger.application.commands.suggesting import Suggesting
 from chatledger.application.ports.clock import Clock, IdFactory
 from chatledger.application.ports.views import Views
 from chatledger.application.queries.credentials import Credentials
@@ -26,6 +29,9 @@ class Application(msgspec.Struct, frozen=True, kw_only=True):
     asking: Asking
     stopping: Stopping
     rating: RatingMessages
+    naming: Naming
+    suggesting: Suggesting
+    repeating: Repeating
     apps: ManagingApps
     operators: ManagingOperators
     # queries

@@ -7,6 +7,8 @@ from chatledger.domain.values import ErrorCode
 
 Missing = Literal["conversation", "message", "first_message", "last_conversation", "task", "app"]
 
+Feature = Literal["suggested_questions_after_answer", "more_like_this"]
+
 
 class ApplicationError(Exception):
     """A use case refused; nothing is half-written."""
@@ -41,11 +43,21 @@ class WrongModeError(ApplicationError):
 
     Attributes:
         needs: what kind of app has it.
+        is_feature: it is a feature that such an app may switch on, not a part of what such an app is.
     """
 
-    def __init__(self, needs: Literal["chat", "completion"]) -> None:
+    def __init__(self, needs: Literal["chat", "completion"], *, is_feature: bool = False) -> None:
         super().__init__(needs)
         self.needs: Literal["chat", "completion"] = needs
+        self.is_feature = is_feature
+
+
+class FeatureDisabledError(ApplicationError):
+    """The app's configuration does not switch the feature on."""
+
+    def __init__(self, feature: Feature) -> None:
+        super().__init__(feature)
+        self.feature: Feature = feature
 
 
 class AppUnavailableError(ApplicationError):

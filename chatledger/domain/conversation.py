@@ -16,23 +16,6 @@ from chatledger.domain.events import (
 )
 from chatledger.domain.values import Json, RenamedBy, VariableType
 
-UNNAMED = "New conversation"
-SHORT_NAME = 20
-LONG_NAME = 50
-
-
-def name_from_query(query: str, *, automatic: bool) -> str:
-    """The name of a conversation that nobody has named, made from its first query.
-
-    With ``automatic`` the name may fill a line; without, it is only a hint of the query.
-    """
-    text = query.strip()
-    if not text:
-        return UNNAMED
-    if automatic:
-        return text if len(text) <= LONG_NAME else text[: LONG_NAME - 3] + "..."
-    return text if len(text) <= SHORT_NAME else text[:SHORT_NAME] + "…"
-
 
 class Conversation(Aggregate[ConversationEvent]):
     """Messages point to their conversation; it knows its owner, its name and its variables.
@@ -89,6 +72,16 @@ class Conversation(Aggregate[ConversationEvent]):
         self._require_living()
         if by == "user" or (self.named_by != "user" and name != self.name):
             self._record(ConversationRenamed(by=by, name=name))
+
+    def take_first_name(self, name: str) -> None:
+        """Give it the name that was found for it. Once it has been renamed, by whomever, it needs none: no fact.
+
+        Raises:
+            ConversationDeletedError: it is gone.
+        """
+        self._require_living()
+        if self.named_by is None:
+            self._record(ConversationRenamed(by="automatic", name=name))
 
     def declare_variable(
         self, variable_id: UUID, *, name: str, value_type: VariableType, value: Json, description: str

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 from uuid import UUID
 
+from chatledger.application.accepting import accept_id
 from chatledger.application.caller import require_completion
 from chatledger.application.commands.asking import Answer
 from chatledger.application.commands.sending import NewMessage
@@ -74,3 +75,24 @@ class Completions:
             return await application.asking.ask(
                 caller, NewMessage(query=query, inputs={} if inputs is None else inputs)
             )
+
+    async def send_more_like(
+        self, app: UUID, message_id: UUID, *, user: str | None = None, trace: str | None = None
+    ) -> SentMessage:
+        """Ask for another completion of the same, of a model that is set to be bolder where it can be.
+
+        It is a new message of the same person. The original stays as it is, and is on record as the cause.
+
+        Raises:
+            WrongModeError: the app makes no completions.
+            FeatureDisabledError: the app gives no more like this.
+            NotFoundError: the message does not exist, or is not the user's.
+            AppUnavailableError: the generator that the message was for is not there any more.
+            StorageUnavailableError: the store is in trouble; nothing was written.
+        """
+        with self._access.use() as application:
+            caller = await self._access.caller(app, user, trace)
+            new = await application.repeating.more_like(caller, accept_id("message_id", message_id))
+            sent = await application.sending.send(caller, new)
+            sent.follower.close()
+            return SentMessage(message_id=sent.message_id, task_id=sent.task_id, conversation_id=sent.conversation_id)

@@ -202,6 +202,20 @@ class Messages:
             caller = await self._access.person(app, user)
             await application.rating.rate(caller, accept_id("message_id", message_id), None, None)
 
+    async def suggest(self, app: UUID, message_id: UUID, *, user: str | None = None) -> tuple[str, ...]:
+        """Questions that may follow on an answer; none where the app has no model for it, or the model fails.
+
+        A model is asked once. What it suggests is kept with the message; a failure is not.
+
+        Raises:
+            WrongModeError: the app has no conversations.
+            FeatureDisabledError: the app suggests no questions.
+            NotFoundError: the message, or its conversation, does not exist, or is not the user's.
+        """
+        with self._access.use() as application:
+            caller = await self._access.caller(app, user)
+            return await application.suggesting.suggest(caller, accept_id("message_id", message_id))
+
     async def stop(self, app: UUID, message_id: UUID, *, user: str | None = None) -> None:
         """Ask for the end of the answer. What it has said stays; one that has ended is left alone.
 

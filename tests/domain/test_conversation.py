@@ -5,7 +5,7 @@ from uuid import UUID
 import msgspec
 import pytest
 
-from chatledger.domain.conversation import UNNAMED, Conversation, name_from_query
+from chatledger.domain.conversation import Conversation
 from chatledger.domain.errors import ConversationDeletedError, NoSuchVariableError
 from chatledger.domain.events import (
     ConversationDeleted,
@@ -57,6 +57,10 @@ def rename(by, name):
     return lambda conversation: conversation.rename(by, name)
 
 
+def found(name):
+    return lambda conversation: conversation.take_first_name(name)
+
+
 def declare(conversation):
     conversation.declare_variable(
         VARIABLE, name="language", value_type="string", value="en", description="What to answer in."
@@ -79,6 +83,10 @@ FOLLOWS = [
         rename("automatic", "The sky"),
         [renamed("automatic", "The sky")],
     ),
+    ("a name is found", [opened], found("The sky"), [renamed("automatic", "The sky")]),
+    ("a name is found that it has", [opened], found("Sky"), [renamed("automatic", "Sky")]),
+    ("a name is found too late", [opened, renamed("user", "Mine")], found("The sky"), []),
+    ("a name is found twice", [opened, renamed("automatic", "Air")], found("The sky"), []),
     ("a variable", [opened], declare, [language]),
     ("a variable changes", [opened, language], set_to("da"), [danish]),
     ("a variable keeps its value", [opened, language], set_to("en"), []),
@@ -100,6 +108,7 @@ def test_what_follows(history, command, events) -> None:
     [
         rename("user", "Mine"),
         rename("automatic", "The sky"),
+        found("The sky"),
         declare,
         set_to("da"),
         Conversation.pin,
@@ -120,23 +129,3 @@ def test_how_a_conversation_is_seen() -> None:
         name="Mine", named_by="user", variables={VARIABLE: danish}, is_pinned=True, is_deleted=False
     )
     given(Conversation, opened, pinned, unpinned, deleted).is_seen_as(is_pinned=False, is_deleted=True)
-
-
-@pytest.mark.parametrize(
-    ("query", "automatic", "name"),
-    [
-        ("Hello", True, "Hello"),
-        ("Hello", False, "Hello"),
-        ("  Hello \n", True, "Hello"),
-        ("", True, UNNAMED),
-        (" \t\n", False, UNNAMED),
-        ("x" * 50, True, "x" * 50),
-        ("x" * 51, True, "x" * 47 + "..."),
-        ("x" * 20, False, "x" * 20),
-        ("x" * 21, False, "x" * 20 + "…"),
-        ("𝄞" * 51, True, "𝄞" * 47 + "..."),
-        ("𝄞" * 21, False, "𝄞" * 20 + "…"),
-    ],
-)
-def test_the_name_of_a_conversation_comes_from_its_first_query(query, automatic, name) -> None:
-    assert name_from_query(query, automatic=automatic) == name

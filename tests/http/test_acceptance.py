@@ -464,6 +464,29 @@ async def test_line_11_conversations_without_a_user_are_those_of_the_shared_one(
     ]
 
 
+async def name_of(client: httpx.AsyncClient) -> str:
+    (conversation,) = (await client.get("/v1/conversations", params={"user": "ada"})).json()["data"]
+    name: str = conversation["name"]
+    return name
+
+
+async def test_line_11_a_new_conversation_gets_a_name_by_itself(server):
+    client = await server.new_client(tokens=1, title="A greeting")
+    await ask(client, "hello, is anybody there?")
+
+    async def is_named() -> bool:
+        return await name_of(client) == "A greeting"
+
+    await until(is_named)
+
+
+async def test_line_11_a_new_conversation_keeps_its_first_name_where_the_caller_wants_so(server):
+    client = await server.new_client(tokens=1, title="A greeting")
+    asked = await ask(client, "hello, is anybody there?", auto_generate_name=False)
+    assert uuid.UUID(asked["conversation_id"]) not in await server.running.application.views.unnamed(1_000)
+    assert await name_of(client) == "hello, is anybody th…"
+
+
 # Line 12
 
 
@@ -487,6 +510,133 @@ async def test_line_12_a_chat_key_on_completion_routes(chat):
     ]
 
     assert [(response.status_code, response.json()["code"]) for response in refusals] == [(400, "app_unavailable")] * 2
+
+
+# Line 13
+
+
+async def more_like_this(client: httpx.AsyncClient, message_id: str, **query: Any) -> httpx.Response:
+    return await client.get(f"/v1/messages/{message_id}/more-like-this", params=query)
+
+
+@pytest.fixture
+async def completion(server: LiveServer) -> httpx.AsyncClient:
+    """With the key of a completion app that gives more of the same kind."""
+    key = await server.new_key("completion", configuration={"more_like_this": {"enabled": True}})
+    return server.client(key)
+
+
+async def complete(client: httpx.AsyncClient, **more: Any) -> dict[str, Any]:
+    body = {"inputs": {}, "query": "/script tokens=3 text='a poem'", "user": "ada"} | more
+    response = await client.post("/v1/completion-messages", json=body)
+    assert response.status_code == 200, response.text
+    answer: dict[str, Any] = response.json()
+    return answer
+
+
+async def test_line_13_more_like_this_is_a_new_message(completion):
+    original = await complete(completion)
+    response = await more_like_this(completion, original["message_id"], response_mode="blocking")
+
+    assert response.status_code == 200, response.text
+    other = response.json()
+    assert other.keys() == original.keys()
+    assert (other["answer"], other["mode"]) == (original["answer"], "completion")
+    assert other["message_id"] != original["message_id"]
+    assert (await completion.get(f"/v1/messages/{original['message_id']}")).json()["answer"] == original["answer"]
+
+
+async def test_line_13_more_like_this_as_a_stream(completion):
+    original = await complete(completion)
+    events = events_of((await more_like_this(completion, original["message_id"], response_mode="streaming")).text)
+
+    assert answer_of(events) == "a poem"
+    assert events[-1]["event"] == "message_end"
+    assert {event["message_id"] for event in events}.isdisjoint({original["message_id"]})
+
+
+@pytest.mark.parametrize(
+    ("query", "status", "code"),
+    [
+        ({}, 400, "invalid_param"),
+        ({"response_mode": ""}, 400, "invalid_param"),
+        ({"response_mode": "whole"}, 400, "invalid_param"),
+        ({"response_mode": "blocking", "user": "eve"}, 404, "not_found"),
+    ],
+)
+async def test_line_13_what_is_refused(completion, query, status, code):
+    response = await more_like_this(completion, (await complete(completion))["message_id"], **query)
+    assert (response.status_code, response.json()["code"]) == (status, code)
+    if status == 400:
+        assert response.json()["params"] == "response_mode"
+
+
+async def test_line_13_switched_off(server):
+    client = await server.new_client("completion")
+    response = await more_like_this(client, (await complete(client))["message_id"], response_mode="blocking")
+    assert (response.status_code, response.json()["code"]) == (403, "app_more_like_this_disabled")
+
+
+async def test_line_13_a_chat_gives_no_more(chat):
+    response = await more_like_this(chat, (await ask(chat))["message_id"], response_mode="blocking")
+    assert (response.status_code, response.json()["code"]) == (403, "not_completion_app")
+
+
+# Line 14
+
+QUESTIONS = ["Why?", "How?", "When?"]
+
+
+@pytest.fixture
+async def suggesting(server: LiveServer) -> httpx.AsyncClient:
+    """With the key of a chat app that suggests questions."""
+    feature = {"suggested_questions_after_answer": {"enabled": True}}
+    script = {"tokens": 2, "suggestions": f"Here they are: {json.dumps(QUESTIONS)}."}
+    return server.client(await server.new_key(configuration={"settings": script} | feature))
+
+
+async def suggested(client: httpx.AsyncClient, message_id: object, path: str = "suggested", **query: Any) -> Any:
+    return await client.get(f"/v1/messages/{message_id}/{path}", params=query)
+
+
+async def test_line_14_the_two_paths(suggesting):
+    message_id = (await ask(suggesting))["message_id"]
+    with_result = await suggested(suggesting, message_id, user="ada")
+    alone = await suggested(suggesting, message_id, "suggested-questions")
+
+    assert (with_result.status_code, with_result.json()) == (200, {"result": "success", "data": QUESTIONS})
+    assert (alone.status_code, alone.json()) == (200, {"data": QUESTIONS})
+
+
+@pytest.mark.parametrize("script", ["text_fail_as=transient", "suggestions=none", "fail_as=internal"])
+async def test_line_14_a_failure_of_the_model_suggests_nothing(suggesting, script):
+    sent = await suggesting.post("/v1/chat-messages", json=chat_body(f"/script {script}", response_mode="async"))
+    await until(lambda: has_ended(suggesting, sent.json()["task_id"]))
+    response = await suggested(suggesting, sent.json()["message_id"], user="ada")
+    assert (response.status_code, response.json()) == (200, {"result": "success", "data": []})
+
+
+async def has_ended(client: httpx.AsyncClient, task_id: str) -> bool:
+    task = (await client.get(f"/v1/tasks/{task_id}")).json()
+    return task["ended_at"] is not None
+
+
+async def test_line_14_of_nobody_elses_message(suggesting):
+    message_id = (await ask(suggesting))["message_id"]
+    for path, text in (("suggested", "Message Not Exists."), ("suggested-questions", "Message not found")):
+        for answer in (
+            await suggested(suggesting, message_id, path, user="eve"),
+            await suggested(suggesting, uuid.uuid4(), path),
+        ):
+            assert (answer.status_code, answer.json()["code"], answer.json()["message"]) == (404, "not_found", text)
+
+
+@pytest.mark.parametrize("path", ["suggested", "suggested-questions"])
+async def test_line_14_switched_off_or_not_for_this_kind_of_app(chat, completion, path):
+    off = await suggested(chat, (await ask(chat))["message_id"], path)
+    assert (off.status_code, off.json()["code"]) == (403, "app_suggested_questions_after_answer_disabled")
+    other = await suggested(completion, (await complete(completion))["message_id"], path)
+    assert (other.status_code, other.json()["code"]) == (403, "not_chat_app")
 
 
 # Line 15

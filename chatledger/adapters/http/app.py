@@ -12,8 +12,10 @@ from chatledger.adapters.http.message_api.app_info import app_info_routes, welco
 from chatledger.adapters.http.message_api.conversations import conversation_routes
 from chatledger.adapters.http.message_api.feedback import feedback_list_routes, feedback_routes
 from chatledger.adapters.http.message_api.messages import message_routes
+from chatledger.adapters.http.message_api.more_like_this import more_like_this_routes
 from chatledger.adapters.http.message_api.sending import send_routes
 from chatledger.adapters.http.message_api.stopping import stop_routes
+from chatledger.adapters.http.message_api.suggestions import suggestion_routes
 from chatledger.adapters.http.settings import HttpSettings, Shutdown
 from chatledger.adapters.http.site.health import ReadinessCheck, health_routes
 from chatledger.adapters.http.site.pages import page_routes
@@ -38,6 +40,8 @@ def create_http_app(
             *surface.at_each_entrance(send_routes),
             *surface.at_each_entrance(stop_routes),
             *surface.at_each_entrance(message_routes),
+            *surface.at_each_entrance(suggestion_routes),
+            *surface.at_each_entrance(more_like_this_routes),
             *surface.at_each_entrance(feedback_routes),
             *surface.at_each_entrance(conversation_routes),
             *surface.at_each_entrance(app_info_routes),

@@ -14,6 +14,8 @@ from chatledger.adapters.http.answers import HttpRequest, answer_headers
 from chatledger.application.errors import (
     AnswerPendingError,
     AppUnavailableError,
+    ClosedError,
+    FeatureDisabledError,
     ForbiddenError,
     GenerationFailedError,
     InvalidParameterError,
@@ -53,6 +55,14 @@ _MISSING = {
     "last_conversation": "Last Conversation Not Exists.",
     "task": "Task Not Exists.",
     "app": "App Not Exists.",
+}
+
+_DISABLED = {
+    "suggested_questions_after_answer": (
+        "app_suggested_questions_after_answer_disabled",
+        "Suggested Questions After Answer",
+    ),
+    "more_like_this": ("app_more_like_this_disabled", "More like this"),
 }
 
 _BY_STATUS = {
@@ -166,8 +176,17 @@ def _generation_failed(error: GenerationFailedError) -> HttpError:
 
 def _wrong_mode(error: WrongModeError) -> HttpError:
     if error.needs == "chat":
-        return HttpError(400, "Please check if your app mode matches the right API route.", code="not_chat_app")
+        status = 403 if error.is_feature else 400
+        return HttpError(status, "Please check if your app mode matches the right API route.", code="not_chat_app")
+    if error.is_feature:
+        message = "Please check if your Completion app mode matches the right API route."
+        return HttpError(403, message, code="not_completion_app")
     return _app_unavailable(error)
+
+
+def _feature_disabled(error: FeatureDisabledError) -> HttpError:
+    code, name = _DISABLED[error.feature]
+    return HttpError(403, f"The '{name}' feature is disabled. Please refresh your page.", code=code)
 
 
 def _app_unavailable(_: Exception) -> HttpError:
@@ -190,6 +209,7 @@ _TABLE: dict[type[Exception], Callable[[Any], HttpError]] = {
     TooLongError: lambda error: HttpError(413, str(error), params=error.field),
     NotFoundError: lambda error: HttpError(404, _MISSING[error.missing]),
     WrongModeError: _wrong_mode,
+    FeatureDisabledError: _feature_disabled,
     AppUnavailableError: _app_unavailable,
     UnauthorizedError: lambda _: HttpError(401, headers=CHALLENGE),
     ForbiddenError: lambda error: HttpError(403, str(error) or None),
@@ -199,6 +219,7 @@ _TABLE: dict[type[Exception], Callable[[Any], HttpError]] = {
     # Without Retry-After: a client that obeyed it unseeing might send the same twice.
     CommitInDoubtError: lambda _: HttpError(503, "It is not known whether this was stored: look before you repeat it."),
     StorageUnavailableError: lambda _: unavailable(),
+    ClosedError: lambda _: unavailable(),
     VersionConflictError: lambda _: unavailable(),
     HTTPException: _framework,
 }

@@ -229,6 +229,7 @@ CONVERSATIONS = sa.Table(
     _number("updated_at"),
     _number("updated_position"),
     _flag("is_pinned"),
+    _flag("is_to_be_named"),
     _bytes("name"),
     _bytes("content"),
 )
@@ -240,6 +241,12 @@ for _order in ("created_position", "updated_position"):
         sqlite_where=sa.text("hidden = 0"),
         postgresql_where=sa.text("NOT hidden"),
     )
+sa.Index(
+    "conversations_to_be_named",
+    CONVERSATIONS.c.created_position,
+    sqlite_where=sa.text("is_to_be_named = 1"),
+    postgresql_where=sa.text("is_to_be_named"),
+)
 
 CONVERSATION_VARIABLES = sa.Table(
     "conversation_variables",

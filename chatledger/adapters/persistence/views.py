@@ -27,6 +27,7 @@ from chatledger.application.ledger.sealed_rows import (
     FeedbackContent,
     Question,
     RowSeals,
+    Suggestions,
 )
 from chatledger.application.ports.generator import Exchange
 from chatledger.application.ports.views import (
@@ -163,7 +164,39 @@ class SqlViews:
             is_pinned=row.is_pinned,
         )
 
+    async def unnamed(self, limit: int) -> list[UUID]:
+        """Conversations that are to get a name by themselves and have none yet, oldest first."""
+        table = CONVERSATIONS.c
+        query = (
+            sa.select(table.conversation_id).where(table.is_to_be_named).order_by(table.created_position).limit(limit)
+        )
+        return await self._reader.query(lambda c: list(c.execute(query).scalars()))
+
     # Messages
+
+    async def first_message(self, conversation_id: UUID) -> UUID | None:
+        """The message that a conversation began with."""
+        table = MESSAGES.c
+        query = (
+            sa.select(table.message_id)
+            .where(table.conversation_id == conversation_id)
+            .order_by(table.position)
+            .limit(1)
+        )
+        return await self._reader.query(lambda c: c.execute(query).scalar())
+
+    async def suggestions(self, message_id: UUID) -> tuple[str, ...] | None:
+        """The questions that a model would ask next after a message, or None where none was asked with success."""
+        table = MESSAGES.c
+        query = sa.select(table.key_id, table.suggestions).where(table.message_id == message_id)
+
+        def read(connection: sa.Connection) -> tuple[str, ...] | None:
+            row = connection.execute(query).first()
+            if row is None or row.suggestions is None:
+                return None
+            return self._seals.open(row.key_id, Suggestions, row.suggestions, message_id).questions
+
+        return await self._reader.query(read)
 
     async def message(self, message_id: UUID) -> MessageView | None:
         """One message."""

@@ -8,6 +8,7 @@ import msgspec
 
 from chatledger.application.accepting import accept_text
 from chatledger.application.caller import Caller, EndUsers, Ownership
+from chatledger.application.context import Context
 from chatledger.application.errors import AppUnavailableError, InvalidParameterError, NotFoundError
 from chatledger.application.ledger.envelope import Envelope
 from chatledger.application.ledger.ledger import MAX_TRIES, Ledger, Staged
@@ -16,18 +17,36 @@ from chatledger.application.ports.clock import IdFactory
 from chatledger.application.ports.generator import Generator, SettingsError
 from chatledger.application.ports.keys import NewKey
 from chatledger.application.ports.storage import UniqueGuard
-from chatledger.application.ports.views import AppView
+from chatledger.application.ports.text_model import text_model_of
+from chatledger.application.ports.views import AppView, EndUserView
 from chatledger.application.queries.following import Follower, Following
-from chatledger.domain.conversation import Conversation, name_from_query
+from chatledger.domain.conversation import Conversation
 from chatledger.domain.end_user import SHARED_EXTERNAL_ID, EndUser
 from chatledger.domain.errors import InvalidInputError
 from chatledger.domain.events import MessageCreated
 from chatledger.domain.inputs import accept_inputs, fill_in
 from chatledger.domain.message import Message
+from chatledger.domain.names import hint_of, line_of
 from chatledger.domain.values import NIL_UUID
 
 PROMPT_VERSION = 1
 """How prompts are built from history; recorded with each message, raised when that changes."""
+
+
+class Repetition(msgspec.Struct, frozen=True, kw_only=True):
+    """That a message asks for another answer to what was asked before.
+
+    Attributes:
+        event_id: of the event that says what was asked.
+        original: what it says.
+        parameters: what the generator is to answer with this time.
+        owner: whose the original is, and so the new message.
+    """
+
+    event_id: UUID
+    original: MessageCreated
+    parameters: dict[str, Any]
+    owner: EndUserView
 
 
 class NewMessage(msgspec.Struct, frozen=True, kw_only=True):
@@ -35,13 +54,15 @@ class NewMessage(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         conversation_id: the conversation to go on with; None begins one.
-        automatic_name: whether a new conversation may get a name that fills a line.
+        automatic_name: whether a new conversation gets a name by itself: a model's, or a line of its first question.
+        repetition: of what, if it is one; inputs, query and generator are then the original's.
     """
 
     query: str
     inputs: Mapping[str, Any]
     conversation_id: UUID | None = None
     automatic_name: bool = True
+    repetition: Repetition | None = None
 
 
 class Sent(msgspec.Struct, frozen=True, kw_only=True):
@@ -52,6 +73,15 @@ class Sent(msgspec.Struct, frozen=True, kw_only=True):
     conversation_id: UUID
     created: Envelope
     follower: Follower
+
+
+class _Asked(msgspec.Struct, frozen=True, kw_only=True):
+    """What is to be answered, and by what."""
+
+    inputs: dict[str, Any]
+    generator: str
+    parameters: dict[str, Any]
+    has_model: bool
 
 
 class _Person(msgspec.Struct, frozen=True):
@@ -104,25 +134,41 @@ class Sending:
             AppUnavailableError: the app names a generator that this server does not have.
             StorageUnavailableError: the store is in trouble; nothing was written.
         """
-        configuration = caller.app.configuration
         new = self._accept(caller.app, new)
+        asked = self._repeated(new.repetition) if new.repetition else self._asked(caller.app, new)
+        for _ in range(MAX_TRIES):
+            try:
+                return await self._commit(caller, new, asked)
+            except (VersionConflictError, NotUniqueError):
+                continue
+        raise VersionConflictError(str(new.conversation_id))
+
+    def _asked(self, app: AppView, new: NewMessage) -> _Asked:
+        configuration = app.configuration
         try:
             inputs = accept_inputs(configuration.user_input_form, new.inputs)
         except InvalidInputError as error:
             raise InvalidParameterError(error.field, str(error)) from error
-        generator = self._generators.get(configuration.generator)
-        if generator is None:
-            raise AppUnavailableError
+        generator = self._generator(configuration.generator)
         try:
             parameters = dict(generator.settings_for(new.query, configuration.settings))
+            has_model = new.conversation_id is None and text_model_of(generator, parameters) is not None
         except SettingsError as error:
             raise InvalidParameterError("query", str(error)) from error
-        for _ in range(MAX_TRIES):
-            try:
-                return await self._commit(caller, new, inputs, parameters)
-            except (VersionConflictError, NotUniqueError):
-                continue
-        raise VersionConflictError(str(new.conversation_id))
+        return _Asked(inputs=inputs, generator=generator.name, parameters=parameters, has_model=has_model)
+
+    def _repeated(self, repetition: Repetition) -> _Asked:
+        original = repetition.original
+        generator = self._generator(original.generator)
+        return _Asked(
+            inputs=original.inputs, generator=generator.name, parameters=repetition.parameters, has_model=False
+        )
+
+    def _generator(self, name: str) -> Generator:
+        generator = self._generators.get(name)
+        if generator is None:
+            raise AppUnavailableError
+        return generator
 
     def _accept(self, app: AppView, new: NewMessage) -> NewMessage:
         """A chat needs a query. That of a completion is also the value of a variable ``query`` that is left out."""
@@ -138,11 +184,9 @@ class Sending:
             inputs = {**inputs, "query": query}
         return msgspec.structs.replace(new, query=query, inputs=inputs)
 
-    async def _commit(
-        self, caller: Caller, new: NewMessage, inputs: dict[str, Any], parameters: dict[str, Any]
-    ) -> Sent:
-        person = await self._person(caller)
-        place = await self._place(caller, person, new, inputs)
+    async def _commit(self, caller: Caller, new: NewMessage, asked: _Asked) -> Sent:
+        person = await self._person(caller, new.repetition)
+        place = await self._place(caller, person, new, asked)
         created = MessageCreated(
             conversation_id=place.conversation_id,
             parent_id=NIL_UUID,
@@ -150,11 +194,11 @@ class Sending:
             end_user_id=person.end_user_id,
             task_id=self._new_id(),
             mode=caller.app.mode,
-            generator=caller.app.configuration.generator,
+            generator=asked.generator,
             prompt_version=PROMPT_VERSION,
             context_cut=self._ledger.head_position,
-            parameters=parameters,
-            inputs=inputs,
+            parameters=asked.parameters,
+            inputs=asked.inputs,
             query=new.query,
         )
         message = Staged(Message.create(self._new_id(), created), place.key_id)
@@ -166,7 +210,7 @@ class Sending:
                 *person.staged,
                 *place.staged,
                 message,
-                context=caller.context(person.end_user_id),
+                context=_context(caller, person, new.repetition),
                 expected=place.expected,
                 guards=person.guards,
                 new_keys=(*person.new_keys, *place.new_keys),
@@ -183,7 +227,9 @@ class Sending:
             follower=follower,
         )
 
-    async def _person(self, caller: Caller) -> _Person:
+    async def _person(self, caller: Caller, repetition: Repetition | None) -> _Person:
+        if repetition is not None:
+            return _Person(repetition.owner.end_user_id, repetition.owner.key_id)
         external_id = caller.user or SHARED_EXTERNAL_ID
         app_id = caller.app.app_id
         known = await self._end_users.find(app_id, caller.kind, external_id)
@@ -200,9 +246,9 @@ class Sending:
             (UniqueGuard("end_user", (app_id, caller.kind, lookup)),),
         )
 
-    async def _place(self, caller: Caller, person: _Person, new: NewMessage, inputs: dict[str, Any]) -> _Place:
+    async def _place(self, caller: Caller, person: _Person, new: NewMessage, asked: _Asked) -> _Place:
         if new.conversation_id is None:
-            return self._new_place(caller, person, new, inputs)
+            return self._new_place(caller, person, new, asked)
         staged = await self._ledger.load(Conversation, new.conversation_id)
         if staged is None or staged.aggregate.started.hidden:
             raise NotFoundError("conversation")
@@ -212,16 +258,25 @@ class Sending:
         )
         return _Place(conversation.id, staged.key_id, {conversation.id: conversation.version})
 
-    def _new_place(self, caller: Caller, person: _Person, new: NewMessage, inputs: dict[str, Any]) -> _Place:
+    def _new_place(self, caller: Caller, person: _Person, new: NewMessage, asked: _Asked) -> _Place:
         app = caller.app
+        is_hidden = app.mode == "completion"
+        gets_name = new.automatic_name and not is_hidden
         key = self._ledger.keyring.new_key(person.key_id)
         conversation = Conversation.start(
             self._new_id(),
             app_id=app.app_id,
             end_user_id=person.end_user_id,
-            hidden=app.mode == "completion",
-            name=name_from_query(new.query, automatic=new.automatic_name),
-            inputs=inputs,
-            introduction=fill_in(app.configuration.opening_statement, inputs),
+            hidden=is_hidden,
+            automatic_name=gets_name and asked.has_model,
+            name=line_of(new.query) if gets_name and not asked.has_model else hint_of(new.query),
+            inputs=asked.inputs,
+            introduction=fill_in(app.configuration.opening_statement, asked.inputs),
         )
         return _Place(conversation.id, key.key_id, {}, (Staged(conversation, key.key_id),), (key,))
+
+
+def _context(caller: Caller, person: _Person, repetition: Repetition | None) -> Context:
+    if repetition is None:
+        return caller.context(person.end_user_id)
+    return msgspec.structs.replace(caller.context_of_change(person.end_user_id), causation_id=repetition.event_id)

@@ -86,6 +86,11 @@ class Ledger:
         """The committed events of a stream after a version."""
         return await self._store.stream(stream_id, self._codec.decode_all, after=after)
 
+    async def first(self, stream_id: UUID) -> Envelope | None:
+        """The event that a stream began with, or None where there is no such stream."""
+        found = await self._store.stream(stream_id, self._codec.decode_all, limit=1)
+        return found[0] if found else None
+
     async def load(self, kind: type[A], aggregate_id: UUID) -> Staged[A] | None:
         """An aggregate as it stands on the ledger, or None where it does not exist."""
         envelopes = await self.read(aggregate_id)

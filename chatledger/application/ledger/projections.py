@@ -281,6 +281,7 @@ class Projections:
             "updated_at": envelope.recorded_at,
             "updated_position": envelope.position,
             "is_pinned": False,
+            "is_to_be_named": body.automatic_name,
             "name": self._seals.seal(envelope.key_id, ConversationName(body.name), envelope.stream_id),
             "content": self._seals.seal(envelope.key_id, content, envelope.stream_id),
         }
@@ -288,7 +289,7 @@ class Projections:
 
     def _conversation_renamed(self, envelope: Envelope, body: ConversationRenamed) -> Change:
         name = self._seals.seal(envelope.key_id, ConversationName(body.name), envelope.stream_id)
-        values: dict[str, Any] = {"name": name}
+        values: dict[str, Any] = {"name": name, "is_to_be_named": False}
         if body.by == "user":
             values |= {"updated_at": envelope.recorded_at, "updated_position": envelope.position}
         return _conversation(envelope, values)

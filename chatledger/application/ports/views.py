@@ -165,6 +165,18 @@ class Views(Protocol):
         """One page of a person's conversations, and whether more follow; None if ``page.beyond`` is not among them."""
         ...
 
+    async def unnamed(self, limit: int) -> list[UUID]:
+        """Conversations that are to get a name by themselves and have none yet, oldest first."""
+        ...
+
+    async def first_message(self, conversation_id: UUID) -> UUID | None:
+        """The message that a conversation began with."""
+        ...
+
+    async def suggestions(self, message_id: UUID) -> tuple[str, ...] | None:
+        """The questions that a model would ask next after a message, or None where none was asked with success."""
+        ...
+
     async def message(self, message_id: UUID) -> MessageView | None:
         """One message."""
         ...

@@ -267,6 +267,7 @@ def _create_conversations() -> None:
         _number("updated_at"),
         _number("updated_position"),
         sa.Column("is_pinned", sa.Boolean(), nullable=False),
+        sa.Column("is_to_be_named", sa.Boolean(), nullable=False),
         _bytes("name"),
         _bytes("content"),
     )
@@ -290,6 +291,13 @@ def _create_conversations() -> None:
             sqlite_where=sa.text("hidden = 0"),
             postgresql_where=sa.text("NOT hidden"),
         )
+    op.create_index(
+        "conversations_to_be_named",
+        "conversations",
+        ["created_position"],
+        sqlite_where=sa.text("is_to_be_named = 1"),
+        postgresql_where=sa.text("is_to_be_named"),
+    )
 
 
 def _create_messages() -> None:

@@ -1,0 +1,61 @@
+"""Names for conversations, found in their first message."""
+
+import logging
+from collections.abc import Mapping
+from uuid import UUID
+
+import msgspec
+
+from chatledger.application.errors import NotFoundError
+from chatledger.application.generation.small_texts import title_request, write_text
+from chatledger.application.ledger.ledger import Ledger
+from chatledger.application.ports.generator import Generator, GeneratorError, SettingsError
+from chatledger.application.ports.text_model import text_model_of
+from chatledger.application.ports.views import Views
+from chatledger.domain.events import MessageCreated
+from chatledger.domain.names import line_of, title_in
+
+log = logging.getLogger(__name__)
+
+
+class FirstMessage(msgspec.Struct, frozen=True):
+    """What a conversation began with, and the event that says so."""
+
+    event_id: UUID
+    created: MessageCreated
+
+
+class Naming:
+    """Asks the model that the first message was for, under the settings that it was sent with. Records nothing."""
+
+    def __init__(self, ledger: Ledger, views: Views, generators: Mapping[str, Generator]) -> None:
+        self._ledger = ledger
+        self._views = views
+        self._generators = generators
+
+    async def first_message(self, conversation_id: UUID) -> FirstMessage:
+        """The first message of a conversation.
+
+        Raises:
+            NotFoundError: the conversation does not exist, or has none.
+        """
+        message_id = await self._views.first_message(conversation_id)
+        first = None if message_id is None else await self._ledger.first(message_id)
+        if first is None or not isinstance(first.body, MessageCreated):
+            raise NotFoundError("conversation")
+        return FirstMessage(first.event_id, first.body)
+
+    async def find_name(self, first: MessageCreated) -> str | None:
+        """A name for the conversation that begins with this: a line of the query, where the app has no model for it.
+
+        None where the model fails.
+        """
+        generator = self._generators.get(first.generator)
+        try:
+            model = text_model_of(generator, first.parameters)
+            if model is None:
+                return line_of(first.query)
+            return title_in(await write_text(model, title_request(first.query))) or None
+        except (GeneratorError, SettingsError) as error:
+            log.warning("no name for a conversation: %s", type(error).__name__)
+            return None

@@ -1,0 +1,73 @@
+"""More like this: another completion of what was asked before."""
+
+from collections.abc import Mapping
+from typing import Any
+from uuid import UUID
+
+from chatledger.application.caller import Caller
+from chatledger.application.commands.sending import NewMessage, Repetition
+from chatledger.application.errors import FeatureDisabledError, NotFoundError, WrongModeError
+from chatledger.application.ledger.ledger import Ledger
+from chatledger.application.ports.generator import Generator, SettingsError
+from chatledger.application.ports.views import AppView, EndUserView
+from chatledger.application.queries.history import History
+from chatledger.domain.end_user import EndUser
+from chatledger.domain.events import MessageCreated
+
+TEMPERATURE = 0.9
+"""What a model is set to, so that it says something else this time."""
+
+
+def require_more_like_this(app: AppView) -> None:
+    """Let only apps pass that give more of the same kind.
+
+    Raises:
+        WrongModeError: the app is of a kind that never does.
+        FeatureDisabledError: its configuration does not say so.
+    """
+    if app.mode != "completion":
+        raise WrongModeError("completion", is_feature=True)
+    if not app.configuration.more_like_this.enabled:
+        raise FeatureDisabledError("more_like_this")
+
+
+class Repeating:
+    """Makes a new message of an old one; :class:`Sending` and :class:`Asking` send it."""
+
+    def __init__(self, ledger: Ledger, history: History, generators: Mapping[str, Generator]) -> None:
+        self._ledger = ledger
+        self._history = history
+        self._generators = generators
+
+    async def more_like(self, caller: Caller, message_id: UUID) -> NewMessage:
+        """A message of the same person that asks the same of the same generator, which is to be bolder.
+
+        Raises:
+            WrongModeError: the app makes no completions.
+            FeatureDisabledError: the app gives no more.
+            NotFoundError: the message does not exist, or is not the caller's.
+            KeyDestroyedError: what was asked has been erased.
+        """
+        require_more_like_this(caller.app)
+        message = await self._history.message(caller, message_id)
+        first = await self._ledger.first(message_id)
+        owner = await self._ledger.load(EndUser, message.end_user_id)
+        if first is None or not isinstance(first.body, MessageCreated) or owner is None or owner.key_id is None:
+            raise NotFoundError("message")
+        original = first.body
+        repetition = Repetition(
+            event_id=first.event_id,
+            original=original,
+            parameters=self._bolder(original.generator, original.parameters),
+            owner=EndUserView(message.end_user_id, owner.key_id),
+        )
+        return NewMessage(query=original.query, inputs=original.inputs, repetition=repetition)
+
+    def _bolder(self, name: str, parameters: dict[str, Any]) -> dict[str, Any]:
+        """The settings with that temperature, where the generator has one to set."""
+        bolder = {**parameters, "temperature": TEMPERATURE}
+        try:
+            self._generators[name].check_settings(bolder)
+        except (KeyError, SettingsError):
+            return parameters
+        return bolder

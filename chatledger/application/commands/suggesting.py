@@ -1,0 +1,128 @@
+"""Suggesting what to ask next: a model is asked once for each answer, and its questions are kept on the ledger."""
+
+import asyncio
+import logging
+from collections.abc import Mapping
+from uuid import UUID
+
+from chatledger.application.caller import Caller
+from chatledger.application.context import Context
+from chatledger.application.errors import ClosedError, FeatureDisabledError, NotFoundError, WrongModeError
+from chatledger.application.generation.small_texts import (
+    MAX_EXCHANGES,
+    questions_in,
+    suggestions_request,
+    write_text,
+)
+from chatledger.application.ledger.ledger import Ledger, Staged
+from chatledger.application.ports.generator import Exchange, Generator, GeneratorError, SettingsError
+from chatledger.application.ports.text_model import TextModel, text_model_of
+from chatledger.application.ports.views import AppView, MessageView, Views
+from chatledger.application.queries.history import History
+from chatledger.domain.events import MessageCreated
+from chatledger.domain.message import Message
+
+log = logging.getLogger(__name__)
+
+CONCURRENCY = 32
+
+Questions = tuple[str, ...]
+
+
+def require_suggestions(app: AppView) -> None:
+    """Let only apps pass that suggest questions.
+
+    Raises:
+        WrongModeError: the app is of a kind that never does.
+        FeatureDisabledError: its configuration does not say so.
+    """
+    if app.mode == "completion":
+        raise WrongModeError("chat", is_feature=True)
+    if not app.configuration.suggested_questions_after_answer.enabled:
+        raise FeatureDisabledError("suggested_questions_after_answer")
+
+
+class Suggesting:
+    """However many ask at once for one message, its model is asked once. Failures are not kept."""
+
+    def __init__(self, ledger: Ledger, views: Views, history: History, generators: Mapping[str, Generator]) -> None:
+        self._ledger = ledger
+        self._views = views
+        self._history = history
+        self._generators = generators
+        self._under_way: dict[UUID, asyncio.Task[Questions]] = {}
+        self._places = asyncio.Semaphore(CONCURRENCY)
+
+    async def suggest(self, caller: Caller, message_id: UUID) -> Questions:
+        """Questions that may follow on an answer; none where the app has no model for it, or the model fails.
+
+        Raises:
+            WrongModeError: the app is of a kind that suggests none.
+            FeatureDisabledError: the app suggests none.
+            NotFoundError: the message, or its conversation, does not exist, or is not the caller's.
+            StorageUnavailableError: the store is in trouble.
+            ClosedError: chatledger closes.
+        """
+        require_suggestions(caller.app)
+        message = await self._history.message(caller, message_id)
+        if await self._views.conversation_place(message.conversation_id) is None:
+            raise NotFoundError("conversation")
+        known = await self._views.suggestions(message_id)
+        return known if known is not None else await self._join(message, caller)
+
+    async def close(self) -> None:
+        """End what is under way."""
+        tasks = list(self._under_way.values())
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _join(self, message: MessageView, caller: Caller) -> Questions:
+        """A caller that goes away ends nothing: others may wait, or come back."""
+        message_id = message.message_id
+        task = self._under_way.get(message_id)
+        if task is None:
+            task = asyncio.create_task(self._propose(message, caller.context_of_change(message.end_user_id)))
+            self._under_way[message_id] = task
+            task.add_done_callback(lambda _: self._under_way.pop(message_id))
+        try:
+            return await asyncio.shield(task)
+        except asyncio.CancelledError:
+            if task.cancelled():
+                raise ClosedError from None
+            raise
+
+    async def _propose(self, message: MessageView, context: Context) -> Questions:
+        async with self._places:
+            found = await self._ask(message)
+        kept: Questions = ()
+
+        def decide(staged: Staged[Message]) -> None:
+            nonlocal kept
+            staged.aggregate.propose_questions(found)
+            kept = staged.aggregate.suggestions or ()
+
+        if found:
+            await self._ledger.decide(Message, message.message_id, decide, context)
+        return kept
+
+    async def _ask(self, message: MessageView) -> Questions:
+        """What the model says that the message was for, under the settings that it was sent with."""
+        if not message.answer:
+            return ()
+        try:
+            model = await self._model_of(message)
+            if model is None:
+                return ()
+            earlier = await self._views.exchanges(message.conversation_id, message.position, MAX_EXCHANGES - 1)
+            exchanges = [*earlier, Exchange(message.query, message.answer)]
+            return questions_in(await write_text(model, suggestions_request(exchanges)))
+        except (GeneratorError, SettingsError) as error:
+            log.warning("no suggestions for message %s: %s", message.message_id, type(error).__name__)
+            return ()
+
+    async def _model_of(self, message: MessageView) -> TextModel | None:
+        first = await self._ledger.first(message.message_id)
+        if first is None or not isinstance(first.body, MessageCreated):
+            return None
+        return text_model_of(self._generators.get(first.body.generator), first.body.parameters)

@@ -1,0 +1,99 @@
+"""Naming new conversations by themselves: a reaction to their beginning, never in the way of the answer."""
+
+import asyncio
+import logging
+from collections.abc import Sequence
+from uuid import UUID
+
+from chatledger.application.commands.naming import Naming
+from chatledger.application.context import SYSTEM, Context
+from chatledger.application.errors import NotFoundError
+from chatledger.application.fault_report import describe
+from chatledger.application.ledger.envelope import Envelope
+from chatledger.application.ledger.ledger import Ledger, Staged
+from chatledger.application.ledger.writer import VersionConflictError
+from chatledger.application.ports.storage import StorageUnavailableError
+from chatledger.application.ports.views import Views
+from chatledger.domain.conversation import Conversation
+from chatledger.domain.errors import ConversationDeletedError
+from chatledger.domain.events import ConversationStarted
+from chatledger.domain.names import line_of
+
+log = logging.getLogger(__name__)
+
+CONCURRENCY = 8
+MAX_WAITING = 10_000
+
+LOOK_INTERVAL = 60.0
+"""Seconds between two looks for conversations that were passed over: by a full queue, trouble in the store, an end."""
+
+
+class AutomaticNaming:
+    """Finds each conversation that is to have a name a name, once.
+
+    It hears of new ones as they are committed. The read model knows which still wait: what an earlier process left
+    behind is found there.
+    """
+
+    def __init__(self, ledger: Ledger, views: Views, naming: Naming) -> None:
+        self._ledger = ledger
+        self._views = views
+        self._naming = naming
+        self._waiting: asyncio.Queue[UUID] = asyncio.Queue(MAX_WAITING)
+        self._known: set[UUID] = set()
+
+    def committed(self, envelopes: Sequence[Envelope]) -> None:
+        """Take note of committed events, in order."""
+        for envelope in envelopes:
+            if isinstance(envelope.body, ConversationStarted) and envelope.body.automatic_name:
+                self._take(envelope.stream_id)
+
+    async def run(self) -> None:
+        """Name what is there, then what comes."""
+        async with asyncio.TaskGroup() as group:
+            for _ in range(CONCURRENCY):
+                group.create_task(self._work())
+            while True:
+                await self._look()
+                await asyncio.sleep(LOOK_INTERVAL)
+
+    async def _look(self) -> None:
+        try:
+            for conversation_id in await self._views.unnamed(MAX_WAITING):
+                self._take(conversation_id)
+        except StorageUnavailableError:
+            log.warning("conversations without a name are looked for later: the store is in trouble")
+
+    def _take(self, conversation_id: UUID) -> None:
+        if conversation_id not in self._known and not self._waiting.full():
+            self._known.add(conversation_id)
+            self._waiting.put_nowait(conversation_id)
+
+    async def _work(self) -> None:
+        while True:
+            conversation_id = await self._waiting.get()
+            try:
+                await self._name(conversation_id)
+            except (NotFoundError, ConversationDeletedError):
+                log.info("conversation %s has gone before it had a name", conversation_id)
+            except (StorageUnavailableError, VersionConflictError):
+                log.warning("conversation %s is named later: the store is in trouble", conversation_id)
+            except Exception as error:  # noqa: BLE001 - one conversation's failure is not the others'
+                log.warning("conversation %s gets no name: %s", conversation_id, describe(error))
+                continue
+            self._known.discard(conversation_id)
+
+    async def _name(self, conversation_id: UUID) -> None:
+        first = await self._naming.first_message(conversation_id)
+        name = await self._naming.find_name(first.created) or line_of(first.created.query)
+        context = Context(
+            actor=SYSTEM,
+            correlation_id=first.created.task_id,
+            causation_id=first.event_id,
+            app_id=first.created.app_id,
+        )
+
+        def decide(staged: Staged[Conversation]) -> None:
+            staged.aggregate.take_first_name(name)
+
+        await self._ledger.decide(Conversation, conversation_id, decide, context)
