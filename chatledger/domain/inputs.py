@@ -8,9 +8,9 @@ from typing import Any, Literal, assert_never
 import msgspec
 
 from chatledger.domain.errors import InvalidInputError
+from chatledger.domain.values import FileKind
 
 InputType = Literal["text-input", "paragraph", "select", "number", "checkbox", "file", "file-list", "json_object"]
-FileKind = Literal["image", "document", "audio", "video", "custom"]
 UploadMethod = Literal["remote_url", "local_file"]
 
 _FLAG_WORDS = {"true": True, "yes": True, "on": True, "1": True, "false": False, "no": False, "off": False, "0": False}
