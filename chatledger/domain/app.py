@@ -23,7 +23,18 @@ from chatledger.domain.events import (
     SiteCodeIssued,
 )
 from chatledger.domain.inputs import validate_form
+from chatledger.domain.prices import validate_prices
 from chatledger.domain.values import AppMode, AppStatus
+
+
+def validate_configuration(configuration: AppConfiguration) -> None:
+    """Refuse a configuration that contradicts itself.
+
+    Raises:
+        InvalidInputError: the input form does, or a price is none; its ``field`` names which.
+    """
+    validate_form(configuration.user_input_form)
+    validate_prices(configuration.prices)
 
 
 class App(Aggregate[AppEvent]):
@@ -49,7 +60,7 @@ class App(Aggregate[AppEvent]):
         """Set an app up.
 
         Raises:
-            InvalidInputError: the input form contradicts itself.
+            InvalidInputError: the configuration contradicts itself.
         """
         app = cls(app_id)
         app._record(AppCreated(mode=mode, name=name))
@@ -60,11 +71,11 @@ class App(Aggregate[AppEvent]):
         """Replace the configuration; the same one again is no fact.
 
         Raises:
-            InvalidInputError: the input form contradicts itself.
+            InvalidInputError: the configuration contradicts itself.
             AppDeletedError: it is gone.
         """
         self._require_living()
-        validate_form(configuration.user_input_form)
+        validate_configuration(configuration)
         if configuration != self.configuration:
             self._record(AppConfigured(configuration=msgspec.json.decode(msgspec.json.encode(configuration))))
 

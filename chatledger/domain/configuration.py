@@ -1,11 +1,15 @@
 """What an operator sets about an app."""
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 
 from chatledger.domain.inputs import InputVariable
 from chatledger.domain.values import FileKind, VariableType
+
+MOST = 1_000_000
+
+Count = Annotated[int, msgspec.Meta(ge=0, le=MOST)]
 
 
 class Part(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -34,7 +38,7 @@ class AnnotationReply(Part, frozen=True, kw_only=True):
     """
 
     enabled: bool = False
-    score_threshold: float = 0.9
+    score_threshold: Annotated[float, msgspec.Meta(ge=0, le=1)] = 0.9
     embedding_provider: str = ""
     embedding_model: str = ""
 
@@ -61,7 +65,7 @@ class FileUpload(Part, frozen=True, kw_only=True):
 
     enabled: bool = False
     kinds: tuple[FileKind, ...] = ("image",)
-    number_limits: int = 3
+    number_limits: Annotated[int, msgspec.Meta(ge=1, le=MOST)] = 3
     transfer_methods: tuple[Literal["remote_url", "local_file"], ...] = ("remote_url", "local_file")
     detail: Literal["low", "high"] = "high"
 
@@ -97,12 +101,12 @@ class Limits(Part, frozen=True, kw_only=True):
         context_tokens: of earlier exchanges in a prompt.
     """
 
-    concurrency: int = 0
-    requests_per_minute: int = 0
-    user_requests_per_minute: int = 0
-    tokens_per_day: int = 0
-    dedupe_window: float = 0.0
-    context_tokens: int = 0
+    concurrency: Count = 0
+    requests_per_minute: Count = 0
+    user_requests_per_minute: Count = 0
+    tokens_per_day: Annotated[int, msgspec.Meta(ge=0, le=2**53)] = 0
+    dedupe_window: Annotated[float, msgspec.Meta(ge=0, le=86_400)] = 0.0
+    context_tokens: Annotated[int, msgspec.Meta(ge=0, le=2**53)] = 0
 
 
 class Site(Part, frozen=True, kw_only=True):

@@ -15,10 +15,9 @@ from chatledger.application.errors import InvalidParameterError, NotFoundError
 from chatledger.application.ledger.ledger import Ledger, Staged
 from chatledger.application.ports.clock import IdFactory
 from chatledger.application.ports.generator import Generator, SettingsError
-from chatledger.domain.app import App
+from chatledger.domain.app import App, validate_configuration
 from chatledger.domain.configuration import AppConfiguration
 from chatledger.domain.errors import InvalidInputError
-from chatledger.domain.inputs import validate_form
 from chatledger.domain.values import AppMode
 
 KEY_PREFIX = "app-"
@@ -110,7 +109,7 @@ class ManagingApps:
             )
         try:
             generator.check_settings(configuration.settings)
-            validate_form(configuration.user_input_form)
+            validate_configuration(configuration)
         except SettingsError as error:
             raise InvalidParameterError("settings", str(error)) from error
         except InvalidInputError as error:
