@@ -1,29 +1,26 @@
 """``chatledger apps``: setting up apps, looking at them, and their keys."""
 
 import asyncio
-import tomllib
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 import msgspec
 
-from chatledger.adapters.cli.console import WRONG_USAGE, CommandFailedError, Result, listing, table
+from chatledger.adapters.cli.configuration import ImpossibleConfigurationError, as_toml
+from chatledger.adapters.cli.console import CommandFailedError, Result, listing, table
 from chatledger.adapters.cli.delivery import deliver
 from chatledger.adapters.cli.orders import ConfigureApp, Configured, CreateApp, Created, Rotated, RotateKey
-from chatledger.domain.configuration import AppConfiguration
-from chatledger.domain.values import AppMode
 from chatledger.settings import Settings
 
 if TYPE_CHECKING:
     from chatledger.application.ports.views import AppView
 
 
-def create(settings: Settings, mode: AppMode, name: str, generator: str, given: dict[str, str]) -> Result:
+def create(settings: Settings, wanted: CreateApp) -> Result:
     """Set up an app; the only showing of its key."""
-    made = deliver(settings, CreateApp(mode=mode, name=name, generator=generator, settings=given), Created)
+    made = deliver(settings, wanted, Created)
     values = {"app_id": made.app_id, "api_key": made.api_key, "mode": made.mode}
     return Result(made, f"{listing(values)}\n\nThe key is shown this once.")
 
@@ -60,20 +57,16 @@ def show_app(settings: Settings, app_id: UUID) -> Result:
     return Result(summary | {"configuration": configuration}, text)
 
 
-def read_fields(file: Path) -> dict[str, Any]:
-    """The fields of a configuration that a TOML file gives.
-
-    Raises:
-        CommandFailedError: it cannot be read, or has a field that no configuration has.
-    """
+def show_as_toml(settings: Settings, app_id: UUID) -> Result:
+    """One app's configuration as a file that ``apps configure`` reads."""
+    apps = asyncio.run(_read(settings, app_id))
+    if not apps:
+        raise CommandFailedError("there is no such app")
     try:
-        fields = tomllib.loads(file.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise CommandFailedError(f"{file}: {error}", WRONG_USAGE) from error
-    for name in fields:
-        if name not in AppConfiguration.__struct_fields__:
-            raise CommandFailedError(f"{file}: {name}: no such field", WRONG_USAGE)
-    return fields
+        text = as_toml(apps[0].configuration)
+    except ImpossibleConfigurationError as error:
+        raise CommandFailedError(str(error)) from error
+    return Result(text, text.removesuffix("\n"))
 
 
 async def _read(settings: Settings, app_id: UUID | None) -> "Sequence[AppView]":

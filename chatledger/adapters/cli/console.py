@@ -52,10 +52,11 @@ def escaped(text: str) -> str:
     """The text with its control characters as JSON writes them: a name may hold some, and a terminal obeys them."""
     if text.isprintable():
         return text
-    return "".join(json.dumps(character)[1:-1] if _is_hidden(character) else character for character in text)
+    return "".join(json.dumps(character)[1:-1] if is_hidden(character) else character for character in text)
 
 
-def _is_hidden(character: str) -> bool:
+def is_hidden(character: str) -> bool:
+    """Whether a terminal shows nothing for a character, but may obey it."""
     return unicodedata.category(character) in _HIDDEN and character not in _JOINERS
 
 

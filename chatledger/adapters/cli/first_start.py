@@ -8,7 +8,7 @@ from pathlib import Path
 
 import sqlalchemy as sa
 
-from chatledger.adapters.cli.orders import DEFAULT_GENERATOR, first_configuration
+from chatledger.adapters.cli.orders import first_configuration
 from chatledger.adapters.persistence.tables import OPERATOR_TOKENS
 from chatledger.application.context import SYSTEM, Context
 from chatledger.bootstrap import Running
@@ -44,7 +44,7 @@ async def make_first_credentials(running: Running, folder: Path) -> str | None:
     sections = [_section("operator", {"token": issued.token, "scopes": OPERATOR_SCOPES})]
     if not await application.views.apps():
         for mode, name in APPS.items():
-            configuration = first_configuration(mode, DEFAULT_GENERATOR, {}, required=True)
+            configuration = first_configuration(mode, {}, {}, query_required=True)
             app = await application.apps.create(mode, name, configuration, context)
             sections.append(_section(mode, {"app_id": str(app.app_id), "api_key": app.api_key}))
     text = "\n".join([_HEADING, *sections])

@@ -4,7 +4,7 @@ import argparse
 import gc
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 from uuid import UUID
 
 from chatledger.adapters.cli.console import CommandFailedError, Result, complain, show
@@ -63,9 +63,11 @@ def _serve(arguments: argparse.Namespace) -> int:
 
 def _create_app(arguments: argparse.Namespace) -> Result:
     from chatledger.adapters.cli import apps  # noqa: PLC0415
+    from chatledger.adapters.cli.orders import CreateApp  # noqa: PLC0415
     from chatledger.server_settings import load_settings  # noqa: PLC0415
 
-    return apps.create(load_settings(), arguments.mode, arguments.name, arguments.generator, dict(arguments.set))
+    wanted = CreateApp(mode=arguments.mode, name=arguments.name, fields=_fields(arguments), change=dict(arguments.set))
+    return apps.create(load_settings(), wanted)
 
 
 def _list_apps(_: argparse.Namespace) -> Result:
@@ -79,7 +81,8 @@ def _show_app(arguments: argparse.Namespace) -> Result:
     from chatledger.adapters.cli import apps  # noqa: PLC0415
     from chatledger.server_settings import load_settings  # noqa: PLC0415
 
-    return apps.show_app(load_settings(), arguments.app)
+    show = apps.show_as_toml if arguments.toml else apps.show_app
+    return show(load_settings(), arguments.app)
 
 
 def _configure_app(arguments: argparse.Namespace) -> Result:
@@ -87,15 +90,26 @@ def _configure_app(arguments: argparse.Namespace) -> Result:
     from chatledger.adapters.cli.orders import ConfigureApp  # noqa: PLC0415
     from chatledger.server_settings import load_settings  # noqa: PLC0415
 
-    fields = apps.read_fields(arguments.file) if arguments.file else {}
-    if arguments.generator is not None:
-        fields["generator"] = arguments.generator
-    if arguments.opening_statement is not None:
-        fields["opening_statement"] = arguments.opening_statement
     changes = ConfigureApp(
-        app_id=arguments.app, fields=fields, change=dict(arguments.set), remove=tuple(arguments.unset)
+        app_id=arguments.app,
+        fields=_fields(arguments),
+        replaces=arguments.replace,
+        change=dict(arguments.set),
+        remove=tuple(arguments.unset),
     )
     return apps.configure(load_settings(), changes)
+
+
+def _fields(arguments: argparse.Namespace) -> dict[str, Any]:
+    """The fields of a configuration that the file and the options name."""
+    from chatledger.adapters.cli.configuration import read_fields  # noqa: PLC0415
+
+    fields = read_fields(arguments.file) if arguments.file else {}
+    for name in ("generator", "opening_statement"):
+        given = getattr(arguments, name)
+        if given is not None:
+            fields[name] = given
+    return fields
 
 
 def _rotate_key(arguments: argparse.Namespace) -> Result:
@@ -169,21 +183,22 @@ def _add_apps(commands: "Subcommands") -> None:
     create = _add(actions, "create", _create_app, "set up an app and show its key, this once")
     create.add_argument("--mode", choices=MODES, required=True)
     create.add_argument("--name", type=_name, required=True)
-    create.add_argument("--generator", default="extractive", metavar="NAME", help="what answers (extractive)")
-    _add_set(create)
+    create.add_argument("--generator", metavar="NAME", help="what answers (extractive)")
+    _add_configuration(create)
 
     _add(actions, "list", _list_apps, "list all apps")
-    _add_app(_add(actions, "show", _show_app, "show an app and its configuration"))
+    show = _add(actions, "show", _show_app, "show an app and its configuration")
+    _add_app(show)
+    show.add_argument("--toml", action="store_true", help="only the configuration, as a file for apps configure")
 
     configure = _add(actions, "configure", _configure_app, "change an app's configuration; what is not named stays")
     _add_app(configure)
-    configure.add_argument("--file", type=Path, metavar="FILE.toml", help="fields of the configuration as TOML")
     configure.add_argument(
         "--generator", metavar="NAME", help="what answers; another one than before begins without settings"
     )
-    _add_set(configure)
+    _add_configuration(configure)
     configure.add_argument("--unset", action="append", default=[], metavar="KEY", help="remove a setting")
-    configure.add_argument("--opening-statement", metavar="TEXT", help="what a new conversation begins with")
+    configure.add_argument("--replace", action="store_true", help="what is not named goes back to its default instead")
 
     _add_app(_add(actions, "rotate-key", _rotate_key, "replace all keys of an app by a new one, shown this once"))
 
@@ -192,7 +207,9 @@ def _add_app(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("app", type=_app_id, metavar="APP", help="the app's id")
 
 
-def _add_set(parser: argparse.ArgumentParser) -> None:
+def _add_configuration(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--file", type=Path, metavar="FILE.toml", help="fields of the configuration as TOML")
+    parser.add_argument("--opening-statement", metavar="TEXT", help="what a new conversation begins with")
     parser.add_argument(
         "--set", action="append", default=[], type=_pair, metavar="KEY=VALUE", help="a setting of the generator"
     )

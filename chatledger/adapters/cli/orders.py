@@ -1,15 +1,14 @@
 """What the writing commands order. A running server carries an order out, or else the command's own process."""
 
 import asyncio
-from collections.abc import Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeAlias
 from uuid import UUID
 
 import msgspec
 
+from chatledger.adapters.cli.configuration import ImpossibleConfigurationError, convert_fields, merged
 from chatledger.domain.configuration import AppConfiguration
-from chatledger.domain.inputs import InputVariable
 from chatledger.domain.values import AppMode
 
 if TYPE_CHECKING:
@@ -23,25 +22,32 @@ QUERY_VARIABLE = "query"
 
 
 class CreateApp(msgspec.Struct, frozen=True, kw_only=True, tag="apps create"):
-    """Set up an app."""
+    """Set up an app.
+
+    Attributes:
+        fields: of its configuration; what is left out is as it is by default.
+        change: settings of the generator that are laid over those.
+    """
 
     mode: AppMode
     name: str
-    generator: str = DEFAULT_GENERATOR
-    settings: dict[str, Any] = {}
+    fields: dict[str, Any] = {}
+    change: dict[str, Any] = {}
 
 
 class ConfigureApp(msgspec.Struct, frozen=True, kw_only=True, tag="apps configure"):
-    """Change an app's configuration: first by whole fields, then setting by setting.
+    """Change an app's configuration: first by fields, then setting by setting.
 
     Attributes:
-        fields: fields of the configuration with their new values; what is left out stays.
+        fields: fields of the configuration with their new values.
+        replaces: whether what is left out of them goes back to its default; else it stays.
         change: settings of the generator with their new values.
         remove: settings of the generator to go back to its own defaults.
     """
 
     app_id: UUID
     fields: dict[str, Any] = {}
+    replaces: bool = False
     change: dict[str, Any] = {}
     remove: tuple[str, ...] = ()
 
@@ -100,26 +106,32 @@ class ServerInfo(msgspec.Struct, frozen=True):
 
 
 def first_configuration(
-    mode: AppMode, generator: str, settings: Mapping[str, Any], *, required: bool
+    mode: AppMode, fields: dict[str, Any], settings: dict[str, Any], *, query_required: bool = False
 ) -> AppConfiguration:
-    """A new app's configuration. The query of a completion app is one of its inputs, so it has to be declared."""
-    form: tuple[InputVariable, ...] = ()
+    """A new app's configuration. The query of a completion app is one of its inputs, so it has to be declared.
+
+    Raises:
+        ImpossibleConfigurationError: a field is unknown, or cannot be what was given.
+    """
+    first: dict[str, Any] = {"generator": DEFAULT_GENERATOR}
     if mode == "completion":
-        form = (InputVariable(variable=QUERY_VARIABLE, type="paragraph", label="Query", required=required),)
-    return AppConfiguration(generator=generator, settings=dict(settings), user_input_form=form)
+        query = {"variable": QUERY_VARIABLE, "type": "paragraph", "label": "Query", "required": query_required}
+        first["user_input_form"] = [query]
+    configuration = convert_fields(first | fields)
+    return msgspec.structs.replace(configuration, settings=configuration.settings | settings)
 
 
 def changed_configuration(current: AppConfiguration, order: ConfigureApp) -> AppConfiguration:
     """A configuration after an order. Settings belong to a generator: with another one they begin anew.
 
     Raises:
-        msgspec.ValidationError: a field is unknown, or a value is of the wrong type.
+        ImpossibleConfigurationError: a field is unknown, or cannot be what was given.
         KeyError: a setting is to be removed that is not there.
     """
-    before: dict[str, Any] = msgspec.to_builtins(current)
+    before: dict[str, Any] = {"generator": current.generator} if order.replaces else msgspec.to_builtins(current)
     if order.fields.get("generator", current.generator) != current.generator:
-        del before["settings"]
-    changed = msgspec.convert(before | order.fields, AppConfiguration)
+        before.pop("settings", None)
+    changed = convert_fields(merged(before, order.fields))
     settings = dict(changed.settings)
     for name in order.remove:
         del settings[name]
@@ -156,7 +168,12 @@ class Orders:
                     return await self._rebuild(progress)
 
     async def _create(self, order: CreateApp) -> Created:
-        configuration = first_configuration(order.mode, order.generator, order.settings, required=False)
+        from chatledger.application.errors import InvalidParameterError  # noqa: PLC0415
+
+        try:
+            configuration = first_configuration(order.mode, order.fields, order.change)
+        except ImpossibleConfigurationError as error:
+            raise InvalidParameterError(error.field, str(error)) from error
         apps = self._running.application.apps
         app = await apps.create(order.mode, order.name, configuration, self._context())
         return Created(app.app_id, app.api_key, app.mode)
@@ -170,8 +187,8 @@ class Orders:
             raise NotFoundError("app")
         try:
             configuration = changed_configuration(app.configuration, order)
-        except msgspec.ValidationError as error:
-            raise InvalidParameterError("configuration", str(error)) from error
+        except ImpossibleConfigurationError as error:
+            raise InvalidParameterError(error.field, str(error)) from error
         except KeyError as error:
             raise InvalidParameterError("settings", f"{error.args[0]} is not set") from error
         await application.apps.configure(order.app_id, configuration, self._context())
