@@ -29,11 +29,11 @@ if TYPE_CHECKING:
     from chatledger.application.errors import WrongModeError as WrongModeError
     from chatledger.application.ledger.envelope import Envelope as Envelope
     from chatledger.application.ledger.envelope import Fact as Fact
+    from chatledger.application.ledger.hand_ins import VersionConflictError as VersionConflictError
     from chatledger.application.ledger.subscription import Handler as Handler
     from chatledger.application.ledger.subscription import SubscriptionStatus as SubscriptionStatus
     from chatledger.application.ledger.subscription import SubscriptionStoppedError as SubscriptionStoppedError
     from chatledger.application.ledger.subscriptions import SubscriptionProblemError as SubscriptionProblemError
-    from chatledger.application.ledger.writer import VersionConflictError as VersionConflictError
     from chatledger.application.ports.generator import Exchange as Exchange
     from chatledger.application.ports.generator import Finish as Finish
     from chatledger.application.ports.generator import GenerationRequest as GenerationRequest
@@ -111,7 +111,7 @@ _HOMES = {
         "SubscriptionStoppedError",
     ),
     "application.ledger.subscriptions": ("SubscriptionProblemError",),
-    "application.ledger.writer": ("VersionConflictError",),
+    "application.ledger.hand_ins": ("VersionConflictError",),
     "application.ports.generator": (
         "Exchange",
         "Finish",

@@ -1,8 +1,10 @@
 """What the use cases refuse. Adapters translate; nobody else decides."""
 
+from collections.abc import Sequence
 from typing import Literal
 from uuid import UUID
 
+from chatledger.application.ports.rate_limiter import Allowance
 from chatledger.domain.values import ErrorCode
 
 Missing = Literal["conversation", "message", "first_message", "last_conversation", "task", "app"]
@@ -82,6 +84,42 @@ class FileAccessDeniedError(ApplicationError):
 
 class LinkRefusedError(FileAccessDeniedError):
     """A link to a file was not made here, was changed, or has ended."""
+
+
+class TooManyRequestsError(ApplicationError):
+    """The app has as many messages under way as it may have.
+
+    Attributes:
+        ceiling: how many those are.
+    """
+
+    def __init__(self, ceiling: int) -> None:
+        super().__init__(f"{ceiling} messages are under way")
+        self.ceiling = ceiling
+
+
+class RateLimitedError(ApplicationError):
+    """The caller asks more often than they may.
+
+    Attributes:
+        allowances: what is left of each limit.
+    """
+
+    def __init__(self, allowances: Sequence[Allowance]) -> None:
+        super().__init__("asked too often")
+        self.allowances = allowances
+
+
+class QuotaUsedUpError(ApplicationError):
+    """The app's tokens of this day are used up.
+
+    Attributes:
+        retry_after: seconds until the next day begins.
+    """
+
+    def __init__(self, retry_after: int) -> None:
+        super().__init__("the tokens of this day are used up")
+        self.retry_after = retry_after
 
 
 class GenerationFailedError(ApplicationError):

@@ -7,7 +7,7 @@ import pytest
 
 from chatledger.application.context import SYSTEM, Context
 from chatledger.application.errors import UnauthorizedError
-from chatledger.application.ledger.writer import VersionConflictError
+from chatledger.application.ledger.hand_ins import VersionConflictError
 from chatledger.application.ports.generator import Finish, Retrieved, Text
 from chatledger.application.ports.storage import StorageUnavailableError, StoreBusyError
 from chatledger.domain.message import Message

@@ -12,10 +12,10 @@ import pytest
 
 from chatledger.application.context import SYSTEM, Context
 from chatledger.application.ledger.envelope import Fact
+from chatledger.application.ledger.hand_ins import HandIn, NewEvent
 from chatledger.application.ledger.log import PAGE
 from chatledger.application.ledger.subscription import Handler, SubscriptionStoppedError
 from chatledger.application.ledger.subscriptions import SubscriptionProblemError
-from chatledger.application.ledger.writer import HandIn, NewEvent
 from chatledger.application.ports.storage import StorageUnavailableError, Update
 from chatledger.application.system_clock import new_id
 from chatledger.domain.aggregate import Recorded

@@ -16,9 +16,10 @@ from chatledger.adapters.persistence.database import database_at
 from chatledger.adapters.persistence.store import Reader, SqlLedgerStore
 from chatledger.application.context import SYSTEM, Context
 from chatledger.application.ledger.codec import EventCodec
+from chatledger.application.ledger.hand_ins import HandIn, NewEvent
 from chatledger.application.ledger.projections import Projections
 from chatledger.application.ledger.sealed_rows import RowSeals
-from chatledger.application.ledger.writer import GroupCommitWriter, HandIn, NewEvent
+from chatledger.application.ledger.writer import GroupCommitWriter
 from chatledger.application.ports.storage import StorageUnavailableError
 from chatledger.application.system_clock import SystemClock, new_id
 from chatledger.domain.aggregate import Recorded

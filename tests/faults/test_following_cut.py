@@ -6,8 +6,8 @@ import psycopg
 import pytest
 
 from chatledger.application.context import SYSTEM, Context
+from chatledger.application.ledger.hand_ins import HandIn, NewEvent
 from chatledger.application.ledger.subscription import Handler
-from chatledger.application.ledger.writer import HandIn, NewEvent
 from chatledger.application.ports.storage import StorageUnavailableError
 from chatledger.application.system_clock import new_id
 from chatledger.domain.aggregate import Recorded

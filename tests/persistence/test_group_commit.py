@@ -15,14 +15,9 @@ import sqlalchemy as sa
 
 from chatledger.application.context import Actor, Context
 from chatledger.application.ledger.envelope import Envelope
+from chatledger.application.ledger.hand_ins import HandIn, NewEvent, NotUniqueError, VersionConflictError
 from chatledger.application.ledger.leaf import leaf_hash
-from chatledger.application.ledger.writer import (
-    GroupCommitWriter,
-    HandIn,
-    NewEvent,
-    NotUniqueError,
-    VersionConflictError,
-)
+from chatledger.application.ledger.writer import GroupCommitWriter
 from chatledger.application.ports.keys import KeyDestroyedError
 from chatledger.application.ports.storage import Insert, StorageUnavailableError, UniqueGuard
 from chatledger.application.system_clock import new_id

@@ -11,7 +11,7 @@ from eventsourcing.popo import POPOProcessRecorder
 from chatledger.adapters.persistence.ledger_recorder import LedgerRecorder
 from chatledger.adapters.persistence.mapper import LedgerMapper
 from chatledger.application.ledger.envelope import Envelope
-from chatledger.application.ledger.writer import HandIn, NewEvent
+from chatledger.application.ledger.hand_ins import HandIn, NewEvent
 from chatledger.application.ports.keys import KeyDestroyedError
 from chatledger.application.system_clock import new_id
 from chatledger.domain.message import Message

@@ -11,10 +11,11 @@ from uuid import UUID
 import pytest
 
 from chatledger.application.context import SYSTEM, Context
+from chatledger.application.ledger.hand_ins import HandIn, NewEvent
 from chatledger.application.ledger.ledger import CATEGORIES
 from chatledger.application.ledger.projections import READ_MODELS
 from chatledger.application.ledger.rebuild import PAGE, Replay
-from chatledger.application.ledger.writer import GroupCommitWriter, HandIn, NewEvent
+from chatledger.application.ledger.writer import GroupCommitWriter
 from chatledger.application.system_clock import new_id
 from chatledger.domain.aggregate import Aggregate
 from chatledger.domain.app import App

@@ -24,8 +24,8 @@ from chatledger.adapters.persistence.migrate import upgrade
 from chatledger.adapters.persistence.open_ledgers import share_ledger
 from chatledger.adapters.persistence.recorder import SqlRecorder, SqlSnapshotRecorder
 from chatledger.adapters.persistence.subscription import SqlSubscription
+from chatledger.application.ledger.hand_ins import HandIn, NewEvent
 from chatledger.application.ledger.leaf import leaf_hash
-from chatledger.application.ledger.writer import HandIn, NewEvent
 from chatledger.application.ports.storage import EventRow
 from chatledger.application.system_clock import SystemClock, new_id
 from chatledger.domain.aggregate import Recorded

@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import TextIO
 
 from chatledger.application.context import SYSTEM, Context
+from chatledger.application.ledger.hand_ins import HandIn, NewEvent
 from chatledger.application.ledger.subscription import Handler
-from chatledger.application.ledger.writer import HandIn, NewEvent
 from chatledger.application.system_clock import new_id
 from chatledger.bootstrap import open_chatledger
 from chatledger.domain.aggregate import Recorded

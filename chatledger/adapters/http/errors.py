@@ -26,7 +26,7 @@ from chatledger.application.errors import (
 )
 from chatledger.application.fault_report import describe
 from chatledger.application.generation.failures import INTERNAL_MESSAGE
-from chatledger.application.ledger.writer import VersionConflictError
+from chatledger.application.ledger.hand_ins import VersionConflictError
 from chatledger.application.ports.keys import KeyDestroyedError
 from chatledger.application.ports.storage import CommitInDoubtError, StorageUnavailableError
 from chatledger.domain.events import MessageErrored

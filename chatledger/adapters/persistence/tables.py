@@ -305,6 +305,20 @@ sa.Index(
 )
 
 sa.Index(
+    "messages_unfinished_by_app",
+    MESSAGES.c.app_id,
+    sqlite_where=MESSAGES.c.ended_position.is_(None),
+    postgresql_where=MESSAGES.c.ended_position.is_(None),
+)
+_COMPARABLE = sa.and_(MESSAGES.c.ended_position.is_(None), MESSAGES.c.fingerprint.is_not(None))
+sa.Index(
+    "messages_unfinished_by_fingerprint",
+    MESSAGES.c.fingerprint,
+    sqlite_where=_COMPARABLE,
+    postgresql_where=_COMPARABLE,
+)
+
+sa.Index(
     "messages_saved",
     MESSAGES.c.end_user_id,
     MESSAGES.c.saved_position,

@@ -41,6 +41,12 @@ SELECT position, version, event_id, type, recorded_at, public, sealed, algorithm
 FROM events WHERE stream = ? AND version > ? ORDER BY version LIMIT ?
 """
 
+_SELECT_RUNNING = """
+SELECT 1 FROM messages
+WHERE fingerprint = ? AND end_user_id = ? AND ended_position IS NULL AND created_at >= ? LIMIT 1
+"""
+_COUNT_UNFINISHED = "SELECT count(*) FROM messages WHERE app_id = ? AND ended_position IS NULL"
+
 PRIMARY_KEYS = {table.name: tuple(column.name for column in table.primary_key) for table in METADATA.tables.values()}
 
 _RowKey = tuple[str, tuple[Any, ...]]
@@ -154,6 +160,15 @@ class SqlTransaction:
         table, columns = _UNIQUE_COLUMNS[guard.index]
         sql = f"SELECT 1 FROM {table} WHERE {_condition(columns)}"
         return not self._statements.execute(sql, self._values(guard.key))
+
+    def is_running(self, end_user_id: UUID, fingerprint: str, since: int) -> bool:
+        """Whether an equal request of this person, of this time or later, is unfinished."""
+        return bool(self._statements.execute(_SELECT_RUNNING, self._values((fingerprint, end_user_id, since))))
+
+    def unfinished(self, app_id: UUID) -> int:
+        """How many messages of an app have no terminal event."""
+        count: int = self._statements.execute(_COUNT_UNFINISHED, self._values((app_id,)))[0][0]
+        return count
 
     def append(self, rows: Sequence[EventRow]) -> None:
         """Insert rows and move the head."""

@@ -25,7 +25,7 @@ class InProcessRateLimiter:
         self._store: MemoryStore | None = None
         self._counters: OrderedDict[tuple[int, int], GCRARateLimiter] = OrderedDict()
 
-    async def take(self, limits: Sequence[RateLimit]) -> Sequence[Allowance]:
+    def take(self, limits: Sequence[RateLimit]) -> Sequence[Allowance]:
         """Count one request against all of these, or against none where one of them is used up."""
         counters = [(limit, self._counter(limit)) for limit in limits]
         used_up = {limit for limit, counter in counters if counter.peek(_key(limit)).remaining < 1}

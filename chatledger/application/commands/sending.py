@@ -11,8 +11,8 @@ from chatledger.application.caller import Caller, EndUsers, Ownership
 from chatledger.application.context import Context
 from chatledger.application.errors import AppUnavailableError, InvalidParameterError, NotFoundError
 from chatledger.application.ledger.envelope import Envelope
+from chatledger.application.ledger.hand_ins import NotUniqueError, VersionConflictError
 from chatledger.application.ledger.ledger import MAX_TRIES, Ledger, Staged
-from chatledger.application.ledger.writer import NotUniqueError, VersionConflictError
 from chatledger.application.ports.clock import IdFactory
 from chatledger.application.ports.generator import Generator, SettingsError
 from chatledger.application.ports.keys import NewKey

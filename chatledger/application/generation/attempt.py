@@ -8,8 +8,8 @@ from typing import Any
 
 from chatledger.application.errors import GenerationStoppedError
 from chatledger.application.ledger.envelope import Envelope
+from chatledger.application.ledger.hand_ins import VersionConflictError
 from chatledger.application.ledger.ledger import Ledger, Staged
-from chatledger.application.ledger.writer import VersionConflictError
 from chatledger.application.ports.clock import Clock
 from chatledger.application.ports.keys import DataKey
 from chatledger.application.ports.queue import LiveBus, QueueItem

@@ -15,8 +15,8 @@ from chatledger.application.fault_report import describe
 from chatledger.application.generation.attempt import Attempt
 from chatledger.application.generation.failures import CODES, INTERNAL_MESSAGE, RetryPolicy
 from chatledger.application.ledger.envelope import Envelope, to_microseconds
+from chatledger.application.ledger.hand_ins import VersionConflictError
 from chatledger.application.ledger.ledger import Ledger, Staged
-from chatledger.application.ledger.writer import VersionConflictError
 from chatledger.application.ports.clock import Clock
 from chatledger.application.ports.generator import (
     Exchange,

@@ -12,12 +12,8 @@ import msgspec
 from chatledger.application.context import Context
 from chatledger.application.ledger.codec import EventCodec
 from chatledger.application.ledger.envelope import Envelope
-from chatledger.application.ledger.writer import (
-    GroupCommitWriter,
-    HandIn,
-    NewEvent,
-    VersionConflictError,
-)
+from chatledger.application.ledger.hand_ins import HandIn, NewEvent, VersionConflictError
+from chatledger.application.ledger.writer import GroupCommitWriter
 from chatledger.application.ports.clock import IdFactory
 from chatledger.application.ports.keys import Keyring, NewKey
 from chatledger.application.ports.storage import Category, Change, LedgerStore, UniqueGuard

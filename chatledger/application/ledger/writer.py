@@ -6,28 +6,17 @@ import queue
 import threading
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol, TypeVar
-from uuid import UUID
 
 import msgspec
 
-from chatledger.application.context import Context
 from chatledger.application.fault_report import describe
 from chatledger.application.ledger.codec import EncodedBody, EventCodec
 from chatledger.application.ledger.envelope import Envelope, to_microseconds
+from chatledger.application.ledger.hand_ins import Admission, HandIn
 from chatledger.application.ledger.leaf import leaf_hash
 from chatledger.application.ports.clock import Clock
-from chatledger.application.ports.keys import Keyring, NewKey
-from chatledger.application.ports.storage import (
-    Category,
-    Change,
-    EventRow,
-    LedgerStore,
-    StorageUnavailableError,
-    StoredStream,
-    Transaction,
-    UniqueGuard,
-)
-from chatledger.domain.aggregate import Recorded
+from chatledger.application.ports.keys import Keyring
+from chatledger.application.ports.storage import Change, EventRow, LedgerStore, StorageUnavailableError, Transaction
 from chatledger.domain.message import Message
 
 log = logging.getLogger(__name__)
@@ -36,49 +25,6 @@ T = TypeVar("T")
 
 MAX_EVENTS_PER_COMMIT = 2_000
 MAX_WAITING = 20_000
-
-
-class VersionConflictError(Exception):
-    """A stream has moved on since it was read; the command reloads and decides again."""
-
-
-class NotUniqueError(Exception):
-    """A guard does not hold: another hand-in took the same key first."""
-
-    def __init__(self, guard: UniqueGuard) -> None:
-        super().__init__(guard.index)
-        self.guard = guard
-
-
-class NewEvent(msgspec.Struct, frozen=True):
-    """An event on its way to the ledger."""
-
-    recorded: Recorded[Any]
-    category: Category
-    event_id: UUID
-    key_id: UUID | None
-
-
-class HandIn(msgspec.Struct, frozen=True, kw_only=True):
-    """What is committed whole or not at all.
-
-    Attributes:
-        events: may touch several streams; within one stream their versions continue what is stored.
-        context: the metadata of all of them, or the position of the row that holds it already.
-        expected: versions that further streams must have for the hand-in to hold.
-        guards: keys that must be free.
-        new_keys: data keys to make durable before the events that use them.
-        changes: operational state to move along; never a source of truth.
-        folded: messages as they stand after these events, where the caller has them at hand.
-    """
-
-    events: Sequence[NewEvent]
-    context: Context | int
-    expected: dict[UUID, int] = msgspec.field(default_factory=dict)
-    guards: Sequence[UniqueGuard] = ()
-    new_keys: Sequence[NewKey] = ()
-    changes: Sequence[Change] = ()
-    folded: dict[UUID, Message] = msgspec.field(default_factory=dict)
 
 
 class InlineProjections(Protocol):
@@ -264,8 +210,8 @@ class GroupCommitWriter:
             head = transaction.head()
             if head.position != self._left_at:  # others have committed since
                 self._head_position = max(self._head_position, head.position)
-            admitted = _admit(members, transaction)
             recorded_at = max(head.recorded_at, to_microseconds(self._clock.now()))
+            admitted = _admit(members, Admission(transaction, recorded_at))
             position = head.position
             rows: list[EventRow] = []
             changes: list[Change] = []
@@ -350,47 +296,12 @@ def _count_events(members: Sequence[_Member]) -> int:
     return sum(len(member.hand_in.events) for member in members)
 
 
-def _admit(members: Sequence[_Member], transaction: Transaction) -> list[_Member]:
-    """Those whose versions and guards hold, each counted on top of the ones before it; the others get their error."""
-    touched = {event.recorded.originator_id for member in members for event in member.hand_in.events}
-    touched |= {stream_id for member in members for stream_id in member.hand_in.expected}
-    streams = dict(transaction.streams(touched))
-    taken: set[UniqueGuard] = set()
-    admitted = []
+def _admit(members: Sequence[_Member], admission: Admission) -> list[_Member]:
+    """Those that hold, each counted on top of the ones before it; the others get their error."""
+    admission.look_up(member.hand_in for member in members)
     for member in members:
-        error = _objection(member.hand_in, streams, taken, transaction)
-        if error is None:
-            admitted.append(member)
-            for event in member.hand_in.events:
-                streams[event.recorded.originator_id] = StoredStream(event.recorded.originator_version, event.key_id)
-            taken.update(member.hand_in.guards)
-        else:
-            member.error = error
-    return admitted
-
-
-def _objection(
-    hand_in: HandIn, streams: dict[UUID, StoredStream], taken: set[UniqueGuard], transaction: Transaction
-) -> Exception | None:
-    versions: dict[UUID, int] = {}
-    for event in hand_in.events:
-        stream_id, version = event.recorded.originator_id, event.recorded.originator_version
-        stored = streams.get(stream_id)
-        if stream_id not in versions:
-            versions[stream_id] = stored.version if stored else 0
-        if version != versions[stream_id] + 1:
-            return VersionConflictError(str(stream_id))
-        if stored is not None and stored.key_id != event.key_id:
-            return ValueError("a stream has one data key for life")
-        versions[stream_id] = version
-    for stream_id, expected in hand_in.expected.items():
-        stored = streams.get(stream_id)
-        if (stored.version if stored else 0) != expected:
-            return VersionConflictError(str(stream_id))
-    for guard in hand_in.guards:
-        if guard in taken or not transaction.holds(guard):
-            return NotUniqueError(guard)
-    return None
+        member.error = admission.admit(member.hand_in)
+    return [member for member in members if member.error is None]
 
 
 def _tell(observer: Observer, committed: Sequence[Envelope]) -> None:

@@ -36,9 +36,9 @@ class Allowance(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class RateLimiter(Protocol):
-    """Counts requests. What it knows is operational state: it may be lost, and everybody begins anew."""
+    """Counts requests. What it knows is operational state: it may be lost, and everybody begins anew. Never blocks."""
 
-    async def take(self, limits: Sequence[RateLimit]) -> Sequence[Allowance]:
+    def take(self, limits: Sequence[RateLimit]) -> Sequence[Allowance]:
         """Count one request against all of these, or against none where one of them is used up.
 
         What is left of each, in the same order.

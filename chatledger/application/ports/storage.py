@@ -77,6 +77,29 @@ class UniqueGuard(msgspec.Struct, frozen=True):
     key: tuple[Any, ...]
 
 
+class RepeatGuard(msgspec.Struct, frozen=True):
+    """Holds only while no equal request of this person is being answered that came within the last ``window``.
+
+    Attributes:
+        fingerprint: what equal requests have in common.
+        window: microseconds.
+    """
+
+    end_user_id: UUID
+    fingerprint: str
+    window: int
+
+
+class CeilingGuard(msgspec.Struct, frozen=True):
+    """Holds only while fewer messages of an app than ``ceiling`` are unfinished."""
+
+    app_id: UUID
+    ceiling: int
+
+
+Guard = UniqueGuard | RepeatGuard | CeilingGuard
+
+
 class Insert(msgspec.Struct, frozen=True):
     """A new row of a read model."""
 
@@ -131,6 +154,14 @@ class Transaction(Protocol):
 
     def holds(self, guard: UniqueGuard) -> bool:
         """Whether the guard's key is free."""
+        ...
+
+    def is_running(self, end_user_id: UUID, fingerprint: str, since: int) -> bool:
+        """Whether an equal request of this person, of this time or later, is unfinished."""
+        ...
+
+    def unfinished(self, app_id: UUID) -> int:
+        """How many messages of an app have no terminal event."""
         ...
 
     def append(self, rows: Sequence[EventRow]) -> None:

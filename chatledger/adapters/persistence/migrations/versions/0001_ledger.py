@@ -340,6 +340,20 @@ def _create_messages() -> None:
     )
 
     op.create_index(
+        "messages_unfinished_by_app",
+        "messages",
+        ["app_id"],
+        sqlite_where=sa.text("ended_position IS NULL"),
+        postgresql_where=sa.text("ended_position IS NULL"),
+    )
+    op.create_index(
+        "messages_unfinished_by_fingerprint",
+        "messages",
+        ["fingerprint"],
+        sqlite_where=sa.text("ended_position IS NULL AND fingerprint IS NOT NULL"),
+        postgresql_where=sa.text("ended_position IS NULL AND fingerprint IS NOT NULL"),
+    )
+    op.create_index(
         "messages_saved",
         "messages",
         ["end_user_id", "saved_position"],

@@ -1,0 +1,150 @@
+"""What is handed in to be committed, and whether it holds."""
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from typing import Any, assert_never
+from uuid import UUID
+
+import msgspec
+
+from chatledger.application.context import Context
+from chatledger.application.ports.keys import NewKey
+from chatledger.application.ports.storage import (
+    Category,
+    CeilingGuard,
+    Change,
+    Guard,
+    RepeatGuard,
+    StoredStream,
+    Transaction,
+    UniqueGuard,
+)
+from chatledger.domain.aggregate import Recorded
+from chatledger.domain.events import TERMINAL_EVENTS, MessageCreated
+from chatledger.domain.message import Message
+
+
+class VersionConflictError(Exception):
+    """A stream has moved on since it was read; the command reloads and decides again."""
+
+
+class NotUniqueError(Exception):
+    """A guard does not hold: another hand-in took the same key first."""
+
+    def __init__(self, guard: UniqueGuard) -> None:
+        super().__init__(guard.index)
+        self.guard = guard
+
+
+class AlreadyRunningError(Exception):
+    """A guard does not hold: an equal request is being answered."""
+
+
+class CeilingReachedError(Exception):
+    """A guard does not hold: the app has as many unfinished messages as it may have."""
+
+
+class NewEvent(msgspec.Struct, frozen=True):
+    """An event on its way to the ledger."""
+
+    recorded: Recorded[Any]
+    category: Category
+    event_id: UUID
+    key_id: UUID | None
+
+
+class HandIn(msgspec.Struct, frozen=True, kw_only=True):
+    """What is committed whole or not at all.
+
+    Attributes:
+        events: may touch several streams; within one stream their versions continue what is stored.
+        context: the metadata of all of them, or the position of the row that holds it already.
+        expected: versions that further streams must have for the hand-in to hold.
+        guards: what must be free, or below its ceiling.
+        new_keys: data keys to make durable before the events that use them.
+        changes: operational state to move along; never a source of truth.
+        folded: messages as they stand after these events, where the caller has them at hand.
+    """
+
+    events: Sequence[NewEvent]
+    context: Context | int
+    expected: dict[UUID, int] = msgspec.field(default_factory=dict)
+    guards: Sequence[Guard] = ()
+    new_keys: Sequence[NewKey] = ()
+    changes: Sequence[Change] = ()
+    folded: dict[UUID, Message] = msgspec.field(default_factory=dict)
+
+
+class Admission:
+    """Decides under the ledger's lock which hand-ins of a group hold, each on top of those admitted before it."""
+
+    def __init__(self, transaction: Transaction, recorded_at: int) -> None:
+        self._transaction = transaction
+        self._recorded_at = recorded_at
+        self._streams: dict[UUID, StoredStream] = {}
+        self._taken: set[Guard] = set()
+        self._begun: Counter[UUID] = Counter()
+
+    def look_up(self, hand_ins: Iterable[HandIn]) -> None:
+        """Find out at once what is on record of the streams that these touch."""
+        touched = set()
+        for hand_in in hand_ins:
+            touched.update(event.recorded.originator_id for event in hand_in.events)
+            touched.update(hand_in.expected)
+        self._streams = dict(self._transaction.streams(touched))
+
+    def admit(self, hand_in: HandIn) -> Exception | None:
+        """What keeps a hand-in from being committed; None where it holds, and counts from here on."""
+        objection = self._of_versions(hand_in) or self._of_guards(hand_in.guards)
+        if objection is None:
+            for event in hand_in.events:
+                self._streams[event.recorded.originator_id] = StoredStream(
+                    event.recorded.originator_version, event.key_id
+                )
+                self._count(event.recorded, hand_in)
+            self._taken.update(hand_in.guards)
+        return objection
+
+    def _of_versions(self, hand_in: HandIn) -> Exception | None:
+        versions: dict[UUID, int] = {}
+        for event in hand_in.events:
+            stream_id, version = event.recorded.originator_id, event.recorded.originator_version
+            stored = self._streams.get(stream_id)
+            if stream_id not in versions:
+                versions[stream_id] = stored.version if stored else 0
+            if version != versions[stream_id] + 1:
+                return VersionConflictError(str(stream_id))
+            if stored is not None and stored.key_id != event.key_id:
+                return ValueError("a stream has one data key for life")
+            versions[stream_id] = version
+        for stream_id, expected in hand_in.expected.items():
+            stored = self._streams.get(stream_id)
+            if (stored.version if stored else 0) != expected:
+                return VersionConflictError(str(stream_id))
+        return None
+
+    def _of_guards(self, guards: Iterable[Guard]) -> Exception | None:
+        for guard in guards:
+            match guard:
+                case UniqueGuard():
+                    if guard in self._taken or not self._transaction.holds(guard):
+                        return NotUniqueError(guard)
+                case RepeatGuard():
+                    since = self._recorded_at - guard.window
+                    running = self._transaction.is_running(guard.end_user_id, guard.fingerprint, since)
+                    if guard in self._taken or running:
+                        return AlreadyRunningError(guard.fingerprint)
+                case CeilingGuard():
+                    if self._transaction.unfinished(guard.app_id) + self._begun[guard.app_id] >= guard.ceiling:
+                        return CeilingReachedError(str(guard.app_id))
+                case _:
+                    assert_never(guard)
+        return None
+
+    def _count(self, recorded: Recorded[Any], hand_in: HandIn) -> None:
+        """Take note of a message that begins or ends: the transaction's own count is of before this group."""
+        body = recorded.body
+        if isinstance(body, MessageCreated):
+            self._begun[body.app_id] += 1
+        elif isinstance(body, TERMINAL_EVENTS) and (message := hand_in.folded.get(recorded.originator_id)):
+            self._begun[message.created.app_id] -= 1

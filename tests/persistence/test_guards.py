@@ -1,0 +1,114 @@
+"""Guards of a commit that count: the unfinished messages of an app, and equal requests of a person."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from uuid import UUID
+
+import msgspec
+import pytest
+
+from chatledger.application.ledger.hand_ins import AlreadyRunningError, CeilingReachedError, HandIn, NewEvent
+from chatledger.application.ledger.writer import GroupCommitWriter
+from chatledger.application.ports.storage import CeilingGuard, RepeatGuard
+from chatledger.application.system_clock import new_id
+from chatledger.domain.message import Message
+from chatledger.domain.values import Usage
+from tests.persistence.stores import Store, a_question, running_writer
+from tests.persistence.test_group_commit import a_hand_in, outcomes
+
+APP, ANN, BOB = new_id(), new_id(), new_id()
+MINUTE = 60_000_000
+
+
+@pytest.fixture
+async def writer(store: Store) -> AsyncIterator[GroupCommitWriter]:
+    async with running_writer(store, asyncio.get_running_loop()) as running:
+        yield running
+
+
+class Asking:
+    """Messages on their way in and to their end, as hand-ins."""
+
+    def __init__(self, store: Store) -> None:
+        self._keyring = store.keyring
+        self._keys: dict[UUID, UUID] = {}
+
+    def ask(self, app_id: UUID = APP, ceiling: int = 0, end_user_id: UUID = ANN, equal_to: str | None = None) -> HandIn:
+        key = self._keyring.new_key(None)
+        question = a_question(app_id=app_id, end_user_id=end_user_id, fingerprint=equal_to)
+        message = Message.create(new_id(), question)
+        self._keys[message.id] = key.key_id
+        guards = [CeilingGuard(app_id, ceiling)] if ceiling else []
+        guards += [RepeatGuard(end_user_id, equal_to, MINUTE)] if equal_to else []
+        return self._hand_in(message, guards=guards, new_keys=[key])
+
+    def end(self, asked: HandIn) -> HandIn:
+        (message,) = asked.folded.values()
+        again = Message.fold(message.id, [event.recorded.body for event in asked.events])
+        again.start_attempt("w")
+        again.complete(1, Usage(), "stop", "")
+        return self._hand_in(again)
+
+    def _hand_in(self, message: Message, **options) -> HandIn:
+        key_id = self._keys[message.id]
+        events = [NewEvent(recorded, "message", new_id(), key_id) for recorded in message.collect_events()]
+        return a_hand_in(*events, folded={message.id: message}, **options)
+
+
+@pytest.fixture
+def asking(store: Store) -> Asking:
+    return Asking(store)
+
+
+def kinds(results: list[object]) -> list[object]:
+    return [result if isinstance(result, type) else "held" for result in results]
+
+
+async def test_a_ceiling_holds_within_a_group_and_after_it(writer: GroupCommitWriter, asking: Asking) -> None:
+    first = await outcomes(writer, *(asking.ask(ceiling=3) for _ in range(5)))
+    assert kinds(first) == ["held"] * 3 + [CeilingReachedError] * 2
+    assert await outcomes(writer, asking.ask(ceiling=3)) == [CeilingReachedError]
+    assert kinds(await outcomes(writer, asking.ask(ceiling=4), asking.ask())) == ["held"] * 2
+
+
+async def test_each_app_has_its_own_ceiling(writer: GroupCommitWriter, asking: Asking) -> None:
+    other = new_id()
+    hand_ins = [asking.ask(app_id, ceiling=1) for app_id in (APP, other, APP, other)]
+    assert kinds(await outcomes(writer, *hand_ins)) == ["held"] * 2 + [CeilingReachedError] * 2
+
+
+async def test_what_ends_makes_room_for_what_follows_it(writer: GroupCommitWriter, asking: Asking) -> None:
+    one, two = asking.ask(ceiling=2), asking.ask(ceiling=2)
+    await outcomes(writer, one, two)
+    later = await outcomes(writer, asking.ask(ceiling=2), asking.end(one), asking.ask(ceiling=2), asking.ask(ceiling=2))
+    assert kinds(later) == [CeilingReachedError, "held", "held", CeilingReachedError]
+    await outcomes(writer, asking.end(two))
+    assert kinds(await outcomes(writer, asking.ask(ceiling=2))) == ["held"]
+
+
+async def test_who_is_refused_takes_no_room(writer: GroupCommitWriter, asking: Asking) -> None:
+    torn = msgspec.structs.replace(asking.ask(ceiling=1), expected={new_id(): 1})
+    results = await outcomes(writer, torn, asking.ask(ceiling=1))
+    assert kinds(results)[1] == "held"
+
+
+async def test_an_equal_request_is_refused_while_the_first_is_unfinished(
+    writer: GroupCommitWriter, asking: Asking
+) -> None:
+    first = asking.ask(equal_to="a")
+    together = await outcomes(writer, first, asking.ask(equal_to="a"), asking.ask(equal_to="b"))
+    assert kinds(together) == ["held", AlreadyRunningError, "held"]
+    others = await outcomes(writer, asking.ask(equal_to="a"), asking.ask(equal_to="a", end_user_id=BOB))
+    assert kinds(others) == [AlreadyRunningError, "held"]
+    await outcomes(writer, asking.end(first))
+    assert kinds(await outcomes(writer, asking.ask(equal_to="a"))) == ["held"]
+
+
+async def test_after_its_window_an_equal_request_is_another_one(
+    store: Store, writer: GroupCommitWriter, asking: Asking
+) -> None:
+    await outcomes(writer, asking.ask(equal_to="a"))
+    store.clock.pass_time(seconds=59)
+    assert kinds(await outcomes(writer, asking.ask(equal_to="a"))) == [AlreadyRunningError]
+    store.clock.pass_time(seconds=2)
+    assert kinds(await outcomes(writer, asking.ask(equal_to="a"))) == ["held"]
