@@ -10,8 +10,8 @@ from chatledger.application.context import SYSTEM, Context
 from chatledger.application.errors import NotFoundError
 from chatledger.application.fault_report import describe
 from chatledger.application.ledger.envelope import Envelope
+from chatledger.application.ledger.hand_ins import VersionConflictError
 from chatledger.application.ledger.ledger import Ledger, Staged
-from chatledger.application.ledger.writer import VersionConflictError
 from chatledger.application.ports.storage import StorageUnavailableError
 from chatledger.application.ports.views import Views
 from chatledger.domain.conversation import Conversation
