@@ -188,7 +188,9 @@ async def test_line_9_the_table_of_ratings(chat):
         assert await shown() is None
 
 
-async def test_line_10_two_users_never_see_each_other(chat):
+async def test_line_10_two_users_never_see_each_other(server):
+    suggesting = {"suggested_questions_after_answer": {"enabled": True}}
+    chat = server.client(await server.new_key(configuration=suggesting, tokens=1))
     ada, bob = await ask(chat, "same", user="ada"), await ask(chat, "same", user="bob")
     for user, own, other in (("ada", ada, bob), ("bob", bob, ada)):
         listed = await chat.get("/v1/conversations", params={"user": user})
