@@ -12,11 +12,16 @@ from typing import Any, Self
 import msgspec
 from sqlalchemy import Connection, Engine, select
 
+from chatledger.adapters.embedder.openai_compatible import OpenAIEmbedder
 from chatledger.adapters.generator.extractive import ExtractiveGenerator
 from chatledger.adapters.generator.local_model import LocalModelGenerator
 from chatledger.adapters.generator.openai_compatible import OpenAICompatibleGenerator
 from chatledger.adapters.generator.scripted import ScriptedGenerator
 from chatledger.adapters.keys.store import MasterKeyError, SqliteKeyring, load_master_key
+from chatledger.adapters.moderator.keywords import KeywordModerator
+from chatledger.adapters.moderator.openai_compatible import OpenAIModerator
+from chatledger.adapters.openai_clients import DEFAULT_BASE_URL, OpenAIClients
+from chatledger.adapters.persistence.annotation_views import SqlAnnotationViews
 from chatledger.adapters.persistence.database import Database, database_at
 from chatledger.adapters.persistence.lock import DataFolderLock
 from chatledger.adapters.persistence.migrate import HEAD_REVISION, require_current, schema_revision, upgrade
@@ -26,6 +31,7 @@ from chatledger.adapters.persistence.tables import APPS
 from chatledger.adapters.persistence.tracking import Projection, SqlTrackedProjection, SqlTracking
 from chatledger.adapters.persistence.views import SqlViews
 from chatledger.adapters.queue.in_process import InProcessLiveBus, InProcessTaskQueue
+from chatledger.adapters.speech.openai_compatible import OpenAISpeech
 from chatledger.application.application import Application
 from chatledger.application.caller import EndUsers, Ownership
 from chatledger.application.commands.asking import Asking
@@ -39,9 +45,12 @@ from chatledger.application.commands.stopping import Stopping
 from chatledger.application.commands.suggesting import Suggesting
 from chatledger.application.errors import InvalidParameterError
 from chatledger.application.fault_report import describe
+from chatledger.application.features import Features
+from chatledger.application.generation.annotations import Annotations
 from chatledger.application.generation.automatic_naming import AutomaticNaming
 from chatledger.application.generation.dispatch import Dispatcher, Sweeper
 from chatledger.application.generation.failures import RetryPolicy
+from chatledger.application.generation.moderating import Gates
 from chatledger.application.generation.worker import Worker, WorkerSettings
 from chatledger.application.ledger.codec import EventCodec
 from chatledger.application.ledger.ledger import HOT_MESSAGES, Ledger
@@ -146,6 +155,7 @@ async def open_chatledger(
         for generator in every_generator:
             stack.push_async_callback(generator.close)
         by_name = _by_name(every_generator)
+        features = _features(settings, stack)
         if not with_server:
             require_no_server(settings)
         _make_folders(settings)
@@ -176,6 +186,7 @@ async def open_chatledger(
         following = Following(ledger, tail, bus)
         stack.callback(following.close)
         directory = AppDirectory(views)
+        annotations = Annotations(SqlAnnotationViews(reader, seals), features.embedder)
         longest = settings.max_query_characters
         sending = Sending(ledger, end_users, ownership, following, by_name, new_id, longest)
         history = History(ledger, views, end_users, ownership)
@@ -189,7 +200,7 @@ async def open_chatledger(
             naming=Naming(ledger, views, by_name),
             suggesting=suggesting,
             repeating=Repeating(ledger, history, by_name),
-            apps=ManagingApps(ledger, by_name, new_id),
+            apps=ManagingApps(ledger, by_name, features, new_id),
             operators=ManagingOperators(ledger, new_id),
             directory=directory,
             credentials=Credentials(views, directory),
@@ -207,11 +218,12 @@ async def open_chatledger(
         stack.push_async_callback(subscriptions.close)
         await subscriptions.start()
 
-        for observer in (tail, directory, subscriptions):
+        for observer in (tail, directory, annotations, subscriptions):
             writer.observe(observer.committed)
         worker = None
         if with_worker:
-            worker = await _start_worker(stack, settings, application, ledger, bus, by_name, writer)
+            gates = Gates(directory, features.moderators, annotations)
+            worker = await _start_worker(stack, settings, application, ledger, bus, by_name, gates, writer)
         yield Running(application, worker, ledger, writer, store, codec, inline, reader, subscriptions)
 
 
@@ -222,11 +234,12 @@ async def _start_worker(
     ledger: Ledger,
     bus: LiveBus,
     generators: Mapping[str, Generator],
+    gates: Gates,
     writer: GroupCommitWriter,
 ) -> Worker:
     """Begin what follows the commits of this process. It is drained first, and then cancelled."""
     queue, views, clock = InProcessTaskQueue(), application.views, application.clock
-    worker = Worker(_worker_settings(settings), ledger, views, queue, bus, generators, clock)
+    worker = Worker(_worker_settings(settings), ledger, views, queue, bus, generators, gates, clock)
     followers = (
         worker,
         Dispatcher(queue),
@@ -384,6 +397,26 @@ def _built_in(settings: Settings) -> Sequence[Generator]:
         else OpenAICompatibleGenerator(base_url=settings.openai_base_url, api_key=key)
     )
     return ScriptedGenerator(), ExtractiveGenerator(), LocalModelGenerator(), openai
+
+
+def _features(settings: Settings, stack: AsyncExitStack) -> Features:
+    """What the server's own provider is asked for beside answers, over connections that are closed at the end."""
+    key = settings.openai_api_key.get_secret_value() if settings.openai_api_key else None
+    clients = OpenAIClients(base_url=settings.openai_base_url or DEFAULT_BASE_URL, api_key=key)
+    stack.push_async_callback(clients.close)
+    moderators = (KeywordModerator(), OpenAIModerator(clients))
+    speech = OpenAISpeech(
+        clients,
+        hears_with=settings.transcription_model,
+        speaks_with=settings.speech_model,
+        usual_voice=settings.speech_voice,
+    )
+    return Features(
+        moderators={moderator.name: moderator for moderator in moderators},
+        embedder=OpenAIEmbedder(clients),
+        speech_to_text=speech,
+        text_to_speech=speech,
+    )
 
 
 def _by_name(generators: Sequence[Generator]) -> Mapping[str, Generator]:

@@ -135,6 +135,12 @@ class Settings(BaseModel):
 
     openai_base_url: ProviderAddress | None = None
     openai_api_key: SecretStr | None = None
+    transcription_model: NotEmpty = "whisper-1"
+    """The model of that provider that writes down what is said."""
+    speech_model: NotEmpty = "tts-1"
+    """The model of that provider that says what is written."""
+    speech_voice: NotEmpty = "alloy"
+    """The voice of apps that name none."""
 
     def __init__(self, **values: Any) -> None:
         try:

@@ -1,4 +1,4 @@
-"""When one question is another: the rules by which an annotation answers."""
+"""When one question is like another: the rules by which an annotation answers."""
 
 from collections.abc import Sequence
 from math import sqrt
@@ -13,7 +13,12 @@ def essence_of(question: str) -> str:
     return " ".join(question.casefold().split())
 
 
+def unit(vector: Sequence[float]) -> list[float]:
+    """The vector of length 1 that points where this one does; the zero vector stays what it is."""
+    length = sqrt(sum(map(mul, vector, vector))) or 1.0
+    return [component / length for component in vector]
+
+
 def likeness(one: Sequence[float], other: Sequence[float]) -> float:
-    """The cosine of the angle between two vectors of one length; 0 where one of them points nowhere."""
-    lengths = sqrt(sum(map(mul, one, one)) * sum(map(mul, other, other)))
-    return sum(map(mul, one, other)) / lengths if lengths else 0.0
+    """The cosine of the angle between two vectors of length 1."""
+    return sum(map(mul, one, other))

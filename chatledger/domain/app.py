@@ -6,8 +6,9 @@ from uuid import UUID
 import msgspec
 
 from chatledger.domain.aggregate import Aggregate
+from chatledger.domain.annotation import MAX_ANNOTATIONS
 from chatledger.domain.configuration import AppConfiguration
-from chatledger.domain.errors import AppDeletedError, NoSuchAnnotationError
+from chatledger.domain.errors import AppDeletedError, NoSuchAnnotationError, TooManyAnnotationsError
 from chatledger.domain.events import (
     AnnotationAdded,
     AnnotationChanged,
@@ -142,8 +143,11 @@ class App(Aggregate[AppEvent]):
 
         Raises:
             AppDeletedError: it is gone.
+            TooManyAnnotationsError: it has as many as it may have.
         """
         self._require_living()
+        if len(self.annotations) >= MAX_ANNOTATIONS:
+            raise TooManyAnnotationsError
         self._record(AnnotationAdded(annotation_id=annotation_id, question=question, answer=answer))
 
     def change_annotation(self, annotation_id: UUID, question: str, answer: str) -> None:

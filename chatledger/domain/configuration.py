@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 
 from chatledger.domain.inputs import InputVariable
-from chatledger.domain.values import FileKind, VariableType
+from chatledger.domain.values import FileKind, ModerationAction, ModerationStage, VariableType
 
 MOST = 1_000_000
 
@@ -44,20 +44,40 @@ class AnnotationReply(Part, frozen=True, kw_only=True):
 
 
 class ModerationOfStage(Part, frozen=True, kw_only=True):
-    """What is said in place of a text that holds what may not be said."""
+    """What follows where a question or an answer holds what may not be said.
+
+    Attributes:
+        action: whether ``preset_response`` is answered in its place, or it goes on without what was found.
+    """
 
     enabled: bool = False
+    action: ModerationAction = "direct_output"
     preset_response: str = ""
 
 
 class WordAvoidance(Part, frozen=True, kw_only=True):
-    """What may not be asked or answered. ``type`` names who judges; ``keywords`` are for the judge of that name."""
+    """What may not be asked or answered.
+
+    Attributes:
+        type: names the moderator, whom the rest is for.
+        keywords: what the one named ``keywords`` looks for: one on each line, or a list.
+        model: which one ``openai_moderation`` asks; empty for the usual one.
+    """
 
     enabled: bool = False
     type: str = "keywords"
-    keywords: tuple[str, ...] = ()
-    inputs: ModerationOfStage = ModerationOfStage()
-    outputs: ModerationOfStage = ModerationOfStage()
+    keywords: str | tuple[str, ...] = ()
+    model: str = ""
+    inputs_config: ModerationOfStage = ModerationOfStage()
+    outputs_config: ModerationOfStage = ModerationOfStage()
+
+    def at(self, stage: ModerationStage) -> ModerationOfStage:
+        """What holds for what is asked, or for what is answered."""
+        return self.inputs_config if stage == "input" else self.outputs_config
+
+    def applies_to(self, stage: ModerationStage) -> bool:
+        """Whether anything is judged at this stage."""
+        return self.enabled and self.at(stage).enabled
 
 
 class FileUpload(Part, frozen=True, kw_only=True):

@@ -33,6 +33,10 @@ class NoSuchAnnotationError(DomainError):
     """The app has no such annotation."""
 
 
+class TooManyAnnotationsError(DomainError):
+    """The app has as many annotations as an app may have."""
+
+
 class NothingToWithdrawError(DomainError):
     """Feedback was withdrawn that nobody had given."""
 

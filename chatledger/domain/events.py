@@ -10,6 +10,7 @@ import msgspec
 
 from chatledger.domain.registry import EventRegistry
 from chatledger.domain.values import (
+    Account,
     AppMode,
     AttachedFile,
     AttemptBase,
@@ -141,6 +142,7 @@ class AnnotationMatched(msgspec.Struct, frozen=True, kw_only=True):
     attempt: Public[int]
     annotation_id: Public[UUID]
     score: Public[float]
+    account: Sealed[Account | None]
 
 
 @REGISTRY.register("GenerationRequeued")

@@ -36,8 +36,10 @@ from chatledger.domain.events import (
     StopRequested,
     SuggestedQuestionsProposed,
 )
+from chatledger.domain.resources import merged
 from chatledger.domain.values import (
     TERMINAL_STATES,
+    Account,
     AttachedFile,
     AttemptBase,
     ErrorCode,
@@ -184,14 +186,14 @@ class Message(Aggregate[MessageEvent]):
         self._require_open(attempt)
         self._record(ModerationHit(attempt=attempt, stage=stage, action=action))
 
-    def match_annotation(self, attempt: int, annotation_id: UUID, score: float) -> None:
+    def match_annotation(self, attempt: int, annotation_id: UUID, score: float, account: Account) -> None:
         """Note that an annotation answers in place of the generator.
 
         Raises:
             FencedOutError: the attempt is not the open one.
         """
         self._require_open(attempt)
-        self._record(AnnotationMatched(attempt=attempt, annotation_id=annotation_id, score=score))
+        self._record(AnnotationMatched(attempt=attempt, annotation_id=annotation_id, score=score, account=account))
 
     def requeue(self, attempt: int, cause: ErrorCode, detail: str, not_before: datetime) -> None:
         """Give the attempt up for a later one.
@@ -319,7 +321,7 @@ class Message(Aggregate[MessageEvent]):
             case AnnotationMatched():
                 self.annotation = body
             case ResourcesRetrieved():
-                self.resources = body.resources
+                self.resources = merged(self.resources, body.resources)
             case GenerationRequeued():
                 self.attempt_is_open = False
                 self.not_before = body.not_before

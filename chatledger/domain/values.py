@@ -89,11 +89,25 @@ class Resource(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     document_name: str | None = None
     data_source_type: str | None = None
     segment_id: str | None = None
+    retriever_from: str | None = None
     score: float | None = None
+    hit_count: int | None = None
     word_count: int | None = None
     segment_position: int | None = None
+    index_node_hash: str | None = None
     content: str | None = None
+    page: int | None = None
+    doc_metadata: dict[str, Json] | None = None
     title: str | None = None
+    files: tuple[dict[str, Json], ...] | None = None
+    summary: str | None = None
+
+
+class Account(msgspec.Struct, frozen=True):
+    """Who stands behind an annotation, as clients show it."""
+
+    id: UUID
+    name: str
 
 
 class AttachedFile(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

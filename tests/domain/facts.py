@@ -19,7 +19,7 @@ from chatledger.domain.events import (
     ModerationHit,
     StopRequested,
 )
-from chatledger.domain.values import NIL_UUID, AttachedFile, Thought, Usage
+from chatledger.domain.values import NIL_UUID, Account, AttachedFile, Thought, Usage
 
 APP = UUID("0198a000-0000-7000-8000-00000000000a")
 END_USER = UUID("0198a000-0000-7000-8000-00000000000b")
@@ -43,6 +43,7 @@ asked = MessageCreated(
     query="Why is the sky blue?",
 )
 ANNOTATION = UUID("0198a000-0000-7000-8000-00000000000e")
+AUTHOR = Account(id=APP, name="Ann")
 THOUGHT = Thought(
     thought_id=UUID("0198a000-0000-7000-8000-00000000000f"),
     position=1,
@@ -120,4 +121,4 @@ def moderated(attempt: int) -> ModerationHit:
 
 
 def matched(attempt: int) -> AnnotationMatched:
-    return AnnotationMatched(attempt=attempt, annotation_id=ANNOTATION, score=0.97)
+    return AnnotationMatched(attempt=attempt, annotation_id=ANNOTATION, score=0.97, account=AUTHOR)

@@ -2,7 +2,7 @@ from math import sqrt
 
 import pytest
 
-from chatledger.domain.annotation import essence_of, likeness
+from chatledger.domain.annotation import essence_of, likeness, unit
 
 
 @pytest.mark.parametrize("question", ["What is a ledger?", "  what IS\ta\n ledger? ", "WHAT IS A LEDGER?"])
@@ -31,4 +31,4 @@ def test_case_is_that_of_every_script():
     ],
 )
 def test_likeness_is_the_cosine(one, other, expected):
-    assert likeness(one, other) == pytest.approx(expected)
+    assert likeness(unit(one), unit(other)) == pytest.approx(expected)

@@ -5,9 +5,10 @@ from uuid import UUID
 import msgspec
 import pytest
 
+from chatledger.domain.annotation import MAX_ANNOTATIONS
 from chatledger.domain.app import App
 from chatledger.domain.configuration import AppConfiguration
-from chatledger.domain.errors import AppDeletedError, InvalidInputError, NoSuchAnnotationError
+from chatledger.domain.errors import AppDeletedError, InvalidInputError, NoSuchAnnotationError, TooManyAnnotationsError
 from chatledger.domain.events import (
     AnnotationAdded,
     AnnotationChanged,
@@ -127,6 +128,13 @@ def test_what_follows(history, command, events) -> None:
 @pytest.mark.parametrize("command", [change("x"), lambda app: app.remove_annotation(ANNOTATION)])
 def test_an_annotation_that_there_is_not_cannot_be_touched(command) -> None:
     given(App, set_up, added, removed).when(command).then_refused(NoSuchAnnotationError)
+
+
+def test_annotations_are_no_more_than_a_question_can_be_compared_with() -> None:
+    full = [msgspec.structs.replace(added, annotation_id=UUID(int=number)) for number in range(MAX_ANNOTATIONS)]
+    one_more = lambda app: app.add_annotation(ANNOTATION, "Open?", "From nine.")  # noqa: E731
+    given(App, set_up, *full).when(one_more).then_refused(TooManyAnnotationsError)
+    given(App, set_up, *full[1:]).when(one_more).then(added)
 
 
 @pytest.mark.parametrize(

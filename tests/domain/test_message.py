@@ -22,6 +22,7 @@ from chatledger.domain.message import Message
 from chatledger.domain.values import Feedback, Resource
 from tests.domain.facts import (
     ANNOTATION,
+    AUTHOR,
     CHART,
     LATER,
     THOUGHT,
@@ -78,6 +79,10 @@ def complete(attempt):
     return lambda message: message.complete(attempt, USAGE, "stop", "f1")
 
 
+def passages(*documents: str) -> tuple[Resource, ...]:
+    return tuple(Resource(position=place, document_id=document) for place, document in enumerate(documents, 1))
+
+
 def retrieve(attempt):
     return lambda message: message.record_resources(attempt, [PASSAGE])
 
@@ -99,7 +104,7 @@ def moderate(attempt):
 
 
 def match(attempt):
-    return lambda message: message.match_annotation(attempt, ANNOTATION, 0.97)
+    return lambda message: message.match_annotation(attempt, ANNOTATION, 0.97, AUTHOR)
 
 
 def propose(*questions):
@@ -281,6 +286,16 @@ SEEN = [
         "a reset drops the answer and the passages",
         [asked, started(1), chunk(1, "abc"), ResourcesRetrieved(attempt=1, resources=(PASSAGE,)), started(2)],
         {"answer": "", "answer_length": 0, "resources": ()},
+    ),
+    (
+        "passages of several retrievals are one list",
+        [
+            asked,
+            started(1),
+            ResourcesRetrieved(attempt=1, resources=passages("a", "b")),
+            ResourcesRetrieved(attempt=1, resources=passages("b", "c")),
+        ],
+        {"resources": passages("a", "b", "c")},
     ),
     (
         "another text counts in place of all before it",

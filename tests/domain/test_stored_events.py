@@ -26,7 +26,7 @@ STORED: dict[str, tuple[int, str, str]] = {
     ),
     "FileAttached": (1, "attempt", "file"),
     "ModerationHit": (1, "attempt stage action", ""),
-    "AnnotationMatched": (1, "attempt annotation_id score", ""),
+    "AnnotationMatched": (1, "attempt annotation_id score", "account"),
     "ResourcesRetrieved": (1, "attempt", "resources"),
     "GenerationRequeued": (1, "attempt cause not_before", "detail"),
     "StopRequested": (1, "by", ""),

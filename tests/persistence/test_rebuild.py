@@ -26,7 +26,7 @@ from chatledger.domain.events import FileUploaded
 from chatledger.domain.file import File
 from chatledger.domain.message import Message
 from chatledger.domain.operator import Operator
-from chatledger.domain.values import AttachedFile, Resource, Thought, Usage
+from chatledger.domain.values import Account, AttachedFile, Resource, Thought, Usage
 from tests.persistence.stores import Store, a_question, open_store, running_writer
 
 WORDS = ("ledger", "帳簿", "naïve", "", "\u2028", "quote'\"", "𝄞 clef", "a" * 500)
@@ -245,7 +245,7 @@ class Traffic:
                 lambda: message.replace_answer(attempt, self.text(), "output_moderation"),
                 lambda: message.record_thought(attempt, thought),
                 lambda: message.attach_file(attempt, self.attachment()),
-                lambda: message.match_annotation(attempt, new_id(), 0.9),
+                lambda: message.match_annotation(attempt, new_id(), 0.9, Account(new_id(), self.text())),
                 lambda: message.note_moderation(attempt, "input", "direct_output"),
             ]
         )()

@@ -166,7 +166,9 @@ class MessageMachine(RuleBasedStateMachine):
             lambda: self.message.record_resources(attempt, found),
             ResourcesRetrieved(attempt=attempt, resources=found),
         ):
-            self.plain.resources = found
+            self.plain.resources = tuple(
+                Resource(position=place) for place in range(1, len(self.plain.resources) + count + 1)
+            )
 
     @rule(caller=callers)
     def requeue(self, caller: str) -> None:

@@ -2,72 +2,16 @@
 
 from collections.abc import Sequence
 from typing import Any
-from uuid import UUID, uuid5
+from uuid import UUID
 
 import msgspec
 
 from chatledger.adapters.http.answers import epoch_seconds
 from chatledger.adapters.http.disclosure import error_text, shows_resources
+from chatledger.adapters.http.metadata import Metadata, RetrieverResource, retriever_resources, stored_metadata
 from chatledger.application.caller import Reader
 from chatledger.application.ports.views import MessageView
-from chatledger.domain.events import MessageCompleted, MessageStopped
-from chatledger.domain.values import Resource, Usage
-
-
-class RetrieverResource(msgspec.Struct, frozen=True, kw_only=True):
-    """A passage that the answer rests on."""
-
-    id: UUID
-    message_id: UUID
-    position: int
-    dataset_id: str | None
-    dataset_name: str | None
-    document_id: str | None
-    document_name: str | None
-    data_source_type: str | None
-    segment_id: str | None
-    score: float | None
-    word_count: int | None
-    segment_position: int | None
-    content: str | None
-    title: str | None
-    retriever_from: str | None = None
-    hit_count: int | None = None
-    index_node_hash: str | None = None
-    page: int | None = None
-    doc_metadata: dict[str, Any] | None = None
-    created_at: int | None = None
-
-
-def retriever_resources(
-    resources: Sequence[Resource], message_id: UUID, created_at: int | None = None
-) -> list[RetrieverResource]:
-    """Passages as the wire shows them. Their ids are derived, so that they are the same each time."""
-    return [
-        RetrieverResource(
-            id=uuid5(message_id, str(resource.position)),
-            message_id=message_id,
-            created_at=created_at,
-            **msgspec.structs.asdict(resource),
-        )
-        for resource in resources
-    ]
-
-
-class Metadata(msgspec.Struct, frozen=True, kw_only=True):
-    """What is told beside an answer."""
-
-    annotation_reply: None = None
-    retriever_resources: Sequence[RetrieverResource]
-    usage: Usage
-
-
-def answer_metadata(resources: Sequence[RetrieverResource], end: MessageCompleted | MessageStopped) -> dict[str, Any]:
-    """What is told beside a whole answer, with how it came to its end."""
-    metadata = msgspec.structs.asdict(Metadata(retriever_resources=resources, usage=end.usage))
-    if isinstance(end, MessageStopped):
-        return metadata | {"status": "stopped", "stopped_by": end.by}
-    return metadata | {"status": "completed", "finish_reason": end.finish_reason}
+from chatledger.domain.values import Usage
 
 
 class OwnFeedback(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -99,6 +43,7 @@ class MessageObject(msgspec.Struct, frozen=True, kw_only=True):
     provider_response_latency: float
     total_price: str | None
     currency: str | None
+    metadata: Metadata
     extra_contents: tuple[()] = ()
 
 
@@ -126,6 +71,7 @@ def message_object(view: MessageView, reader: Reader) -> MessageObject:
         provider_response_latency=usage.latency,
         total_price=None if view.usage is None else usage.total_price,
         currency=None if view.usage is None else usage.currency,
+        metadata=stored_metadata(view, resources),
     )
 
 

@@ -6,10 +6,12 @@ from uuid import UUID
 
 from chatledger.adapters.http.answers import encode, epoch_seconds
 from chatledger.adapters.http.errors import stream_error
-from chatledger.adapters.http.objects import RetrieverResource, answer_metadata, retriever_resources
+from chatledger.adapters.http.metadata import answer_metadata, retriever_resources
 from chatledger.application.ledger.envelope import Envelope
 from chatledger.domain.events import (
+    AnnotationMatched,
     AnswerChunkAppended,
+    AnswerReplaced,
     GenerationStarted,
     MessageCompleted,
     MessageCreated,
@@ -17,6 +19,8 @@ from chatledger.domain.events import (
     MessageStopped,
     ResourcesRetrieved,
 )
+from chatledger.domain.resources import merged
+from chatledger.domain.values import Resource
 
 PING = b"event: ping\n\n"
 RECONNECT = b"retry: 1000\n\n"
@@ -39,7 +43,8 @@ class Rendering:
         self._gives_ids = gives_ids
         self._text: list[str] = []
         self._is_stale = False
-        self._resources: Sequence[RetrieverResource] = ()
+        self._resources: tuple[Resource, ...] = ()
+        self._annotation: AnnotationMatched | None = None
         common = {"message_id": str(message_id), "created_at": epoch_seconds(created.recorded_at)}
         if body.mode != "completion":
             common = {"conversation_id": str(body.conversation_id)} | common
@@ -73,19 +78,23 @@ class Rendering:
             case GenerationStarted():
                 return self._attempt_started(body)
             case ResourcesRetrieved():
-                self._resources = retriever_resources(body.resources, self._message_id)
-                return b""
+                self._resources = merged(self._resources, body.resources)
+            case AnswerReplaced():
+                self._text = [body.text]
+                return self._replacement(body.text)
+            case AnnotationMatched():
+                self._annotation = body
             case MessageCompleted() | MessageStopped():
                 return self._ended() + self._message_end(body)
             case MessageErrored():
                 fields = encode(stream_error(body))
                 return self._ended() + b'data: {"event":"error",' + self._common + b"," + _line(fields[1:]) + b"\n\n"
-            case _:
-                return b""
+        return b""
 
     def _attempt_started(self, started: GenerationStarted) -> bytes:
         """What another attempt drops is replaced as soon as there is something to show instead, never by a blank."""
         self._resources = ()
+        self._annotation = None
         shown = "".join(self._text)
         kept = shown[: started.offset]
         if kept == shown:
@@ -104,7 +113,8 @@ class Rendering:
         return self._opening(b"message_replace") + b',"answer":' + _line(encode(text)) + b',"reason":""}\n\n'
 
     def _message_end(self, end: MessageCompleted | MessageStopped) -> bytes:
-        metadata = answer_metadata(self._resources if self._shows_resources else (), end)
+        resources = retriever_resources(self._resources if self._shows_resources else (), self._message_id)
+        metadata = answer_metadata(resources, self._annotation, end)
         own = {"id": str(self._message_id), "metadata": metadata, "files": None}
         return self._opening(b"message_end") + b"," + _line(encode(own)[1:]) + b"\n\n"
 

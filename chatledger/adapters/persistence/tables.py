@@ -325,6 +325,13 @@ sa.Index(
     sqlite_where=MESSAGES.c.saved_position.is_not(None),
     postgresql_where=MESSAGES.c.saved_position.is_not(None),
 )
+sa.Index(
+    "messages_annotated",
+    MESSAGES.c.app_id,
+    MESSAGES.c.annotation_id,
+    sqlite_where=MESSAGES.c.annotation_id.is_not(None),
+    postgresql_where=MESSAGES.c.annotation_id.is_not(None),
+)
 
 FILES = sa.Table(
     "files",

@@ -304,6 +304,7 @@ class SqlViews:
             thoughts=answer.thoughts,
             answer_files=answer.files,
             annotation_id=row.annotation_id,
+            annotation_account=answer.account,
             usage=None if row.usage is None else msgspec.json.decode(row.usage, type=Usage),
             stopped_by=row.stopped_by,
             error_code=row.error_code,

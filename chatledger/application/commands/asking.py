@@ -10,7 +10,13 @@ from chatledger.application.caller import Caller
 from chatledger.application.commands.sending import NewMessage, Sending, Sent
 from chatledger.application.errors import AnswerPendingError, GenerationFailedError
 from chatledger.application.ports.storage import StorageUnavailableError
-from chatledger.domain.events import TERMINAL_EVENTS, MessageCompleted, MessageErrored, MessageStopped
+from chatledger.domain.events import (
+    TERMINAL_EVENTS,
+    AnnotationMatched,
+    MessageCompleted,
+    MessageErrored,
+    MessageStopped,
+)
 from chatledger.domain.message import Message
 from chatledger.domain.values import Resource
 
@@ -19,6 +25,7 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
     """A whole answer.
 
     Attributes:
+        annotation: what answered in place of a generator, if something did.
         end: how it came to its end, with what it cost.
         created_at: when the question was committed, in microseconds since the epoch.
     """
@@ -28,6 +35,7 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
     conversation_id: UUID
     text: str
     resources: Sequence[Resource]
+    annotation: AnnotationMatched | None
     end: MessageCompleted | MessageStopped
     created_at: int
 
@@ -71,6 +79,7 @@ class Asking:
             conversation_id=sent.conversation_id,
             text=message.answer,
             resources=message.resources,
+            annotation=message.annotation,
             end=end,
             created_at=sent.created.recorded_at,
         )

@@ -12,6 +12,7 @@ import msgspec
 from chatledger.application.accepting import accept_choice, accept_name
 from chatledger.application.context import Context
 from chatledger.application.errors import InvalidParameterError, NotFoundError
+from chatledger.application.features import Features
 from chatledger.application.ledger.ledger import Ledger, Staged
 from chatledger.application.ports.clock import IdFactory
 from chatledger.application.ports.generator import Generator, SettingsError
@@ -46,9 +47,12 @@ class CreatedApp(msgspec.Struct, frozen=True):
 class ManagingApps:
     """The use cases of whoever runs the server."""
 
-    def __init__(self, ledger: Ledger, generators: Mapping[str, Generator], new_id: IdFactory) -> None:
+    def __init__(
+        self, ledger: Ledger, generators: Mapping[str, Generator], features: Features, new_id: IdFactory
+    ) -> None:
         self._ledger = ledger
         self._generators = generators
+        self._features = features
         self._new_id = new_id
 
     async def create(self, mode: AppMode, name: str, configuration: AppConfiguration, context: Context) -> CreatedApp:
@@ -114,3 +118,4 @@ class ManagingApps:
             raise InvalidParameterError("settings", str(error)) from error
         except InvalidInputError as error:
             raise InvalidParameterError(error.field, str(error)) from error
+        self._features.check(configuration)

@@ -17,7 +17,15 @@ from chatledger.application.ports.storage import Delete, StorageUnavailableError
 from chatledger.domain.errors import DomainError
 from chatledger.domain.events import REGISTRY
 from chatledger.domain.message import Message
-from chatledger.domain.values import ErrorCode, FinishReason, Resource, StoppedBy, Usage
+from chatledger.domain.values import (
+    ErrorCode,
+    FinishReason,
+    ModerationAction,
+    ModerationStage,
+    Resource,
+    StoppedBy,
+    Usage,
+)
 
 PIECES_BETWEEN_BREATHS = 256
 
@@ -29,6 +37,9 @@ MAX_RACES = 200
 
 COURTESY = 0.1
 """Seconds that text waits where somebody else, who lost a race for this message, decides on it again."""
+
+OUTPUT_MODERATION = "output_moderation"
+"""Why a text stands in an answer's place."""
 
 MAX_PENDING = 64 * 1024
 """Characters that may wait for a commit before the generator has to."""
@@ -149,6 +160,20 @@ class Attempt:
         """Note the passages that the answer rests on."""
         await self._record(lambda message: message.record_resources(self.number, resources))
 
+    async def note_moderation(self, stage: ModerationStage, action: ModerationAction) -> None:
+        """Note that something may not be said."""
+        await self._record(lambda message: message.note_moderation(self.number, stage, action))
+
+    async def override(self, text: str) -> None:
+        """Put a text that may be said in the place of all that was answered, and of what waits for a commit."""
+
+        def decide(message: Message) -> None:
+            message.note_moderation(self.number, "output", "overridden")
+            message.replace_answer(self.number, text, OUTPUT_MODERATION)
+
+        self._take_pending()
+        await self._record(decide)
+
     # How it ends
 
     async def complete(self, usage: Usage, finish_reason: FinishReason, key: DataKey) -> None:
@@ -165,6 +190,29 @@ class Attempt:
         def decide(message: Message) -> None:
             message.stop(self.number, by, usage, key.fingerprint(message.answer.encode()))
 
+        await self._record(decide, ends=True)
+
+    async def answer_directly(
+        self, note: Callable[[Message], None], text: str, finish_reason: FinishReason, key: DataKey
+    ) -> None:
+        """The whole answer is this, for the reason that is noted, and cost nothing."""
+
+        def decide(message: Message) -> None:
+            note(message)
+            message.append_chunk(self.number, text)
+            message.complete(self.number, Usage(), finish_reason, key.fingerprint(message.answer.encode()))
+
+        await self._record(decide, ends=True)
+
+    async def end_moderated(self, text: str, usage: Usage, key: DataKey) -> None:
+        """The answer may not be said: this stands in its place, and of what waits for a commit."""
+
+        def decide(message: Message) -> None:
+            message.note_moderation(self.number, "output", "direct_output")
+            message.replace_answer(self.number, text, OUTPUT_MODERATION)
+            message.stop(self.number, "moderation", usage, key.fingerprint(message.answer.encode()))
+
+        self._take_pending()
         await self._record(decide, ends=True)
 
     async def end_failed(self, code: ErrorCode, reason: str) -> None:

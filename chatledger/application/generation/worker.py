@@ -14,6 +14,7 @@ from chatledger.application.errors import GenerationStoppedError
 from chatledger.application.fault_report import describe
 from chatledger.application.generation.attempt import Attempt
 from chatledger.application.generation.failures import CODES, INTERNAL_MESSAGE, RetryPolicy
+from chatledger.application.generation.moderating import Gate, Gates, Question
 from chatledger.application.ledger.envelope import Envelope, to_microseconds
 from chatledger.application.ledger.hand_ins import VersionConflictError
 from chatledger.application.ledger.ledger import Ledger, Staged
@@ -67,6 +68,7 @@ class Worker:
         queue: TaskQueue,
         bus: LiveBus,
         generators: Mapping[str, Generator],
+        gates: Gates,
         clock: Clock,
     ) -> None:
         self._settings = settings
@@ -75,6 +77,7 @@ class Worker:
         self._queue = queue
         self._bus = bus
         self._generators = generators
+        self._gates = gates
         self._clock = clock
         self._running: dict[UUID, Attempt] = {}
         self._tasks: dict[UUID, asyncio.Task[None]] = {}
@@ -241,53 +244,69 @@ class Worker:
         if self._is_leaving:
             attempt.leave()
         try:
-            await self._pump(attempt, generator, tally)
+            gate = await self._gates.gate(attempt)
+            failure = await self._pump(attempt, generator, tally, gate)
             attempt.raise_failure()
-            if attempt.is_left:
+            if not attempt.is_left:
+                await gate.judge_broken_off()
+            if gate.is_shut:
+                await gate.end(tally.usage(), key)
+            elif failure is not None:
+                await self._give_up(attempt, failure, tally, key)
+            elif attempt.is_left:
                 await self._hand_over(attempt, tally, key)
             elif attempt.stopped_by is not None:
                 await attempt.end_stopped(attempt.stopped_by, tally.usage(), key)
             else:
                 await attempt.complete(tally.usage(), tally.finish_reason, key)
-        except GeneratorError as error:
-            await self._give_up(attempt, error, tally, key)
         finally:
             del self._running[message_id]
 
-    async def _pump(self, attempt: Attempt, generator: Generator, tally: "Tally") -> None:
-        """Feed the attempt with what the generator says, until it ends, is stopped, or runs out of time."""
+    async def _pump(self, attempt: Attempt, generator: Generator, tally: "Tally", gate: Gate) -> GeneratorError | None:
+        """Feed the attempt with what the generator says, until it ends, fails, is stopped, or runs out of time."""
         scope = asyncio.timeout(self._settings.timeout)
         try:
             async with scope:
                 attempt.within(scope)
                 try:
-                    await self._feed(attempt, generator, tally)
+                    await self._feed(attempt, generator, tally, gate)
                 finally:
                     attempt.within(None)
         except GenerationStoppedError:
             pass
-        except TimeoutError as error:
+        except TimeoutError:
             if not scope.expired():
-                raise GeneratorError("internal", INTERNAL_MESSAGE) from error
+                return GeneratorError("internal", INTERNAL_MESSAGE)
             attempt.stop("timeout")
-        except (GeneratorError, DomainError, StorageUnavailableError, VersionConflictError):
+        except GeneratorError as error:
+            return error
+        except (DomainError, StorageUnavailableError, VersionConflictError):
             raise
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - whatever a generator raises is its failure
             log.warning("generator %s failed: %s", generator.name, describe(error))
-            raise GeneratorError("internal", INTERNAL_MESSAGE) from error
+            return GeneratorError("internal", INTERNAL_MESSAGE)
+        return None
 
-    async def _feed(self, attempt: Attempt, generator: Generator, tally: "Tally") -> None:
-        append = attempt.append
-        async with aclosing(generator.generate(self._request(attempt.message))) as parts:
+    async def _feed(self, attempt: Attempt, generator: Generator, tally: "Tally", gate: Gate) -> None:
+        question = await gate.admit()
+        if question is None:
+            return
+        append, judges = attempt.append, gate.judges_answers
+        async with aclosing(generator.generate(self._request(attempt.message, question))) as parts:
             async for part in parts:
                 if isinstance(part, Text):
                     text = part.text
                     if not text.isascii():
                         text.encode()  # raises here, not in the commit, what UTF-8 cannot hold
+                    if judges:
+                        text = await gate.let_through(text)
+                        if gate.is_shut:
+                            return
                     if append(text):
                         await attempt.room()
                 else:
                     await self._note(part, attempt, tally)
+        await gate.judge_rest()
 
     async def _note(self, part: Part, attempt: Attempt, tally: "Tally") -> None:
         # Strictly: a value of a wrong type would go onto the ledger, and could not be read from it.
@@ -301,7 +320,7 @@ class Worker:
             case _:
                 raise TypeError(f"{type(part).__name__} is no part of an answer")
 
-    def _request(self, message: Message) -> GenerationRequest:
+    def _request(self, message: Message, question: Question) -> GenerationRequest:
         created = message.created
 
         async def history() -> Sequence[Exchange]:
@@ -311,8 +330,8 @@ class Worker:
             message_id=message.id,
             attempt=message.attempt,
             mode=created.mode,
-            query=created.query,
-            inputs=created.inputs,
+            query=question.query,
+            inputs=question.inputs,
             settings=created.parameters,
             history=history,
         )

@@ -231,7 +231,8 @@ class Projections:
     ) -> Change:
         error = message.error.message if message.error else None
         thoughts = tuple(message.thoughts.values())
-        answer = Answer(message.answer, error, message.resources, thoughts, message.files)
+        account = message.annotation.account if message.annotation else None
+        answer = Answer(message.answer, error, message.resources, thoughts, message.files, account)
         values = {
             "state": state,
             "not_before": None,

@@ -6,7 +6,7 @@ from uuid import UUID
 import msgspec
 
 from chatledger.application.ports.keys import Keyring
-from chatledger.domain.values import AttachedFile, Json, Resource, Thought
+from chatledger.domain.values import Account, AttachedFile, Json, Resource, Thought
 
 S = TypeVar("S", bound=msgspec.Struct)
 
@@ -73,6 +73,7 @@ class Answer(msgspec.Struct, frozen=True):
     resources: tuple[Resource, ...]
     thoughts: tuple[Thought, ...] = ()
     files: tuple[AttachedFile, ...] = ()
+    account: Account | None = None
 
 
 class Suggestions(msgspec.Struct, frozen=True):

@@ -9,6 +9,7 @@ import msgspec
 from chatledger.application.ports.generator import Exchange
 from chatledger.domain.configuration import AppConfiguration
 from chatledger.domain.values import (
+    Account,
     AppMode,
     AppStatus,
     AttachedFile,
@@ -91,6 +92,7 @@ class MessageView(msgspec.Struct, frozen=True, kw_only=True):
     thoughts: tuple[Thought, ...]
     answer_files: tuple[AttachedFile, ...]
     annotation_id: UUID | None
+    annotation_account: Account | None
     usage: Usage | None
     stopped_by: str | None
     error_code: str | None

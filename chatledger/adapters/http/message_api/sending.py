@@ -22,7 +22,7 @@ from chatledger.adapters.http.message_api.new_message import (
     read_response_mode,
     require_no_reserved,
 )
-from chatledger.adapters.http.objects import answer_metadata, retriever_resources
+from chatledger.adapters.http.metadata import answer_metadata, retriever_resources, simple_metadata
 from chatledger.adapters.http.openapi import BODY_ERRORS, TRACE_PARAMETERS, Operation, Parameter
 from chatledger.adapters.http.reading import Query, header, trace_id
 from chatledger.adapters.http.rendering import Rendering
@@ -156,7 +156,11 @@ async def _whole(surface: Surface, request: HttpRequest, caller: Caller, new: Ne
         given = await surface.application.asking.ask(caller, new)
     finally:
         place.leave()
-    resources = retriever_resources(given.resources, given.message_id) if shows_resources(caller) else []
+    shown = given.resources if shows_resources(caller) else ()
+    if caller.kind == "browser":
+        metadata = msgspec.structs.asdict(simple_metadata(shown))
+    else:
+        metadata = answer_metadata(retriever_resources(shown, given.message_id), given.annotation, given.end)
     whole = BlockingAnswer(
         event="message",
         task_id=given.task_id,
@@ -165,7 +169,7 @@ async def _whole(surface: Surface, request: HttpRequest, caller: Caller, new: Ne
         conversation_id=None if caller.app.mode == "completion" else given.conversation_id,
         mode=caller.app.mode,
         answer=given.text,
-        metadata=answer_metadata(resources, given.end),
+        metadata=metadata,
         created_at=epoch_seconds(given.created_at),
     )
     return answer(request, whole)

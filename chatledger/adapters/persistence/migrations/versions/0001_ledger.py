@@ -360,6 +360,13 @@ def _create_messages() -> None:
         sqlite_where=sa.text("saved_position IS NOT NULL"),
         postgresql_where=sa.text("saved_position IS NOT NULL"),
     )
+    op.create_index(
+        "messages_annotated",
+        "messages",
+        ["app_id", "annotation_id"],
+        sqlite_where=sa.text("annotation_id IS NOT NULL"),
+        postgresql_where=sa.text("annotation_id IS NOT NULL"),
+    )
 
 
 def _create_files() -> None:

@@ -1,0 +1,1 @@
+"""Ways to judge what may be said."""

@@ -1,0 +1,188 @@
+"""The gate between a message and its generator: what may be asked of it, and what of its answer may be said.
+
+A question is judged, and compared with the app's annotations, before any generator is asked. An answer is judged as the
+moderator's cadence has it, and at its end. Where it holds what may not be said, all of it gives way to the preset
+answer, what was delivered already as well, and nothing more of it is delivered. Without a verdict nothing goes on: the
+attempt fails as it does where a provider fails.
+"""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
+
+import msgspec
+
+from chatledger.application.generation.annotations import Annotations
+from chatledger.application.generation.attempt import Attempt
+from chatledger.application.generation.failures import INTERNAL_MESSAGE
+from chatledger.application.ports.generator import GeneratorError
+from chatledger.application.ports.keys import DataKey
+from chatledger.application.ports.moderator import AnsweredDirectly, Moderator, Overridden, Verdict
+from chatledger.application.ports.views import AppView
+from chatledger.application.queries.directory import AppDirectory
+from chatledger.domain.message import Message
+from chatledger.domain.values import FinishReason, Json, ModerationStage, Usage
+
+log = logging.getLogger(__name__)
+
+PATIENCE = 1.0
+"""Seconds that the last verdict on an answer may take that was stopped, or failed."""
+
+Ending = Callable[[Usage, DataKey], Awaitable[None]]
+
+
+class Question(msgspec.Struct, frozen=True):
+    """What a generator is asked."""
+
+    query: str
+    inputs: Mapping[str, Json]
+
+
+class Gates:
+    """Makes the gate of each attempt, by the configuration that its app has when it starts."""
+
+    def __init__(self, directory: AppDirectory, moderators: Mapping[str, Moderator], annotations: Annotations) -> None:
+        self._directory = directory
+        self._moderators = moderators
+        self._annotations = annotations
+
+    async def gate(self, attempt: Attempt) -> "Gate":
+        """The gate of this attempt."""
+        app = await self._directory.app(attempt.message.created.app_id)
+        moderator = self._moderators.get(app.configuration.sensitive_word_avoidance.type)
+        return Gate(attempt, app, moderator, self._annotations)
+
+
+class Gate:
+    """Stands between one attempt and its generator.
+
+    Attributes:
+        judges_answers: whether each piece of the answer has to pass :meth:`let_through`.
+    """
+
+    def __init__(self, attempt: Attempt, app: AppView, moderator: Moderator | None, annotations: Annotations) -> None:
+        self._attempt = attempt
+        self._app = app
+        self._avoidance = app.configuration.sensitive_word_avoidance
+        self._moderator = moderator
+        self._annotations = annotations
+        self._answer = ""
+        self._judged = 0
+        self._ending: Ending | None = None
+        self._cadence = moderator.cadence if moderator else 0
+        self.judges_answers = self._avoidance.applies_to("output")
+
+    # The question
+
+    async def admit(self) -> Question | None:
+        """What the generator is to be asked; None where the message is answered without it, by :meth:`end`.
+
+        Raises:
+            GeneratorError: there is no verdict.
+        """
+        created = self._attempt.message.created
+        question = Question(created.query, created.inputs)
+        if self._avoidance.applies_to("input"):
+            admitted = await self._judge_question(question)
+            if admitted is None:
+                return None
+            question = admitted
+        matched = await self._annotations.match(self._app, question.query)
+        if matched is None:
+            return question
+        number = self._attempt.number
+        self._answer_directly(
+            lambda message: message.match_annotation(number, matched.annotation_id, matched.score, matched.account),
+            matched.answer,
+            "stop",
+        )
+        return None
+
+    async def _judge_question(self, question: Question) -> Question | None:
+        inputs = {name: value for name, value in question.inputs.items() if isinstance(value, str)}
+        judged = [await self._judge_input(text) for text in (question.query, *inputs.values())]
+        passed = [text for text in judged if text is not None]
+        if len(passed) < len(judged):
+            return None
+        query, *values = passed
+        admitted = Question(query, {**question.inputs, **dict(zip(inputs, values, strict=True))})
+        if admitted != question:
+            await self._attempt.note_moderation("input", "overridden")
+        return admitted
+
+    async def _judge_input(self, text: str) -> str | None:
+        """What may be asked of a text; None where the message is answered directly."""
+        match await self._judge("input", text):
+            case AnsweredDirectly(answer):
+                number = self._attempt.number
+                self._answer_directly(
+                    lambda message: message.note_moderation(number, "input", "direct_output"), answer, "content_filter"
+                )
+                return None
+            case Overridden(other):
+                return other
+            case _:
+                return text
+
+    def _answer_directly(self, note: Callable[[Message], None], text: str, reason: FinishReason) -> None:
+        self._ending = lambda _, key: self._attempt.answer_directly(note, text, reason, key)
+
+    # The answer
+
+    async def let_through(self, text: str) -> str:
+        """What may be delivered of a piece of the answer; nothing where the gate is shut by it.
+
+        Raises:
+            GeneratorError: there is no verdict.
+        """
+        self._answer += text
+        if len(self._answer) - self._judged <= self._cadence:
+            return text
+        return await self._judge_answer(text)
+
+    async def judge_rest(self) -> None:
+        """Judge what of the answer was let through since the last verdict.
+
+        Raises:
+            GeneratorError: there is no verdict.
+        """
+        if self._judged < len(self._answer):
+            await self._judge_answer("")
+
+    async def judge_broken_off(self) -> None:
+        """The same for an answer that was stopped, or failed: where there is no verdict in time, it stays."""
+        with suppress(GeneratorError, TimeoutError):
+            async with asyncio.timeout(PATIENCE):
+                await self.judge_rest()
+
+    async def _judge_answer(self, piece: str) -> str:
+        judged, self._judged = self._judged, len(self._answer)
+        match await self._judge("output", self._answer, judged):
+            case AnsweredDirectly(answer):
+                self._ending = lambda usage, key: self._attempt.end_moderated(answer, usage, key)
+                return ""
+            case Overridden(other):
+                self._answer, self._judged = other, len(other)
+                await self._attempt.override(other)
+                return ""
+            case _:
+                return piece
+
+    async def _judge(self, stage: ModerationStage, text: str, judged: int = 0) -> Verdict:
+        if self._moderator is None:
+            log.warning("no moderator named %s", self._avoidance.type)
+            raise GeneratorError("internal", INTERNAL_MESSAGE)
+        return await self._moderator.judge(stage, text, self._avoidance, judged)
+
+    # The end
+
+    @property
+    def is_shut(self) -> bool:
+        """Whether the message ends here, whatever its generator would say."""
+        return self._ending is not None
+
+    async def end(self, usage: Usage, key: DataKey) -> None:
+        """End the message. ``usage`` is what its generator has cost, if it was asked."""
+        if self._ending is not None:
+            await self._ending(usage, key)
