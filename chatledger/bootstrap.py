@@ -8,11 +8,14 @@ from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mappin
 from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 from typing import Any, Self
+from urllib.parse import urlsplit
 
 import msgspec
 from sqlalchemy import Connection, Engine, select
 
 from chatledger.adapters.embedder.openai_compatible import OpenAIEmbedder
+from chatledger.adapters.files.folder import FolderBlobStore
+from chatledger.adapters.files.s3 import S3BlobStore
 from chatledger.adapters.generator.extractive import ExtractiveGenerator
 from chatledger.adapters.generator.local_model import LocalModelGenerator
 from chatledger.adapters.generator.openai_compatible import OpenAICompatibleGenerator
@@ -43,10 +46,14 @@ from chatledger.application.commands.repeating import Repeating
 from chatledger.application.commands.sending import Sending
 from chatledger.application.commands.stopping import Stopping
 from chatledger.application.commands.suggesting import Suggesting
+from chatledger.application.commands.uploading import Uploading
 from chatledger.application.errors import InvalidParameterError
 from chatledger.application.fault_report import describe
 from chatledger.application.features import Features
 from chatledger.application.generation.annotations import Annotations
+from chatledger.application.files.limits import FileLimits
+from chatledger.application.files.links import FileLinks
+from chatledger.application.files.storing import StoringFiles
 from chatledger.application.generation.automatic_naming import AutomaticNaming
 from chatledger.application.generation.dispatch import Dispatcher, Sweeper
 from chatledger.application.generation.failures import RetryPolicy
@@ -66,6 +73,8 @@ from chatledger.application.ledger.subscription import (
 from chatledger.application.ledger.subscriptions import Subscriptions
 from chatledger.application.ledger.tail import Tail
 from chatledger.application.ledger.writer import GroupCommitWriter
+from chatledger.application.people import People
+from chatledger.application.ports.files import BlobStore
 from chatledger.application.ports.generator import Generator
 from chatledger.application.ports.keys import KeyDestroyedError
 from chatledger.application.ports.queue import LiveBus
@@ -74,6 +83,7 @@ from chatledger.application.queries.directory import AppDirectory
 from chatledger.application.queries.facts import Facts
 from chatledger.application.queries.following import Following
 from chatledger.application.queries.history import History
+from chatledger.application.queries.stored_files import StoredFiles
 from chatledger.application.system_clock import SystemClock, new_id
 from chatledger.settings import Settings, SettingsProblemError, require_no_server
 
@@ -185,6 +195,9 @@ async def open_chatledger(
         ownership = Ownership(end_users)
         following = Following(ledger, tail, bus)
         stack.callback(following.close)
+        blobs = await asyncio.to_thread(_blob_store, settings)
+        storing = StoringFiles(ledger, blobs, _file_limits(settings), new_id)
+        links = FileLinks(keyring, clock, settings.file_link_lifetime)
         directory = AppDirectory(views)
         annotations = Annotations(SqlAnnotationViews(reader, seals), features.embedder)
         longest = settings.max_query_characters
@@ -201,12 +214,14 @@ async def open_chatledger(
             suggesting=suggesting,
             repeating=Repeating(ledger, history, by_name),
             apps=ManagingApps(ledger, by_name, features, new_id),
+            uploading=Uploading(ledger, People(ledger, end_users, new_id), storing),
             operators=ManagingOperators(ledger, new_id),
             directory=directory,
             credentials=Credentials(views, directory),
             history=history,
             following=following,
             facts=Facts(store, codec),
+            files=StoredFiles(views, keyring, blobs, links, ownership),
             end_users=end_users,
             views=views,
             clock=clock,
@@ -381,6 +396,30 @@ def _open_keyring(settings: Settings, *, read_only: bool = False) -> Iterator[Sq
         yield keyring
     finally:
         keyring.close()
+
+
+def _blob_store(settings: Settings) -> BlobStore:
+    if settings.files_url is None:
+        return FolderBlobStore(settings.data_dir / "files")
+    parts, secret = urlsplit(settings.files_url), settings.files_secret_access_key
+    return S3BlobStore(
+        parts.netloc,
+        parts.path.strip("/"),
+        endpoint=settings.files_endpoint,
+        region=settings.files_region,
+        access_key_id=settings.files_access_key_id,
+        secret_access_key=None if secret is None else secret.get_secret_value(),
+    )
+
+
+def _file_limits(settings: Settings) -> FileLimits:
+    return FileLimits(
+        image=settings.image_file_size_limit,
+        audio=settings.audio_file_size_limit,
+        video=settings.video_file_size_limit,
+        other=settings.file_size_limit,
+        blocked_extensions=frozenset(settings.blocked_file_extensions),
+    )
 
 
 def _forget_operational_state(store: SqlLedgerStore) -> None:

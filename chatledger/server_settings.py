@@ -15,7 +15,14 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
-from chatledger.settings import NotEmpty, Settings, SettingsProblemError
+from chatledger.settings import (
+    BLOCKED_EXTENSIONS,
+    Extension,
+    NotEmpty,
+    ProviderAddress,
+    Settings,
+    SettingsProblemError,
+)
 
 PREFIX = "CHATLEDGER_"
 CONFIG_FILE = f"{PREFIX}CONFIG"
@@ -49,6 +56,8 @@ def _is_origin(text: str) -> bool:
 
 Origins = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_listed), AfterValidator(_origins)]
 
+Extensions = Annotated[tuple[Extension, ...], NoDecode, BeforeValidator(_listed)]
+
 
 class ServerSettings(Settings, BaseSettings):
     """What a server needs to know beside; :func:`load_settings` finds it all.
@@ -72,6 +81,10 @@ class ServerSettings(Settings, BaseSettings):
     max_open_streams: int = Field(default=10_000, ge=1)
 
     cors_origins: Origins = ()
+    public_url: ProviderAddress | None = None
+    """Where clients find the server: what links to files begin with. Without it, what each request says."""
+
+    blocked_file_extensions: Extensions = BLOCKED_EXTENSIONS
 
     @classmethod
     def settings_customise_sources(

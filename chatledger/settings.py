@@ -1,5 +1,6 @@
 """The settings of any chatledger, in a host's process or in a server."""
 
+import importlib.util
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
@@ -93,10 +94,31 @@ def _provider_address(url: str) -> str:
     return url
 
 
+def _files_url(url: str) -> str:
+    parts = urlsplit(url)
+    if parts.scheme != "s3" or not parts.netloc or parts.query or parts.fragment or "@" in parts.netloc:
+        raise ValueError("must be s3://bucket or s3://bucket/folder")
+    if importlib.util.find_spec("obstore") is None:
+        raise ValueError("object storage needs the extra `s3`: install chatledger[s3]")
+    return url
+
+
+def _extension(given: str) -> str:
+    extension = given.removeprefix(".").lower()
+    if not extension or not extension.isprintable() or set(extension) & set("./\\"):
+        raise ValueError("must be what stands behind the last dot of a name")
+    return extension
+
+
 NotEmpty = Annotated[str, AfterValidator(_not_empty)]
 Folder = Annotated[Path, BeforeValidator(_not_empty), AfterValidator(_folder)]
 DatabaseUrl = Annotated[str, AfterValidator(_database_url)]
 ProviderAddress = Annotated[str, AfterValidator(_provider_address)]
+FilesUrl = Annotated[str, AfterValidator(_files_url)]
+Extension = Annotated[str, AfterValidator(_extension)]
+
+BLOCKED_EXTENSIONS = ("bat", "cmd", "com", "cpl", "dll", "exe", "hta", "jar", "lnk", "msi", "ps1", "scr", "vbs")
+"""What a double click runs on some system."""
 
 
 class Settings(BaseModel):
@@ -133,6 +155,21 @@ class Settings(BaseModel):
     subscription_attempts: int = Field(default=5, ge=1)
     max_query_characters: int = Field(default=100_000, ge=1)
 
+    files_url: FilesUrl | None = None
+    """Where the bytes of files are: ``s3://bucket/folder``; the folder ``files`` in the data folder by default."""
+    files_endpoint: ProviderAddress | None = None
+    """The object storage, where it is not Amazon's."""
+    files_region: NotEmpty = "us-east-1"
+    files_access_key_id: NotEmpty | None = None
+    files_secret_access_key: SecretStr | None = None
+    file_size_limit: int = Field(default=15, ge=1, le=1024)
+    """Megabytes, here and in the next three: of documents and whatever has no limit of its own."""
+    image_file_size_limit: int = Field(default=10, ge=1, le=1024)
+    audio_file_size_limit: int = Field(default=50, ge=1, le=1024)
+    video_file_size_limit: int = Field(default=100, ge=1, le=1024)
+    blocked_file_extensions: tuple[Extension, ...] = BLOCKED_EXTENSIONS
+    file_link_lifetime: int = Field(default=3_600, ge=1)
+
     openai_base_url: ProviderAddress | None = None
     openai_api_key: SecretStr | None = None
     transcription_model: NotEmpty = "whisper-1"
@@ -154,6 +191,10 @@ class Settings(BaseModel):
             raise ValueError("heartbeat: must be shorter than the lease")
         if self.first_retry_delay > self.longest_retry_delay:
             raise ValueError("first_retry_delay: must not be longer than longest_retry_delay")
+        if (self.files_access_key_id is None) != (self.files_secret_access_key is None):
+            raise ValueError("files_access_key_id: needs files_secret_access_key, and the other way round")
+        if self.files_endpoint is not None and self.files_url is None:
+            raise ValueError("files_endpoint: needs files_url")
         return self
 
     @property

@@ -17,7 +17,9 @@ def test_every_setting_is_documented_with_its_default():
     actual = {}
     for name, field in ServerSettings.model_fields.items():
         default = field.default
-        actual[name] = "" if default in (None, ()) else f"{default:g}" if isinstance(default, float) else str(default)
+        if isinstance(default, tuple):
+            default = ", ".join(default)
+        actual[name] = "" if default is None else f"{default:g}" if isinstance(default, float) else str(default)
     assert documented == actual
 
 

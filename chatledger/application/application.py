@@ -12,6 +12,7 @@ from chatledger.application.commands.repeating import Repeating
 from chatledger.application.commands.sending import Sending
 from chatledger.application.commands.stopping import Stopping
 from chatledger.application.commands.suggesting import Suggesting
+from chatledger.application.commands.uploading import Uploading
 from chatledger.application.ports.clock import Clock, IdFactory
 from chatledger.application.ports.views import Views
 from chatledger.application.queries.credentials import Credentials
@@ -19,6 +20,7 @@ from chatledger.application.queries.directory import AppDirectory
 from chatledger.application.queries.facts import Facts
 from chatledger.application.queries.following import Following
 from chatledger.application.queries.history import History
+from chatledger.application.queries.stored_files import StoredFiles
 
 
 class Application(msgspec.Struct, frozen=True, kw_only=True):
@@ -32,6 +34,7 @@ class Application(msgspec.Struct, frozen=True, kw_only=True):
     naming: Naming
     suggesting: Suggesting
     repeating: Repeating
+    uploading: Uploading
     apps: ManagingApps
     operators: ManagingOperators
     # queries
@@ -40,6 +43,7 @@ class Application(msgspec.Struct, frozen=True, kw_only=True):
     history: History
     following: Following
     facts: Facts
+    files: StoredFiles
     end_users: EndUsers
     views: Views
     # the one clock and the one id factory

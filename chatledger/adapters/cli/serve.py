@@ -97,6 +97,7 @@ def _http_settings(settings: ServerSettings) -> HttpSettings:
         max_json_depth=settings.max_json_depth,
         max_open_streams=settings.max_open_streams,
         cors_origins=settings.cors_origins,
+        public_url=settings.public_url,
         version=__version__,
     )
 

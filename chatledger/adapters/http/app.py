@@ -11,6 +11,7 @@ from chatledger.adapters.http.ledger_api.tasks import task_routes
 from chatledger.adapters.http.message_api.app_info import app_info_routes, welcome_routes
 from chatledger.adapters.http.message_api.conversations import conversation_routes
 from chatledger.adapters.http.message_api.feedback import feedback_list_routes, feedback_routes
+from chatledger.adapters.http.message_api.files import file_link_routes, file_routes
 from chatledger.adapters.http.message_api.messages import message_routes
 from chatledger.adapters.http.message_api.more_like_this import more_like_this_routes
 from chatledger.adapters.http.message_api.sending import send_routes
@@ -45,6 +46,8 @@ def create_http_app(
             *surface.at_each_entrance(feedback_routes),
             *surface.at_each_entrance(conversation_routes),
             *surface.at_each_entrance(app_info_routes),
+            *surface.at_each_entrance(file_routes),
+            *file_link_routes(surface),
             *feedback_list_routes(surface),
             *task_routes(surface),
             *message_detail_routes(surface),

@@ -16,6 +16,8 @@ from chatledger.application.errors import (
     AppUnavailableError,
     ClosedError,
     FeatureDisabledError,
+    FileAccessDeniedError,
+    FileTooLargeError,
     ForbiddenError,
     GenerationFailedError,
     InvalidParameterError,
@@ -27,6 +29,7 @@ from chatledger.application.errors import (
 from chatledger.application.fault_report import describe
 from chatledger.application.generation.failures import INTERNAL_MESSAGE
 from chatledger.application.ledger.hand_ins import VersionConflictError
+from chatledger.application.ports.files import BlobMissingError
 from chatledger.application.ports.keys import KeyDestroyedError
 from chatledger.application.ports.storage import CommitInDoubtError, StorageUnavailableError
 from chatledger.domain.events import MessageErrored
@@ -55,6 +58,7 @@ _MISSING = {
     "last_conversation": "Last Conversation Not Exists.",
     "task": "Task Not Exists.",
     "app": "App Not Exists.",
+    "file": "The requested file was not found.",
 }
 
 _DISABLED = {
@@ -174,6 +178,11 @@ def _generation_failed(error: GenerationFailedError) -> HttpError:
     return HttpError(GENERATION_STATUS[error.code], message, code=error.code, headers=headers)
 
 
+def _not_found(error: NotFoundError) -> HttpError:
+    code = "file_not_found" if error.missing == "file" else "not_found"
+    return HttpError(404, _MISSING[error.missing], code=code)
+
+
 def _wrong_mode(error: WrongModeError) -> HttpError:
     if error.needs == "chat":
         status = 403 if error.is_feature else 400
@@ -207,7 +216,12 @@ _TABLE: dict[type[Exception], Callable[[Any], HttpError]] = {
     HttpError: lambda error: error,
     InvalidParameterError: lambda error: invalid(error.field, str(error)),
     TooLongError: lambda error: HttpError(413, str(error), params=error.field),
-    NotFoundError: lambda error: HttpError(404, _MISSING[error.missing]),
+    NotFoundError: _not_found,
+    FileTooLargeError: lambda error: HttpError(413, str(error), code="file_too_large"),
+    FileAccessDeniedError: lambda _: HttpError(
+        403, "Access to the requested file is denied.", code="file_access_denied"
+    ),
+    BlobMissingError: lambda _: _not_found(NotFoundError("file")),
     WrongModeError: _wrong_mode,
     FeatureDisabledError: _feature_disabled,
     AppUnavailableError: _app_unavailable,

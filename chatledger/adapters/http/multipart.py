@@ -65,17 +65,13 @@ async def read_form(request: HttpRequest, largest_file: int) -> AsyncGenerator[P
     declared = header(request, b"content-length")
     if declared is not None and declared.isdigit() and int(declared) > limit:
         raise HttpError(413, code="file_too_large")
-    try:
-        parser = PushMultipartParser(options["boundary"], max_segment_count=MAX_PARTS)
-        async with aclosing(_events(request, parser, limit)) as events:
-            async for event in events:
-                if isinstance(event, MultipartSegment):
-                    part = Part(event.name or "", event.filename, event.content_type, _content(events))
-                    yield part
-                    async for _ in part.content:
-                        pass
-    except MultipartError:
-        raise HttpError(400, _BROKEN) from None
+    async with aclosing(_events(request, options["boundary"], limit)) as events:
+        async for event in events:
+            if isinstance(event, MultipartSegment):
+                part = Part(event.name or "", event.filename, event.content_type, _content(events))
+                yield part
+                async for _ in part.content:
+                    pass
 
 
 async def _content(events: AsyncGenerator[Any, None]) -> AsyncGenerator[bytes, None]:
@@ -86,18 +82,23 @@ async def _content(events: AsyncGenerator[Any, None]) -> AsyncGenerator[bytes, N
         yield event
 
 
-async def _events(request: HttpRequest, parser: PushMultipartParser, limit: int) -> AsyncGenerator[Any, None]:
+async def _events(request: HttpRequest, boundary: str, limit: int) -> AsyncGenerator[Any, None]:
+    """The parser's events. Whoever reads a part's content reads on here, and meets the errors of the form."""
     size = 0
-    while not parser.closed:
-        message: Any = await request.receive()
-        if message["type"] == "http.disconnect":
-            raise HttpError(400, _BROKEN)
-        body = message.get("body", b"")
-        size += len(body)
-        if size > limit:
-            raise HttpError(413, code="file_too_large")
-        if body:
-            for event in parser.parse(body):
-                yield event
-        if not message.get("more_body", False):
-            parser.close()
+    try:
+        parser = PushMultipartParser(boundary, max_segment_count=MAX_PARTS)
+        while not parser.closed:
+            message: Any = await request.receive()
+            if message["type"] == "http.disconnect":
+                raise HttpError(400, _BROKEN)
+            body = message.get("body", b"")
+            size += len(body)
+            if size > limit:
+                raise HttpError(413, code="file_too_large")
+            if body:
+                for event in parser.parse(body):
+                    yield event
+            if not message.get("more_body", False) and not parser.closed:
+                parser.close()
+    except MultipartError:
+        raise HttpError(400, _BROKEN) from None

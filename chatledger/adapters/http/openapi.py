@@ -27,14 +27,17 @@ _EVENT = {
 _REF = "#/components/schemas/{name}"
 _DESCRIPTIONS = {
     200: "Done.",
+    201: "Made.",
     202: "Accepted.",
+    206: "The part that was asked for.",
     400: "A value is missing or not acceptable, or the app's mode has no such route.",
     401: "The credential is missing or opens nothing.",
     403: "The credential is not for this, or the provider refuses the app's credentials.",
     404: "It does not exist, or belongs to somebody else.",
     410: "The content has been erased.",
     413: "The body, or a field of it, is too large.",
-    415: "The body is not declared as JSON.",
+    415: "The body is not declared as what it has to be.",
+    416: "The file has no such part.",
     429: "The provider's quota is used up; `Retry-After` says when to ask again.",
     500: "An error inside the server.",
     503: "The server drains, is at a bound, or its store is in trouble; `Retry-After` says when to ask again.",
@@ -48,6 +51,12 @@ _HEADERS = {
     429: ("Retry-After", "Seconds after which to ask again."),
     503: ("Retry-After", "Seconds after which to ask again."),
 }
+
+FORM = "multipart/form-data"
+BINARY = "application/octet-stream"
+
+Upload = Annotated[str, msgspec.Meta(extra_json_schema={"format": "binary"})]
+"""The bytes of a file in a form."""
 
 User = Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_USER_CHARACTERS)]
 """A person, as the app calls them."""
@@ -78,6 +87,7 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         credential: an app's key; an app's key or an operator's token; or none.
         body: the shape of the request body.
+        body_type: its media type.
         answers: by status, the shape of each answer, or its media type where it is no JSON.
         streams: whether the 200 can also be an event stream.
         errors: the statuses of its refusals, beside those that its credential and the store bring.
@@ -89,6 +99,7 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
     credential: Literal["app", "reader"] | None = "app"
     parameters: tuple[Parameter, ...] = ()
     body: type | None = None
+    body_type: str = "application/json"
     body_required: bool = True
     answers: Mapping[int, Any]
     streams: bool = False
@@ -186,7 +197,9 @@ def _operation(
     if parameters:
         described["parameters"] = parameters
     if operation.body is not None:
-        content = {"application/json": {"schema": schema_of[id(operation.body)]}}
+        content = {operation.body_type: {"schema": schema_of[id(operation.body)]}}
+        if operation.body_type == FORM:
+            content[FORM]["encoding"] = {"file": {"contentType": BINARY}}
         described["requestBody"] = {"required": operation.body_required, "content": content}
     return described
 

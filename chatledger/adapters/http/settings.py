@@ -16,6 +16,7 @@ class HttpSettings(msgspec.Struct, frozen=True, kw_only=True):
         max_json_depth: how deep objects and arrays may nest in a request body.
         max_open_streams: how many callers may wait for an answer at once, streaming and blocking together.
         cors_origins: the origins whose pages may read the answers; ``*`` lets any, but without cookies.
+        public_url: what links to files begin with; None for what the request says of where it came.
         version: the release that the welcome and the API description name.
     """
 
@@ -24,6 +25,7 @@ class HttpSettings(msgspec.Struct, frozen=True, kw_only=True):
     max_json_depth: int = 32
     max_open_streams: int = 10_000
     cors_origins: tuple[str, ...] = ()
+    public_url: str | None = None
     version: str = __version__
 
 

@@ -13,8 +13,10 @@ from chatledger.domain.values import (
     AppMode,
     AppStatus,
     AttachedFile,
+    BelongsTo,
     EndUserKind,
     FeedbackSource,
+    FileKind,
     Json,
     Rating,
     Resource,
@@ -99,6 +101,22 @@ class MessageView(msgspec.Struct, frozen=True, kw_only=True):
     error: str | None
     feedback: Rating | None
     feedback_content: str | None
+
+
+class FileView(msgspec.Struct, frozen=True, kw_only=True):
+    """A stored file. ``is_referenced`` once a message shows it; ``size`` is in bytes."""
+
+    file_id: UUID
+    app_id: UUID
+    end_user_id: UUID
+    key_id: UUID
+    kind: FileKind
+    belongs_to: BelongsTo
+    name: str
+    mime_type: str
+    size: int
+    created_at: int
+    is_referenced: bool
 
 
 class FeedbackView(msgspec.Struct, frozen=True, kw_only=True):
@@ -196,6 +214,10 @@ class Views(Protocol):
 
     async def siblings(self, message: MessageView) -> list[UUID]:
         """The other messages with the same parent, oldest first. The nil parent has no children."""
+        ...
+
+    async def file(self, file_id: UUID) -> FileView | None:
+        """One stored file."""
         ...
 
     async def feedbacks(self, app_id: UUID, offset: int, limit: int) -> list[FeedbackView]:

@@ -1,7 +1,7 @@
 """What an app is and what it takes."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, get_args
 
 import msgspec
 from litestar import get
@@ -12,8 +12,10 @@ from chatledger.adapters.http.answers import HttpRequest, answer
 from chatledger.adapters.http.entrance import Entrance
 from chatledger.adapters.http.openapi import Operation, documented
 from chatledger.adapters.http.surface import Surface
+from chatledger.application.files.limits import FileLimits
+from chatledger.domain import configuration
 from chatledger.domain.inputs import InputVariable
-from chatledger.domain.values import AppMode
+from chatledger.domain.values import AppMode, FileKind
 
 
 class Welcome(msgspec.Struct, frozen=True):
@@ -60,25 +62,29 @@ class WordAvoidance(msgspec.Struct, frozen=True):
 class ImageUpload(msgspec.Struct, frozen=True):
     """Whether images can be sent along, and how."""
 
-    enabled: bool = False
-    number_limits: int = 3
-    detail: str = "high"
-    transfer_methods: Sequence[str] = ("remote_url", "local_file")
+    enabled: bool
+    number_limits: int
+    detail: str
+    transfer_methods: Sequence[str]
 
 
-class FileUpload(msgspec.Struct, frozen=True):
-    """Whether files can be sent along."""
+class FileUpload(msgspec.Struct, frozen=True, kw_only=True):
+    """Whether files can be sent along, which and how. ``image`` is what older clients read."""
 
-    image: ImageUpload = ImageUpload()
+    enabled: bool
+    number_limits: int
+    allowed_file_types: Sequence[FileKind]
+    allowed_file_upload_methods: Sequence[str]
+    image: ImageUpload
 
 
 class SystemParameters(msgspec.Struct, frozen=True):
     """Limits of uploads, in megabytes; the last one a count."""
 
-    file_size_limit: int = 15
-    image_file_size_limit: int = 10
-    audio_file_size_limit: int = 50
-    video_file_size_limit: int = 100
+    file_size_limit: int
+    image_file_size_limit: int
+    audio_file_size_limit: int
+    video_file_size_limit: int
     workflow_file_upload_limit: int = 10
 
 
@@ -95,8 +101,8 @@ class AppParameters(msgspec.Struct, frozen=True, kw_only=True):
     more_like_this: Enabled = Enabled()
     user_input_form: Sequence[Mapping[str, Mapping[str, Any]]]
     sensitive_word_avoidance: WordAvoidance = WordAvoidance()
-    file_upload: FileUpload = FileUpload()
-    system_parameters: SystemParameters = SystemParameters()
+    file_upload: FileUpload
+    system_parameters: SystemParameters
 
 
 _WELCOME = Operation(tag="App", summary="Say what answers here", credential=None, answers={200: Welcome})
@@ -115,7 +121,7 @@ def welcome_routes(surface: Surface) -> Sequence[HTTPRouteHandler]:
     return (say_welcome,)
 
 
-def app_info_routes(_: Surface, entrance: Entrance) -> Sequence[HTTPRouteHandler]:
+def app_info_routes(surface: Surface, entrance: Entrance) -> Sequence[HTTPRouteHandler]:
     """The handlers that answer at every entrance."""
 
     @get(f"{entrance.prefix}/info", opt=entrance.documented(_INFO))
@@ -137,11 +143,39 @@ def app_info_routes(_: Surface, entrance: Entrance) -> Sequence[HTTPRouteHandler
         parameters = AppParameters(
             opening_statement=app.configuration.opening_statement,
             retriever_resource=Enabled(app.configuration.retriever_resource),
+            file_upload=_file_upload(app.configuration.file_upload),
+            system_parameters=_system_parameters(surface.application.uploading.limits),
             user_input_form=[_form_entry(variable) for variable in app.configuration.user_input_form],
         )
         return answer(request, parameters)
 
     return describe_app, describe_parameters
+
+
+def _file_upload(configured: configuration.FileUpload) -> FileUpload:
+    kinds = configured.kinds or get_args(FileKind)
+    image = ImageUpload(
+        enabled=configured.enabled and "image" in kinds,
+        number_limits=configured.number_limits,
+        detail=configured.detail,
+        transfer_methods=configured.transfer_methods,
+    )
+    return FileUpload(
+        enabled=configured.enabled,
+        number_limits=configured.number_limits,
+        allowed_file_types=kinds,
+        allowed_file_upload_methods=configured.transfer_methods,
+        image=image,
+    )
+
+
+def _system_parameters(limits: FileLimits) -> SystemParameters:
+    return SystemParameters(
+        file_size_limit=limits.other,
+        image_file_size_limit=limits.image,
+        audio_file_size_limit=limits.audio,
+        video_file_size_limit=limits.video,
+    )
 
 
 def _form_entry(variable: InputVariable) -> Mapping[str, Mapping[str, Any]]:

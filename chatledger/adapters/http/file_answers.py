@@ -1,0 +1,136 @@
+"""The bytes of a file as an answer: whole or in part, and harmless in a browser."""
+
+import re
+from collections.abc import AsyncGenerator
+from urllib.parse import quote
+from uuid import UUID
+
+from litestar.response.base import ASGIResponse
+from litestar.response.streaming import ASGIStreamingResponse
+from litestar.types import Receive, Scope, Send
+
+from chatledger.adapters.http.answers import HttpRequest, answer_headers
+from chatledger.adapters.http.errors import HttpError, invalid
+from chatledger.adapters.http.openapi import BINARY
+from chatledger.adapters.http.reading import Query, header
+from chatledger.adapters.http.surface import Place, Surface
+from chatledger.application.ports.views import FileView
+from chatledger.domain.inputs import read_flag
+
+_MARKUP = frozenset({"application/xml", "image/svg+xml", "text/html"})
+"""What a browser would run scripts of, in the name of this server."""
+
+_RANGE = re.compile(r"bytes=([0-9]{0,18})-([0-9]{0,18})")
+
+
+class FileStream(ASGIStreamingResponse):
+    """Pieces of a file that are fetched as the client takes them; given back whatever becomes of it."""
+
+    __slots__ = ("_pieces", "_place")
+
+    def __init__(
+        self,
+        pieces: AsyncGenerator[bytes, None],
+        place: Place,
+        *,
+        status: int,
+        media_type: str,
+        headers: dict[str, str],
+    ) -> None:
+        super().__init__(iterator=pieces, status_code=status, media_type=media_type, headers=headers)
+        self._pieces = pieces
+        self._place = place
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send it all."""
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            self._place.leave()
+            await self._pieces.aclose()
+
+
+async def file_answer(surface: Surface, request: HttpRequest, file: FileView, query: Query) -> ASGIResponse:
+    """The file, or the part of it that the request names. Its first bytes are at hand before the answer begins.
+
+    Raises:
+        HttpError: there is no such part (416), or nobody can wait for it now.
+        KeyDestroyedError: the content has been erased.
+        BlobMissingError: the bytes are gone.
+        StorageUnavailableError: the store is in trouble.
+    """
+    as_attachment, is_markup = _flag(query, "as_attachment"), file.mime_type in _MARKUP
+    disposition = "attachment" if as_attachment or is_markup else "inline"
+    headers = answer_headers(request) | {
+        "accept-ranges": "bytes",
+        "cache-control": "private, max-age=3600",
+        "content-security-policy": "default-src 'none'; sandbox" if is_markup else "default-src 'none'",
+        "content-disposition": f"{disposition}; filename*=UTF-8''{quote(file.name, '')}",
+        "x-content-type-options": "nosniff",
+    }
+    part = _part(header(request, b"range"), file.size)
+    start, stop = part or (0, file.size)
+    headers["content-length"] = str(stop - start)
+    if part is not None:
+        headers["content-range"] = f"bytes {start}-{stop - 1}/{file.size}"
+    place = surface.take_place()
+    pieces = surface.application.files.content(file, start, stop)
+    try:
+        first = await anext(pieces)
+    except BaseException:
+        place.leave()
+        await pieces.aclose()
+        raise
+    media_type = BINARY if as_attachment else file.mime_type
+    return FileStream(
+        _after(first, pieces), place, status=200 if part is None else 206, media_type=media_type, headers=headers
+    )
+
+
+def link_to(surface: Surface, request: HttpRequest, file_id: UUID) -> str:
+    """A signed link to a file, good from now on."""
+    origin = surface.settings.public_url or f"{request.url.scheme}://{request.url.netloc}"
+    return origin.rstrip("/") + surface.application.files.links.path(file_id)
+
+
+async def _after(first: bytes, pieces: AsyncGenerator[bytes, None]) -> AsyncGenerator[bytes, None]:
+    try:
+        yield first
+        async for piece in pieces:
+            yield piece
+    finally:
+        await pieces.aclose()
+
+
+def _flag(query: Query, name: str) -> bool:
+    text = query.text(name)
+    flag = False if text is None else read_flag(text)
+    if flag is None:
+        raise invalid(name, f"{name} must be a boolean")
+    return flag
+
+
+def _part(given: str | None, size: int) -> tuple[int, int] | None:
+    """The one range of a request (RFC 9110, section 14); None for all of it, also where several are asked for.
+
+    Raises:
+        HttpError: the file has no such part.
+    """
+    found = None if given is None else _RANGE.fullmatch(given.strip())
+    if found is None or not any(found.groups()):
+        return None
+    first, last = found.groups()
+    if first:
+        start, stop = int(first), min(int(last) + 1 if last else size, size)
+        if last and int(last) < int(first):
+            return None
+    else:
+        start, stop = max(size - int(last), 0), size
+    if start >= stop:
+        raise HttpError(
+            416,
+            "The file has no such part.",
+            code="range_not_satisfiable",
+            headers={"Content-Range": f"bytes */{size}"},
+        )
+    return start, stop

@@ -1,0 +1,109 @@
+"""Uploading a file, to send it with a message."""
+
+from collections.abc import AsyncIterable
+from contextlib import suppress
+from uuid import UUID
+
+import msgspec
+
+from chatledger.application.caller import Caller
+from chatledger.application.files.limits import FileLimits
+from chatledger.application.files.storing import StoredBytes, StoringFiles
+from chatledger.application.ledger.hand_ins import NotUniqueError, VersionConflictError
+from chatledger.application.ledger.ledger import MAX_TRIES, Ledger
+from chatledger.application.people import People
+from chatledger.domain.values import FileKind
+
+
+class UploadedFile(msgspec.Struct, frozen=True, kw_only=True):
+    """A file that is on record. ``created_at`` is microseconds since the epoch."""
+
+    file_id: UUID
+    app_id: UUID
+    end_user_id: UUID
+    kind: FileKind
+    name: str
+    mime_type: str
+    size: int
+    created_at: int
+
+
+class Uploading:
+    """The use case of the upload route. A form may name its user after its file: so it has two halves."""
+
+    def __init__(self, ledger: Ledger, people: People, files: StoringFiles) -> None:
+        self._ledger = ledger
+        self._people = people
+        self._files = files
+
+    @property
+    def limits(self) -> FileLimits:
+        """What a file may be."""
+        return self._files.limits
+
+    async def upload(self, caller: Caller, name: str, content: AsyncIterable[bytes]) -> UploadedFile:
+        """Store a file and put it on record.
+
+        Raises:
+            InvalidParameterError: a file must not have the name.
+            FileTooLargeError: it has more bytes than its kind may have; nothing is stored.
+            StorageUnavailableError: the store is in trouble; nothing is stored.
+        """
+        return await self.keep(caller, name, await self.receive(name, content))
+
+    async def receive(self, name: str, content: AsyncIterable[bytes]) -> StoredBytes:
+        """The first half: the bytes. What is received is to be kept or discarded.
+
+        Raises:
+            InvalidParameterError: a file must not have the name.
+            FileTooLargeError: it has more bytes than its kind may have; nothing is stored.
+            StorageUnavailableError: the store is in trouble; nothing is stored.
+        """
+        self.limits.accept_name(name)
+        return await self._files.store(content)
+
+    async def discard(self, stored: StoredBytes) -> None:
+        """Drop what was received."""
+        await self._files.discard(stored)
+
+    async def keep(self, caller: Caller, name: str, stored: StoredBytes) -> UploadedFile:
+        """The second half: whose it is, on record; or it is discarded.
+
+        Raises:
+            StorageUnavailableError: the store is in trouble; nothing is stored.
+        """
+        return await self._files.settle(stored, self._keep(caller, self.limits.accept_name(name), stored))
+
+    async def _keep(self, caller: Caller, name: str, stored: StoredBytes) -> UploadedFile:
+        for _ in range(MAX_TRIES):
+            with suppress(NotUniqueError):
+                return await self._commit(caller, name, stored)
+        raise VersionConflictError(str(stored.file_id))
+
+    async def _commit(self, caller: Caller, name: str, stored: StoredBytes) -> UploadedFile:
+        person = await self._people.meet(caller)
+        file, key = self._files.stage(
+            stored,
+            app_id=caller.app.app_id,
+            end_user_id=person.end_user_id,
+            end_user_key=person.key_id,
+            name=name,
+            belongs_to="user",
+        )
+        committed = await self._ledger.hand_in(
+            *person.staged,
+            file,
+            context=caller.context(person.end_user_id),
+            guards=person.guards,
+            new_keys=(*person.new_keys, key),
+        )
+        return UploadedFile(
+            file_id=stored.file_id,
+            app_id=caller.app.app_id,
+            end_user_id=person.end_user_id,
+            kind=stored.kind,
+            name=name,
+            mime_type=stored.mime_type,
+            size=stored.size,
+            created_at=committed[-1].recorded_at,
+        )

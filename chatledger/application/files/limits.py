@@ -1,0 +1,63 @@
+"""What a file may be called, and how large it may be."""
+
+import re
+
+import msgspec
+
+from chatledger.application.accepting import accept_text
+from chatledger.application.errors import InvalidParameterError
+from chatledger.domain.values import FileKind
+
+MEGABYTE = 1024 * 1024
+LONGEST_NAME = 200
+LONGEST_EXTENSION = 32
+
+_FORBIDDEN = re.compile(r"[/\\\x00-\x1f\x7f]")
+
+
+class FileLimits(msgspec.Struct, frozen=True, kw_only=True):
+    """Sizes are megabytes of 1,048,576 bytes.
+
+    Attributes:
+        other: of documents, and of what is none of the others.
+        blocked_extensions: what no name may end in, in lower case and without a dot.
+    """
+
+    image: int = 10
+    audio: int = 50
+    video: int = 100
+    other: int = 15
+    blocked_extensions: frozenset[str] = frozenset()
+
+    def bytes_of(self, kind: FileKind) -> int:
+        """The most that a file of this kind may have."""
+        return {"image": self.image, "audio": self.audio, "video": self.video}.get(kind, self.other) * MEGABYTE
+
+    @property
+    def largest(self) -> int:
+        """The most bytes that a file may have, of whatever kind."""
+        return max(self.image, self.audio, self.video, self.other) * MEGABYTE
+
+    def accept_name(self, given: object) -> str:
+        """A file's name; one that is too long loses the end of what stands before its extension.
+
+        Raises:
+            InvalidParameterError: it would lead out of a folder or break a header, or ends in what is blocked.
+        """
+        name = given if isinstance(given, str) else accept_text("file", given)
+        if not name.strip() or _FORBIDDEN.search(name):
+            raise InvalidParameterError("file", "Filename contains invalid characters")
+        name = accept_text("file", name)
+        extension = extension_of(name)
+        if extension in self.blocked_extensions:
+            raise InvalidParameterError("file", f"File extension '.{extension}' is not allowed for security reasons")
+        if len(name) <= LONGEST_NAME:
+            return name
+        kept = name[len(name) - len(extension) - 1 :] if extension else ""
+        return name[: LONGEST_NAME - len(kept)] + kept
+
+
+def extension_of(name: str) -> str:
+    """What stands behind the last dot of a name, in lower case; nothing where that is no extension."""
+    _, dot, extension = name.rpartition(".")
+    return extension.lower() if dot and len(extension) <= LONGEST_EXTENSION else ""

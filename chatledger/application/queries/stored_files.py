@@ -1,0 +1,75 @@
+"""Reading files back."""
+
+import asyncio
+from collections.abc import AsyncGenerator
+from uuid import UUID
+
+from chatledger.application.caller import Caller, Ownership
+from chatledger.application.errors import FileAccessDeniedError, NotFoundError
+from chatledger.application.files.links import FileLinks
+from chatledger.application.files.sealing import open_content
+from chatledger.application.ports.files import BlobStore
+from chatledger.application.ports.keys import Keyring
+from chatledger.application.ports.views import FileView, Views
+
+
+class StoredFiles:
+    """The queries of the routes that give files out."""
+
+    def __init__(
+        self, views: Views, keyring: Keyring, blobs: BlobStore, links: FileLinks, ownership: Ownership
+    ) -> None:
+        self._views = views
+        self._keyring = keyring
+        self._blobs = blobs
+        self._ownership = ownership
+        self.links = links
+
+    async def shown(self, caller: Caller, file_id: UUID) -> FileView:
+        """A file that a message of the caller's app shows. A visitor sees what is their own, an app everybody's.
+
+        Raises:
+            NotFoundError: there is none, or no message shows it, or it is another visitor's.
+            FileAccessDeniedError: it belongs to another app.
+        """
+        file = await self._file(file_id)
+        if file.app_id != caller.app.app_id:
+            raise FileAccessDeniedError
+        if not file.is_referenced:
+            raise NotFoundError("file")
+        if caller.kind == "browser":
+            await self._ownership.require(caller, "file", file.app_id, file.end_user_id)
+        return file
+
+    async def linked(self, file_id: UUID, expires: int, signature: str) -> FileView:
+        """The file of a signed link.
+
+        Raises:
+            LinkRefusedError: the link was not made here, was changed, or has ended.
+            NotFoundError: there is no such file any more.
+        """
+        self.links.check(file_id, expires, signature)
+        return await self._file(file_id)
+
+    async def content(self, file: FileView, start: int = 0, stop: int | None = None) -> AsyncGenerator[bytes, None]:
+        """The bytes of a file from ``start`` up to ``stop``. Whoever reads closes it.
+
+        Raises:
+            KeyDestroyedError: while iterating: the content has been erased.
+            SealBrokenError: while iterating: what is stored is not what was uploaded, or not all of it.
+            BlobMissingError: while iterating.
+            StorageUnavailableError: while iterating.
+        """
+        key = self._keyring.cached(file.key_id) or await asyncio.to_thread(self._keyring.key, file.key_id)
+        pieces = open_content(key, self._blobs, file.file_id, file.size, start, stop)
+        try:
+            async for piece in pieces:
+                yield piece
+        finally:
+            await pieces.aclose()
+
+    async def _file(self, file_id: UUID) -> FileView:
+        file = await self._views.file(file_id)
+        if file is None:
+            raise NotFoundError("file")
+        return file

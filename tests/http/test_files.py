@@ -1,0 +1,304 @@
+"""Files over a socket: on their way in, and out again."""
+
+import random
+import uuid
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+import httpx
+import pytest
+
+from tests.support.server import LiveServer, live_server, until
+
+PNG = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR" + random.Random(1).randbytes(100)
+MEGABYTE = 1024 * 1024
+BOUNDARY = "a-boundary"
+
+
+@pytest.fixture
+async def chat(server: LiveServer) -> httpx.AsyncClient:
+    return await server.new_client(tokens=2)
+
+
+async def upload(
+    client: httpx.AsyncClient, content: bytes = PNG, name: str = "a picture.png", user: str | None = "ada"
+) -> httpx.Response:
+    data = {} if user is None else {"user": user}
+    return await client.post("/v1/files/upload", files={"file": (name, content, "image/png")}, data=data)
+
+
+async def uploaded(client: httpx.AsyncClient, *given: Any, **more: Any) -> dict[str, Any]:
+    response = await upload(client, *given, **more)
+    assert response.status_code == 201, response.text
+    body: dict[str, Any] = response.json()
+    return body
+
+
+def part(disposition: str, content: bytes, content_type: str | None = "image/png") -> bytes:
+    kind = b"" if content_type is None else f"Content-Type: {content_type}\r\n".encode()
+    head = f"--{BOUNDARY}\r\nContent-Disposition: form-data; {disposition}\r\n".encode()
+    return head + kind + b"\r\n" + content + b"\r\n"
+
+
+async def post_form(client: httpx.AsyncClient, *parts: bytes) -> httpx.Response:
+    return await client.post(
+        "/v1/files/upload",
+        content=b"".join(parts) + f"--{BOUNDARY}--\r\n".encode(),
+        headers={"Content-Type": f"multipart/form-data; boundary={BOUNDARY}"},
+    )
+
+
+async def fetch(client: httpx.AsyncClient, link: str, **headers: str) -> httpx.Response:
+    """A link as anybody would follow it: without a credential."""
+    parts = urlsplit(link)
+    return await client.get(f"{parts.path}?{parts.query}", headers=headers)
+
+
+def stored_files(server: LiveServer, folder: Path) -> list[Path]:
+    return [path for path in (folder / "files").rglob("*") if path.is_file()]
+
+
+def assert_error(response: httpx.Response, status: int, code: str, params: str | None = None) -> None:
+    body = response.json()
+    assert (response.status_code, body["status"], body["code"]) == (status, status, code), response.text
+    assert body.get("params") == params
+
+
+# On the way in
+
+
+async def test_an_upload_tells_what_it_is_by_its_bytes(chat) -> None:
+    response = await chat.post(
+        "/v1/files/upload", files={"file": ("notes.TXT", PNG, "text/plain")}, data={"user": "ada"}
+    )
+
+    body = response.json()
+    assert response.status_code == 201
+    assert (body["name"], body["extension"], body["mime_type"], body["size"]) == (
+        "notes.TXT", "txt", "image/png", len(PNG),
+    )  # fmt: skip
+    assert uuid.UUID(body["id"]) != uuid.UUID(body["created_by"])
+    assert isinstance(body["created_at"], int)
+    nothing = {name for name, value in body.items() if value is None}
+    assert nothing == {"preview_url", "reference", "original_url", "user_id", "conversation_id", "file_key"}
+
+
+async def test_the_user_may_stand_behind_the_file_and_be_left_out(chat) -> None:
+    file = part('name="file"; filename="a.png"', PNG)
+    before = await uploaded(chat)
+    behind = await post_form(chat, file, part('name="user"', b"ada", None))
+    nobody = await post_form(chat, file)
+    assert behind.json()["created_by"] == before["created_by"]
+    assert nobody.json()["created_by"] != before["created_by"]
+
+
+async def test_what_a_form_can_lack_or_have_too_much_of(chat) -> None:
+    user = part('name="user"', b"ada", None)
+    file = part('name="file"; filename="a.png"', PNG)
+    assert_error(await post_form(chat, user), 400, "no_file_uploaded")
+    assert_error(await post_form(chat, user, part('name="file"', PNG)), 400, "no_file_uploaded")
+    assert_error(await post_form(chat, user, part('name="other"; filename="a.png"', PNG)), 400, "no_file_uploaded")
+    assert_error(await post_form(chat, file, user, file), 400, "too_many_files")
+    assert_error(await post_form(chat, file, part('name="b"; filename="b.png"', PNG)), 400, "too_many_files")
+    assert_error(
+        await post_form(chat, user, part('name="file"; filename="a.png"', PNG, None)), 415, "unsupported_file_type"
+    )
+    assert_error(await post_form(chat, user, part('name="file"; filename=""', PNG)), 400, "filename_not_exists_error")
+    assert_error(await post_form(chat, file, part('name="user"', b"a" * 256, None)), 400, "invalid_param", "user")
+
+
+@pytest.mark.parametrize(
+    ("filename", "reason"),
+    [
+        ("../../a.png", "Filename contains invalid characters"),
+        (r"a\\b.png", "Filename contains invalid characters"),
+        ("a/b.png", "Filename contains invalid characters"),
+        ("a.EXE", "File extension '.exe' is not allowed for security reasons"),
+    ],
+)
+async def test_names_that_no_file_may_have(chat, filename: str, reason: str) -> None:
+    response = await post_form(chat, part(f'name="file"; filename="{filename}"', PNG))
+    assert_error(response, 400, "invalid_param", "file")
+    assert response.json()["message"] == reason
+
+
+async def test_a_long_name_is_shortened_and_keeps_its_extension(chat) -> None:
+    assert (await uploaded(chat, name="n" * 300 + ".png"))["name"] == "n" * 196 + ".png"
+
+
+@pytest.mark.parametrize(
+    ("content_type", "content", "status"),
+    [
+        ("application/json", b"{}", 415),
+        ("multipart/form-data", b"", 415),
+        (f"multipart/form-data; boundary={BOUNDARY}", b"", 400),
+        (f"multipart/form-data; boundary={BOUNDARY}", b"no form at all", 400),
+        (f"multipart/form-data; boundary={BOUNDARY}", part('name="file"; filename="a.png"', PNG), 400),
+        (f"multipart/form-data; boundary={BOUNDARY}", part('name="user"', b"a", None) * 100, 400),
+    ],
+)
+async def test_what_is_no_form(chat, content_type: str, content: bytes, status: int) -> None:
+    response = await chat.post("/v1/files/upload", content=content, headers={"Content-Type": content_type})
+    assert response.status_code == response.json()["status"] == status
+
+
+async def test_each_kind_has_its_limit_whatever_its_name_says(serve, tmp_path: Path) -> None:
+    limits = {"image_file_size_limit": 1, "file_size_limit": 2}
+    async with serve(**limits) as server:
+        chat = await server.new_client()
+        assert (await upload(chat, PNG + bytes(MEGABYTE - len(PNG)))).status_code == 201
+        kept = stored_files(server, tmp_path / "data")
+        assert len(kept) == 1
+        assert_error(await upload(chat, PNG + bytes(MEGABYTE), name="a.txt"), 413, "file_too_large")
+        assert (await upload(chat, b"words " * 200_000, name="a.png")).status_code == 201
+        assert_error(await upload(chat, b"words " * 400_000, name="a.png"), 413, "file_too_large")
+        assert len(stored_files(server, tmp_path / "data")) == 2
+        parameters = (await chat.get("/v1/parameters")).json()["system_parameters"]
+        assert parameters == {
+            "file_size_limit": 2,
+            "image_file_size_limit": 1,
+            "audio_file_size_limit": 50,
+            "video_file_size_limit": 100,
+            "workflow_file_upload_limit": 10,
+        }
+
+
+async def test_a_client_that_goes_in_the_middle_leaves_nothing(serve, tmp_path: Path) -> None:
+    async with serve() as server:
+        chat = await server.new_client()
+        await uploaded(chat)
+        head, kept = await server.head(), stored_files(server, tmp_path / "data")
+
+        async def half() -> Any:
+            yield part('name="file"; filename="a.png"', PNG + bytes(500_000))[:-2]
+            raise ConnectionError
+
+        with pytest.raises(ConnectionError):
+            await chat.post(
+                "/v1/files/upload",
+                content=half(),
+                headers={"Content-Type": f"multipart/form-data; boundary={BOUNDARY}"},
+            )
+        assert (await upload(chat)).status_code == 201
+        incoming = tmp_path / "data" / "files" / "incoming"
+
+        async def is_clean() -> bool:
+            return not list(incoming.iterdir())
+
+        await until(is_clean)
+        assert len(stored_files(server, tmp_path / "data")) == len(kept) + 1
+        assert await server.head() == head + 1
+
+
+# By a signed link
+
+
+async def test_a_link_leads_to_the_bytes_for_whoever_holds_it(server, chat) -> None:
+    content = PNG + random.Random(2).randbytes(300_000)
+    link = (await uploaded(chat, content))["source_url"]
+    assert link.startswith(f"{server.base_url}/files/")
+
+    response = await fetch(server.client(), link)
+
+    assert response.content == content
+    assert response.headers["content-type"] == "image/png"
+    assert response.headers["content-length"] == str(len(content))
+    assert response.headers["x-content-type-options"] == "nosniff"
+    assert response.headers["content-disposition"] == "inline; filename*=UTF-8''a%20picture.png"
+
+
+async def test_a_link_that_was_changed_or_has_ended_leads_nowhere(serve) -> None:
+    async with serve(file_link_lifetime=1) as server:
+        chat = await server.new_client()
+        link = (await uploaded(chat))["source_url"]
+        query = parse_qs(urlsplit(link).query)
+        expires, signature = query["expires"][0], query["signature"][0]
+        path = urlsplit(link).path
+        for changed in [
+            path,
+            f"{path}?expires={expires}",
+            f"{path}?expires={int(expires) + 1}&signature={signature}",
+            f"{path}?expires={expires}&signature={'0' * 64}",
+            f"/files/{uuid.uuid4()}?expires={expires}&signature={signature}",
+        ]:
+            assert_error(await server.client().get(changed), 403, "file_access_denied")
+
+        async def has_ended() -> bool:
+            return (await fetch(chat, link)).status_code != 200
+
+        await until(has_ended)
+        assert_error(await fetch(chat, link), 403, "file_access_denied")
+
+
+async def test_links_begin_with_the_address_that_clients_are_told(tmp_path: Path) -> None:
+    from chatledger.adapters.http.settings import HttpSettings
+
+    settings = HttpSettings(public_url="https://chat.example.org/base/")
+    async with live_server(tmp_path / "data", http=settings) as server:
+        link = (await uploaded(await server.new_client()))["source_url"]
+    assert link.startswith("https://chat.example.org/base/files/")
+
+
+@pytest.mark.parametrize(
+    ("asked", "first", "last"),
+    [("bytes=0-9", 0, 9), ("bytes=70000-140000", 70_000, 140_000), ("bytes=199990-", 199_990, 199_999),
+     ("bytes=-10", 199_990, 199_999), ("bytes=5-9999999", 5, 199_999)],
+)  # fmt: skip
+async def test_a_part_of_a_file(server, chat, asked: str, first: int, last: int) -> None:
+    content = PNG + random.Random(3).randbytes(200_000 - len(PNG))
+    link = (await uploaded(chat, content))["source_url"]
+    response = await fetch(server.client(), link, Range=asked)
+    assert response.status_code == 206
+    assert response.content == content[first : last + 1]
+    assert response.headers["content-range"] == f"bytes {first}-{last}/200000"
+
+
+async def test_a_part_that_a_file_has_not_or_that_nobody_can_read(server, chat) -> None:
+    link = (await uploaded(chat))["source_url"]
+    for beyond in ("bytes=5000-", "bytes=-0"):
+        response = await fetch(server.client(), link, Range=beyond)
+        assert_error(response, 416, "range_not_satisfiable")
+        assert response.headers["content-range"] == f"bytes */{len(PNG)}"
+    for unread in ("bytes=5-2", "bytes=-", "lines=1-2", "bytes=0-1,5-6", "bytes=x-y"):
+        response = await fetch(server.client(), link, Range=unread)
+        assert (response.status_code, response.content) == (200, PNG)
+
+
+async def test_an_empty_file(server, chat) -> None:
+    body = await uploaded(chat, b"", name="empty")
+    assert (body["size"], body["extension"]) == (0, "")
+    response = await fetch(server.client(), body["source_url"])
+    assert (response.status_code, response.content, response.headers["content-length"]) == (200, b"", "0")
+
+
+async def test_a_page_among_the_files_runs_nothing_in_this_server_s_name(server, chat) -> None:
+    page = b"<!DOCTYPE html><html><script>alert(1)</script></html>"
+    response = await fetch(server.client(), (await uploaded(chat, page, name="a.html"))["source_url"])
+    assert response.headers["content-disposition"].startswith("attachment;")
+    assert "sandbox" in response.headers["content-security-policy"]
+
+
+async def test_bytes_that_were_changed_on_the_disk_are_not_given_out(serve, tmp_path: Path) -> None:
+    async with serve() as server:
+        link = (await uploaded(await server.new_client()))["source_url"]
+        (file,) = stored_files(server, tmp_path / "data")
+        sealed = bytearray(file.read_bytes())
+        sealed[50] ^= 1
+        file.write_bytes(sealed)
+        assert_error(await fetch(server.client(), link), 500, "internal_server_error")
+        file.unlink()
+        assert_error(await fetch(server.client(), link), 404, "file_not_found")
+
+
+# As a preview
+
+
+async def test_a_preview_is_of_what_a_message_of_the_same_app_shows(server, chat) -> None:
+    unshown = await uploaded(chat)
+    path = f"/v1/files/{unshown['id']}/preview"
+    assert_error(await chat.get(path), 404, "file_not_found")
+    assert_error(await chat.get(f"/v1/files/{uuid.uuid4()}/preview"), 404, "file_not_found")
+    assert_error(await (await server.new_client()).get(path), 403, "file_access_denied")
+    assert_error(await server.client().get(path), 401, "unauthorized")
+    assert_error(await chat.get("/v1/files/no-id/preview"), 404, "not_found")
