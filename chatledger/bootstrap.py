@@ -50,10 +50,10 @@ from chatledger.application.commands.uploading import Uploading
 from chatledger.application.errors import InvalidParameterError
 from chatledger.application.fault_report import describe
 from chatledger.application.features import Features
-from chatledger.application.generation.annotations import Annotations
 from chatledger.application.files.limits import FileLimits
 from chatledger.application.files.links import FileLinks
 from chatledger.application.files.storing import StoringFiles
+from chatledger.application.generation.annotations import Annotations
 from chatledger.application.generation.automatic_naming import AutomaticNaming
 from chatledger.application.generation.dispatch import Dispatcher, Sweeper
 from chatledger.application.generation.failures import RetryPolicy
@@ -74,10 +74,12 @@ from chatledger.application.ledger.subscriptions import Subscriptions
 from chatledger.application.ledger.tail import Tail
 from chatledger.application.ledger.writer import GroupCommitWriter
 from chatledger.application.people import People
+from chatledger.application.ports.clock import Clock
 from chatledger.application.ports.files import BlobStore
 from chatledger.application.ports.generator import Generator
 from chatledger.application.ports.keys import KeyDestroyedError
 from chatledger.application.ports.queue import LiveBus
+from chatledger.application.ports.views import Views
 from chatledger.application.queries.credentials import Credentials
 from chatledger.application.queries.directory import AppDirectory
 from chatledger.application.queries.facts import Facts
@@ -192,13 +194,10 @@ async def open_chatledger(
         bus, tail = InProcessLiveBus(), Tail()
         ledger = Ledger(store, codec, keyring, writer, new_id, hot_messages=HOT_MESSAGES if with_worker else 0)
         end_users = EndUsers(views, keyring)
-        ownership = Ownership(end_users)
+        ownership, directory = Ownership(end_users), AppDirectory(views)
         following = Following(ledger, tail, bus)
         stack.callback(following.close)
-        blobs = await asyncio.to_thread(_blob_store, settings)
-        storing = StoringFiles(ledger, blobs, _file_limits(settings), new_id)
-        links = FileLinks(keyring, clock, settings.file_link_lifetime)
-        directory = AppDirectory(views)
+        storing, files = await asyncio.to_thread(_open_files, settings, ledger, views, clock, ownership)
         annotations = Annotations(SqlAnnotationViews(reader, seals), features.embedder)
         longest = settings.max_query_characters
         sending = Sending(ledger, end_users, ownership, following, by_name, new_id, longest)
@@ -221,7 +220,7 @@ async def open_chatledger(
             history=history,
             following=following,
             facts=Facts(store, codec),
-            files=StoredFiles(views, keyring, blobs, links, ownership),
+            files=files,
             end_users=end_users,
             views=views,
             clock=clock,
@@ -396,6 +395,16 @@ def _open_keyring(settings: Settings, *, read_only: bool = False) -> Iterator[Sq
         yield keyring
     finally:
         keyring.close()
+
+
+def _open_files(
+    settings: Settings, ledger: Ledger, views: Views, clock: Clock, ownership: Ownership
+) -> tuple[StoringFiles, StoredFiles]:
+    """Files on their way in, and out again."""
+    blobs = _blob_store(settings)
+    links = FileLinks(ledger.keyring, clock, settings.file_link_lifetime)
+    storing = StoringFiles(ledger, blobs, _file_limits(settings), new_id)
+    return storing, StoredFiles(views, ledger.keyring, blobs, links, ownership)
 
 
 def _blob_store(settings: Settings) -> BlobStore:
