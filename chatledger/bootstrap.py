@@ -35,6 +35,7 @@ from chatledger.adapters.persistence.tracking import Projection, SqlTrackedProje
 from chatledger.adapters.persistence.views import SqlViews
 from chatledger.adapters.queue.in_process import InProcessLiveBus, InProcessTaskQueue
 from chatledger.adapters.speech.openai_compatible import OpenAISpeech
+from chatledger.application.app_limits import AppLimits
 from chatledger.application.application import Application
 from chatledger.application.caller import EndUsers, Ownership
 from chatledger.application.commands.asking import Asking
@@ -200,7 +201,8 @@ async def open_chatledger(
         storing, files = await asyncio.to_thread(_open_files, settings, ledger, views, clock, ownership)
         annotations = Annotations(SqlAnnotationViews(reader, seals), features.embedder)
         longest = settings.max_query_characters
-        sending = Sending(ledger, end_users, ownership, following, by_name, new_id, longest)
+        limits = AppLimits(views, keyring, clock, settings.max_app_concurrency)
+        sending = Sending(ledger, end_users, ownership, following, by_name, new_id, longest, limits)
         history = History(ledger, views, end_users, ownership)
         suggesting = Suggesting(ledger, views, history, by_name)
         stack.push_async_callback(suggesting.close)

@@ -154,6 +154,7 @@ class Settings(BaseModel):
     subscription_poll: float = Field(default=0.5, gt=0)
     subscription_attempts: int = Field(default=5, ge=1)
     max_query_characters: int = Field(default=100_000, ge=1)
+    max_app_concurrency: int = Field(default=0, ge=0)
 
     files_url: FilesUrl | None = None
     """Where the bytes of files are: ``s3://bucket/folder``; the folder ``files`` in the data folder by default."""

@@ -56,7 +56,7 @@ class Chat:
     async def batches(self, sent: Sent) -> AsyncIterator[Sequence[Envelope]]:
         with sent.follower as follower:
             async with asyncio.timeout(DEADLINE):
-                async for batch in follower.batches(known=[sent.created]):
+                async for batch in follower.batches(known=sent.known):
                     yield batch
 
     async def first_text(self, batches: AsyncIterator[Sequence[Envelope]]) -> list[Envelope]:

@@ -349,6 +349,11 @@ FILES = sa.Table(
     _bytes("content"),
 )
 
+# What the answers of an app have cost. A day is so many days after 1970-01-01, in UTC.
+TOKEN_USAGE = sa.Table(
+    "token_usage", METADATA, _id("app_id", primary_key=True), _number("day", primary_key=True), _number("tokens")
+)
+
 FEEDBACKS = sa.Table(
     "feedbacks",
     METADATA,
@@ -365,7 +370,7 @@ FEEDBACKS = sa.Table(
     _number("created_at"),
     _number("updated_at"),
 )
-sa.Index("feedbacks_by_position", FEEDBACKS.c.app_id, FEEDBACKS.c.position)
+sa.Index("feedbacks_by_time", FEEDBACKS.c.app_id, FEEDBACKS.c.created_at, FEEDBACKS.c.position)
 
 # Operational state: may be lost at any time, and is never a source of truth.
 

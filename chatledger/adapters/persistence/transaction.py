@@ -1,5 +1,6 @@
 """One transaction on the ledger's store, on whichever database."""
 
+from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from functools import cache
 from types import MappingProxyType
@@ -18,6 +19,7 @@ from chatledger.application.ports.storage import (
     Delete,
     EventRow,
     Head,
+    Increase,
     Insert,
     SchemaError,
     StoredStream,
@@ -246,10 +248,13 @@ class SqlTransaction:
         self._head = None
         inserted: dict[_RowKey, dict[str, Any]] = {}
         changed: dict[_RowKey, dict[str, Any]] = {}
+        increased: dict[_RowKey, Counter[str]] = {}
         others: list[Change] = []
         one_by_one: set[str] = set()
         for change in changes:
-            if change.table in one_by_one:
+            if isinstance(change, Increase):
+                increased.setdefault((change.table, tuple(change.key.values())), Counter()).update(change.amounts)
+            elif change.table in one_by_one:
                 others.append(change)
             elif isinstance(change, Insert) and (key := _row_key(change.table, change.row)) not in inserted:
                 changed.pop(key, None)
@@ -265,6 +270,8 @@ class SqlTransaction:
             self._insert_rows(inserted)
             for (table, key), values in changed.items():
                 self._change(Update(table, dict(zip(PRIMARY_KEYS[table], key, strict=True)), values))
+            for (table, key), amounts in increased.items():
+                self._change(Increase(table, dict(zip(PRIMARY_KEYS[table], key, strict=True)), amounts))
             for change in others:
                 if isinstance(change, Insert):
                     self._insert_rows({_row_key(change.table, change.row): change.row})
@@ -279,7 +286,7 @@ class SqlTransaction:
             for sql, parameters in insert_rows(table, columns, rows):
                 self._statements.execute(sql, parameters)
 
-    def _change(self, change: Update | Upsert | Delete) -> None:
+    def _change(self, change: Update | Upsert | Delete | Increase) -> None:
         sql, parameters = _statement(change)
         self._statements.execute(sql, self._values(parameters))
 
@@ -398,6 +405,14 @@ def _upsert(table: str, key: tuple[str, ...], columns: tuple[str, ...], replaced
 
 
 @cache
+def _increase(table: str, key: tuple[str, ...], columns: tuple[str, ...]) -> str:
+    marks = ", ".join("?" * (len(key) + len(columns)))
+    sums = ", ".join(f"{column} = {table}.{column} + excluded.{column}" for column in columns)
+    inserted = f"INSERT INTO {table} ({', '.join((*key, *columns))}) VALUES ({marks})"
+    return f"{inserted} ON CONFLICT ({', '.join(key)}) DO UPDATE SET {sums}"
+
+
+@cache
 def _delete(table: str, key: tuple[str, ...]) -> str:
     return f"DELETE FROM {table} WHERE {_condition(key)}"
 
@@ -410,11 +425,13 @@ def _condition(key: Iterable[str]) -> str:
     return " AND ".join(f"{column} = ?" for column in key)
 
 
-def _statement(change: Update | Upsert | Delete) -> tuple[str, list[Any]]:
+def _statement(change: Update | Upsert | Delete | Increase) -> tuple[str, list[Any]]:
     match change:
         case Update(table, key, values):
             return _update(table, tuple(key), tuple(values)), [*values.values(), *key.values()]
         case Upsert(table, key, row, values):
             return _upsert(table, tuple(key), tuple(row), tuple(values)), list(row.values())
+        case Increase(table, key, amounts):
+            return _increase(table, tuple(key), tuple(amounts)), [*key.values(), *amounts.values()]
         case Delete(table, key):
             return _delete(table, tuple(key)), list(key.values())

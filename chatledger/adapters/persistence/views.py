@@ -18,6 +18,7 @@ from chatledger.adapters.persistence.tables import (
     LEASES,
     MESSAGES,
     OPERATOR_TOKENS,
+    TOKEN_USAGE,
 )
 from chatledger.application.ledger.sealed_rows import (
     Answer,
@@ -216,6 +217,23 @@ class SqlViews:
 
         return await self._reader.query(read)
 
+    async def running_request(self, end_user_id: UUID, fingerprint: str) -> UUID | None:
+        """The newest message of a person that is unfinished and was asked for by a request with this fingerprint."""
+        table = MESSAGES.c
+        query = (
+            sa.select(table.message_id)
+            .where(table.fingerprint == fingerprint, table.end_user_id == end_user_id, table.ended_position.is_(None))
+            .order_by(table.position.desc())
+            .limit(1)
+        )
+        return await self._reader.query(lambda c: c.execute(query).scalar())
+
+    async def tokens_used(self, app_id: UUID, day: int) -> int:
+        """What the answers of an app have cost, in tokens, on a day counted from 1970-01-01 in UTC."""
+        table = TOKEN_USAGE.c
+        query = sa.select(table.tokens).where(table.app_id == app_id, table.day == day)
+        return await self._reader.query(lambda c: c.execute(query).scalar()) or 0
+
     async def messages(self, conversation_id: UUID, page: Page) -> tuple[list[MessageView], bool] | None:
         """The latest messages before ``page.beyond``, oldest first, and whether older ones exist.
 
@@ -348,7 +366,7 @@ class SqlViews:
         query = (
             sa.select(FEEDBACKS)
             .where(table.app_id == app_id)
-            .order_by(table.position.desc())
+            .order_by(table.created_at.desc(), table.position.desc())
             .offset(offset)
             .limit(limit)
         )

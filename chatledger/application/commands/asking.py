@@ -92,7 +92,7 @@ async def _to_the_end(sent: Sent) -> tuple[Message, MessageCompleted | MessageSt
         StorageUnavailableError: the store is in trouble.
     """
     message, end = Message(sent.message_id), None
-    async for batch in sent.follower.batches(known=(sent.created,)):
+    async for batch in sent.follower.batches(known=sent.known):
         bodies: list[Any] = [envelope.body for envelope in batch]
         message.fold_on(bodies)
         end = next((body for body in bodies if isinstance(body, TERMINAL_EVENTS)), None)

@@ -1,22 +1,33 @@
 """Sending a message: one commit, and an answer on its way."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
 import msgspec
 
 from chatledger.application.accepting import accept_text
+from chatledger.application.app_limits import AppLimits
 from chatledger.application.caller import Caller, EndUsers, Ownership
 from chatledger.application.context import Context
-from chatledger.application.errors import AppUnavailableError, InvalidParameterError, NotFoundError
+from chatledger.application.errors import (
+    AppUnavailableError,
+    InvalidParameterError,
+    NotFoundError,
+    TooManyRequestsError,
+)
 from chatledger.application.ledger.envelope import Envelope
-from chatledger.application.ledger.hand_ins import NotUniqueError, VersionConflictError
+from chatledger.application.ledger.hand_ins import (
+    AlreadyRunningError,
+    CeilingReachedError,
+    NotUniqueError,
+    VersionConflictError,
+)
 from chatledger.application.ledger.ledger import MAX_TRIES, Ledger, Staged
 from chatledger.application.ports.clock import IdFactory
 from chatledger.application.ports.generator import Generator, SettingsError
 from chatledger.application.ports.keys import NewKey
-from chatledger.application.ports.storage import UniqueGuard
+from chatledger.application.ports.storage import RepeatGuard, UniqueGuard
 from chatledger.application.ports.text_model import text_model_of
 from chatledger.application.ports.views import AppView, EndUserView
 from chatledger.application.queries.following import Follower, Following
@@ -66,13 +77,18 @@ class NewMessage(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Sent(msgspec.Struct, frozen=True, kw_only=True):
-    """A committed message, and the follower that saw it come."""
+    """A committed message, and the follower that saw it come.
+
+    Attributes:
+        known: its first events, for the follower to begin with; none where it joined a message that was there before.
+    """
 
     message_id: UUID
     task_id: UUID
     conversation_id: UUID
     created: Envelope
     follower: Follower
+    known: Sequence[Envelope] = ()
 
 
 class _Asked(msgspec.Struct, frozen=True, kw_only=True):
@@ -116,6 +132,7 @@ class Sending:
         generators: Mapping[str, Generator],
         new_id: IdFactory,
         longest_query: int,
+        limits: AppLimits,
     ) -> None:
         self._ledger = ledger
         self._end_users = end_users
@@ -124,24 +141,52 @@ class Sending:
         self._generators = generators
         self._new_id = new_id
         self._longest_query = longest_query
+        self._limits = limits
 
     async def send(self, caller: Caller, new: NewMessage) -> Sent:
         """Commit the message; the follower in the answer is the caller's to close.
+
+        Where the app wants it, a request that repeats one which is being answered joins that one instead.
 
         Raises:
             InvalidParameterError: the query, an input or a setting is not acceptable.
             NotFoundError: the conversation does not exist, or is not the caller's.
             AppUnavailableError: the app names a generator that this server does not have.
+            QuotaUsedUpError: the app's tokens of this day are used up.
+            TooManyRequestsError: the app has as many messages under way as it may have.
             StorageUnavailableError: the store is in trouble; nothing was written.
         """
         new = self._accept(caller.app, new)
         asked = self._repeated(new.repetition) if new.repetition else self._asked(caller.app, new)
+        await self._limits.require_quota(caller.app)
         for _ in range(MAX_TRIES):
             try:
                 return await self._commit(caller, new, asked)
+            except AlreadyRunningError as repeated:
+                joined = await self._join(repeated.guard)
+                if joined is not None:
+                    return joined
+            except CeilingReachedError as full:
+                raise TooManyRequestsError(full.guard.ceiling) from full
             except (VersionConflictError, NotUniqueError):
                 continue
         raise VersionConflictError(str(new.conversation_id))
+
+    async def _join(self, guard: RepeatGuard) -> Sent | None:
+        """Follow what is being answered already; None where it has ended meanwhile."""
+        message_id = await self._limits.running(guard)
+        if message_id is None:
+            return None
+        created = (await self._ledger.read(message_id))[0]
+        if not isinstance(created.body, MessageCreated):
+            raise TypeError("a message begins with MessageCreated")
+        return Sent(
+            message_id=message_id,
+            task_id=created.body.task_id,
+            conversation_id=created.body.conversation_id,
+            created=created,
+            follower=self._following.follow(message_id),
+        )
 
     def _asked(self, app: AppView, new: NewMessage) -> _Asked:
         configuration = app.configuration
@@ -187,6 +232,7 @@ class Sending:
     async def _commit(self, caller: Caller, new: NewMessage, asked: _Asked) -> Sent:
         person = await self._person(caller, new.repetition)
         place = await self._place(caller, person, new, asked)
+        fingerprint = await self._limits.fingerprint(caller.app, person.key_id, _request(new, asked))
         created = MessageCreated(
             conversation_id=place.conversation_id,
             parent_id=NIL_UUID,
@@ -197,6 +243,7 @@ class Sending:
             generator=asked.generator,
             prompt_version=PROMPT_VERSION,
             context_cut=self._ledger.head_position,
+            fingerprint=fingerprint,
             parameters=asked.parameters,
             inputs=asked.inputs,
             query=new.query,
@@ -212,7 +259,7 @@ class Sending:
                 message,
                 context=_context(caller, person, new.repetition),
                 expected=place.expected,
-                guards=person.guards,
+                guards=(*person.guards, *self._limits.guards(caller.app, person.end_user_id, fingerprint)),
                 new_keys=(*person.new_keys, *place.new_keys),
             )
         except BaseException:
@@ -225,6 +272,7 @@ class Sending:
             conversation_id=place.conversation_id,
             created=committed[-1],
             follower=follower,
+            known=committed[-1:],
         )
 
     async def _person(self, caller: Caller, repetition: Repetition | None) -> _Person:
@@ -274,6 +322,14 @@ class Sending:
             introduction=fill_in(app.configuration.opening_statement, asked.inputs),
         )
         return _Place(conversation.id, key.key_id, {}, (Staged(conversation, key.key_id),), (key,))
+
+
+def _request(new: NewMessage, asked: _Asked) -> dict[str, Any]:
+    """What makes two requests equal: all that was asked, as it was given."""
+    fields = msgspec.structs.asdict(new) | {"inputs": {name: new.inputs.get(name) for name in asked.inputs}}
+    del fields["automatic_name"]
+    fields["repetition"] = new.repetition and new.repetition.event_id
+    return fields
 
 
 def _context(caller: Caller, person: _Person, repetition: Repetition | None) -> Context:

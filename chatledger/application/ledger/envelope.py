@@ -21,6 +21,14 @@ def to_microseconds(moment: datetime) -> int:
     return (moment - _EPOCH) // timedelta(microseconds=1)
 
 
+MICROSECONDS_PER_DAY = 86_400_000_000
+
+
+def day_of(microseconds: int) -> int:
+    """The day of a stored time, in UTC, counted from 1970-01-01."""
+    return microseconds // MICROSECONDS_PER_DAY
+
+
 class Envelope(msgspec.Struct, frozen=True):
     """A committed event.
 

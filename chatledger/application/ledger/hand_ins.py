@@ -39,9 +39,17 @@ class NotUniqueError(Exception):
 class AlreadyRunningError(Exception):
     """A guard does not hold: an equal request is being answered."""
 
+    def __init__(self, guard: RepeatGuard) -> None:
+        super().__init__("an equal request is being answered")
+        self.guard = guard
+
 
 class CeilingReachedError(Exception):
     """A guard does not hold: the app has as many unfinished messages as it may have."""
+
+    def __init__(self, guard: CeilingGuard) -> None:
+        super().__init__(str(guard.app_id))
+        self.guard = guard
 
 
 class NewEvent(msgspec.Struct, frozen=True):
@@ -133,10 +141,10 @@ class Admission:
                     since = self._recorded_at - guard.window
                     running = self._transaction.is_running(guard.end_user_id, guard.fingerprint, since)
                     if guard in self._taken or running:
-                        return AlreadyRunningError(guard.fingerprint)
+                        return AlreadyRunningError(guard)
                 case CeilingGuard():
                     if self._transaction.unfinished(guard.app_id) + self._begun[guard.app_id] >= guard.ceiling:
-                        return CeilingReachedError(str(guard.app_id))
+                        return CeilingReachedError(guard)
                 case _:
                     assert_never(guard)
         return None

@@ -16,7 +16,7 @@ from chatledger.application.ledger.hand_ins import HandIn, NewEvent, VersionConf
 from chatledger.application.ledger.writer import GroupCommitWriter
 from chatledger.application.ports.clock import IdFactory
 from chatledger.application.ports.keys import Keyring, NewKey
-from chatledger.application.ports.storage import Category, Change, LedgerStore, UniqueGuard
+from chatledger.application.ports.storage import Category, Change, Guard, LedgerStore
 from chatledger.domain.aggregate import Aggregate
 from chatledger.domain.app import App
 from chatledger.domain.conversation import Conversation
@@ -100,7 +100,7 @@ class Ledger:
         *staged: Staged[Any],
         context: Context | int,
         expected: dict[UUID, int] | None = None,
-        guards: Sequence[UniqueGuard] = (),
+        guards: Sequence[Guard] = (),
         new_keys: Sequence[NewKey] = (),
         changes: Sequence[Change] = (),
     ) -> "asyncio.Future[list[Envelope]]":

@@ -5,7 +5,7 @@ from typing import Any
 
 import msgspec
 
-from chatledger.application.ledger.envelope import Envelope, to_microseconds
+from chatledger.application.ledger.envelope import Envelope, day_of, to_microseconds
 from chatledger.application.ledger.sealed_rows import (
     AnnotationContent,
     Answer,
@@ -21,7 +21,7 @@ from chatledger.application.ledger.sealed_rows import (
     Suggestions,
     VariableContent,
 )
-from chatledger.application.ports.storage import Change, Delete, Insert, Update, Upsert
+from chatledger.application.ports.storage import Change, Delete, Increase, Insert, Update, Upsert
 from chatledger.domain.events import (
     AgentThoughtRecorded,
     AnnotationAdded,
@@ -81,6 +81,7 @@ READ_MODELS = (
     "conversation_variables",
     "messages",
     "files",
+    "token_usage",
     "feedbacks",
 )
 """The tables that a rebuild empties and fills again."""
@@ -122,11 +123,11 @@ class Projections:
             case StopRequested():
                 return (_message(envelope, {"state": "stopping"}),)
             case MessageCompleted():
-                return (self._message_ended(envelope, "completed", folded(), body.usage),)
+                return self._message_ended(envelope, "completed", folded(), body.usage)
             case MessageStopped():
-                return (self._message_ended(envelope, "stopped", folded(), body.usage, stopped_by=body.by),)
+                return self._message_ended(envelope, "stopped", folded(), body.usage, stopped_by=body.by)
             case MessageErrored():
-                return (self._message_ended(envelope, "errored", folded(), None, error_code=body.code),)
+                return self._message_ended(envelope, "errored", folded(), None, error_code=body.code)
             case FeedbackGiven():
                 return (self._feedback_given(envelope, body, folded()),)
             case FeedbackWithdrawn():
@@ -228,7 +229,7 @@ class Projections:
         *,
         stopped_by: str | None = None,
         error_code: str | None = None,
-    ) -> Change:
+    ) -> Sequence[Change]:
         error = message.error.message if message.error else None
         thoughts = tuple(message.thoughts.values())
         account = message.annotation.account if message.annotation else None
@@ -244,7 +245,10 @@ class Projections:
             "error_code": error_code,
             "answer": self._seals.seal(envelope.key_id, answer, envelope.stream_id),
         }
-        return _message(envelope, values)
+        if usage is None or not usage.total_tokens:
+            return (_message(envelope, values),)
+        day = {"app_id": message.created.app_id, "day": day_of(envelope.recorded_at)}
+        return (_message(envelope, values), Increase("token_usage", day, {"tokens": usage.total_tokens}))
 
     def _feedback_given(self, envelope: Envelope, body: FeedbackGiven, message: Message) -> Change:
         message_id, created = envelope.stream_id, message.created

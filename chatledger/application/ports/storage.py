@@ -131,7 +131,15 @@ class Delete(msgspec.Struct, frozen=True):
     key: dict[str, Any]
 
 
-Change = Insert | Update | Upsert | Delete
+class Increase(msgspec.Struct, frozen=True):
+    """So much more in the row with this key, which begins with it where there is none."""
+
+    table: str
+    key: dict[str, Any]
+    amounts: dict[str, int]
+
+
+Change = Insert | Update | Upsert | Delete | Increase
 
 
 class StoredStream(msgspec.Struct, frozen=True):

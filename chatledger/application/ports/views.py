@@ -205,6 +205,14 @@ class Views(Protocol):
         """The message that a task generates."""
         ...
 
+    async def running_request(self, end_user_id: UUID, fingerprint: str) -> UUID | None:
+        """The newest message of a person that is unfinished and was asked for by a request with this fingerprint."""
+        ...
+
+    async def tokens_used(self, app_id: UUID, day: int) -> int:
+        """What the answers of an app have cost, in tokens, on a day counted from 1970-01-01 in UTC."""
+        ...
+
     async def messages(self, conversation_id: UUID, page: Page) -> tuple[list[MessageView], bool] | None:
         """The latest messages before ``page.beyond``, oldest first, and whether older ones exist.
 

@@ -146,7 +146,7 @@ async def _streamed(surface: Surface, request: HttpRequest, caller: Caller, new:
         shows_resources=shows_resources(caller),
         gives_ids=header(request, b"x-stream-ids") == "1",
     )
-    batches = sent.follower.batches(known=(sent.created,))
+    batches = sent.follower.batches(known=sent.known)
     return EventStream(request, rendering, frames(surface, rendering, batches), sent.follower, place)
 
 

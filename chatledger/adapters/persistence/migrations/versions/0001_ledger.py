@@ -251,7 +251,8 @@ def _create_read_models() -> None:
         _number("created_at"),
         _number("updated_at"),
     )
-    op.create_index("feedbacks_by_position", "feedbacks", ["app_id", "position"])
+    op.create_index("feedbacks_by_time", "feedbacks", ["app_id", "created_at", "position"])
+    op.create_table("token_usage", _id("app_id", primary_key=True), _number("day", primary_key=True), _number("tokens"))
 
 
 def _create_conversations() -> None:
