@@ -201,8 +201,16 @@ async def open_chatledger(
         storing, files = await asyncio.to_thread(_open_files, settings, ledger, views, clock, ownership)
         annotations = Annotations(SqlAnnotationViews(reader, seals), features.embedder)
         longest = settings.max_query_characters
-        limits = AppLimits(views, keyring, clock, settings.max_app_concurrency)
-        sending = Sending(ledger, end_users, ownership, following, by_name, new_id, longest, limits)
+        sending = Sending(
+            ledger,
+            end_users,
+            ownership,
+            following,
+            by_name,
+            new_id,
+            longest,
+            AppLimits(views, keyring, clock, settings.max_app_concurrency),
+        )
         history = History(ledger, views, end_users, ownership)
         suggesting = Suggesting(ledger, views, history, by_name)
         stack.push_async_callback(suggesting.close)
