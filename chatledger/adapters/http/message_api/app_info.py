@@ -10,10 +10,13 @@ from litestar.response.base import ASGIResponse
 
 from chatledger.adapters.http.answers import HttpRequest, answer
 from chatledger.adapters.http.entrance import Entrance
+from chatledger.adapters.http.errors import HttpError
 from chatledger.adapters.http.openapi import Operation, documented
 from chatledger.adapters.http.surface import Surface
 from chatledger.application.files.limits import FileLimits
+from chatledger.application.ports.views import AppView
 from chatledger.domain import configuration
+from chatledger.domain.configuration import EmojiIcon
 from chatledger.domain.inputs import InputVariable
 from chatledger.domain.values import AppMode, FileKind
 
@@ -105,9 +108,38 @@ class AppParameters(msgspec.Struct, frozen=True, kw_only=True):
     system_parameters: SystemParameters
 
 
+class Meta(msgspec.Struct, frozen=True):
+    """What the app's tools look like: the address of an icon, or a sign on a ground, by the tool's name."""
+
+    tool_icons: Mapping[str, str | EmojiIcon]
+
+
+class SiteObject(msgspec.Struct, frozen=True, kw_only=True):
+    """How the app's page presents it."""
+
+    title: str
+    chat_color_theme: str | None
+    chat_color_theme_inverted: bool
+    icon_type: str | None
+    icon: str | None
+    icon_background: str | None
+    icon_url: str | None
+    description: str | None
+    copyright: str | None
+    privacy_policy: str | None
+    input_placeholder: str | None
+    custom_disclaimer: str | None
+    default_language: str
+    show_workflow_steps: bool
+    use_icon_as_answer_icon: bool
+
+
 _WELCOME = Operation(tag="App", summary="Say what answers here", credential=None, answers={200: Welcome})
 _INFO = Operation(tag="App", summary="Say what the app is", answers={200: AppInfo})
 _PARAMETERS = Operation(tag="App", summary="Say what the app takes", answers={200: AppParameters})
+
+_META = Operation(tag="App", summary="Say what the app's tools look like", answers={200: Meta})
+_SITE = Operation(tag="App", summary="Say how the app's page presents it", answers={200: SiteObject}, errors=(403,))
 
 
 def welcome_routes(surface: Surface) -> Sequence[HTTPRouteHandler]:
@@ -149,7 +181,25 @@ def app_info_routes(surface: Surface, entrance: Entrance) -> Sequence[HTTPRouteH
         )
         return answer(request, parameters)
 
-    return describe_app, describe_parameters
+    @get(f"{entrance.prefix}/meta", opt=entrance.documented(_META))
+    async def describe_tools(request: HttpRequest) -> ASGIResponse:
+        app = (await entrance.admit(request)).app
+        return answer(request, Meta(app.configuration.tool_icons))
+
+    @get(f"{entrance.prefix}/site", opt=entrance.documented(_SITE))
+    async def describe_site(request: HttpRequest) -> ASGIResponse:
+        app = (await entrance.admit(request)).app
+        if not app.configuration.site.enabled:
+            raise HttpError(403)
+        return answer(request, _site_object(app))
+
+    return describe_app, describe_parameters, describe_tools, describe_site
+
+
+def _site_object(app: AppView) -> SiteObject:
+    shown = msgspec.structs.asdict(app.configuration.site)
+    del shown["enabled"]
+    return SiteObject(**shown | {"title": app.configuration.site.title or app.name})
 
 
 def _file_upload(configured: configuration.FileUpload) -> FileUpload:
