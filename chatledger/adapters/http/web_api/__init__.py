@@ -1,1 +1,0 @@
-"""What only the visitors of an app's site have: passports, saved messages and pins."""
