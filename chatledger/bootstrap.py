@@ -5,7 +5,7 @@ import logging
 import os
 import tempfile
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping, Sequence
-from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, contextmanager, suppress
+from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any, Self
 from urllib.parse import urlsplit
@@ -20,6 +20,7 @@ from chatledger.adapters.generator.extractive import ExtractiveGenerator
 from chatledger.adapters.generator.local_model import LocalModelGenerator
 from chatledger.adapters.generator.openai_compatible import OpenAICompatibleGenerator
 from chatledger.adapters.generator.scripted import ScriptedGenerator
+from chatledger.adapters.keys.signing import SqliteSigningKeys
 from chatledger.adapters.keys.store import MasterKeyError, SqliteKeyring, load_master_key
 from chatledger.adapters.moderator.keywords import KeywordModerator
 from chatledger.adapters.moderator.openai_compatible import OpenAIModerator
@@ -38,17 +39,18 @@ from chatledger.adapters.speech.openai_compatible import OpenAISpeech
 from chatledger.application.app_limits import AppLimits
 from chatledger.application.application import Application
 from chatledger.application.caller import EndUsers, Ownership
-from chatledger.application.commands.annotating import Annotating
 from chatledger.application.commands.asking import Asking
 from chatledger.application.commands.managing_apps import ManagingApps
 from chatledger.application.commands.managing_operators import ManagingOperators
 from chatledger.application.commands.naming import Naming
 from chatledger.application.commands.rating import RatingMessages
 from chatledger.application.commands.repeating import Repeating
+from chatledger.application.commands.saving import SavingMessages
 from chatledger.application.commands.sending import Sending
 from chatledger.application.commands.stopping import Stopping
 from chatledger.application.commands.suggesting import Suggesting
 from chatledger.application.commands.uploading import Uploading
+from chatledger.application.commands.visiting import Visiting
 from chatledger.application.errors import InvalidParameterError
 from chatledger.application.fault_report import describe
 from chatledger.application.features import Features
@@ -180,13 +182,13 @@ async def open_chatledger(
         await asyncio.to_thread(upgrade, writing)
         lent = lent_ledger(settings.ledger_url, database, settings.durability, writing, clock, new_id)
         stack.enter_context(lent)
-        keyring = await asyncio.to_thread(stack.enter_context, _open_keyring(settings))
+        keyring, signing_keys = await asyncio.to_thread(stack.enter_context, _open_keys(settings, clock))
         reader = Reader(database.reading())
         store = SqlLedgerStore(writing, reader, has_one_writer=database.has_one_writer)
         stack.push_async_callback(store.close)
         await reader.query(lambda connection: _require_keys(connection, keyring))
         codec, seals = EventCodec(keyring), RowSeals(keyring)
-        inline, views, annotation_views = Projections(seals), SqlViews(reader, seals), SqlAnnotationViews(reader, seals)
+        inline, views = Projections(seals), SqlViews(reader, seals)
 
         await asyncio.to_thread(_forget_operational_state, store)
         writer = GroupCommitWriter(store, codec, keyring, inline, clock, loop)
@@ -200,7 +202,7 @@ async def open_chatledger(
         following = Following(ledger, tail, bus)
         stack.callback(following.close)
         storing, files = await asyncio.to_thread(_open_files, settings, ledger, views, clock, ownership)
-        annotations = Annotations(annotation_views, features.embedder)
+        annotations = Annotations(SqlAnnotationViews(reader, seals), features.embedder)
         longest = settings.max_query_characters
         sending = Sending(
             ledger,
@@ -223,9 +225,10 @@ async def open_chatledger(
             naming=Naming(ledger, views, by_name),
             suggesting=suggesting,
             repeating=Repeating(ledger, history, by_name),
-            annotating=Annotating(ledger, annotation_views, features, new_id, longest),
             apps=ManagingApps(ledger, by_name, features, new_id),
             uploading=Uploading(ledger, People(ledger, end_users, new_id), storing),
+            saving=SavingMessages(ledger, views, end_users, ownership),
+            visiting=Visiting(ledger, directory, end_users, new_id),
             operators=ManagingOperators(ledger, new_id),
             directory=directory,
             credentials=Credentials(views, directory),
@@ -235,6 +238,7 @@ async def open_chatledger(
             files=files,
             end_users=end_users,
             views=views,
+            signing_keys=signing_keys,
             clock=clock,
             new_id=new_id,
         )
@@ -441,6 +445,16 @@ def _file_limits(settings: Settings) -> FileLimits:
         other=settings.file_size_limit,
         blocked_extensions=frozenset(settings.blocked_file_extensions),
     )
+
+
+@contextmanager
+def _open_keys(settings: Settings, clock: Clock) -> Iterator[tuple[SqliteKeyring, SqliteSigningKeys]]:
+    key_store, master_key = settings.data_dir / "keys.db", settings.data_dir / "master.key"
+    with (
+        _open_keyring(settings) as keyring,
+        closing(SqliteSigningKeys(key_store, load_master_key(master_key), clock, new_id)) as signing_keys,
+    ):
+        yield keyring, signing_keys
 
 
 def _forget_operational_state(store: SqlLedgerStore) -> None:

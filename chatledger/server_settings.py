@@ -85,6 +85,7 @@ class ServerSettings(Settings, BaseSettings):
     """Where clients find the server: what links to files begin with. Without it, what each request says."""
 
     blocked_file_extensions: Extensions = BLOCKED_EXTENSIONS
+    passport_lifetime: float = Field(default=30 * 24 * 3_600, ge=60)
 
     @classmethod
     def settings_customise_sources(

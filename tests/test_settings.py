@@ -61,6 +61,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         ("cors_origins", "https://chat.example.org:99999"),
         ("cors_origins", "https://chat.example.org,"),
         ("cors_origins", "null"),
+        ("passport_lifetime", "59"),
         ("openai_base_url", ""),
         ("openai_base_url", "provider.example/v1"),
     ],

@@ -3,18 +3,20 @@
 import msgspec
 
 from chatledger.application.caller import EndUsers
-from chatledger.application.commands.annotating import Annotating
 from chatledger.application.commands.asking import Asking
 from chatledger.application.commands.managing_apps import ManagingApps
 from chatledger.application.commands.managing_operators import ManagingOperators
 from chatledger.application.commands.naming import Naming
 from chatledger.application.commands.rating import RatingMessages
 from chatledger.application.commands.repeating import Repeating
+from chatledger.application.commands.saving import SavingMessages
 from chatledger.application.commands.sending import Sending
 from chatledger.application.commands.stopping import Stopping
 from chatledger.application.commands.suggesting import Suggesting
 from chatledger.application.commands.uploading import Uploading
+from chatledger.application.commands.visiting import Visiting
 from chatledger.application.ports.clock import Clock, IdFactory
+from chatledger.application.ports.keys import SigningKeys
 from chatledger.application.ports.views import Views
 from chatledger.application.queries.credentials import Credentials
 from chatledger.application.queries.directory import AppDirectory
@@ -36,7 +38,8 @@ class Application(msgspec.Struct, frozen=True, kw_only=True):
     suggesting: Suggesting
     repeating: Repeating
     uploading: Uploading
-    annotating: Annotating
+    saving: SavingMessages
+    visiting: Visiting
     apps: ManagingApps
     operators: ManagingOperators
     # queries
@@ -48,6 +51,7 @@ class Application(msgspec.Struct, frozen=True, kw_only=True):
     files: StoredFiles
     end_users: EndUsers
     views: Views
+    signing_keys: SigningKeys
     # the one clock and the one id factory
     clock: Clock
     new_id: IdFactory

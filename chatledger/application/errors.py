@@ -7,7 +7,7 @@ from uuid import UUID
 from chatledger.application.ports.rate_limiter import Allowance
 from chatledger.domain.values import ErrorCode
 
-Missing = Literal["conversation", "message", "first_message", "last_conversation", "task", "app", "file", "annotation"]
+Missing = Literal["conversation", "message", "first_message", "last_conversation", "task", "app", "file", "site"]
 
 Feature = Literal["suggested_questions_after_answer", "more_like_this"]
 
@@ -70,6 +70,10 @@ class UnauthorizedError(ApplicationError):
     """The credential opens nothing."""
 
 
+APP_IS_GONE = "The app no longer exists."
+APP_IS_DISABLED = "The app's API service has been disabled."
+
+
 class ForbiddenError(ApplicationError):
     """The credential is good, but not for this."""
 
@@ -120,6 +124,10 @@ class QuotaUsedUpError(ApplicationError):
     def __init__(self, retry_after: int) -> None:
         super().__init__("the tokens of this day are used up")
         self.retry_after = retry_after
+
+
+class SiteClosedError(ApplicationError):
+    """The app's page is open to nobody, or not under this code; the text says which."""
 
 
 class GenerationFailedError(ApplicationError):

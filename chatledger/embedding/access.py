@@ -9,6 +9,7 @@ from chatledger.application.application import Application
 from chatledger.application.caller import Auditor, Caller, Reader
 from chatledger.application.context import OPERATOR, Context
 from chatledger.application.errors import ApplicationError, ClosedError, InvalidParameterError
+from chatledger.application.queries.credentials import require_answering
 
 
 class Access:
@@ -45,6 +46,7 @@ class Access:
 
         Raises:
             NotFoundError: there is no such app.
+            ForbiddenError: the app is switched off, or gone.
             InvalidParameterError: an argument is not acceptable.
         """
         accept_id("app", app)
@@ -55,6 +57,7 @@ class Access:
             # A name that was lost on the way must not open what is another's.
             raise InvalidParameterError("user", "user must not be empty")
         found = await self._application.directory.app(app)
+        require_answering(found)
         return Caller(app=found, user=person, correlation_id=self._application.new_id(), trace=trace)
 
     async def person(self, app: UUID, user: str) -> Caller:

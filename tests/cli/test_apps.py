@@ -21,6 +21,9 @@ def server(request: pytest.FixtureRequest, data_folder: Path) -> Iterator[Server
         yield stack.enter_context(ServerProcess(data_folder)) if request.param == "server" else None
 
 
+WITH_A_SERVER = pytest.mark.parametrize("server", ["server"], indirect=True)
+
+
 def opens(server: ServerProcess, api_key: str) -> int:
     headers = {"Authorization": f"Bearer {api_key}"}
     return httpx.get(f"{server.url}/v1/conversations?user=ann", headers=headers, timeout=10).status_code
@@ -28,7 +31,7 @@ def opens(server: ServerProcess, api_key: str) -> int:
 
 def test_an_app_from_its_creation_to_its_second_key(data_folder: Path, server: ServerProcess | None) -> None:
     created = run_json(data_folder, "apps", "create", "--mode", "chat", "--name", "Ann's", *SCRIPTED)
-    assert set(created) == {"app_id", "api_key", "mode"}
+    assert set(created) == {"app_id", "api_key", "mode", "site_code"}
     assert created["mode"] == "chat"
     assert created["api_key"].startswith("app-")
 
@@ -71,6 +74,48 @@ def test_an_app_from_its_creation_to_its_second_key(data_folder: Path, server: S
         assert "Ann" not in log
 
 
+def enters(server: ServerProcess, site_code: str, passport: str = "") -> int:
+    headers = {"X-App-Code": site_code, "X-App-Passport": passport}
+    return httpx.get(f"{server.url}/api/{'site' if passport else 'passport'}", headers=headers, timeout=10).status_code
+
+
+@ON_SQLITE
+@WITH_A_SERVER
+def test_a_site_from_its_first_code_to_its_end(data_folder: Path, server: ServerProcess) -> None:
+    created = run_json(data_folder, "apps", "create", "--mode", "chat", "--name", "x", *SCRIPTED)
+    app_id, code = created["app_id"], created["site_code"]
+    assert run_json(data_folder, "apps", "show", app_id)["site_code"] == code
+    renewed = run_json(data_folder, "apps", "renew-site", app_id)
+    assert renewed == {"app_id": app_id, "site_code": run_json(data_folder, "apps", "show", app_id)["site_code"]}
+    assert renewed["site_code"] != code
+    assert (enters(server, code), enters(server, renewed["site_code"])) == (400, 200)
+
+    for command, status in (("disable", "disabled"), ("enable", "normal"), ("delete", "deleted")):
+        assert run_json(data_folder, "apps", command, app_id) == {"app_id": app_id, "status": status}
+        assert run_json(data_folder, "apps", "show", app_id)["status"] == status
+        assert opens(server, created["api_key"]) == (200 if status == "normal" else 403)
+        assert enters(server, renewed["site_code"]) == (200 if status == "normal" else 404)
+
+    refused = run_command(data_folder, "apps", "enable", app_id)
+    assert (refused.returncode, refused.stdout, refused.stderr) == (1, "", "chatledger: The app no longer exists.\n")
+
+
+@ON_SQLITE
+@WITH_A_SERVER
+def test_passports_under_another_key(data_folder: Path, server: ServerProcess) -> None:
+    code = run_json(data_folder, "apps", "create", "--mode", "chat", "--name", "x", *SCRIPTED)["site_code"]
+    given = httpx.get(f"{server.url}/api/passport", headers={"X-App-Code": code}, timeout=10)
+    passport = given.json()["access_token"]
+
+    first = run_json(data_folder, "passports", "rotate-key")
+    assert enters(server, code, passport) == 200
+    second = run_json(data_folder, "passports", "rotate-key", "--forget-earlier")
+    assert enters(server, code, passport) == 401
+
+    assert list(first) == list(second) == ["key_id"]
+    assert first != second
+
+
 @ON_SQLITE
 def test_what_an_app_cannot_be_is_refused(data_folder: Path, server: ServerProcess | None, tmp_path: Path) -> None:
     app_id = run_json(data_folder, "apps", "create", "--mode", "chat", "--name", "x", *SCRIPTED)["app_id"]
@@ -95,6 +140,8 @@ def test_what_an_app_cannot_be_is_refused(data_folder: Path, server: ServerProce
         (("apps", "configure", nobody, "--set", "tokens=1"), 1, "no such app"),
         (("apps", "show", nobody), 1, "no such app"),
         (("apps", "rotate-key", nobody), 1, "no such app"),
+        (("apps", "renew-site", nobody), 1, "no such app"),
+        (("apps", "delete", nobody), 1, "no such app"),
     ]
     # A server takes an order in no time; without one each command opens the store.
     for arguments, code, named in refusals if server else refusals[::4]:

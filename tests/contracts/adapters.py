@@ -9,21 +9,25 @@ from typing import NamedTuple, TypeVar
 
 from chatledger.adapters.files.folder import FolderBlobStore
 from chatledger.adapters.files.s3 import S3BlobStore
+from chatledger.adapters.keys.signing import SqliteSigningKeys
 from chatledger.adapters.keys.store import MasterKeyError, SqliteKeyring
 from chatledger.adapters.persistence.store import SqlLedgerStore
 from chatledger.adapters.persistence.tracking import SqlTracking
 from chatledger.adapters.queue.in_process import InProcessLiveBus, InProcessTaskQueue
 from chatledger.adapters.rate_limiter.in_process import InProcessRateLimiter
+from chatledger.application.ports.clock import Clock
 from chatledger.application.ports.files import BlobStore
-from chatledger.application.ports.keys import Keyring
+from chatledger.application.ports.keys import Keyring, SigningKeys
 from chatledger.application.ports.queue import LiveBus, TaskQueue
 from chatledger.application.ports.rate_limiter import RateLimiter
 from chatledger.application.ports.storage import LedgerStore
-from chatledger.application.system_clock import new_id
+from chatledger.application.system_clock import SystemClock, new_id
 from tests.persistence.stores import open_store
 from tests.support.s3 import ACCESS_KEY, BUCKET, SECRET_KEY, S3Server
 
 T = TypeVar("T")
+
+SYSTEM_CLOCK = SystemClock()
 
 Opener = Callable[..., AbstractAsyncContextManager]
 
@@ -52,6 +56,17 @@ async def sqlite_keyring(folder: Path, master_key: bytes) -> AsyncIterator[Keyri
         yield keyring
     finally:
         keyring.close()
+
+
+@asynccontextmanager
+async def sqlite_signing_keys(
+    folder: Path, master_key: bytes, clock: Clock = SYSTEM_CLOCK
+) -> AsyncIterator[SigningKeys]:
+    signing_keys = SqliteSigningKeys(folder / "keys.db", master_key, clock, new_id)
+    try:
+        yield signing_keys
+    finally:
+        signing_keys.close()
 
 
 @asynccontextmanager
@@ -95,6 +110,7 @@ TASK_QUEUES: dict[str, Opener] = {"in process": in_process_queue}
 LIVE_BUSES: dict[str, Opener] = {"in process": in_process_bus}
 BLOB_STORES: dict[str, Opener] = {"folder": folder_blobs, "s3": s3_blobs}
 KEYRINGS: dict[str, Opener] = {"sqlite": sqlite_keyring}
+SIGNING_KEYS: dict[str, Opener] = {"sqlite": sqlite_signing_keys}
 LEDGER_STORES: dict[str, Opener] = {"sql": sql_ledger_store}
 TRACKINGS: dict[str, Opener] = {"sql": sql_trackings}
 RATE_LIMITERS: dict[str, Opener] = {"in process": in_process_rate_limiter}

@@ -11,6 +11,7 @@ from tests.contracts.adapters import (
     LEDGER_STORES,
     LIVE_BUSES,
     RATE_LIMITERS,
+    SIGNING_KEYS,
     TASK_QUEUES,
     TRACKINGS,
     Followed,
@@ -46,6 +47,11 @@ async def blobs(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPat
 @pytest.fixture(params=KEYRINGS)
 def open_keyring(request: pytest.FixtureRequest, tmp_path: Path) -> Opener:
     return partial(KEYRINGS[request.param], tmp_path)
+
+
+@pytest.fixture(params=SIGNING_KEYS)
+def open_signing_keys(request: pytest.FixtureRequest, tmp_path: Path) -> Opener:
+    return partial(SIGNING_KEYS[request.param], tmp_path)
 
 
 @pytest.fixture(params=TRACKINGS)

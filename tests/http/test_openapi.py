@@ -14,7 +14,14 @@ ASK_WITHIN = 90.0
 
 @ON_SQLITE
 async def test_what_the_document_says_is_so(server: LiveServer, tmp_path: Path):
-    keys = {"CHAT_KEY": await server.new_key(tokens=2), "COMPLETION_KEY": await server.new_key("completion", tokens=2)}
+    chat, completion = await server.new_app(tokens=2), await server.new_app("completion", tokens=2)
+    keys = {
+        "CHAT_KEY": chat.api_key,
+        "COMPLETION_KEY": completion.api_key,
+        "CHAT_PASSPORT": await server.new_passport(chat.site_code),
+        "COMPLETION_PASSPORT": await server.new_passport(completion.site_code),
+        "SITE_CODE": chat.site_code,
+    }
     command = Path(sys.executable).with_name("schemathesis")
     process = await asyncio.create_subprocess_exec(
         command,

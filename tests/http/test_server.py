@@ -266,3 +266,9 @@ class TestAnEarlyRefusal:
         writer.write(self.BODY[:10])
 
         assert b" 404 " in await asyncio.wait_for(reader.readline(), DEADLINE)
+
+
+async def test_options_names_all_methods_of_a_path(server):
+    for path, methods in (("/api/saved-messages", "GET, OPTIONS, POST"), ("/v1/messages", "GET, OPTIONS")):
+        response = await server.client().options(path)
+        assert (response.status_code, response.headers["allow"]) == (204, methods)

@@ -147,18 +147,65 @@ async def test_every_route_under_v1_is_described(server, document):
         ("/v1/completion-messages", "post"),
         ("/v1/completion-messages/{task_id}/stop", "post"),
         ("/v1/conversations", "get"),
+        ("/files/{file_id}", "get"),
+        ("/v1/files/upload", "post"),
+        ("/v1/files/{file_id}/preview", "get"),
         ("/v1/info", "get"),
+        ("/v1/meta", "get"),
         ("/v1/messages", "get"),
         ("/v1/messages/{message_id}", "get"),
         ("/v1/messages/{message_id}/events", "get"),
         ("/v1/messages/{message_id}/feedbacks", "post"),
+        ("/v1/messages/{message_id}/more-like-this", "get"),
         ("/v1/messages/{message_id}/stream", "get"),
+        ("/v1/messages/{message_id}/suggested", "get"),
+        ("/v1/messages/{message_id}/suggested-questions", "get"),
         ("/v1/parameters", "get"),
+        ("/v1/site", "get"),
         ("/v1/tasks/{task_id}", "get"),
         ("/health/live", "get"),
         ("/health/ready", "get"),
     }
-    assert {(path, method) for path, methods in document["paths"].items() for method in methods} == expected
+    assert {place for place in described(document) if not place[0].startswith("/api/")} == expected
+
+
+def described(document: dict[str, Any]) -> set[tuple[str, str]]:
+    return {(path, method) for path, methods in document["paths"].items() for method in methods}
+
+
+async def test_the_message_api_is_described_at_both_entrances(document):
+    visitors_alone = {
+        ("/passport", "get"),
+        ("/saved-messages", "get"),
+        ("/saved-messages", "post"),
+        ("/saved-messages/{message_id}", "delete"),
+    }
+    keys_alone = {
+        ("", "get"),
+        ("/app/feedbacks", "get"),
+        ("/messages/{message_id}", "get"),
+        ("/messages/{message_id}/events", "get"),
+        ("/messages/{message_id}/stream", "get"),
+        ("/tasks/{task_id}", "get"),
+    }
+    visitors, keys = (
+        {(path.removeprefix(prefix), method) for path, method in described(document) if path.startswith(prefix)}
+        for prefix in ("/api", "/v1")
+    )
+    assert visitors - visitors_alone == keys - keys_alone
+    assert visitors_alone <= visitors
+    assert keys_alone <= keys
+
+
+async def test_no_body_of_a_visitor_names_a_user(document):
+    for path in (path for path in document["paths"] if path.startswith("/api/")):
+        for operation in document["paths"][path].values():
+            assert "user" not in {parameter["name"] for parameter in operation.get("parameters", ())}
+            assert operation["security"] in ([], [{"passport": []}, {"app_passport": []}])
+    schemas = document["components"]["schemas"]
+    for name in ("ChatMessageRequest", "CompletionMessageRequest", "FeedbackRequest"):
+        fields, visitors = schemas[name]["properties"], schemas[f"Visitor{name}"]["properties"]
+        assert set(visitors) == set(fields) - {"user"}
 
 
 async def test_the_description_tells_which_fields_a_body_needs(document):

@@ -15,6 +15,7 @@ import msgspec
 from chatledger.adapters.http.app import create_http_app
 from chatledger.adapters.http.server import ServerKind, serving
 from chatledger.adapters.http.settings import HttpSettings, Shutdown
+from chatledger.application.commands.managing_apps import CreatedApp
 from chatledger.application.context import SYSTEM, Context
 from chatledger.bootstrap import Running, open_chatledger
 from chatledger.domain.configuration import AppConfiguration
@@ -37,15 +38,19 @@ class LiveServer:
         self, mode: AppMode = "chat", *, configuration: dict[str, Any] | None = None, **script: Any
     ) -> str:
         """The key of a new app whose scripted generator does this."""
+        return (await self.new_app(mode, configuration=configuration, **script)).api_key
+
+    async def new_app(
+        self, mode: AppMode = "chat", *, configuration: dict[str, Any] | None = None, **script: Any
+    ) -> CreatedApp:
+        """A new app whose scripted generator does this."""
         given = {"generator": "scripted", "settings": script} | (configuration or {})
         made = msgspec.convert(given, AppConfiguration)
-        context = Context(actor=SYSTEM, correlation_id=uuid.uuid4())
-        return (await self.running.application.apps.create(mode, f"an app for {mode}", made, context)).api_key
+        return await self.running.application.apps.create(mode, f"an app for {mode}", made, a_context())
 
     async def new_token(self, *scopes: Scope) -> str:
         """The token of a new operator."""
-        context = Context(actor=SYSTEM, correlation_id=uuid.uuid4())
-        return (await self.running.application.operators.issue("someone", scopes, context)).token
+        return (await self.running.application.operators.issue("someone", scopes, a_context())).token
 
     def client(self, credential: str | None = None) -> httpx.AsyncClient:
         """A client with this credential, closed with the server."""
@@ -58,9 +63,25 @@ class LiveServer:
         """A client with the key of a new app."""
         return self.client(await self.new_key(mode, **script))
 
+    async def new_visitor(self, site_code: str) -> httpx.AsyncClient:
+        """A client with the passport of a new visitor."""
+        return self.client(await self.new_passport(site_code))
+
+    async def new_passport(self, site_code: str, **headers: str) -> str:
+        """A visitor's passport; a new visitor's unless the headers present one."""
+        response = await self.client().get("/api/passport", headers={"X-App-Code": site_code} | headers)
+        assert response.status_code == 200, response.text
+        token: str = response.json()["access_token"]
+        return token
+
     async def head(self) -> int:
         """The last position of the ledger."""
         return (await self.running.store.head()).position
+
+
+def a_context() -> Context:
+    """The metadata of what a test does itself."""
+    return Context(actor=SYSTEM, correlation_id=uuid.uuid4())
 
 
 @asynccontextmanager

@@ -11,7 +11,19 @@ import msgspec
 from chatledger.adapters.cli.configuration import ImpossibleConfigurationError, as_toml
 from chatledger.adapters.cli.console import CommandFailedError, Result, listing, table
 from chatledger.adapters.cli.delivery import deliver
-from chatledger.adapters.cli.orders import ConfigureApp, Configured, CreateApp, Created, Rotated, RotateKey
+from chatledger.adapters.cli.orders import (
+    ConfigureApp,
+    Configured,
+    CreateApp,
+    Created,
+    Renewed,
+    RenewSite,
+    Rotated,
+    RotateKey,
+    SwitchApp,
+    Switched,
+)
+from chatledger.domain.values import AppStatus
 from chatledger.settings import Settings
 
 if TYPE_CHECKING:
@@ -21,7 +33,7 @@ if TYPE_CHECKING:
 def create(settings: Settings, wanted: CreateApp) -> Result:
     """Set up an app; the only showing of its key."""
     made = deliver(settings, wanted, Created)
-    values = {"app_id": made.app_id, "api_key": made.api_key, "mode": made.mode}
+    values = {"app_id": made.app_id, "api_key": made.api_key, "mode": made.mode, "site_code": made.site_code}
     return Result(made, f"{listing(values)}\n\nThe key is shown this once.")
 
 
@@ -38,11 +50,27 @@ def rotate_key(settings: Settings, app_id: UUID) -> Result:
     return Result(done, f"{listing(values)}\n\nThe key is shown this once; the earlier ones open nothing any more.")
 
 
+def renew_site(settings: Settings, app_id: UUID) -> Result:
+    """Replace the code of an app's site."""
+    done = deliver(settings, RenewSite(app_id), Renewed)
+    values = {"app_id": done.app_id, "site_code": done.site_code}
+    return Result(done, f"{listing(values)}\n\nUnder the earlier codes nobody gets in any more.")
+
+
+def switch(settings: Settings, app_id: UUID, status: AppStatus) -> Result:
+    """Let an app answer, or not."""
+    done = deliver(settings, SwitchApp(app_id, status), Switched)
+    then = {"normal": "answers", "disabled": "answers nobody", "deleted": "is gone; what was said in it is kept"}
+    return Result(done, f"{done.app_id} {then[done.status]}.")
+
+
 def list_apps(settings: Settings) -> Result:
     """All apps, oldest first."""
     apps = asyncio.run(_read(settings, None))
-    rows = [(app.app_id, app.mode, app.configuration.generator, _time(app.created_at), app.name) for app in apps]
-    text = table(("app", "mode", "generator", "created", "name"), rows) if rows else "There are no apps."
+    rows = [
+        (app.app_id, app.mode, app.status, app.configuration.generator, _time(app.created_at), app.name) for app in apps
+    ]
+    text = table(("app", "mode", "status", "generator", "created", "name"), rows) if rows else "There are no apps."
     return Result([_summary(app) for app in apps], text)
 
 
@@ -84,6 +112,8 @@ def _summary(app: "AppView") -> dict[str, str]:
         "app_id": str(app.app_id),
         "mode": app.mode,
         "name": app.name,
+        "status": app.status,
+        "site_code": app.site_code or "",
         "generator": app.configuration.generator,
         "created_at": _time(app.created_at),
     }

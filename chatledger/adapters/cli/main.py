@@ -119,6 +119,27 @@ def _rotate_key(arguments: argparse.Namespace) -> Result:
     return apps.rotate_key(load_settings(), arguments.app)
 
 
+def _renew_site(arguments: argparse.Namespace) -> Result:
+    from chatledger.adapters.cli import apps  # noqa: PLC0415
+    from chatledger.server_settings import load_settings  # noqa: PLC0415
+
+    return apps.renew_site(load_settings(), arguments.app)
+
+
+def _switch_app(arguments: argparse.Namespace) -> Result:
+    from chatledger.adapters.cli import apps  # noqa: PLC0415
+    from chatledger.server_settings import load_settings  # noqa: PLC0415
+
+    return apps.switch(load_settings(), arguments.app, arguments.status)
+
+
+def _rotate_passport_key(arguments: argparse.Namespace) -> Result:
+    from chatledger.adapters.cli import passports  # noqa: PLC0415
+    from chatledger.server_settings import load_settings  # noqa: PLC0415
+
+    return passports.rotate_key(load_settings(), forget_earlier=arguments.forget_earlier)
+
+
 def _migrate(_: argparse.Namespace) -> Result:
     from chatledger.adapters.cli import rebuild  # noqa: PLC0415
     from chatledger.server_settings import load_settings  # noqa: PLC0415
@@ -155,6 +176,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     _add_serve(commands)
     _add_apps(commands)
+    _add_passports(commands)
     _add(commands, "migrate", _migrate, "make the store, or bring its schema up to date")
     rebuild = _add(commands, "rebuild", _rebuild, "make the read models anew from the ledger")
     rebuild.add_argument("--check", action="store_true", help="only compare them with a replay; exit 1 if they differ")
@@ -201,6 +223,26 @@ def _add_apps(commands: "Subcommands") -> None:
     configure.add_argument("--replace", action="store_true", help="what is not named goes back to its default instead")
 
     _add_app(_add(actions, "rotate-key", _rotate_key, "replace all keys of an app by a new one, shown this once"))
+    _add_app(
+        _add(actions, "renew-site", _renew_site, "replace the code of an app's site: the earlier ones let nobody in")
+    )
+    for name, status, does in (
+        ("disable", "disabled", "let an app answer nobody until it is enabled"),
+        ("enable", "normal", "let an app answer again"),
+        ("delete", "deleted", "let an app be gone for good; what was said in it stays on the ledger"),
+    ):
+        switch = _add(actions, name, _switch_app, does)
+        switch.set_defaults(status=status)
+        _add_app(switch)
+
+
+def _add_passports(commands: "Subcommands") -> None:
+    passports = commands.add_parser("passports", help="the keys that sign visitors' passports", allow_abbrev=False)
+    actions = passports.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    rotate = _add(actions, "rotate-key", _rotate_passport_key, "sign passports by a new key")
+    rotate.add_argument(
+        "--forget-earlier", action="store_true", help="void the passports that the earlier keys have signed"
+    )
 
 
 def _add_app(parser: argparse.ArgumentParser) -> None:

@@ -9,7 +9,7 @@ import msgspec
 
 from chatledger.adapters.cli.configuration import ImpossibleConfigurationError, convert_fields, merged
 from chatledger.domain.configuration import AppConfiguration
-from chatledger.domain.values import AppMode
+from chatledger.domain.values import AppMode, AppStatus
 
 if TYPE_CHECKING:
     from chatledger.application.context import Context
@@ -58,6 +58,25 @@ class RotateKey(msgspec.Struct, frozen=True, tag="apps rotate-key"):
     app_id: UUID
 
 
+class RenewSite(msgspec.Struct, frozen=True, tag="apps renew-site"):
+    """Replace the code of an app's site by a new one."""
+
+    app_id: UUID
+
+
+class SwitchApp(msgspec.Struct, frozen=True, tag="apps switch"):
+    """Let an app answer nobody, or answer again, or be gone for good."""
+
+    app_id: UUID
+    status: AppStatus
+
+
+class RotatePassportKey(msgspec.Struct, frozen=True, tag="passports rotate-key"):
+    """Sign passports by a new key; with ``forget_earlier`` those that were signed by another one are void."""
+
+    forget_earlier: bool = False
+
+
 class Rebuild(msgspec.Struct, frozen=True, tag="rebuild"):
     """Make the read models anew."""
 
@@ -66,7 +85,7 @@ class Ping(msgspec.Struct, frozen=True, tag="ping"):
     """Say who you are."""
 
 
-Order: TypeAlias = CreateApp | ConfigureApp | RotateKey | Rebuild | Ping
+Order: TypeAlias = CreateApp | ConfigureApp | RotateKey | RenewSite | SwitchApp | RotatePassportKey | Rebuild | Ping
 
 
 class Created(msgspec.Struct, frozen=True):
@@ -75,6 +94,7 @@ class Created(msgspec.Struct, frozen=True):
     app_id: UUID
     api_key: str
     mode: AppMode
+    site_code: str
 
 
 class Configured(msgspec.Struct, frozen=True):
@@ -89,6 +109,26 @@ class Rotated(msgspec.Struct, frozen=True):
 
     app_id: UUID
     api_key: str
+
+
+class Renewed(msgspec.Struct, frozen=True):
+    """The new code of a site."""
+
+    app_id: UUID
+    site_code: str
+
+
+class Switched(msgspec.Struct, frozen=True):
+    """Whether an app answers from here on."""
+
+    app_id: UUID
+    status: AppStatus
+
+
+class PassportKeyRotated(msgspec.Struct, frozen=True):
+    """Which key signs passports from here on."""
+
+    key_id: UUID
 
 
 class Rebuilt(msgspec.Struct, frozen=True):
@@ -157,15 +197,28 @@ class Orders:
             return self._info
         async with self._turn:
             match order:
-                case CreateApp():
-                    return await self._create(order)
-                case ConfigureApp():
-                    return await self._configure(order)
-                case RotateKey():
-                    key = await self._running.application.apps.rotate_key(order.app_id, self._context())
-                    return Rotated(order.app_id, key)
                 case Rebuild():
                     return await self._rebuild(progress)
+                case RotatePassportKey():
+                    rotate = self._running.application.signing_keys.rotate
+                    key = await asyncio.to_thread(rotate, forget_earlier=order.forget_earlier)
+                    return PassportKeyRotated(key.key_id)
+                case _:
+                    return await self._manage(order)
+
+    async def _manage(self, order: CreateApp | ConfigureApp | RotateKey | RenewSite | SwitchApp) -> msgspec.Struct:
+        apps = self._running.application.apps
+        match order:
+            case CreateApp():
+                return await self._create(order)
+            case ConfigureApp():
+                return await self._configure(order)
+            case RotateKey():
+                return Rotated(order.app_id, await apps.rotate_key(order.app_id, self._context()))
+            case RenewSite():
+                return Renewed(order.app_id, await apps.renew_site(order.app_id, self._context()))
+            case SwitchApp():
+                return await self._switch(order)
 
     async def _create(self, order: CreateApp) -> Created:
         from chatledger.application.errors import InvalidParameterError  # noqa: PLC0415
@@ -176,7 +229,7 @@ class Orders:
             raise InvalidParameterError(error.field, str(error)) from error
         apps = self._running.application.apps
         app = await apps.create(order.mode, order.name, configuration, self._context())
-        return Created(app.app_id, app.api_key, app.mode)
+        return Created(app.app_id, app.api_key, app.mode, app.site_code)
 
     async def _configure(self, order: ConfigureApp) -> Configured:
         from chatledger.application.errors import InvalidParameterError, NotFoundError  # noqa: PLC0415
@@ -193,6 +246,17 @@ class Orders:
             raise InvalidParameterError("settings", f"{error.args[0]} is not set") from error
         await application.apps.configure(order.app_id, configuration, self._context())
         return Configured(order.app_id, msgspec.to_builtins(configuration))
+
+    async def _switch(self, order: SwitchApp) -> Switched:
+        apps = self._running.application.apps
+        match order.status:
+            case "normal":
+                await apps.enable(order.app_id, self._context())
+            case "disabled":
+                await apps.disable(order.app_id, self._context())
+            case "deleted":
+                await apps.delete(order.app_id, self._context())
+        return Switched(order.app_id, order.status)
 
     async def _rebuild(self, progress: "Progress") -> Rebuilt:
         from chatledger.application.commands.rebuilding import Rebuilding  # noqa: PLC0415

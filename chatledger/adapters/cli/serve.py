@@ -98,6 +98,7 @@ def _http_settings(settings: ServerSettings) -> HttpSettings:
         max_open_streams=settings.max_open_streams,
         cors_origins=settings.cors_origins,
         public_url=settings.public_url,
+        passport_seconds=settings.passport_lifetime,
         version=__version__,
     )
 

@@ -41,6 +41,11 @@ def answer(
     return ASGIResponse(body=encode(content), status_code=status, media_type="application/json", headers=all_headers)
 
 
+def no_content(request: HttpRequest, headers: Mapping[str, str] | None = None) -> ASGIResponse:
+    """An answer without a body."""
+    return ASGIResponse(status_code=204, headers=answer_headers(request) | dict(headers or {}))
+
+
 def epoch_seconds(microseconds: int) -> int:
     """A time as Dify's routes give it: whole seconds, truncated."""
     return microseconds // 1_000_000

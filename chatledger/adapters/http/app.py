@@ -8,7 +8,6 @@ from chatledger.adapters.http.errors import answer_error
 from chatledger.adapters.http.ledger_api.messages import message_detail_routes
 from chatledger.adapters.http.ledger_api.streams import stream_routes
 from chatledger.adapters.http.ledger_api.tasks import task_routes
-from chatledger.adapters.http.message_api.annotations import annotation_reply_routes, annotation_routes
 from chatledger.adapters.http.message_api.app_info import app_info_routes, welcome_routes
 from chatledger.adapters.http.message_api.conversations import conversation_routes
 from chatledger.adapters.http.message_api.feedback import feedback_list_routes, feedback_routes
@@ -18,10 +17,13 @@ from chatledger.adapters.http.message_api.more_like_this import more_like_this_r
 from chatledger.adapters.http.message_api.sending import send_routes
 from chatledger.adapters.http.message_api.stopping import stop_routes
 from chatledger.adapters.http.message_api.suggestions import suggestion_routes
+from chatledger.adapters.http.options import with_options
 from chatledger.adapters.http.settings import HttpSettings, Shutdown
 from chatledger.adapters.http.site.health import ReadinessCheck, health_routes
 from chatledger.adapters.http.site.pages import page_routes
 from chatledger.adapters.http.surface import Surface
+from chatledger.adapters.http.web_api.passports import passport_routes
+from chatledger.adapters.http.web_api.saved_messages import saved_message_routes
 from chatledger.application.application import Application
 
 EXPOSED_HEADERS = ["content-disposition", "location", "retry-after", "x-request-id"]
@@ -37,27 +39,29 @@ def create_http_app(
     """
     surface = Surface(application, settings, shutdown)
     return Litestar(
-        route_handlers=[
-            *welcome_routes(surface),
-            *surface.at_each_entrance(send_routes),
-            *surface.at_each_entrance(stop_routes),
-            *surface.at_each_entrance(message_routes),
-            *surface.at_each_entrance(suggestion_routes),
-            *surface.at_each_entrance(more_like_this_routes),
-            *surface.at_each_entrance(feedback_routes),
-            *surface.at_each_entrance(conversation_routes),
-            *surface.at_each_entrance(app_info_routes),
-            *surface.at_each_entrance(file_routes),
-            *file_link_routes(surface),
-            *feedback_list_routes(surface),
-            *annotation_routes(surface),
-            *annotation_reply_routes(surface),
-            *task_routes(surface),
-            *message_detail_routes(surface),
-            *stream_routes(surface),
-            *health_routes(surface, is_ready),
-            *page_routes(settings),
-        ],
+        route_handlers=with_options(
+            [
+                *welcome_routes(surface),
+                *surface.at_each_entrance(send_routes),
+                *surface.at_each_entrance(stop_routes),
+                *surface.at_each_entrance(message_routes),
+                *surface.at_each_entrance(suggestion_routes),
+                *surface.at_each_entrance(more_like_this_routes),
+                *surface.at_each_entrance(feedback_routes),
+                *surface.at_each_entrance(conversation_routes),
+                *surface.at_each_entrance(app_info_routes),
+                *surface.at_each_entrance(file_routes),
+                *file_link_routes(surface),
+                *passport_routes(surface),
+                *saved_message_routes(surface),
+                *feedback_list_routes(surface),
+                *task_routes(surface),
+                *message_detail_routes(surface),
+                *stream_routes(surface),
+                *health_routes(surface, is_ready),
+                *page_routes(settings),
+            ]
+        ),
         exception_handlers={Exception: answer_error},
         cors_config=_cors(settings.cors_origins),
         logging_config=None,

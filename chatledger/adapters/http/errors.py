@@ -22,6 +22,7 @@ from chatledger.application.errors import (
     GenerationFailedError,
     InvalidParameterError,
     NotFoundError,
+    SiteClosedError,
     TooLongError,
     UnauthorizedError,
     WrongModeError,
@@ -59,7 +60,7 @@ _MISSING = {
     "task": "Task Not Exists.",
     "app": "App Not Exists.",
     "file": "The requested file was not found.",
-    "annotation": "Annotation not found",
+    "site": "Site Not Exists.",
 }
 
 _DISABLED = {
@@ -98,6 +99,9 @@ _GENERATION_MESSAGES: Mapping[str, str] = {
     "provider_quota_exceeded": "The quota of the model provider has been exhausted.",
     "completion_request_error": "Completion request failed.",
 }
+
+WEB_PREFIX = "/api/"
+"""Under it visitors are told ``not_completion_app`` where an app's key is told ``app_unavailable``."""
 
 _NAMES_A_VARIABLE = re.compile(r"environment|_env\b|[A-Z0-9]_[A-Z0-9]")
 """What gives away that a text speaks of the server's environment."""
@@ -188,10 +192,12 @@ def _wrong_mode(error: WrongModeError) -> HttpError:
     if error.needs == "chat":
         status = 403 if error.is_feature else 400
         return HttpError(status, "Please check if your app mode matches the right API route.", code="not_chat_app")
-    if error.is_feature:
-        message = "Please check if your Completion app mode matches the right API route."
-        return HttpError(403, message, code="not_completion_app")
-    return _app_unavailable(error)
+    return _not_completion_app(403) if error.is_feature else _app_unavailable(error)
+
+
+def _not_completion_app(status: int) -> HttpError:
+    message = "Please check if your Completion app mode matches the right API route."
+    return HttpError(status, message, code="not_completion_app")
 
 
 def _feature_disabled(error: FeatureDisabledError) -> HttpError:
@@ -226,6 +232,7 @@ _TABLE: dict[type[Exception], Callable[[Any], HttpError]] = {
     WrongModeError: _wrong_mode,
     FeatureDisabledError: _feature_disabled,
     AppUnavailableError: _app_unavailable,
+    SiteClosedError: lambda error: HttpError(400, str(error)),
     UnauthorizedError: lambda _: HttpError(401, headers=CHALLENGE),
     ForbiddenError: lambda error: HttpError(403, str(error) or None),
     GenerationFailedError: _generation_failed,
@@ -253,6 +260,9 @@ def to_http_error(error: Exception) -> HttpError:
 def answer_error(request: HttpRequest, error: Exception) -> Response[bytes]:
     """The error envelope."""
     translated = to_http_error(error)
+    is_visitors = request.scope["path"].startswith(WEB_PREFIX)
+    if is_visitors and isinstance(error, WrongModeError) and error.needs == "completion" and not error.is_feature:
+        translated = _not_completion_app(400)
     return Response(
         msgspec.json.encode(translated.body),
         status_code=translated.body.status,

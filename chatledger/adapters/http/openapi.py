@@ -46,6 +46,21 @@ _DESCRIPTIONS = {
 
 BODY_ERRORS = (400, 413, 415)
 
+Credential = Literal["app", "visitor", "reader"]
+
+_SECURITY: Mapping[Credential | None, list[dict[str, list[str]]]] = {
+    None: [],
+    "app": [{"app": []}],
+    "visitor": [{"passport": []}, {"app_passport": []}],
+    "reader": [{"app": []}, {"operator": []}],
+}
+_CREDENTIAL_ERRORS: Mapping[Credential | None, tuple[int, ...]] = {
+    None: (),
+    "app": (401, 403),
+    "visitor": (400, 401, 404),
+    "reader": (401, 403),
+}
+
 _HEADERS = {
     202: ("Location", "The task of the answer."),
     401: ("WWW-Authenticate", "How to present a credential."),
@@ -86,7 +101,7 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
     """What there is to know of one route.
 
     Attributes:
-        credential: an app's key; an app's key or an operator's token; or none.
+        credential: an app's key; a visitor's passport; an app's key or an operator's token; or none.
         body: the shape of the request body.
         body_type: its media type.
         answers: by status, the shape of each answer, its media type where it is no JSON, or None where it has no body.
@@ -97,7 +112,7 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
     tag: str
     summary: str
     description: str = ""
-    credential: Literal["app", "reader"] | None = "app"
+    credential: Credential | None = "app"
     parameters: tuple[Parameter, ...] = ()
     body: type | None = None
     body_type: str = "application/json"
@@ -151,6 +166,18 @@ def api_document(routes: Iterable[BaseRoute], version: str) -> bytes:
             "schemas": components,
             "securitySchemes": {
                 "app": {"type": "http", "scheme": "bearer", "description": "An app's key, `app-...`."},
+                "passport": {
+                    "type": "http",
+                    "scheme": "bearer",
+                    "bearerFormat": "JWT",
+                    "description": "A visitor's passport, from `/api/passport`.",
+                },
+                "app_passport": {
+                    "type": "apiKey",
+                    "in": "header",
+                    "name": "X-App-Passport",
+                    "description": "The same passport in a header of its own.",
+                },
                 "operator": {"type": "http", "scheme": "bearer", "description": "An operator's token, `op-...`."},
             },
         },
@@ -177,7 +204,7 @@ def _operation(
         "tags": [operation.tag],
         "summary": operation.summary,
         "responses": _responses(operation, schema_of),
-        "security": {None: [], "app": [{"app": []}], "reader": [{"app": []}, {"operator": []}]}[operation.credential],
+        "security": _SECURITY[operation.credential],
     }
     if operation.description:
         described["description"] = operation.description
@@ -221,16 +248,17 @@ def _responses(operation: Operation, schema_of: Mapping[int, Any]) -> dict[str, 
         if operation.streams and status == 200:
             content[EVENT_STREAM] = {"schema": _EVENT}
         responses[str(status)] = _response(status, content)
-    by_credential = {None: (), "app": (401,), "reader": (401, 403)}[operation.credential]
     error = {"application/json": {"schema": schema_of[id(ErrorBody)]}}
     of_the_store = (500, 503) if operation.credential else ()
-    for status in sorted({*by_credential, *operation.errors, *of_the_store}):
+    for status in sorted({*_CREDENTIAL_ERRORS[operation.credential], *operation.errors, *of_the_store}):
         responses[str(status)] = _response(status, error)
     return responses
 
 
 def _response(status: int, content: Mapping[str, Any]) -> dict[str, Any]:
-    response: dict[str, Any] = {"description": _DESCRIPTIONS[status], "content": content}
+    response: dict[str, Any] = {"description": _DESCRIPTIONS[status]}
+    if content:
+        response["content"] = content
     if status in _HEADERS:
         name, description = _HEADERS[status]
         response["headers"] = {name: {"description": description, "schema": {"type": "string"}}}

@@ -17,6 +17,7 @@ class HttpSettings(msgspec.Struct, frozen=True, kw_only=True):
         max_open_streams: how many callers may wait for an answer at once, streaming and blocking together.
         cors_origins: the origins whose pages may read the answers; ``*`` lets any, but without cookies.
         public_url: what links to files begin with; None for what the request says of where it came.
+        passport_seconds: how long a visitor's passport is good for.
         version: the release that the welcome and the API description name.
     """
 
@@ -26,6 +27,7 @@ class HttpSettings(msgspec.Struct, frozen=True, kw_only=True):
     max_open_streams: int = 10_000
     cors_origins: tuple[str, ...] = ()
     public_url: str | None = None
+    passport_seconds: float = 30 * 24 * 3_600.0
     version: str = __version__
 
 

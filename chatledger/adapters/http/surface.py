@@ -6,7 +6,9 @@ from litestar.handlers import HTTPRouteHandler
 
 from chatledger.adapters.http.entrance import Entrance, ServiceEntrance
 from chatledger.adapters.http.errors import unavailable
+from chatledger.adapters.http.passports import Passports
 from chatledger.adapters.http.settings import HttpSettings, Shutdown
+from chatledger.adapters.http.web_entrance import WebEntrance
 from chatledger.application.application import Application
 
 
@@ -19,7 +21,9 @@ class Surface:
         self.shutdown = shutdown
         self.open_streams = 0
         self.service = ServiceEntrance(application.credentials)
-        self.entrances: Sequence[Entrance] = (self.service,)
+        self.passports = Passports(application.signing_keys, application.clock, settings.passport_seconds)
+        self.web = WebEntrance(application.visiting, self.passports)
+        self.entrances: Sequence[Entrance] = (self.service, self.web)
 
     def at_each_entrance(
         self, routes: Callable[["Surface", Entrance], Sequence[HTTPRouteHandler]]

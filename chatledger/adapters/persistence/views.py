@@ -18,6 +18,7 @@ from chatledger.adapters.persistence.tables import (
     LEASES,
     MESSAGES,
     OPERATOR_TOKENS,
+    SITE_CODES,
     TOKEN_USAGE,
 )
 from chatledger.application.ledger.sealed_rows import (
@@ -85,6 +86,11 @@ class SqlViews:
     async def app_of_key(self, key_hash: str) -> UUID | None:
         """The app that a key opens."""
         query = sa.select(API_KEYS.c.app_id).where(API_KEYS.c.key_hash == key_hash)
+        return await self._reader.query(lambda c: c.execute(query).scalar())
+
+    async def app_of_site(self, code: str) -> UUID | None:
+        """The app whose site has this code, or once had it."""
+        query = sa.select(SITE_CODES.c.app_id).where(SITE_CODES.c.code == code)
         return await self._reader.query(lambda c: c.execute(query).scalar())
 
     async def operator_of_token(self, token_hash: str) -> OperatorView | None:
@@ -253,6 +259,27 @@ class SqlViews:
                 query = query.where(table.position < first)
             rows = connection.execute(query.order_by(table.position.desc()).limit(page.limit + 1)).all()
             return [self._message(row) for row in reversed(rows[: page.limit])], len(rows) > page.limit
+
+        return await self._reader.query(read)
+
+    async def saved_messages(self, end_user_id: UUID, page: Page) -> tuple[list[MessageView], bool] | None:
+        """A person's saved messages, the last saved first, and whether more follow.
+
+        None if ``page.beyond`` is not among them.
+        """
+        table = MESSAGES.c
+        saved = sa.and_(table.end_user_id == end_user_id, table.saved_position.is_not(None))
+
+        def read(connection: sa.Connection) -> tuple[list[MessageView], bool] | None:
+            query = _MESSAGES.where(saved)
+            if page.beyond is not None:
+                cursor = sa.select(table.saved_position).where(table.message_id == page.beyond, saved)
+                last = connection.execute(cursor).scalar()
+                if last is None:
+                    return None
+                query = query.where(table.saved_position < last)
+            rows = connection.execute(query.order_by(table.saved_position.desc()).limit(page.limit + 1)).all()
+            return [self._message(row) for row in rows[: page.limit]], len(rows) > page.limit
 
         return await self._reader.query(read)
 

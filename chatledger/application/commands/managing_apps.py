@@ -11,24 +11,30 @@ import msgspec
 
 from chatledger.application.accepting import accept_choice, accept_name
 from chatledger.application.context import Context
-from chatledger.application.errors import InvalidParameterError, NotFoundError
+from chatledger.application.errors import APP_IS_GONE, ForbiddenError, InvalidParameterError, NotFoundError
 from chatledger.application.features import Features
 from chatledger.application.ledger.ledger import Ledger, Staged
 from chatledger.application.ports.clock import IdFactory
 from chatledger.application.ports.generator import Generator, SettingsError
 from chatledger.domain.app import App, validate_configuration
 from chatledger.domain.configuration import AppConfiguration
-from chatledger.domain.errors import InvalidInputError
+from chatledger.domain.errors import AppDeletedError, InvalidInputError
 from chatledger.domain.values import AppMode
 
 KEY_PREFIX = "app-"
 KEY_CHARACTERS = 24
+SITE_CODE_CHARACTERS = 16
 
 
-def new_secret(prefix: str) -> str:
-    """A random credential: the prefix and 24 letters and digits."""
+def new_secret(prefix: str, characters: int = KEY_CHARACTERS) -> str:
+    """A random credential: the prefix, and so many letters and digits."""
     alphabet = string.ascii_letters + string.digits
-    return prefix + "".join(secrets.choice(alphabet) for _ in range(KEY_CHARACTERS))
+    return prefix + "".join(secrets.choice(alphabet) for _ in range(characters))
+
+
+def new_site_code() -> str:
+    """What names an app's site in its address: whoever knows it may visit, so it is not to be guessed."""
+    return new_secret("", SITE_CODE_CHARACTERS)
 
 
 def hash_secret(secret: str) -> str:
@@ -42,6 +48,7 @@ class CreatedApp(msgspec.Struct, frozen=True):
     app_id: UUID
     api_key: str
     mode: AppMode
+    site_code: str
 
 
 class ManagingApps:
@@ -56,7 +63,7 @@ class ManagingApps:
         self._new_id = new_id
 
     async def create(self, mode: AppMode, name: str, configuration: AppConfiguration, context: Context) -> CreatedApp:
-        """Set up an app with one key.
+        """Set up an app with one key and a code of its site.
 
         Raises:
             InvalidParameterError: the mode, the name or the configuration is not acceptable.
@@ -64,11 +71,12 @@ class ManagingApps:
         mode, name = accept_choice("mode", mode, get_args(AppMode)), accept_name(name)
         self._check(configuration)
         key = self._ledger.keyring.new_key(None)
-        secret = new_secret(KEY_PREFIX)
+        secret, site_code = new_secret(KEY_PREFIX), new_site_code()
         app = App.create(self._new_id(), mode=mode, name=name, configuration=configuration)
         app.issue_key(self._new_id(), hash_secret(secret))
+        app.issue_site_code(site_code)
         await self._ledger.hand_in(Staged(app, key.key_id), context=context, new_keys=(key,))
-        return CreatedApp(app.id, secret, mode)
+        return CreatedApp(app.id, secret, mode, site_code)
 
     async def configure(self, app_id: UUID, configuration: AppConfiguration, context: Context) -> None:
         """Replace an app's configuration.
@@ -76,6 +84,7 @@ class ManagingApps:
         Raises:
             InvalidParameterError: the configuration is not acceptable.
             NotFoundError: there is no such app.
+            ForbiddenError: it is deleted.
         """
         self._check(configuration)
         await self._decide(app_id, lambda staged: staged.aggregate.configure(configuration), context)
@@ -85,6 +94,7 @@ class ManagingApps:
 
         Raises:
             NotFoundError: there is no such app.
+            ForbiddenError: it is deleted.
         """
         secret = new_secret(KEY_PREFIX)
         await self._decide(
@@ -92,11 +102,51 @@ class ManagingApps:
         )
         return secret
 
+    async def renew_site(self, app_id: UUID, context: Context) -> str:
+        """A new code of the app's site; under the earlier ones nobody gets in from here on.
+
+        Raises:
+            NotFoundError: there is no such app.
+            ForbiddenError: it is deleted.
+        """
+        code = new_site_code()
+        await self._decide(app_id, lambda staged: staged.aggregate.issue_site_code(code), context)
+        return code
+
+    async def disable(self, app_id: UUID, context: Context) -> None:
+        """Let the app answer nobody, until it is enabled. Doing so again changes nothing.
+
+        Raises:
+            NotFoundError: there is no such app.
+            ForbiddenError: it is deleted.
+        """
+        await self._decide(app_id, lambda staged: staged.aggregate.disable(), context)
+
+    async def enable(self, app_id: UUID, context: Context) -> None:
+        """Let the app answer again. Doing so again changes nothing.
+
+        Raises:
+            NotFoundError: there is no such app.
+            ForbiddenError: it is deleted.
+        """
+        await self._decide(app_id, lambda staged: staged.aggregate.enable(), context)
+
+    async def delete(self, app_id: UUID, context: Context) -> None:
+        """Let the app be gone for good. What was said in it stays on the ledger.
+
+        Raises:
+            NotFoundError: there is no such app.
+            ForbiddenError: it is deleted already.
+        """
+        await self._decide(app_id, lambda staged: staged.aggregate.delete(), context)
+
     async def _decide(self, app_id: UUID, command: Callable[[Staged[App]], None], context: Context) -> None:
         try:
             await self._ledger.decide(App, app_id, command, context)
         except LookupError as error:
             raise NotFoundError("app") from error
+        except AppDeletedError as error:
+            raise ForbiddenError(APP_IS_GONE) from error
 
     def _check(self, configuration: AppConfiguration) -> None:
         if not isinstance(configuration, AppConfiguration):

@@ -1,6 +1,7 @@
-"""Data keys: what seals what a person wrote, and what is destroyed to forget it."""
+"""Keys: what seals what a person wrote and is destroyed to forget it, and what signs what is given out."""
 
 from collections.abc import Iterable
+from datetime import datetime
 from typing import Protocol
 from uuid import UUID
 
@@ -81,4 +82,43 @@ class Keyring(Protocol):
 
     def lookup(self, scope: str, text: str) -> str:
         """A keyed hash by which a text can be found again without being stored."""
+        ...
+
+
+class SigningKey(msgspec.Struct, frozen=True):
+    """A secret that signs passports, and by which they are known again.
+
+    Attributes:
+        retired_at: since when it signs nothing any more; None for the newest.
+    """
+
+    key_id: UUID
+    secret: bytes
+    retired_at: datetime | None = None
+
+    def __repr__(self) -> str:
+        """Without the secret."""
+        return f"SigningKey({self.key_id})"
+
+
+class SigningKeys(Protocol):
+    """The keys of passports. There is always a newest one; it signs, and the earlier ones are kept to check."""
+
+    def newest(self) -> SigningKey:
+        """What signs. Never blocks."""
+        ...
+
+    def find(self, key_id: UUID) -> SigningKey | None:
+        """A key, if it was not forgotten. Never blocks."""
+        ...
+
+    def rotate(self, *, forget_earlier: bool) -> SigningKey:
+        """A new newest key, durable once it is given. Blocks.
+
+        Args:
+            forget_earlier: what the earlier keys have signed counts for nothing from here on.
+
+        Raises:
+            StorageUnavailableError: the key store cannot be written; nothing has changed.
+        """
         ...

@@ -163,6 +163,10 @@ class Views(Protocol):
         """The app that a key opens."""
         ...
 
+    async def app_of_site(self, code: str) -> UUID | None:
+        """The app whose site has this code, or once had it."""
+        ...
+
     async def apps(self) -> list[AppView]:
         """All apps, oldest first."""
         ...
@@ -217,6 +221,13 @@ class Views(Protocol):
         """The latest messages before ``page.beyond``, oldest first, and whether older ones exist.
 
         None if ``page.beyond`` is not in the conversation.
+        """
+        ...
+
+    async def saved_messages(self, end_user_id: UUID, page: Page) -> tuple[list[MessageView], bool] | None:
+        """A person's saved messages, the last saved first, and whether more follow.
+
+        None if ``page.beyond`` is not among them.
         """
         ...
 

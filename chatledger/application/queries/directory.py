@@ -40,12 +40,20 @@ class AppDirectory:
         """The app that a key opens."""
         return self._known.get(key_hash) or await self._remember(key_hash, self._app_of_key(key_hash))
 
+    async def app_of_site(self, code: str) -> AppView | None:
+        """The app whose site has this code, or once had it."""
+        return self._known.get(code) or await self._remember(code, self._app_of_site(code))
+
     async def apps(self) -> list[AppView]:
         """All apps, oldest first."""
         return await self._views.apps()
 
     async def _app_of_key(self, key_hash: str) -> AppView | None:
         app_id = await self._views.app_of_key(key_hash)
+        return await self._views.app(app_id) if app_id else None
+
+    async def _app_of_site(self, code: str) -> AppView | None:
+        app_id = await self._views.app_of_site(code)
         return await self._views.app(app_id) if app_id else None
 
     async def _remember(self, key: UUID | str, looking: Awaitable[AppView | None]) -> AppView | None:

@@ -1,7 +1,7 @@
 """What an app is and what it takes."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal, get_args
+from typing import Any, get_args
 
 import msgspec
 from litestar import get
@@ -10,10 +10,13 @@ from litestar.response.base import ASGIResponse
 
 from chatledger.adapters.http.answers import HttpRequest, answer
 from chatledger.adapters.http.entrance import Entrance
+from chatledger.adapters.http.errors import HttpError
 from chatledger.adapters.http.openapi import Operation, documented
 from chatledger.adapters.http.surface import Surface
 from chatledger.application.files.limits import FileLimits
+from chatledger.application.ports.views import AppView
 from chatledger.domain import configuration
+from chatledger.domain.configuration import EmojiIcon
 from chatledger.domain.inputs import InputVariable
 from chatledger.domain.values import AppMode, FileKind
 
@@ -45,17 +48,17 @@ class Enabled(msgspec.Struct, frozen=True):
 class TextToSpeech(msgspec.Struct, frozen=True, rename={"auto_play": "autoPlay"}):
     """Whether answers are spoken, and how."""
 
-    enabled: bool
-    voice: str | None
-    language: str | None
-    auto_play: Literal["enabled", "disabled"]
+    enabled: bool = False
+    voice: str | None = None
+    language: str | None = None
+    auto_play: str | None = None
 
 
 class WordAvoidance(msgspec.Struct, frozen=True):
-    """Whether words are filtered. Which ones is not for those who write them."""
+    """Whether words are filtered, and how."""
 
-    enabled: bool
-    type: str
+    enabled: bool = False
+    type: str = ""
     configs: Sequence[Any] = ()
 
 
@@ -94,20 +97,49 @@ class AppParameters(msgspec.Struct, frozen=True, kw_only=True):
     opening_statement: str
     suggested_questions: Sequence[str] = ()
     suggested_questions_after_answer: Enabled = Enabled()
-    speech_to_text: Enabled
-    text_to_speech: TextToSpeech
+    speech_to_text: Enabled = Enabled()
+    text_to_speech: TextToSpeech = TextToSpeech()
     retriever_resource: Enabled
-    annotation_reply: Enabled
+    annotation_reply: Enabled = Enabled()
     more_like_this: Enabled = Enabled()
     user_input_form: Sequence[Mapping[str, Mapping[str, Any]]]
-    sensitive_word_avoidance: WordAvoidance
+    sensitive_word_avoidance: WordAvoidance = WordAvoidance()
     file_upload: FileUpload
     system_parameters: SystemParameters
+
+
+class Meta(msgspec.Struct, frozen=True):
+    """What the app's tools look like: the address of an icon, or a sign on a ground, by the tool's name."""
+
+    tool_icons: Mapping[str, str | EmojiIcon]
+
+
+class SiteObject(msgspec.Struct, frozen=True, kw_only=True):
+    """How the app's page presents it."""
+
+    title: str
+    chat_color_theme: str | None
+    chat_color_theme_inverted: bool
+    icon_type: str | None
+    icon: str | None
+    icon_background: str | None
+    icon_url: str | None
+    description: str | None
+    copyright: str | None
+    privacy_policy: str | None
+    input_placeholder: str | None
+    custom_disclaimer: str | None
+    default_language: str
+    show_workflow_steps: bool
+    use_icon_as_answer_icon: bool
 
 
 _WELCOME = Operation(tag="App", summary="Say what answers here", credential=None, answers={200: Welcome})
 _INFO = Operation(tag="App", summary="Say what the app is", answers={200: AppInfo})
 _PARAMETERS = Operation(tag="App", summary="Say what the app takes", answers={200: AppParameters})
+
+_META = Operation(tag="App", summary="Say what the app's tools look like", answers={200: Meta})
+_SITE = Operation(tag="App", summary="Say how the app's page presents it", answers={200: SiteObject}, errors=(403,))
 
 
 def welcome_routes(surface: Surface) -> Sequence[HTTPRouteHandler]:
@@ -142,31 +174,32 @@ def app_info_routes(surface: Surface, entrance: Entrance) -> Sequence[HTTPRouteH
         app = (await entrance.admit(request)).app
         parameters = AppParameters(
             opening_statement=app.configuration.opening_statement,
-            speech_to_text=Enabled(app.configuration.speech_to_text.enabled),
-            text_to_speech=_text_to_speech(app.configuration.text_to_speech),
             retriever_resource=Enabled(app.configuration.retriever_resource),
-            annotation_reply=Enabled(app.configuration.annotation_reply.enabled),
-            sensitive_word_avoidance=_word_avoidance(app.configuration.sensitive_word_avoidance),
             file_upload=_file_upload(app.configuration.file_upload),
             system_parameters=_system_parameters(surface.application.uploading.limits),
             user_input_form=[_form_entry(variable) for variable in app.configuration.user_input_form],
         )
         return answer(request, parameters)
 
-    return describe_app, describe_parameters
+    @get(f"{entrance.prefix}/meta", opt=entrance.documented(_META))
+    async def describe_tools(request: HttpRequest) -> ASGIResponse:
+        app = (await entrance.admit(request)).app
+        return answer(request, Meta(app.configuration.tool_icons))
+
+    @get(f"{entrance.prefix}/site", opt=entrance.documented(_SITE))
+    async def describe_site(request: HttpRequest) -> ASGIResponse:
+        app = (await entrance.admit(request)).app
+        if not app.configuration.site.enabled:
+            raise HttpError(403)
+        return answer(request, _site_object(app))
+
+    return describe_app, describe_parameters, describe_tools, describe_site
 
 
-def _text_to_speech(configured: configuration.TextToSpeech) -> TextToSpeech:
-    return TextToSpeech(
-        enabled=configured.enabled,
-        voice=configured.voice or None,
-        language=configured.language or None,
-        auto_play="enabled" if configured.auto_play else "disabled",
-    )
-
-
-def _word_avoidance(configured: configuration.WordAvoidance) -> WordAvoidance:
-    return WordAvoidance(configured.enabled, configured.type if configured.enabled else "")
+def _site_object(app: AppView) -> SiteObject:
+    shown = msgspec.structs.asdict(app.configuration.site)
+    del shown["enabled"]
+    return SiteObject(**shown | {"title": app.configuration.site.title or app.name})
 
 
 def _file_upload(configured: configuration.FileUpload) -> FileUpload:

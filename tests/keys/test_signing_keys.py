@@ -1,0 +1,62 @@
+"""The signing keys in the key store's file: what stands in it, and what a file in trouble costs."""
+
+import sqlite3
+from pathlib import Path
+
+import pytest
+
+from chatledger.adapters.keys.signing import SqliteSigningKeys
+from chatledger.application.ports.storage import StorageUnavailableError
+from chatledger.application.system_clock import SystemClock, new_id
+
+MASTER = bytes(range(100, 132))
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "keys.db"
+
+
+@pytest.fixture
+def signing_keys(path: Path):
+    signing_keys = SqliteSigningKeys(path, MASTER, SystemClock(), new_id)
+    yield signing_keys
+    signing_keys.close()
+
+
+def test_no_secret_stands_in_any_file_and_each_file_is_for_its_owner_alone(
+    signing_keys: SqliteSigningKeys, path: Path
+) -> None:
+    keys = [signing_keys.newest(), *(signing_keys.rotate(forget_earlier=False) for _ in range(5))]
+    files = [file for file in path.parent.iterdir() if file.name.startswith("keys.db")]
+    written = b"".join(file.read_bytes() for file in files)
+
+    assert {file.stat().st_mode & 0o777 for file in files} == {0o600}
+    assert all(key.key_id.bytes in written for key in keys)
+    for secret in (MASTER, *(key.secret for key in keys)):
+        assert secret not in written
+        assert secret.hex().encode() not in written
+
+
+@pytest.mark.parametrize("forget_earlier", [True, False])
+def test_what_cannot_be_written_has_not_changed(
+    signing_keys: SqliteSigningKeys, path: Path, forget_earlier: bool
+) -> None:
+    newest = signing_keys.newest()
+    with sqlite3.connect(path) as file:
+        file.execute("CREATE TRIGGER full BEFORE INSERT ON signing_keys BEGIN SELECT RAISE(ABORT, 'disk'); END")
+    file.close()
+
+    with pytest.raises(StorageUnavailableError, match="key store"):
+        signing_keys.rotate(forget_earlier=forget_earlier)
+
+    assert signing_keys.newest() == newest
+    with sqlite3.connect(path) as file:
+        assert file.execute("SELECT key_id, retired_at FROM signing_keys").fetchall() == [(newest.key_id.bytes, None)]
+    file.close()
+
+
+def test_a_damaged_file_is_trouble_of_the_store(path: Path) -> None:
+    path.write_bytes(b"no database" * 1000)
+    with pytest.raises(StorageUnavailableError, match="key store"):
+        SqliteSigningKeys(path, MASTER, SystemClock(), new_id)
