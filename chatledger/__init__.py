@@ -49,6 +49,9 @@ if TYPE_CHECKING:
     from chatledger.application.ports.storage import SchemaError as SchemaError
     from chatledger.application.ports.storage import StorageUnavailableError as StorageUnavailableError
     from chatledger.application.ports.storage import StoreBusyError as StoreBusyError
+    from chatledger.application.ports.text_model import OffersTextModel as OffersTextModel
+    from chatledger.application.ports.text_model import TextModel as TextModel
+    from chatledger.application.ports.text_model import TextRequest as TextRequest
     from chatledger.application.ports.tracking import ParkedStream as ParkedStream
     from chatledger.application.ports.views import AppView as AppView
     from chatledger.application.ports.views import ConversationView as ConversationView
@@ -58,6 +61,7 @@ if TYPE_CHECKING:
     from chatledger.application.queries.history import MessageDetail as MessageDetail
     from chatledger.application.queries.history import Task as Task
     from chatledger.domain.configuration import AppConfiguration as AppConfiguration
+    from chatledger.domain.configuration import Switch as Switch
     from chatledger.domain.events import AnswerChunkAppended as AnswerChunkAppended
     from chatledger.domain.events import FeedbackGiven as FeedbackGiven
     from chatledger.domain.events import FeedbackWithdrawn as FeedbackWithdrawn
@@ -131,6 +135,11 @@ _HOMES = {
         "StorageUnavailableError",
         "StoreBusyError",
     ),
+    "application.ports.text_model": (
+        "OffersTextModel",
+        "TextModel",
+        "TextRequest",
+    ),
     "application.ports.tracking": ("ParkedStream",),
     "application.ports.views": (
         "AppView",
@@ -143,7 +152,10 @@ _HOMES = {
         "MessageDetail",
         "Task",
     ),
-    "domain.configuration": ("AppConfiguration",),
+    "domain.configuration": (
+        "AppConfiguration",
+        "Switch",
+    ),
     "domain.events": (
         "AnswerChunkAppended",
         "FeedbackGiven",

@@ -8,6 +8,7 @@ from chatledger.application.errors import FeatureDisabledError, NotFoundError, W
 from chatledger.application.ports.views import MessageView
 from chatledger.domain.configuration import Switch
 from tests.application.chat import Chat
+from tests.support.fake_openai import FakeOpenAI, answer
 
 
 @pytest.fixture
@@ -80,6 +81,19 @@ async def test_a_generator_with_a_temperature_is_set_to_be_bolder(repeating):
     assert bolder("openai_compatible", {"model": "m"}) == {"model": "m", "temperature": 0.9}
     assert bolder("scripted", {"tokens": 1}) == {"tokens": 1}
     assert bolder("gone", {"tokens": 1}) == {"tokens": 1}
+
+
+async def test_the_provider_hears_of_it(repeating):
+    async with FakeOpenAI(answer("a poem"), answer("another")) as provider:
+        settings = {"model": "m", "base_url": provider.base_url, "temperature": 0.1}
+        configuration = msgspec.structs.replace(
+            repeating.app.configuration, generator="openai_compatible", settings=settings
+        )
+        repeating.app = msgspec.structs.replace(repeating.app, configuration=configuration)
+        original = await completion(repeating)
+        assert (await more_like(repeating, original)).answer == "another"
+    assert [asked.body["temperature"] for asked in provider.requests] == [0.1, 0.9]
+    assert provider.requests[0].body["messages"] == provider.requests[1].body["messages"]
 
 
 async def test_another_users_message_is_not_there(repeating):

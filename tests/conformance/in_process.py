@@ -40,6 +40,13 @@ class EmbeddedService:
     async def complete(self, app, inputs, query="", user="ada"):
         return _whole(await self._ledger.completions.ask(app, inputs=inputs, query=query, user=user))
 
+    async def more_like(self, app, message, user="ada"):
+        sent = await self._ledger.completions.send_more_like(app, message, user=user)
+        return Ids(sent.message_id, sent.task_id, sent.conversation_id)
+
+    async def suggest(self, app, message, user="ada"):
+        return list(await self._ledger.messages.suggest(app, message, user=user))
+
     async def follow(self, app, ids, user="ada", *, after=0):
         text = ""
         async for event in self._ledger.messages.follow(ids.message, after=after, app=app, user=user):

@@ -10,6 +10,7 @@ import httpx
 from chatledger.adapters.cli.orders import operator_context
 from chatledger.adapters.http.errors import _MISSING, GENERATION_STATUS
 from chatledger.application.errors import (
+    FeatureDisabledError,
     GenerationFailedError,
     InvalidParameterError,
     NotFoundError,
@@ -55,6 +56,12 @@ class HttpService:
         answer = await self._post(app, "/v1/completion-messages", body)
         message = await self._get(app, f"/v1/messages/{answer['message_id']}")
         return _whole(answer | {"conversation_id": message["conversation_id"]})
+
+    async def more_like(self, app, message, user="ada"):
+        return _ids(await self._get(app, f"/v1/messages/{message}/more-like-this", user=user, response_mode="async"))
+
+    async def suggest(self, app, message, user="ada"):
+        return (await self._get(app, f"/v1/messages/{message}/suggested", user=user))["data"]
 
     async def follow(self, app, ids, user="ada", *, after=0):
         response = await self._client(app).get(
@@ -156,6 +163,11 @@ def _refusal(response: httpx.Response) -> Exception:
         "request_entity_too_large": lambda: TooLongError(field, message),
         "not_chat_app": lambda: WrongModeError("chat"),
         "app_unavailable": lambda: WrongModeError("completion"),
+        "not_completion_app": lambda: WrongModeError("completion"),
+        "app_suggested_questions_after_answer_disabled": lambda: FeatureDisabledError(
+            "suggested_questions_after_answer"
+        ),
+        "app_more_like_this_disabled": lambda: FeatureDisabledError("more_like_this"),
     }
     return errors[code]()
 

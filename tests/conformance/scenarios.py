@@ -1,20 +1,23 @@
 """What both surfaces are put through. A scenario makes its own apps, and leaves nothing running."""
 
+from functools import partial
 from typing import Any
 from uuid import UUID
 
 import pytest
 
 from chatledger.application.errors import (
+    FeatureDisabledError,
     GenerationFailedError,
     InvalidParameterError,
     NotFoundError,
     TooLongError,
     WrongModeError,
 )
-from chatledger.domain.configuration import AppConfiguration
+from chatledger.domain.configuration import AppConfiguration, Switch
 from chatledger.domain.inputs import InputVariable
 from tests.conformance.service import Seen, Service, Streamed
+from tests.support.server import until
 
 NOWHERE = UUID("00000000-0000-4000-8000-000000000000")
 
@@ -412,6 +415,67 @@ async def a_question_with_settings_of_its_own(service: Service) -> None:
     await refused_by_name("query", service.ask(app, "/script pace=2"))
 
 
+# What models do beside the answers
+
+
+async def a_conversation_that_names_itself(service: Service) -> None:
+    app = await service.create_app("chat", says(title="What is so"))
+    await service.ask(app, "Is it so, as people say?")
+    await until(partial(is_the_only_name, service, app, "What is so"))
+
+
+async def a_conversation_that_no_model_names(service: Service) -> None:
+    app = await service.create_app("chat", says(text_fail_as="quota"))
+    await service.ask(app, "Is it so, as people say?")
+    await until(partial(is_the_only_name, service, app, "Is it so, as people say?"))
+
+
+async def is_the_only_name(service: Service, app: UUID, name: str) -> bool:
+    return [listed.name for listed in (await service.conversations(app))[0]] == [name]
+
+
+async def questions_to_ask_next(service: Service) -> None:
+    on = Switch(enabled=True)
+    configuration = AppConfiguration(
+        generator="scripted",
+        settings={"text": "so it is", "suggestions": '["Why?", "How?"]'},
+        suggested_questions_after_answer=on,
+    )
+    app = await service.create_app("chat", configuration)
+    asked = (await service.ask(app, "Is it so?")).ids.message
+    assert await service.suggest(app, asked) == ["Why?", "How?"]
+    assert await service.suggest(app, asked, None) == ["Why?", "How?"]
+    assert [name for name, _ in await service.events(app, asked)].count("SuggestedQuestionsProposed") == 1
+    await nothing_is_found("message", service.suggest(app, asked, "eve"), service.suggest(app, NOWHERE))
+    await service.configure(app, says())
+    with pytest.raises(FeatureDisabledError):
+        await service.suggest(app, asked)
+    completing = await service.create_app("completion", says())
+    with pytest.raises(WrongModeError) as refused:
+        await service.suggest(completing, asked)
+    assert refused.value.needs == "chat"
+
+
+async def more_of_the_same(service: Service) -> None:
+    configuration = AppConfiguration(
+        generator="scripted", settings={"text": "a poem"}, more_like_this=Switch(enabled=True)
+    )
+    app = await service.create_app("completion", configuration)
+    original = await service.complete(app, {}, "write a poem")
+    for user in ("ada", None):
+        ids = await service.more_like(app, original.ids.message, user)
+        assert await service.follow(app, ids) == Streamed("a poem", "completed")
+        assert (await service.message(app, ids.message))[0] == Seen("write a poem", "a poem", False, None)
+    await nothing_is_found("message", service.more_like(app, original.ids.message, "eve"))
+    await service.configure(app, says())
+    with pytest.raises(FeatureDisabledError):
+        await service.more_like(app, original.ids.message)
+    chatting = await service.create_app("chat", says())
+    with pytest.raises(WrongModeError) as refused:
+        await service.more_like(chatting, original.ids.message)
+    assert refused.value.needs == "completion"
+
+
 SCENARIOS = (
     a_question_and_its_answer,
     an_answer_that_nobody_waits_for,
@@ -442,4 +506,8 @@ SCENARIOS = (
     a_key_is_rotated,
     apps_that_cannot_be,
     a_question_with_settings_of_its_own,
+    a_conversation_that_names_itself,
+    a_conversation_that_no_model_names,
+    questions_to_ask_next,
+    more_of_the_same,
 )

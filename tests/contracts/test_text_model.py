@@ -6,8 +6,9 @@ import pytest
 
 from chatledger.adapters.generator.extractive import ExtractiveGenerator
 from chatledger.adapters.generator.scripted import ScriptedGenerator
+from chatledger.application.generation.small_texts import model_of
 from chatledger.application.ports.generator import GeneratorError
-from chatledger.application.ports.text_model import TextRequest, text_model_of
+from chatledger.application.ports.text_model import TextRequest
 
 ASKED = TextRequest(purpose="title", instruction="Write a title.", text="Why is the sky blue?", max_tokens=20)
 
@@ -31,9 +32,9 @@ async def test_a_cancelled_request_ends_at_once(model_told):
 
 
 def test_a_generator_of_answers_alone_has_no_model():
-    assert text_model_of(ExtractiveGenerator(), {}) is None
+    assert model_of(ExtractiveGenerator(), {}) is None
 
 
 def test_the_scripted_generator_has_none_unless_it_is_told_what_to_reply():
-    assert text_model_of(ScriptedGenerator(), {"tokens": 5}) is None
-    assert text_model_of(ScriptedGenerator(), {"suggestions": "[]"}) is not None
+    assert model_of(ScriptedGenerator(), {"tokens": 5}) is None
+    assert model_of(ScriptedGenerator(), {"suggestions": "[]"}) is not None

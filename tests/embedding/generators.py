@@ -60,3 +60,23 @@ class Failing(Counting):
             case [kind]:
                 raise GeneratorError(kind, "the provider's words")
         yield Text("never said")
+
+
+class Writing(Counting):
+    """Has a model beside its answers, which may fail."""
+
+    name = "writing"
+
+    def check_settings(self, settings):
+        pass
+
+    def text_model(self, settings):
+        if settings.get("model") == "broken":
+            raise ZeroDivisionError("the host's own secret")
+
+        async def write(request):
+            if settings.get("model") == "failing":
+                raise ZeroDivisionError("the host's own secret")
+            return "Counting words" if request.purpose == "title" else '["And letters?"]'
+
+        return write

@@ -4,9 +4,17 @@ import asyncio
 
 import pytest
 
-from chatledger import Chatledger, GenerationFailedError, InvalidParameterError, Settings, SettingsProblemError
+from chatledger import (
+    AppConfiguration,
+    Chatledger,
+    GenerationFailedError,
+    InvalidParameterError,
+    Settings,
+    SettingsProblemError,
+    Switch,
+)
 from chatledger.server_settings import ServerSettings
-from tests.embedding.generators import Counting, Failing
+from tests.embedding.generators import Counting, Failing, Writing
 from tests.embedding.hosting import DEADLINE, hosted, new_app
 
 
@@ -100,3 +108,26 @@ async def test_its_faults_end_its_message_alone(tmp_path, caplog, fault, code, r
         assert (message.query, message.task_id) == (fault, failed.value.task_id)
         assert message.conversation_id == failed.value.conversation_id
         assert "secret" not in caplog.text
+
+
+async def name_of(ledger, app):
+    (conversation,) = (await ledger.conversations.list(app, user="ada")).items
+    return conversation.name
+
+
+@pytest.mark.parametrize(
+    ("model", "name", "questions"),
+    [("good", "Counting words", ("And letters?",)), ("failing", "one two three", ()), ("broken", "one two three", ())],
+)
+async def test_it_may_have_a_model_beside_its_answers(tmp_path, model, name, questions):
+    async with hosted(tmp_path, generators=[Writing()]) as ledger:
+        configuration = AppConfiguration(
+            generator="writing", settings={"model": model}, suggested_questions_after_answer=Switch(enabled=True)
+        )
+        app = (await ledger.apps.create("chat", "An app", configuration)).app_id
+        answer = await ledger.messages.ask(app, "one two three", user="ada")
+        assert answer.text == "3 words"
+        assert await ledger.messages.suggest(app, answer.message_id, user="ada") == questions
+        async with asyncio.timeout(DEADLINE):
+            while await name_of(ledger, app) != name:  # noqa: ASYNC110 - the state is another's
+                await asyncio.sleep(0.01)

@@ -137,3 +137,16 @@ async def test_a_conversation_is_introduced_with_its_first_inputs(server, statem
     (conversation,) = (await chat.get("/v1/conversations?user=ada")).json()["data"]
     assert conversation["introduction"] == introduction
     assert (await chat.get("/v1/parameters")).json()["opening_statement"] == statement
+
+
+async def test_an_app_tells_what_it_suggests_and_whether(server):
+    features = {"suggested_questions_after_answer": {"enabled": True}, "more_like_this": {"enabled": True}}
+    chat = server.client(await server.new_key(configuration=features | {"suggested_questions": ["Why?"]}))
+    plain = await server.new_client()
+
+    told = (await chat.get("/v1/parameters")).json()
+    assert {name: told[name] for name in features} == features
+    assert told["suggested_questions"] == ["Why?"]
+    told = (await plain.get("/v1/parameters")).json()
+    assert {name: told[name]["enabled"] for name in features} == dict.fromkeys(features, False)
+    assert told["suggested_questions"] == []

@@ -7,10 +7,9 @@ from uuid import UUID
 import msgspec
 
 from chatledger.application.errors import NotFoundError
-from chatledger.application.generation.small_texts import title_request, write_text
+from chatledger.application.generation.small_texts import model_of, title_request, write_text
 from chatledger.application.ledger.ledger import Ledger
-from chatledger.application.ports.generator import Generator, GeneratorError, SettingsError
-from chatledger.application.ports.text_model import text_model_of
+from chatledger.application.ports.generator import Generator, GeneratorError
 from chatledger.application.ports.views import Views
 from chatledger.domain.events import MessageCreated
 from chatledger.domain.names import line_of, title_in
@@ -50,12 +49,12 @@ class Naming:
 
         None where the model fails.
         """
-        generator = self._generators.get(first.generator)
+        model = model_of(self._generators.get(first.generator), first.parameters)
+        if model is None:
+            return line_of(first.query)
         try:
-            model = text_model_of(generator, first.parameters)
-            if model is None:
-                return line_of(first.query)
             return title_in(await write_text(model, title_request(first.query))) or None
-        except (GeneratorError, SettingsError) as error:
-            log.warning("no name for a conversation: %s", type(error).__name__)
+        except GeneratorError as error:
+            # Its text may be a provider's, and quote what was asked.
+            log.warning("no name for a conversation: %s", error.kind)
             return None

@@ -16,6 +16,7 @@ from chatledger.application.errors import (
     NotFoundError,
     TooManyRequestsError,
 )
+from chatledger.application.generation.small_texts import model_of
 from chatledger.application.ledger.envelope import Envelope
 from chatledger.application.ledger.hand_ins import (
     AlreadyRunningError,
@@ -28,7 +29,6 @@ from chatledger.application.ports.clock import IdFactory
 from chatledger.application.ports.generator import Generator, SettingsError
 from chatledger.application.ports.keys import NewKey
 from chatledger.application.ports.storage import RepeatGuard, UniqueGuard
-from chatledger.application.ports.text_model import text_model_of
 from chatledger.application.ports.views import AppView, EndUserView
 from chatledger.application.queries.following import Follower, Following
 from chatledger.domain.conversation import Conversation
@@ -197,7 +197,7 @@ class Sending:
         generator = self._generator(configuration.generator)
         try:
             parameters = dict(generator.settings_for(new.query, configuration.settings))
-            has_model = new.conversation_id is None and text_model_of(generator, parameters) is not None
+            has_model = new.conversation_id is None and model_of(generator, parameters) is not None
         except SettingsError as error:
             raise InvalidParameterError("query", str(error)) from error
         return _Asked(inputs=inputs, generator=generator.name, parameters=parameters, has_model=has_model)

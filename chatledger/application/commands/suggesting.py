@@ -10,13 +10,14 @@ from chatledger.application.context import Context
 from chatledger.application.errors import ClosedError, FeatureDisabledError, NotFoundError, WrongModeError
 from chatledger.application.generation.small_texts import (
     MAX_EXCHANGES,
+    model_of,
     questions_in,
     suggestions_request,
     write_text,
 )
 from chatledger.application.ledger.ledger import Ledger, Staged
-from chatledger.application.ports.generator import Exchange, Generator, GeneratorError, SettingsError
-from chatledger.application.ports.text_model import TextModel, text_model_of
+from chatledger.application.ports.generator import Exchange, Generator, GeneratorError
+from chatledger.application.ports.text_model import TextModel
 from chatledger.application.ports.views import AppView, MessageView, Views
 from chatledger.application.queries.history import History
 from chatledger.domain.events import MessageCreated
@@ -67,8 +68,7 @@ class Suggesting:
         message = await self._history.message(caller, message_id)
         if await self._views.conversation_place(message.conversation_id) is None:
             raise NotFoundError("conversation")
-        known = await self._views.suggestions(message_id)
-        return known if known is not None else await self._join(message, caller)
+        return await self._join(message, caller)
 
     async def close(self) -> None:
         """End what is under way."""
@@ -93,6 +93,10 @@ class Suggesting:
             raise
 
     async def _propose(self, message: MessageView, context: Context) -> Questions:
+        """What is kept or, where nothing is, what a model thinks of: looked up here, after whoever asked before."""
+        known = await self._views.suggestions(message.message_id)
+        if known is not None:
+            return known
         async with self._places:
             found = await self._ask(message)
         kept: Questions = ()
@@ -108,21 +112,20 @@ class Suggesting:
 
     async def _ask(self, message: MessageView) -> Questions:
         """What the model says that the message was for, under the settings that it was sent with."""
-        if not message.answer:
+        model = await self._model_of(message) if message.answer else None
+        if model is None:
             return ()
+        earlier = await self._views.exchanges(message.conversation_id, message.position, MAX_EXCHANGES - 1)
+        exchanges = [*earlier, Exchange(message.query, message.answer)]
         try:
-            model = await self._model_of(message)
-            if model is None:
-                return ()
-            earlier = await self._views.exchanges(message.conversation_id, message.position, MAX_EXCHANGES - 1)
-            exchanges = [*earlier, Exchange(message.query, message.answer)]
             return questions_in(await write_text(model, suggestions_request(exchanges)))
-        except (GeneratorError, SettingsError) as error:
-            log.warning("no suggestions for message %s: %s", message.message_id, type(error).__name__)
+        except GeneratorError as error:
+            # Its text may be a provider's, and quote what was asked.
+            log.warning("no suggestions for message %s: %s", message.message_id, error.kind)
             return ()
 
     async def _model_of(self, message: MessageView) -> TextModel | None:
         first = await self._ledger.first(message.message_id)
         if first is None or not isinstance(first.body, MessageCreated):
             return None
-        return text_model_of(self._generators.get(first.body.generator), first.body.parameters)
+        return model_of(self._generators.get(first.body.generator), first.body.parameters)

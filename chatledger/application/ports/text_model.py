@@ -39,12 +39,3 @@ class OffersTextModel(Protocol):
             SettingsError: the settings are not understood.
         """
         ...
-
-
-def text_model_of(generator: object, settings: Mapping[str, Any]) -> TextModel | None:
-    """The model of a generator under an app's settings; None for a generator that has none.
-
-    Raises:
-        SettingsError: the settings are not understood.
-    """
-    return generator.text_model(settings) if isinstance(generator, OffersTextModel) else None

@@ -95,13 +95,13 @@ class AppParameters(msgspec.Struct, frozen=True, kw_only=True):
     """What a client needs to know to draw the app's form and features."""
 
     opening_statement: str
-    suggested_questions: Sequence[str] = ()
-    suggested_questions_after_answer: Enabled = Enabled()
+    suggested_questions: Sequence[str]
+    suggested_questions_after_answer: Enabled
     speech_to_text: Enabled = Enabled()
     text_to_speech: TextToSpeech = TextToSpeech()
     retriever_resource: Enabled
     annotation_reply: Enabled = Enabled()
-    more_like_this: Enabled = Enabled()
+    more_like_this: Enabled
     user_input_form: Sequence[Mapping[str, Mapping[str, Any]]]
     sensitive_word_avoidance: WordAvoidance = WordAvoidance()
     file_upload: FileUpload
@@ -171,13 +171,16 @@ def app_info_routes(surface: Surface, entrance: Entrance) -> Sequence[HTTPRouteH
 
     @get(f"{entrance.prefix}/parameters", opt=entrance.documented(_PARAMETERS))
     async def describe_parameters(request: HttpRequest) -> ASGIResponse:
-        app = (await entrance.admit(request)).app
+        configuration = (await entrance.admit(request)).app.configuration
         parameters = AppParameters(
-            opening_statement=app.configuration.opening_statement,
-            retriever_resource=Enabled(app.configuration.retriever_resource),
-            file_upload=_file_upload(app.configuration.file_upload),
+            opening_statement=configuration.opening_statement,
+            suggested_questions=configuration.suggested_questions,
+            suggested_questions_after_answer=Enabled(configuration.suggested_questions_after_answer.enabled),
+            retriever_resource=Enabled(configuration.retriever_resource),
+            more_like_this=Enabled(configuration.more_like_this.enabled),
+            file_upload=_file_upload(configuration.file_upload),
             system_parameters=_system_parameters(surface.application.uploading.limits),
-            user_input_form=[_form_entry(variable) for variable in app.configuration.user_input_form],
+            user_input_form=[_form_entry(variable) for variable in configuration.user_input_form],
         )
         return answer(request, parameters)
 
