@@ -43,6 +43,7 @@ from chatledger.application.commands.asking import Asking
 from chatledger.application.commands.managing_apps import ManagingApps
 from chatledger.application.commands.managing_operators import ManagingOperators
 from chatledger.application.commands.naming import Naming
+from chatledger.application.commands.pinning import PinningConversations
 from chatledger.application.commands.rating import RatingMessages
 from chatledger.application.commands.repeating import Repeating
 from chatledger.application.commands.saving import SavingMessages
@@ -228,6 +229,7 @@ async def open_chatledger(
             apps=ManagingApps(ledger, by_name, features, new_id),
             uploading=Uploading(ledger, People(ledger, end_users, new_id), storing),
             saving=SavingMessages(ledger, views, end_users, ownership),
+            pinning=PinningConversations(ledger, views, ownership),
             visiting=Visiting(ledger, directory, end_users, new_id),
             operators=ManagingOperators(ledger, new_id),
             directory=directory,

@@ -7,6 +7,7 @@ from chatledger.application.commands.asking import Asking
 from chatledger.application.commands.managing_apps import ManagingApps
 from chatledger.application.commands.managing_operators import ManagingOperators
 from chatledger.application.commands.naming import Naming
+from chatledger.application.commands.pinning import PinningConversations
 from chatledger.application.commands.rating import RatingMessages
 from chatledger.application.commands.repeating import Repeating
 from chatledger.application.commands.saving import SavingMessages
@@ -39,6 +40,7 @@ class Application(msgspec.Struct, frozen=True, kw_only=True):
     repeating: Repeating
     uploading: Uploading
     saving: SavingMessages
+    pinning: PinningConversations
     visiting: Visiting
     apps: ManagingApps
     operators: ManagingOperators

@@ -32,6 +32,7 @@ class Apps:
         Raises:
             InvalidParameterError: the configuration is not acceptable.
             NotFoundError: there is no such app.
+            ForbiddenError: it is deleted.
         """
         with self._access.use() as application:
             await application.apps.configure(accept_id("app", app), configuration, self._access.host())
@@ -41,9 +42,50 @@ class Apps:
 
         Raises:
             NotFoundError: there is no such app.
+            ForbiddenError: it is deleted.
         """
         with self._access.use() as application:
             return await application.apps.rotate_key(accept_id("app", app), self._access.host())
+
+    async def renew_site(self, app: UUID) -> str:
+        """A new code of the app's site; under the earlier ones no visitor gets in from here on.
+
+        Raises:
+            NotFoundError: there is no such app.
+            ForbiddenError: it is deleted.
+        """
+        with self._access.use() as application:
+            return await application.apps.renew_site(accept_id("app", app), self._access.host())
+
+    async def disable(self, app: UUID) -> None:
+        """Let the app answer nobody, here and over HTTP, until it is enabled. Doing so again changes nothing.
+
+        Raises:
+            NotFoundError: there is no such app.
+            ForbiddenError: it is deleted.
+        """
+        with self._access.use() as application:
+            await application.apps.disable(accept_id("app", app), self._access.host())
+
+    async def enable(self, app: UUID) -> None:
+        """Let the app answer again. Doing so again changes nothing.
+
+        Raises:
+            NotFoundError: there is no such app.
+            ForbiddenError: it is deleted.
+        """
+        with self._access.use() as application:
+            await application.apps.enable(accept_id("app", app), self._access.host())
+
+    async def delete(self, app: UUID) -> None:
+        """Let the app be gone for good. What was said in it stays on the ledger, where the host can read it.
+
+        Raises:
+            NotFoundError: there is no such app.
+            ForbiddenError: it is deleted already.
+        """
+        with self._access.use() as application:
+            await application.apps.delete(accept_id("app", app), self._access.host())
 
     async def get(self, app: UUID) -> AppView:
         """One app with its configuration.
@@ -59,6 +101,7 @@ class Apps:
 
         Raises:
             UnauthorizedError: it opens none.
+            ForbiddenError: the app is switched off, or gone.
         """
         with self._access.use() as application:
             return await application.credentials.app(api_key)

@@ -4,12 +4,13 @@ from collections.abc import Mapping
 from typing import Any
 from uuid import UUID
 
-from chatledger.application.accepting import accept_id
+from chatledger.application.accepting import DEFAULT_PAGE, accept_id
 from chatledger.application.caller import require_completion
 from chatledger.application.commands.asking import Answer
 from chatledger.application.commands.sending import NewMessage
+from chatledger.application.ports.views import MessageView, Page
 from chatledger.embedding.access import Access
-from chatledger.embedding.values import SentMessage
+from chatledger.embedding.values import SentMessage, Slice
 
 
 class Completions:
@@ -96,3 +97,49 @@ class Completions:
             sent = await application.sending.send(caller, new)
             sent.follower.close()
             return SentMessage(message_id=sent.message_id, task_id=sent.task_id, conversation_id=sent.conversation_id)
+
+    async def save(self, app: UUID, message_id: UUID, *, user: str) -> None:
+        """Keep a completion at hand for the user. Doing so again changes nothing.
+
+        Raises:
+            WrongModeError: the app makes no completions.
+            NotFoundError: the message does not exist, or is not the user's.
+        """
+        with self._access.use() as application:
+            caller = await self._access.person(app, user)
+            require_completion(caller.app)
+            await application.saving.save(caller, accept_id("message_id", message_id))
+
+    async def unsave(self, app: UUID, message_id: UUID, *, user: str) -> None:
+        """Keep a completion at hand no longer. Doing so again changes nothing.
+
+        Raises:
+            WrongModeError: the app makes no completions.
+            NotFoundError: the message does not exist, or is not the user's.
+        """
+        with self._access.use() as application:
+            caller = await self._access.person(app, user)
+            require_completion(caller.app)
+            await application.saving.unsave(caller, accept_id("message_id", message_id))
+
+    async def saved(
+        self, app: UUID, *, user: str, last_id: UUID | None = None, limit: int = DEFAULT_PAGE
+    ) -> Slice[MessageView]:
+        """What the user keeps at hand, the last saved first, and whether there is more.
+
+        Args:
+            app: where.
+            user: whose.
+            last_id: the last message of the part before: those after it.
+            limit: how many at most, up to 100.
+
+        Raises:
+            WrongModeError: the app makes no completions.
+            InvalidParameterError: a page is not that long, or the message to go on from is not among them.
+        """
+        with self._access.use() as application:
+            caller = await self._access.person(app, user)
+            require_completion(caller.app)
+            page = Page(limit, None if last_id is None else accept_id("last_id", last_id))
+            found, has_more = await application.saving.saved(caller, page)
+            return Slice(tuple(found), has_more)

@@ -44,3 +44,27 @@ class Conversations:
             page = Page(limit, None if last_id is None else accept_id("last_id", last_id))
             found, has_more = await application.history.conversations(caller, sort_by, page)
             return Slice(tuple(found), has_more)
+
+    async def pin(self, app: UUID, conversation_id: UUID, *, user: str) -> None:
+        """Put a conversation above the user's others. Doing so again changes nothing.
+
+        Raises:
+            WrongModeError: the app has no conversations.
+            NotFoundError: the conversation does not exist, or is not the user's.
+        """
+        with self._access.use() as application:
+            caller = await self._access.person(app, user)
+            require_chat(caller.app)
+            await application.pinning.pin(caller, accept_id("conversation_id", conversation_id))
+
+    async def unpin(self, app: UUID, conversation_id: UUID, *, user: str) -> None:
+        """Put a conversation back among the user's others. Doing so again changes nothing.
+
+        Raises:
+            WrongModeError: the app has no conversations.
+            NotFoundError: the conversation does not exist, or is not the user's.
+        """
+        with self._access.use() as application:
+            caller = await self._access.person(app, user)
+            require_chat(caller.app)
+            await application.pinning.unpin(caller, accept_id("conversation_id", conversation_id))

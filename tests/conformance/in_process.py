@@ -30,6 +30,9 @@ class EmbeddedService:
     async def rotate_key(self, app):
         await self._ledger.apps.rotate_key(app)
 
+    async def switch_app(self, app, to):
+        await getattr(self._ledger.apps, to)(app)
+
     async def send(self, app, query, user="ada", *, conversation=None, **more):
         sent = await self._ledger.messages.send(app, query, user=user, conversation_id=conversation, **more)
         return Ids(sent.message_id, sent.task_id, sent.conversation_id)

@@ -17,7 +17,7 @@ from chatledger.application.context import Context
 from chatledger.application.ledger.envelope import Envelope
 from chatledger.application.ports.storage import EventRow
 from chatledger.bootstrap import open_for_reading
-from chatledger.domain.events import REGISTRY, AnswerChunkAppended
+from chatledger.domain.events import REGISTRY, AnswerChunkAppended, SiteCodeIssued
 from chatledger.settings import Settings
 
 OPAQUE = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}|[0-9a-f]{64}")
@@ -53,6 +53,8 @@ def _lines(envelopes: Sequence[Envelope], rows: Sequence[EventRow]) -> Iterator[
             fields = msgspec.to_builtins(body)
             if "context_cut" in fields:
                 fields["context_cut"] = places.get(fields["context_cut"], "before all this")
+            if isinstance(body, SiteCodeIssued):
+                fields["code"] = "<code>"
             if "rated_version" in fields:
                 fields["rated_version"] = rated[stream_id, fields["rated_version"]]
             event_type = REGISTRY.of(type(body))

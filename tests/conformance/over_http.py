@@ -11,6 +11,7 @@ from chatledger.adapters.cli.orders import operator_context
 from chatledger.adapters.http.errors import _MISSING, GENERATION_STATUS
 from chatledger.application.errors import (
     FeatureDisabledError,
+    ForbiddenError,
     GenerationFailedError,
     InvalidParameterError,
     NotFoundError,
@@ -42,6 +43,9 @@ class HttpService:
     async def rotate_key(self, app):
         key = await self._apps.rotate_key(app, operator_context(self._server.running))
         self._clients[app] = self._server.client(key)
+
+    async def switch_app(self, app, to):
+        await getattr(self._apps, to)(app, operator_context(self._server.running))
 
     async def send(self, app, query, user="ada", *, inputs=None, conversation=None, automatic_name=True, trace=None):
         body = _chat_body(query, user, inputs, conversation)
@@ -162,6 +166,7 @@ def _refusal(response: httpx.Response) -> Exception:
         "invalid_param": lambda: InvalidParameterError(field, message),
         "request_entity_too_large": lambda: TooLongError(field, message),
         "not_chat_app": lambda: WrongModeError("chat"),
+        "forbidden": lambda: ForbiddenError(message),
         "app_unavailable": lambda: WrongModeError("completion"),
         "not_completion_app": lambda: WrongModeError("completion"),
         "app_suggested_questions_after_answer_disabled": lambda: FeatureDisabledError(

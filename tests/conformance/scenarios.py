@@ -8,6 +8,7 @@ import pytest
 
 from chatledger.application.errors import (
     FeatureDisabledError,
+    ForbiddenError,
     GenerationFailedError,
     InvalidParameterError,
     NotFoundError,
@@ -403,6 +404,25 @@ async def a_key_is_rotated(service: Service) -> None:
     assert (await service.ask(app, "Is it so?")).text == "so it is"
 
 
+async def apps_that_answer_nobody(service: Service) -> None:
+    app = await service.create_app("chat", says())
+    asked = await service.ask(app, "Is it so?")
+    for switched, reason in (("disable", "API service has been disabled"), ("delete", "no longer exists")):
+        await service.switch_app(app, switched)
+        for asking in (
+            service.ask(app, "And now?"),
+            service.history(app, asked.ids.conversation),
+            service.rate(app, asked.ids.message, "like"),
+        ):
+            with pytest.raises(ForbiddenError, match=reason):
+                await asking
+        if switched == "disable":
+            await service.switch_app(app, "enable")
+            assert (await service.ask(app, "And now?")).text == "so it is"
+    with pytest.raises(ForbiddenError, match="no longer exists"):
+        await service.switch_app(app, "enable")
+
+
 async def apps_that_cannot_be(service: Service) -> None:
     await service.create_app("chat", says())
     await refused_by_name("generator", service.create_app("chat", AppConfiguration(generator="nobody")))
@@ -504,6 +524,7 @@ SCENARIOS = (
     lists_that_cannot_be,
     an_app_is_configured_anew,
     a_key_is_rotated,
+    apps_that_answer_nobody,
     apps_that_cannot_be,
     a_question_with_settings_of_its_own,
     a_conversation_that_names_itself,

@@ -1,7 +1,7 @@
 """What a scenario does, whatever surface it is done through, and what it is told."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Literal, NamedTuple, Protocol
 from uuid import UUID
 
 from chatledger.domain.configuration import AppConfiguration
@@ -56,6 +56,8 @@ class Service(Protocol):
     async def configure(self, app: UUID, configuration: AppConfiguration) -> None: ...
 
     async def rotate_key(self, app: UUID) -> None: ...
+
+    async def switch_app(self, app: UUID, to: Literal["disable", "enable", "delete"]) -> None: ...
 
     async def send(
         self,

@@ -179,6 +179,8 @@ async def test_the_message_api_is_described_at_both_entrances(document):
         ("/saved-messages", "get"),
         ("/saved-messages", "post"),
         ("/saved-messages/{message_id}", "delete"),
+        ("/conversations/{conversation_id}/pin", "patch"),
+        ("/conversations/{conversation_id}/unpin", "patch"),
     }
     keys_alone = {
         ("", "get"),

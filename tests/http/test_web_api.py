@@ -528,3 +528,40 @@ async def test_a_chat_app_has_no_saved_messages(server, chat):
         await ada.delete(f"/api/saved-messages/{message_id}"),
     ):
         assert refusal(response) == NOT_COMPLETION
+
+
+# Pins
+
+
+async def test_pinning_moves_no_conversation_and_repeating_it_is_no_fact(server, chat):
+    ada = await server.new_visitor(chat.site_code)
+    first = (await ask(ada))["conversation_id"]
+    second = (await ask(ada))["conversation_id"]
+    before = await server.head()
+    await ada.patch(f"/api/conversations/{first}/unpin")
+    await ada.patch(f"/api/conversations/{first}/pin")
+    await ada.patch(f"/api/conversations/{first}/pin")
+
+    assert await server.head() == before + 1
+    assert await ids(ada, "/api/conversations") == [second, first]
+
+
+async def test_another_s_conversation_can_be_neither_pinned_nor_unpinned(server, chat):
+    ada, bob = await server.new_visitor(chat.site_code), await server.new_visitor(chat.site_code)
+    conversation_id = (await ask(ada))["conversation_id"]
+    await ada.patch(f"/api/conversations/{conversation_id}/pin")
+    before = await server.head()
+
+    for unknown in (conversation_id, uuid.uuid4()):
+        response = await bob.patch(f"/api/conversations/{unknown}/pin")
+        assert refusal(response) == (404, "not_found", "Conversation Not Exists.")
+    for unknown in (conversation_id, uuid.uuid4(), "nonsense"):
+        assert (await bob.patch(f"/api/conversations/{unknown}/unpin")).json() == {"result": "success"}
+    assert (await server.head()) == before
+
+
+async def test_a_completion_app_has_no_pins(server, completion):
+    ada = await server.new_visitor(completion.site_code)
+    for route in ("pin", "unpin"):
+        response = await ada.patch(f"/api/conversations/{uuid.uuid4()}/{route}")
+        assert refusal(response)[:2] == (400, "not_chat_app")

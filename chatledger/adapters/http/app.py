@@ -23,6 +23,7 @@ from chatledger.adapters.http.site.health import ReadinessCheck, health_routes
 from chatledger.adapters.http.site.pages import page_routes
 from chatledger.adapters.http.surface import Surface
 from chatledger.adapters.http.web_api.passports import passport_routes
+from chatledger.adapters.http.web_api.pins import pin_routes
 from chatledger.adapters.http.web_api.saved_messages import saved_message_routes
 from chatledger.application.application import Application
 
@@ -54,6 +55,7 @@ def create_http_app(
                 *file_link_routes(surface),
                 *passport_routes(surface),
                 *saved_message_routes(surface),
+                *pin_routes(surface),
                 *feedback_list_routes(surface),
                 *task_routes(surface),
                 *message_detail_routes(surface),

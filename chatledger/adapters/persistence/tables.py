@@ -174,8 +174,7 @@ APPS = sa.Table(
 )
 
 # A code that is no longer current is known all the same: whoever uses it is told so.
-SITE_CODES = sa.Table("site_codes", METADATA, _text("code", primary_key=True), _id("app_id"), _flag("is_current"))
-sa.Index("site_codes_by_app", SITE_CODES.c.app_id)
+SITE_CODES = sa.Table("site_codes", METADATA, _text("code", primary_key=True), _id("app_id"))
 
 API_KEYS = sa.Table(
     "api_keys", METADATA, _text("key_hash", primary_key=True), _id("key_id", unique=True), _id("app_id")
@@ -241,6 +240,13 @@ for _order in ("created_position", "updated_position"):
         sqlite_where=sa.text("hidden = 0"),
         postgresql_where=sa.text("NOT hidden"),
     )
+sa.Index(
+    "conversations_pinned",
+    CONVERSATIONS.c.end_user_id,
+    CONVERSATIONS.c.updated_position,
+    sqlite_where=sa.text("is_pinned = 1"),
+    postgresql_where=sa.text("is_pinned"),
+)
 sa.Index(
     "conversations_to_be_named",
     CONVERSATIONS.c.created_position,

@@ -382,8 +382,7 @@ class Projections:
 
 def _site_code_issued(envelope: Envelope, body: SiteCodeIssued) -> Sequence[Change]:
     return (
-        Update("site_codes", {"app_id": envelope.stream_id}, {"is_current": False}),
-        Insert("site_codes", {"code": body.code, "app_id": envelope.stream_id, "is_current": True}),
+        Insert("site_codes", {"code": body.code, "app_id": envelope.stream_id}),
         _app(envelope, {"site_code": body.code}),
     )
 

@@ -200,9 +200,7 @@ def _create_read_models() -> None:
         "site_codes",
         _text("code", primary_key=True),
         _id("app_id"),
-        sa.Column("is_current", sa.Boolean(), nullable=False),
     )
-    op.create_index("site_codes_by_app", "site_codes", ["app_id"])
     op.create_table(
         "annotations",
         _id("annotation_id", primary_key=True),
@@ -292,6 +290,13 @@ def _create_conversations() -> None:
             sqlite_where=sa.text("hidden = 0"),
             postgresql_where=sa.text("NOT hidden"),
         )
+    op.create_index(
+        "conversations_pinned",
+        "conversations",
+        ["end_user_id", "updated_position"],
+        sqlite_where=sa.text("is_pinned = 1"),
+        postgresql_where=sa.text("is_pinned"),
+    )
     op.create_index(
         "conversations_to_be_named",
         "conversations",
