@@ -55,6 +55,7 @@ from chatledger.application.commands.visiting import Visiting
 from chatledger.application.errors import InvalidParameterError
 from chatledger.application.fault_report import describe
 from chatledger.application.features import Features
+from chatledger.application.files.attaching import Attaching
 from chatledger.application.files.limits import FileLimits
 from chatledger.application.files.links import FileLinks
 from chatledger.application.files.storing import StoringFiles
@@ -209,11 +210,12 @@ async def open_chatledger(
             ledger,
             end_users,
             ownership,
+            Attaching(views, new_id),
             following,
             by_name,
             new_id,
-            longest,
-            AppLimits(views, keyring, clock, settings.max_app_concurrency),
+            longest_query=longest,
+            limits=AppLimits(views, keyring, clock, settings.max_app_concurrency),
         )
         history = History(ledger, views, end_users, ownership)
         suggesting = Suggesting(ledger, views, history, by_name)

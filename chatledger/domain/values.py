@@ -117,6 +117,7 @@ class AttachedFile(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
         file_id: of this attachment, within its message.
         upload_file_id: of the stored file; None for one that stays where its ``url`` points to.
         size: in bytes, where it is known.
+        variable: the input that it is the value of; None for one that was sent beside the inputs.
     """
 
     file_id: UUID
@@ -128,6 +129,7 @@ class AttachedFile(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
     size: int | None = None
     url: str | None = None
     upload_file_id: UUID | None = None
+    variable: str | None = None
 
 
 class Thought(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

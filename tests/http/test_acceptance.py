@@ -335,7 +335,6 @@ async def test_line_15_a_client_that_drops_does_not_end_its_message(each_server)
     await until(is_whole)
 
 
-@AWAITED
 async def test_line_16_uploads(server):
     uploads = {"file_upload": {"enabled": True}, "generator": "scripted", "settings": {"tokens": 1}}
     chat = server.client(await server.new_key(configuration=uploads))

@@ -8,6 +8,7 @@ from uuid import UUID
 
 import pytest
 
+from chatledger.adapters.http.files import stable_link
 from chatledger.adapters.http.rendering import Rendering
 from chatledger.application.ledger.envelope import Envelope
 from chatledger.domain.events import (
@@ -76,7 +77,7 @@ def failed(attempt: int = 1) -> MessageErrored:
 
 
 def rendering(envelopes: Sequence[Envelope], *, shows_resources: bool = True, gives_ids: bool = False) -> Rendering:
-    return Rendering(MESSAGE, envelopes[0], shows_resources=shows_resources, gives_ids=gives_ids)
+    return Rendering(MESSAGE, envelopes[0], shows_resources=shows_resources, gives_ids=gives_ids, link=stable_link)
 
 
 def text_of(*bodies: Any, mode: Any = "chat", **options: Any) -> str:

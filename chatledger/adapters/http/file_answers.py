@@ -3,7 +3,6 @@
 import re
 from collections.abc import AsyncGenerator
 from urllib.parse import quote
-from uuid import UUID
 
 from litestar.response.base import ASGIResponse
 from litestar.response.streaming import ASGIStreamingResponse
@@ -85,12 +84,6 @@ async def file_answer(surface: Surface, request: HttpRequest, file: FileView, qu
     return FileStream(
         _after(first, pieces), place, status=200 if part is None else 206, media_type=media_type, headers=headers
     )
-
-
-def link_to(surface: Surface, request: HttpRequest, file_id: UUID) -> str:
-    """A signed link to a file, good from now on."""
-    origin = surface.settings.public_url or f"{request.url.scheme}://{request.url.netloc}"
-    return origin.rstrip("/") + surface.application.files.links.path(file_id)
 
 
 async def _after(first: bytes, pieces: AsyncGenerator[bytes, None]) -> AsyncGenerator[bytes, None]:

@@ -8,6 +8,7 @@ import msgspec
 
 from chatledger.adapters.http.answers import epoch_seconds
 from chatledger.adapters.http.disclosure import error_text, shows_resources
+from chatledger.adapters.http.files import Link, MessageFileObject, inputs_with_files, message_files
 from chatledger.adapters.http.metadata import Metadata, RetrieverResource, retriever_resources, stored_metadata
 from chatledger.application.caller import Reader
 from chatledger.application.ports.views import MessageView
@@ -30,7 +31,7 @@ class MessageObject(msgspec.Struct, frozen=True, kw_only=True):
     inputs: dict[str, Any]
     query: str
     answer: str
-    message_files: tuple[()] = ()
+    message_files: Sequence[MessageFileObject]
     feedback: OwnFeedback | None
     retriever_resources: Sequence[RetrieverResource]
     created_at: int
@@ -47,8 +48,8 @@ class MessageObject(msgspec.Struct, frozen=True, kw_only=True):
     extra_contents: tuple[()] = ()
 
 
-def message_object(view: MessageView, reader: Reader) -> MessageObject:
-    """A message as history shows it to this reader."""
+def message_object(view: MessageView, reader: Reader, link: Link) -> MessageObject:
+    """A message as history shows it to this reader, with such links to its files."""
     usage = view.usage or Usage()
     created_at = epoch_seconds(view.created_at)
     resources = retriever_resources(view.resources, view.message_id, created_at) if shows_resources(reader) else []
@@ -57,9 +58,10 @@ def message_object(view: MessageView, reader: Reader) -> MessageObject:
         id=view.message_id,
         conversation_id=view.conversation_id,
         parent_message_id=view.parent_id,
-        inputs=view.inputs,
+        inputs=inputs_with_files(view.inputs, view.query_files, link),
         query=view.query,
         answer=view.answer,
+        message_files=message_files((*view.query_files, *view.answer_files), link),
         feedback=feedback,
         retriever_resources=resources,
         created_at=created_at,

@@ -6,12 +6,14 @@ from uuid import UUID
 
 from chatledger.adapters.http.answers import encode, epoch_seconds
 from chatledger.adapters.http.errors import stream_error
+from chatledger.adapters.http.files import Link, answer_files
 from chatledger.adapters.http.metadata import answer_metadata, retriever_resources
 from chatledger.application.ledger.envelope import Envelope
 from chatledger.domain.events import (
     AnnotationMatched,
     AnswerChunkAppended,
     AnswerReplaced,
+    FileAttached,
     GenerationStarted,
     MessageCompleted,
     MessageCreated,
@@ -20,7 +22,7 @@ from chatledger.domain.events import (
     ResourcesRetrieved,
 )
 from chatledger.domain.resources import merged
-from chatledger.domain.values import Resource
+from chatledger.domain.values import AttachedFile, Resource
 
 PING = b"event: ping\n\n"
 RECONNECT = b"retry: 1000\n\n"
@@ -33,7 +35,9 @@ class Rendering:
     followers: encoding one costs less than finding it.
     """
 
-    def __init__(self, message_id: UUID, created: Envelope, *, shows_resources: bool, gives_ids: bool) -> None:
+    def __init__(
+        self, message_id: UUID, created: Envelope, *, shows_resources: bool, gives_ids: bool, link: Link
+    ) -> None:
         body = created.body
         if not isinstance(body, MessageCreated):
             raise TypeError("a message begins with MessageCreated")
@@ -41,6 +45,9 @@ class Rendering:
         self._message_id = message_id
         self._shows_resources = shows_resources
         self._gives_ids = gives_ids
+        self._link = link
+        self._query_files = body.files
+        self._answer_files: tuple[AttachedFile, ...] = ()
         self._text: list[str] = []
         self._is_stale = False
         self._resources: tuple[Resource, ...] = ()
@@ -82,6 +89,9 @@ class Rendering:
             case AnswerReplaced():
                 self._text = [body.text]
                 return self._replacement(body.text)
+            case FileAttached() if body.file is not None:
+                self._answer_files = (*self._answer_files, body.file)
+                return self._message_file(body.file)
             case AnnotationMatched():
                 self._annotation = body
             case MessageCompleted() | MessageStopped():
@@ -94,6 +104,7 @@ class Rendering:
     def _attempt_started(self, started: GenerationStarted) -> bytes:
         """What another attempt drops is replaced as soon as there is something to show instead, never by a blank."""
         self._resources = ()
+        self._answer_files = ()
         self._annotation = None
         shown = "".join(self._text)
         kept = shown[: started.offset]
@@ -115,8 +126,13 @@ class Rendering:
     def _message_end(self, end: MessageCompleted | MessageStopped) -> bytes:
         resources = retriever_resources(self._resources if self._shows_resources else (), self._message_id)
         metadata = answer_metadata(resources, self._annotation, end)
-        own = {"id": str(self._message_id), "metadata": metadata, "files": None}
+        files = answer_files((*self._query_files, *self._answer_files), self._link)
+        own = {"id": str(self._message_id), "metadata": metadata, "files": files}
         return self._opening(b"message_end") + b"," + _line(encode(own)[1:]) + b"\n\n"
+
+    def _message_file(self, file: AttachedFile) -> bytes:
+        own = {"id": file.file_id, "type": file.kind, "belongs_to": file.belongs_to, "url": self._link(file)}
+        return self._opening(b"message_file") + b"," + _line(encode(own)[1:]) + b"\n\n"
 
     def _opening(self, event: bytes) -> bytes:
         return b'data: {"event":"' + event + b'",' + self._common_with_task

@@ -16,6 +16,7 @@ from chatledger.application.errors import (
     NotFoundError,
     TooManyRequestsError,
 )
+from chatledger.application.files.attaching import Attaching
 from chatledger.application.generation.small_texts import model_of
 from chatledger.application.ledger.envelope import Envelope
 from chatledger.application.ledger.hand_ins import (
@@ -38,7 +39,7 @@ from chatledger.domain.events import MessageCreated
 from chatledger.domain.inputs import accept_inputs, fill_in
 from chatledger.domain.message import Message
 from chatledger.domain.names import hint_of, line_of
-from chatledger.domain.values import NIL_UUID
+from chatledger.domain.values import NIL_UUID, AttachedFile
 
 PROMPT_VERSION = 1
 """How prompts are built from history; recorded with each message, raised when that changes."""
@@ -64,6 +65,7 @@ class NewMessage(msgspec.Struct, frozen=True, kw_only=True):
     """What a caller sends.
 
     Attributes:
+        files: references to what goes with it: each a :class:`FileReference`, or an object with the same fields.
         conversation_id: the conversation to go on with; None begins one.
         automatic_name: whether a new conversation gets a name by itself: a model's, or a line of its first question.
         repetition: of what, if it is one; inputs, query and generator are then the original's.
@@ -71,6 +73,7 @@ class NewMessage(msgspec.Struct, frozen=True, kw_only=True):
 
     query: str
     inputs: Mapping[str, Any]
+    files: Sequence[object] = ()
     conversation_id: UUID | None = None
     automatic_name: bool = True
     repetition: Repetition | None = None
@@ -98,6 +101,7 @@ class _Asked(msgspec.Struct, frozen=True, kw_only=True):
     generator: str
     parameters: dict[str, Any]
     has_model: bool
+    files: tuple[AttachedFile, ...] = ()
 
 
 class _Person(msgspec.Struct, frozen=True):
@@ -128,15 +132,18 @@ class Sending:
         ledger: Ledger,
         end_users: EndUsers,
         ownership: Ownership,
+        attaching: Attaching,
         following: Following,
         generators: Mapping[str, Generator],
         new_id: IdFactory,
+        *,
         longest_query: int,
         limits: AppLimits,
     ) -> None:
         self._ledger = ledger
         self._end_users = end_users
         self._ownership = ownership
+        self._attaching = attaching
         self._following = following
         self._generators = generators
         self._new_id = new_id
@@ -149,7 +156,7 @@ class Sending:
         Where the app wants it, a request that repeats one which is being answered joins that one instead.
 
         Raises:
-            InvalidParameterError: the query, an input or a setting is not acceptable.
+            InvalidParameterError: the query, an input, a file or a setting is not acceptable.
             NotFoundError: the conversation does not exist, or is not the caller's.
             AppUnavailableError: the app names a generator that this server does not have.
             QuotaUsedUpError: the app's tokens of this day are used up.
@@ -206,7 +213,11 @@ class Sending:
         original = repetition.original
         generator = self._generator(original.generator)
         return _Asked(
-            inputs=original.inputs, generator=generator.name, parameters=repetition.parameters, has_model=False
+            inputs=original.inputs,
+            generator=generator.name,
+            parameters=repetition.parameters,
+            has_model=False,
+            files=original.files,
         )
 
     def _generator(self, name: str) -> Generator:
@@ -231,6 +242,8 @@ class Sending:
 
     async def _commit(self, caller: Caller, new: NewMessage, asked: _Asked) -> Sent:
         person = await self._person(caller, new.repetition)
+        if not new.repetition:
+            asked = await self._with_files(caller.app, person.end_user_id, new, asked)
         place = await self._place(caller, person, new, asked)
         fingerprint = await self._limits.fingerprint(caller.app, person.key_id, _request(new, asked))
         created = MessageCreated(
@@ -247,6 +260,7 @@ class Sending:
             parameters=asked.parameters,
             inputs=asked.inputs,
             query=new.query,
+            files=asked.files,
         )
         message = Staged(Message.create(self._new_id(), created), place.key_id)
         message_id = message.aggregate.id
@@ -274,6 +288,10 @@ class Sending:
             follower=follower,
             known=committed[-1:],
         )
+
+    async def _with_files(self, app: AppView, end_user_id: UUID, new: NewMessage, asked: _Asked) -> _Asked:
+        inputs, files = await self._attaching.attach(app, end_user_id, new.files, asked.inputs)
+        return msgspec.structs.replace(asked, inputs=inputs, files=files)
 
     async def _person(self, caller: Caller, repetition: Repetition | None) -> _Person:
         if repetition is not None:

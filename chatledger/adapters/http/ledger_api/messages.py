@@ -14,6 +14,7 @@ from chatledger.adapters.http.answers import HttpRequest, answer, rfc3339
 from chatledger.adapters.http.auth import require_reader
 from chatledger.adapters.http.disclosure import event_data
 from chatledger.adapters.http.errors import invalid
+from chatledger.adapters.http.files import signed_links
 from chatledger.adapters.http.objects import MessageObject, message_object
 from chatledger.adapters.http.openapi import LIMIT_PARAMETER, USER_PARAMETER, Operation, Parameter, documented
 from chatledger.adapters.http.reading import Query, require_plain_path
@@ -92,7 +93,7 @@ def message_detail_routes(surface: Surface) -> Sequence[HTTPRouteHandler]:
         reader = await require_reader(request, application.credentials, query)
         query.require_now()
         detail = await application.history.detail(reader, message_id)
-        fields = msgspec.structs.asdict(message_object(detail.message, reader))
+        fields = msgspec.structs.asdict(message_object(detail.message, reader, signed_links(surface, request)))
         return answer(request, MessageDetailObject(**fields, version=detail.version, siblings=detail.siblings))
 
     @get("/v1/messages/{message_id:uuid}/events", opt=documented(_EVENTS))

@@ -11,6 +11,7 @@ from litestar.response.base import ASGIResponse
 from chatledger.adapters.http.answers import HttpRequest
 from chatledger.adapters.http.auth import require_reader
 from chatledger.adapters.http.disclosure import shows_resources
+from chatledger.adapters.http.files import stable_link
 from chatledger.adapters.http.openapi import EVENT_STREAM, USER_PARAMETER, Operation, Parameter, documented
 from chatledger.adapters.http.reading import Query, header, require_plain_path
 from chatledger.adapters.http.rendering import Rendering
@@ -67,7 +68,9 @@ async def _follow(
         batches = follower.batches()
         recorded = await anext(batches)
         require_recorded(after, follower.version)
-        rendering = Rendering(message_id, recorded[0], shows_resources=shows_resources(reader), gives_ids=True)
+        rendering = Rendering(
+            message_id, recorded[0], shows_resources=shows_resources(reader), gives_ids=True, link=stable_link
+        )
         resumption = Resumption(recorded, after)
         return EventStream(request, rendering, frames(surface, rendering, batches, resumption), follower, place)
     except BaseException:

@@ -14,7 +14,8 @@ from litestar.response.base import ASGIResponse
 from chatledger.adapters.http.answers import HttpRequest, answer, epoch_seconds
 from chatledger.adapters.http.entrance import Entrance
 from chatledger.adapters.http.errors import HttpError
-from chatledger.adapters.http.file_answers import file_answer, link_to
+from chatledger.adapters.http.file_answers import file_answer
+from chatledger.adapters.http.files import link_to
 from chatledger.adapters.http.multipart import Part, read_form
 from chatledger.adapters.http.openapi import (
     BINARY,

@@ -10,6 +10,7 @@ from litestar.response.base import ASGIResponse
 from chatledger.adapters.http.answers import HttpRequest, answer
 from chatledger.adapters.http.entrance import Entrance
 from chatledger.adapters.http.errors import invalid
+from chatledger.adapters.http.files import signed_links
 from chatledger.adapters.http.objects import MessagePage, message_object
 from chatledger.adapters.http.openapi import LIMIT_PARAMETER, USER_PARAMETER, Operation, OptionalId, Parameter
 from chatledger.adapters.http.reading import Query
@@ -50,7 +51,8 @@ def message_routes(surface: Surface, entrance: Entrance) -> Sequence[HTTPRouteHa
         if conversation_id is None:
             return answer(request, MessagePage(limit, has_more=False, data=()))
         messages, has_more = await surface.application.history.messages(caller, conversation_id, Page(limit, first_id))
-        data = [message_object(message, caller) for message in messages]
+        link = signed_links(surface, request)
+        data = [message_object(message, caller, link) for message in messages]
         return answer(request, MessagePage(limit, has_more, data))
 
     return (list_messages,)

@@ -1,6 +1,6 @@
 """What a caller sends: the two bodies, field by field."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
@@ -64,10 +64,10 @@ def read_chat_message(body: Body) -> NewMessage:
         HttpError: a field is not acceptable.
     """
     inputs, query = read_inputs(body), text_field(body, "query") or ""
-    require_files(body)
     return NewMessage(
         query=query,
         inputs=inputs,
+        files=read_files(body),
         conversation_id=read_conversation_id(body),
         automatic_name=flag_field(body, "auto_generate_name", default=True),
     )
@@ -80,8 +80,7 @@ def read_completion_message(body: Body) -> NewMessage:
         HttpError: a field is not acceptable.
     """
     inputs, query = read_inputs(body), text_field(body, "query") or ""
-    require_files(body)
-    return NewMessage(query=query, inputs=inputs)
+    return NewMessage(query=query, inputs=inputs, files=read_files(body))
 
 
 def read_inputs(body: Body) -> Mapping[str, Any]:
@@ -96,8 +95,8 @@ def read_inputs(body: Body) -> Mapping[str, Any]:
     return inputs
 
 
-def require_files(body: Body) -> None:
-    """Uploads are not switched on: a list of files is passed over, anything else is refused.
+def read_files(body: Body) -> Sequence[object]:
+    """References to what goes with the message.
 
     Raises:
         HttpError: it is no list.
@@ -105,6 +104,7 @@ def require_files(body: Body) -> None:
     files = body.get("files")
     if files is not None and not isinstance(files, list):
         raise invalid("files", "files must be a list")
+    return files or ()
 
 
 def read_conversation_id(body: Body) -> UUID | None:

@@ -13,6 +13,7 @@ from chatledger.adapters.http.answers import HttpRequest, answer, epoch_seconds
 from chatledger.adapters.http.bodies import Body, read_body
 from chatledger.adapters.http.disclosure import shows_resources
 from chatledger.adapters.http.entrance import Entrance
+from chatledger.adapters.http.files import signed_links
 from chatledger.adapters.http.message_api.new_message import (
     ChatMessageRequest,
     CompletionMessageRequest,
@@ -145,6 +146,7 @@ async def _streamed(surface: Surface, request: HttpRequest, caller: Caller, new:
         sent.created,
         shows_resources=shows_resources(caller),
         gives_ids=header(request, b"x-stream-ids") == "1",
+        link=signed_links(surface, request),
     )
     batches = sent.follower.batches(known=sent.known)
     return EventStream(request, rendering, frames(surface, rendering, batches), sent.follower, place)

@@ -14,6 +14,7 @@ from litestar.response.base import ASGIResponse
 from chatledger.adapters.http.answers import HttpRequest, answer, no_content
 from chatledger.adapters.http.bodies import read_body, text_field
 from chatledger.adapters.http.errors import invalid
+from chatledger.adapters.http.files import Link, MessageFileObject, signed_links
 from chatledger.adapters.http.objects import SUCCESS, OwnFeedback, Success, message_object
 from chatledger.adapters.http.openapi import BODY_ERRORS, LIMIT_PARAMETER, Operation, Parameter
 from chatledger.adapters.http.reading import Query, parse_uuid, read_uuid
@@ -37,7 +38,7 @@ class SavedMessage(msgspec.Struct, frozen=True, kw_only=True):
     inputs: dict[str, Any]
     query: str
     answer: str
-    message_files: Sequence[Any]
+    message_files: Sequence[MessageFileObject]
     feedback: OwnFeedback | None
     created_at: int
 
@@ -86,7 +87,10 @@ def saved_message_routes(surface: Surface) -> Sequence[HTTPRouteHandler]:
         last_id = query.uuid("last_id")
         limit = query.integer("limit", DEFAULT_PAGE, 1, MAX_PAGE)
         views, has_more = await saving.saved(caller, Page(limit, last_id))
-        return answer(request, SavedMessagePage(limit, has_more, [_saved_message(view, caller) for view in views]))
+        link = signed_links(surface, request)
+        return answer(
+            request, SavedMessagePage(limit, has_more, [_saved_message(view, caller, link) for view in views])
+        )
 
     @post(f"{entrance.prefix}/saved-messages", status_code=200, opt=entrance.documented(_SAVE))
     async def save_message(request: HttpRequest) -> ASGIResponse:
@@ -111,8 +115,8 @@ def saved_message_routes(surface: Surface) -> Sequence[HTTPRouteHandler]:
     return list_saved_messages, save_message, unsave_message
 
 
-def _saved_message(view: MessageView, reader: Caller) -> SavedMessage:
-    shown = message_object(view, reader)
+def _saved_message(view: MessageView, reader: Caller, link: Link) -> SavedMessage:
+    shown = message_object(view, reader, link)
     return SavedMessage(
         id=shown.id,
         inputs=shown.inputs,

@@ -1,0 +1,207 @@
+"""The files of a message: what its sender refers to, and whether they may."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, get_args
+from urllib.parse import unquote, urlsplit
+from uuid import UUID
+
+import msgspec
+
+from chatledger.application.accepting import accept_text
+from chatledger.application.errors import InvalidParameterError
+from chatledger.application.files.limits import extension_of
+from chatledger.application.ports.clock import IdFactory
+from chatledger.application.ports.views import AppView, Views
+from chatledger.domain.configuration import AppConfiguration, FileUpload
+from chatledger.domain.inputs import InputVariable
+from chatledger.domain.values import AttachedFile, FileKind
+
+LONGEST_URL = 4_096
+
+Method = Literal["remote_url", "local_file"]
+
+
+class FileReference(msgspec.Struct, frozen=True, kw_only=True):
+    """A file as a message names it: stored here, or somewhere on the web.
+
+    Attributes:
+        type: what it is to be used as.
+        upload_file_id: of the upload, for a ``local_file``.
+        url: where it is, for a ``remote_url``. chatledger does not fetch it: it is handed on to the generator.
+    """
+
+    type: FileKind
+    transfer_method: Method
+    upload_file_id: UUID | None = None
+    url: str | None = None
+
+
+class FileRules(msgspec.Struct, frozen=True, kw_only=True):
+    """Which files may be there. An empty tuple allows everything.
+
+    Attributes:
+        field: what refusals name.
+        most: how many.
+        extensions: in lower case, with or without a dot.
+    """
+
+    field: str
+    kinds: tuple[FileKind, ...] = ()
+    methods: tuple[Method, ...] = ()
+    extensions: tuple[str, ...] = ()
+    most: int | None = None
+
+    @classmethod
+    def of_app(cls, upload: FileUpload) -> "FileRules":
+        """The rules for what is sent beside the inputs."""
+        return cls(field="files", kinds=upload.kinds, methods=upload.transfer_methods, most=upload.number_limits)
+
+    @classmethod
+    def of_variable(cls, variable: InputVariable) -> "FileRules":
+        """The rules for the value of an input. How many it may have is checked with its form."""
+        return cls(
+            field="inputs",
+            kinds=variable.allowed_file_types,
+            methods=variable.allowed_file_upload_methods,
+            extensions=variable.allowed_file_extensions,
+        )
+
+
+class Attaching:
+    """Turns references into the files that a message carries."""
+
+    def __init__(self, views: Views, new_id: IdFactory) -> None:
+        self._views = views
+        self._new_id = new_id
+
+    async def attach(
+        self, app: AppView, end_user_id: UUID, given: Sequence[object], inputs: Mapping[str, Any]
+    ) -> tuple[dict[str, Any], tuple[AttachedFile, ...]]:
+        """The files beside the inputs and those in them; and the inputs, with the names of files as values.
+
+        Where the app takes no files, those beside the inputs are passed over.
+
+        Raises:
+            InvalidParameterError: one is no reference, of a kind that is not allowed, unknown or another user's; or
+                there are too many.
+        """
+        configuration = app.configuration
+        values, attached = dict(inputs), list(await self._beside(app, end_user_id, given))
+        for variable in _file_variables(configuration):
+            value = values.get(variable.variable)
+            if value is None:
+                continue
+            references = [value] if variable.type == "file" else value
+            files = await self.accept(FileRules.of_variable(variable), app.app_id, end_user_id, references)
+            names = [file.name for file in files]
+            values[variable.variable] = names[0] if variable.type == "file" else names
+            attached += [msgspec.structs.replace(file, variable=variable.variable) for file in files]
+        return values, tuple(attached)
+
+    async def _beside(self, app: AppView, end_user_id: UUID, given: Sequence[object]) -> Sequence[AttachedFile]:
+        upload = app.configuration.file_upload
+        if not upload.enabled:
+            return ()
+        return await self.accept(FileRules.of_app(upload), app.app_id, end_user_id, given)
+
+    async def accept(
+        self, rules: FileRules, app_id: UUID, end_user_id: UUID, given: Sequence[object]
+    ) -> list[AttachedFile]:
+        """What these references name.
+
+        Raises:
+            InvalidParameterError: one of them may not be there.
+        """
+        if rules.most is not None and len(given) > rules.most:
+            raise InvalidParameterError(rules.field, f"{rules.field} may hold {rules.most} files")
+        return [
+            await self._accept(rules, app_id, end_user_id, read_reference(rules.field, reference))
+            for reference in given
+        ]
+
+    async def _accept(
+        self, rules: FileRules, app_id: UUID, end_user_id: UUID, reference: FileReference
+    ) -> AttachedFile:
+        if rules.kinds and reference.type not in rules.kinds:
+            raise _refused(rules, f"a file of type {reference.type} is not allowed")
+        if rules.methods and reference.transfer_method not in rules.methods:
+            raise _refused(rules, f"the transfer method {reference.transfer_method} is not allowed")
+        file = (
+            self._remote(rules, reference)
+            if reference.transfer_method == "remote_url"
+            else await self._local(rules, app_id, end_user_id, reference)
+        )
+        allowed = {extension.lower().removeprefix(".") for extension in rules.extensions}
+        if allowed and extension_of(file.name) not in allowed:
+            raise _refused(rules, "a file with this extension is not allowed")
+        return file
+
+    async def _local(self, rules: FileRules, app_id: UUID, end_user_id: UUID, reference: FileReference) -> AttachedFile:
+        """Somebody else's file is as unknown as one that does not exist."""
+        if reference.upload_file_id is None:
+            raise _refused(rules, "upload_file_id is required for a local_file")
+        file = await self._views.file(reference.upload_file_id)
+        if file is None or file.app_id != app_id or file.end_user_id != end_user_id:
+            raise _refused(rules, "upload_file_id names no file of this user")
+        if reference.type not in {file.kind, "custom"}:
+            raise _refused(rules, f"the file is of type {file.kind}, not {reference.type}")
+        return AttachedFile(
+            file_id=self._new_id(),
+            kind=reference.type,
+            transfer_method="local_file",
+            belongs_to="user",
+            name=file.name,
+            mime_type=file.mime_type,
+            size=file.size,
+            upload_file_id=file.file_id,
+        )
+
+    def _remote(self, rules: FileRules, reference: FileReference) -> AttachedFile:
+        url = accept_text(rules.field, reference.url or "")
+        if not _is_web_address(url):
+            raise _refused(rules, "url must be an http:// or https:// address")
+        return AttachedFile(
+            file_id=self._new_id(),
+            kind=reference.type,
+            transfer_method="remote_url",
+            belongs_to="user",
+            name=unquote(urlsplit(url).path.rpartition("/")[2]) or url,
+            url=url,
+        )
+
+
+def read_reference(field: str, given: object) -> FileReference:
+    """A reference, from JSON perhaps.
+
+    Raises:
+        InvalidParameterError: it is none.
+    """
+    if isinstance(given, FileReference):
+        return given
+    if not isinstance(given, Mapping):
+        raise InvalidParameterError(field, f"{field} must hold objects with type and transfer_method")
+    for name, choices in (("type", get_args(FileKind)), ("transfer_method", get_args(Method))):
+        if given.get(name) not in choices:
+            raise InvalidParameterError(field, f"{field}: {name} must be one of: {', '.join(choices)}")
+    known = {name: given.get(name) or None for name in FileReference.__struct_fields__}
+    try:
+        return msgspec.convert(known, FileReference)
+    except msgspec.ValidationError:
+        raise InvalidParameterError(field, f"{field}: upload_file_id must be a UUID, and url a text") from None
+
+
+def _file_variables(configuration: AppConfiguration) -> list[InputVariable]:
+    return [variable for variable in configuration.user_input_form if variable.type in {"file", "file-list"}]
+
+
+def _is_web_address(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        has_port = parts.port != 0
+    except ValueError:
+        return False
+    return has_port and parts.scheme in {"http", "https"} and bool(parts.hostname) and len(url) <= LONGEST_URL
+
+
+def _refused(rules: FileRules, reason: str) -> InvalidParameterError:
+    return InvalidParameterError(rules.field, f"{rules.field}: {reason}")
