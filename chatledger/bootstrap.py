@@ -35,6 +35,7 @@ from chatledger.adapters.persistence.tables import APPS
 from chatledger.adapters.persistence.tracking import Projection, SqlTrackedProjection, SqlTracking
 from chatledger.adapters.persistence.views import SqlViews
 from chatledger.adapters.queue.in_process import InProcessLiveBus, InProcessTaskQueue
+from chatledger.adapters.rate_limiter.in_process import InProcessRateLimiter
 from chatledger.adapters.speech.openai_compatible import OpenAISpeech
 from chatledger.application.app_limits import AppLimits
 from chatledger.application.application import Application
@@ -243,6 +244,7 @@ async def open_chatledger(
             end_users=end_users,
             views=views,
             signing_keys=signing_keys,
+            rate_limiter=InProcessRateLimiter(),
             clock=clock,
             new_id=new_id,
         )

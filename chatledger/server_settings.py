@@ -79,6 +79,8 @@ class ServerSettings(Settings, BaseSettings):
     max_body_bytes: int = Field(default=1024 * 1024, ge=1024)
     max_json_depth: int = Field(default=32, ge=2, le=500)
     max_open_streams: int = Field(default=10_000, ge=1)
+    requests_per_minute: int = Field(default=0, ge=0, le=1_000_000)
+    user_requests_per_minute: int = Field(default=0, ge=0, le=1_000_000)
 
     cors_origins: Origins = ()
     public_url: ProviderAddress | None = None

@@ -18,6 +18,7 @@ from chatledger.application.commands.uploading import Uploading
 from chatledger.application.commands.visiting import Visiting
 from chatledger.application.ports.clock import Clock, IdFactory
 from chatledger.application.ports.keys import SigningKeys
+from chatledger.application.ports.rate_limiter import RateLimiter
 from chatledger.application.ports.views import Views
 from chatledger.application.queries.credentials import Credentials
 from chatledger.application.queries.directory import AppDirectory
@@ -54,6 +55,8 @@ class Application(msgspec.Struct, frozen=True, kw_only=True):
     end_users: EndUsers
     views: Views
     signing_keys: SigningKeys
+    # operational state
+    rate_limiter: RateLimiter
     # the one clock and the one id factory
     clock: Clock
     new_id: IdFactory

@@ -96,6 +96,8 @@ def _http_settings(settings: ServerSettings) -> HttpSettings:
         max_body_bytes=settings.max_body_bytes,
         max_json_depth=settings.max_json_depth,
         max_open_streams=settings.max_open_streams,
+        requests_per_minute=settings.requests_per_minute,
+        user_requests_per_minute=settings.user_requests_per_minute,
         cors_origins=settings.cors_origins,
         public_url=settings.public_url,
         passport_seconds=settings.passport_lifetime,

@@ -15,6 +15,7 @@ HttpRequest = Request[Any, Any, Any]
 encode = msgspec.json.Encoder().encode
 
 _CORRELATION = "correlation_id"
+_HEADERS = "answer_headers"
 
 
 def correlation_id(request: HttpRequest) -> UUID:
@@ -26,9 +27,14 @@ def correlation_id(request: HttpRequest) -> UUID:
     return known
 
 
+def add_header(request: HttpRequest, name: str, value: str) -> None:
+    """Let the answer to this request have one more header, whatever the answer will be."""
+    request.scope["state"].setdefault(_HEADERS, {})[name] = value
+
+
 def answer_headers(request: HttpRequest) -> dict[str, str]:
     """The headers of every answer."""
-    return {"x-request-id": str(correlation_id(request))}
+    return {"x-request-id": str(correlation_id(request)), **request.scope["state"].get(_HEADERS, {})}
 
 
 def answer(

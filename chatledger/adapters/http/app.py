@@ -27,7 +27,7 @@ from chatledger.adapters.http.web_api.pins import pin_routes
 from chatledger.adapters.http.web_api.saved_messages import saved_message_routes
 from chatledger.application.application import Application
 
-EXPOSED_HEADERS = ["content-disposition", "location", "retry-after", "x-request-id"]
+EXPOSED_HEADERS = ["content-disposition", "location", "ratelimit", "ratelimit-policy", "retry-after", "x-request-id"]
 """What a page of another origin may read beside the headers that each page may (Fetch, CORS-safelisted names)."""
 
 
@@ -68,7 +68,7 @@ def create_http_app(
         cors_config=_cors(settings.cors_origins),
         logging_config=None,
         openapi_config=None,
-        state=State({"new_id": application.new_id}),
+        state=State({"new_id": application.new_id, "rate_limiting": surface.rate_limiting}),
     )
 
 

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from chatledger.adapters.http.answers import HttpRequest, correlation_id
 from chatledger.adapters.http.errors import CHALLENGE, HttpError
+from chatledger.adapters.http.rate_limits import counted
 from chatledger.adapters.http.reading import Query, header
 from chatledger.application.caller import Auditor, Caller
 from chatledger.application.commands.managing_operators import TOKEN_PREFIX
@@ -46,12 +47,13 @@ async def require_reader(
     Raises:
         HttpError: the request presents nothing, or names its user with too long a name.
         UnauthorizedError: it presents something that opens nothing.
+        RateLimitedError: the app's caller asks too often.
         ForbiddenError: the operator's token has none of the scopes.
     """
     token = bearer_token(request)
     if not token.startswith(TOKEN_PREFIX):
         app = await credentials.app(token)
-        return Caller(app=app, user=query.user(), correlation_id=correlation_id(request))
+        return counted(request, Caller(app=app, user=query.user(), correlation_id=correlation_id(request)))
     operator = await credentials.operator(token)
     if operator.scopes.isdisjoint(scopes):
         raise ForbiddenError(f"The token needs one of these scopes: {', '.join(scopes)}.")

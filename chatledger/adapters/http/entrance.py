@@ -6,6 +6,7 @@ from chatledger.adapters.http.answers import HttpRequest, correlation_id
 from chatledger.adapters.http.auth import require_app
 from chatledger.adapters.http.bodies import Body, required_user
 from chatledger.adapters.http.openapi import Operation, documented
+from chatledger.adapters.http.rate_limits import counted
 from chatledger.adapters.http.reading import Query, user_named
 from chatledger.application.caller import Caller
 from chatledger.application.ports.views import AppView
@@ -27,6 +28,7 @@ class Visit:
 
         Raises:
             InvalidParameterError: the name is too long.
+            RateLimitedError: the caller asks too often.
         """
         return self._caller(self._visitor or query.user(), trace)
 
@@ -36,19 +38,25 @@ class Visit:
         Raises:
             HttpError: it is ``required``, and not there.
             InvalidParameterError: the name is too long.
+            RateLimitedError: the caller asks too often.
         """
         if self._visitor is not None:
             return self._caller(self._visitor, trace)
         return self._caller(required_user(body) if required else user_named(body.get("user")), trace)
 
     def by_credential(self) -> Caller:
-        """The caller, of whom the request says nothing more."""
+        """The caller, of whom the request says nothing more.
+
+        Raises:
+            RateLimitedError: the caller asks too often.
+        """
         return self._caller(self._visitor, None)
 
     def _caller(self, user: str | None, trace: str | None) -> Caller:
-        return Caller(
+        caller = Caller(
             app=self.app, user=user, correlation_id=correlation_id(self._request), kind=self._kind, trace=trace
         )
+        return counted(self._request, caller)
 
 
 class Entrance(Protocol):

@@ -1,6 +1,7 @@
 """One table from what can go wrong to what the wire says about it."""
 
 import logging
+import math
 import re
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -22,8 +23,11 @@ from chatledger.application.errors import (
     GenerationFailedError,
     InvalidParameterError,
     NotFoundError,
+    QuotaUsedUpError,
+    RateLimitedError,
     SiteClosedError,
     TooLongError,
+    TooManyRequestsError,
     UnauthorizedError,
     WrongModeError,
 )
@@ -140,7 +144,8 @@ class HttpError(Exception):
         message = known_message if message is None else message
         body = ErrorBody(code=code or known_code, message=message, status=status, params=params)
         self.body = msgspec.structs.replace(body, **(ids or {}))
-        self.headers = headers or {}
+        self.headers = {"Retry-After": str(TROUBLE_RETRY_AFTER)} if status == 429 else {}
+        self.headers |= headers or {}
         super().__init__(self.body.code)
 
 
@@ -214,6 +219,25 @@ def _answer_pending(error: AnswerPendingError) -> HttpError:
     return unavailable(ids)
 
 
+def _too_many_requests(error: TooManyRequestsError) -> HttpError:
+    message = (
+        "Too many requests. Please try again later. "
+        f"The current maximum concurrent requests allowed is {error.ceiling}."
+    )
+    return HttpError(429, message, code="too_many_requests")
+
+
+def _rate_limited(error: RateLimitedError) -> HttpError:
+    longest = max(allowance.retry_after for allowance in error.allowances)
+    headers = {"Retry-After": str(math.ceil(longest))}
+    return HttpError(429, "Rate Limit Error", code="rate_limit_error", headers=headers)
+
+
+def _quota_used_up(error: QuotaUsedUpError) -> HttpError:
+    message = "The app's tokens of this day are used up."
+    return HttpError(429, message, code="provider_quota_exceeded", headers={"Retry-After": str(error.retry_after)})
+
+
 def _framework(error: HTTPException) -> HttpError:
     status = error.status_code if error.status_code in _BY_STATUS else 400 if error.status_code < 500 else 500
     return HttpError(status, headers=error.headers)
@@ -237,6 +261,9 @@ _TABLE: dict[type[Exception], Callable[[Any], HttpError]] = {
     ForbiddenError: lambda error: HttpError(403, str(error) or None),
     GenerationFailedError: _generation_failed,
     AnswerPendingError: _answer_pending,
+    TooManyRequestsError: _too_many_requests,
+    RateLimitedError: _rate_limited,
+    QuotaUsedUpError: _quota_used_up,
     KeyDestroyedError: lambda _: HttpError(410, "The content has been erased.", code="erased"),
     # Without Retry-After: a client that obeyed it unseeing might send the same twice.
     CommitInDoubtError: lambda _: HttpError(503, "It is not known whether this was stored: look before you repeat it."),

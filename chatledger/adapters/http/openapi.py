@@ -39,7 +39,7 @@ _DESCRIPTIONS = {
     413: "The body, or a field of it, is too large.",
     415: "The body is not declared as what it has to be.",
     416: "The file has no such part.",
-    429: "The provider's quota is used up; `Retry-After` says when to ask again.",
+    429: "Asked too often, at a ceiling, or a quota is used up; `Retry-After` says when to ask again.",
     500: "An error inside the server.",
     503: "The server drains, is at a bound, or its store is in trouble; `Retry-After` says when to ask again.",
 }
@@ -56,9 +56,9 @@ _SECURITY: Mapping[Credential | None, list[dict[str, list[str]]]] = {
 }
 _CREDENTIAL_ERRORS: Mapping[Credential | None, tuple[int, ...]] = {
     None: (),
-    "app": (401, 403),
-    "visitor": (400, 401, 404),
-    "reader": (401, 403),
+    "app": (401, 403, 429),
+    "visitor": (400, 401, 404, 429),
+    "reader": (401, 403, 429),
 }
 
 _HEADERS = {

@@ -18,6 +18,8 @@ class HttpSettings(msgspec.Struct, frozen=True, kw_only=True):
         cors_origins: the origins whose pages may read the answers; ``*`` lets any, but without cookies.
         public_url: what links to files begin with; None for what the request says of where it came.
         passport_seconds: how long a visitor's passport is good for.
+        requests_per_minute: by each app's key, where the app says nothing of its own; 0 is no limit.
+        user_requests_per_minute: the same by each end user.
         version: the release that the welcome and the API description name.
     """
 
@@ -28,6 +30,8 @@ class HttpSettings(msgspec.Struct, frozen=True, kw_only=True):
     cors_origins: tuple[str, ...] = ()
     public_url: str | None = None
     passport_seconds: float = 30 * 24 * 3_600.0
+    requests_per_minute: int = 0
+    user_requests_per_minute: int = 0
     version: str = __version__
 
 

@@ -10,6 +10,7 @@ from chatledger.adapters.http.passports import Passports
 from chatledger.adapters.http.settings import HttpSettings, Shutdown
 from chatledger.adapters.http.web_entrance import WebEntrance
 from chatledger.application.application import Application
+from chatledger.application.rate_limiting import RateLimiting, RequestRates
 
 
 class Surface:
@@ -20,6 +21,11 @@ class Surface:
         self.settings = settings
         self.shutdown = shutdown
         self.open_streams = 0
+        self.rate_limiting = RateLimiting(
+            application.rate_limiter,
+            application.end_users,
+            RequestRates(per_key=settings.requests_per_minute, per_user=settings.user_requests_per_minute),
+        )
         self.service = ServiceEntrance(application.credentials)
         self.passports = Passports(application.signing_keys, application.clock, settings.passport_seconds)
         self.web = WebEntrance(application.visiting, self.passports)

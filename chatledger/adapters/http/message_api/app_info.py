@@ -158,7 +158,7 @@ def app_info_routes(surface: Surface, entrance: Entrance) -> Sequence[HTTPRouteH
 
     @get(f"{entrance.prefix}/info", opt=entrance.documented(_INFO))
     async def describe_app(request: HttpRequest) -> ASGIResponse:
-        app = (await entrance.admit(request)).app
+        app = (await entrance.admit(request)).by_credential().app
         configuration = app.configuration
         info = AppInfo(
             name=app.name,
@@ -186,12 +186,12 @@ def app_info_routes(surface: Surface, entrance: Entrance) -> Sequence[HTTPRouteH
 
     @get(f"{entrance.prefix}/meta", opt=entrance.documented(_META))
     async def describe_tools(request: HttpRequest) -> ASGIResponse:
-        app = (await entrance.admit(request)).app
+        app = (await entrance.admit(request)).by_credential().app
         return answer(request, Meta(app.configuration.tool_icons))
 
     @get(f"{entrance.prefix}/site", opt=entrance.documented(_SITE))
     async def describe_site(request: HttpRequest) -> ASGIResponse:
-        app = (await entrance.admit(request)).app
+        app = (await entrance.admit(request)).by_credential().app
         if not app.configuration.site.enabled:
             raise HttpError(403)
         return answer(request, _site_object(app))
