@@ -1,8 +1,13 @@
 """What the documentation says of the code is so."""
 
 import re
+from collections.abc import Iterator
 from pathlib import Path
+from typing import get_args, get_origin
 
+import msgspec
+
+from chatledger.domain.configuration import AppConfiguration
 from chatledger.server_settings import ServerSettings
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -21,6 +26,29 @@ def test_every_setting_is_documented_with_its_default():
             default = ", ".join(default)
         actual[name] = "" if default is None else f"{default:g}" if isinstance(default, float) else str(default)
     assert documented == actual
+
+
+def test_every_field_of_an_apps_configuration_is_documented_with_its_default():
+    text = (ROOT / "docs" / "app-configuration.md").read_text()
+    documented: dict[str, str] = {}
+    for row in re.findall(r"^\|([^|]*`[^|]*)\|([^|]*)\|", text, re.MULTILINE):
+        names, defaults = (re.findall(r"`(.+?)`", cell) for cell in row)
+        documented |= dict(zip(names, defaults or [""] * len(names), strict=True))
+    assert documented == dict(fields_of(AppConfiguration))
+
+
+def fields_of(part: type[msgspec.Struct], prefix: str = "") -> Iterator[tuple[str, str]]:
+    """The name of each field, within its tables, and its default; nothing for one that has to be there or is None."""
+    for field in msgspec.structs.fields(part):
+        name, kind = f"{prefix}{field.name}", field.type
+        if isinstance(kind, type) and issubclass(kind, msgspec.Struct):
+            yield from fields_of(kind, f"{name}.")
+            continue
+        default = field.default_factory() if callable(field.default_factory) else field.default
+        yield name, "" if default is None or default is msgspec.NODEFAULT else msgspec.json.encode(default).decode()
+        for item in get_args(kind) if get_origin(kind) is tuple else ():
+            if isinstance(item, type) and issubclass(item, msgspec.Struct):
+                yield from fields_of(item, f"{name}[].")
 
 
 def test_every_link_of_the_documentation_leads_to_a_file():
