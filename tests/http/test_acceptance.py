@@ -279,7 +279,6 @@ async def test_line_12_the_key_of_another_kind_of_app(chat, completion):
     assert [refusal(response) for response in on_completion_routes] == [(400, "app_unavailable", message)] * 2
 
 
-@AWAITED
 async def test_line_13_more_like_this(server):
     more = {"more_like_this": {"enabled": True}, "generator": "scripted", "settings": {"tokens": 3}}
     app = await server.new_app("completion", configuration=more)
@@ -300,7 +299,6 @@ async def test_line_13_more_like_this(server):
     assert refusal(refused)[:2] == (403, "app_more_like_this_disabled")
 
 
-@AWAITED
 async def test_line_14_suggested_questions(server):
     def app_that(**script: Any) -> dict[str, Any]:
         settings = {"tokens": 3} | script

@@ -44,6 +44,16 @@ async def test_a_new_conversation_keeps_its_first_name_where_the_caller_wants_so
     assert await name_of(client) == "hello, is anybody th…"
 
 
+async def test_a_visitors_conversation_gets_a_name_only_where_the_client_asks_for_it(server):
+    app = await server.new_app(configuration={"settings": {"tokens": 1, "title": "A greeting"}})
+    visitor = await server.new_visitor(app.site_code)
+    body = {"inputs": {}, "query": "hello, is anybody there?", "auto_generate_name": True}
+    sent = (await visitor.post("/api/chat-messages", json=body)).json()
+    assert uuid.UUID(sent["conversation_id"]) not in await server.running.application.views.unnamed(1_000)
+    (conversation,) = (await visitor.get("/api/conversations")).json()["data"]
+    assert conversation["name"] == "hello, is anybody th…"
+
+
 QUESTIONS = ["Why?", "How?", "When?"]
 
 
@@ -97,3 +107,19 @@ async def test_switched_off_or_not_for_this_kind_of_app(chat, completion, path):
     assert (off.status_code, off.json()["code"]) == (403, "app_suggested_questions_after_answer_disabled")
     other = await suggested(completion, (await complete(completion))["message_id"], path)
     assert (other.status_code, other.json()["code"]) == (403, "not_chat_app")
+
+
+async def test_a_visitor_has_both_paths_too_and_nobody_elses_messages(server):
+    feature = {"suggested_questions_after_answer": {"enabled": True}}
+    script = {"tokens": 2, "suggestions": json.dumps(QUESTIONS)}
+    app = await server.new_app(configuration={"settings": script} | feature)
+    visitor, other = await server.new_visitor(app.site_code), await server.new_visitor(app.site_code)
+    sent = await visitor.post("/api/chat-messages", json={"inputs": {}, "query": "hello"})
+    path = f"/api/messages/{sent.json()['id']}"
+
+    assert (await visitor.get(f"{path}/suggested")).json() == {"result": "success", "data": QUESTIONS}
+    assert (await visitor.get(f"{path}/suggested-questions")).json() == {"data": QUESTIONS}
+    assert (await other.get(f"{path}/suggested")).status_code == 404
+    assert (await other.get(f"{path}/suggested-questions")).json()["message"] == "Message not found"
+    refused = await visitor.get(f"{path}/more-like-this", params={"response_mode": "blocking"})
+    assert (refused.status_code, refused.json()["code"]) == (403, "not_completion_app")

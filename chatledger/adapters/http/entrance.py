@@ -65,10 +65,12 @@ class Entrance(Protocol):
     Attributes:
         prefix: what the paths of its routes begin with.
         names_users: whether requests name the user that they speak for; else the credential does.
+        names_conversations: whether a new conversation may get a name by itself; else its client asks for one later.
     """
 
     prefix: str
     names_users: bool
+    names_conversations: bool
 
     async def admit(self, request: HttpRequest) -> Visit:
         """Whom the request's credential lets in.
@@ -90,6 +92,7 @@ class ServiceEntrance:
 
     prefix = "/v1"
     names_users = True
+    names_conversations = True
 
     def __init__(self, credentials: Credentials) -> None:
         self._credentials = credentials

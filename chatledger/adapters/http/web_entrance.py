@@ -19,12 +19,16 @@ APP_CODE = b"x-app-code"
 APP_PASSPORT = b"x-app-passport"
 COOKIE_PREFIX = "passport-"
 
+_NOT_A_VISITORS = frozenset(("user", "auto_generate_name"))
+"""What the bodies of other callers have."""
+
 
 class WebEntrance:
     """With a passport."""
 
     prefix = "/api"
     names_users = False
+    names_conversations = False
 
     def __init__(self, visiting: Visiting, passports: Passports) -> None:
         self._visiting = visiting
@@ -52,7 +56,7 @@ class WebEntrance:
         return passport.app_id == app.app_id and await self._visiting.knows(app, passport.end_user_id)
 
     def documented(self, operation: Operation) -> dict[str, Any]:
-        """The ``opt`` of a route handler: requests here name no user."""
+        """The ``opt`` of a route handler: requests here name no user, and ask for no name."""
         return documented(
             msgspec.structs.replace(
                 operation,
@@ -93,7 +97,7 @@ def _without_user(body: type[msgspec.Struct]) -> type[msgspec.Struct]:
     fields = [
         (field.name, field.type) if field.required else (field.name, field.type, field.default)
         for field in msgspec.structs.fields(body)
-        if field.name != "user"
+        if field.name not in _NOT_A_VISITORS
     ]
     return msgspec.defstruct(
         f"Visitor{body.__name__}", fields, namespace={"__doc__": body.__doc__}, frozen=True, kw_only=True

@@ -101,6 +101,8 @@ def send_routes(surface: Surface, entrance: Entrance) -> Sequence[HTTPRouteHandl
         require_mode(visit.app)
         require_no_reserved(request, body)
         new, mode = read_message(body), read_response_mode(body, visit.app.mode)
+        if not entrance.names_conversations:
+            new = msgspec.structs.replace(new, automatic_name=False)
         return await send(surface, request, caller, new, mode)
 
     @post(f"{entrance.prefix}/chat-messages", status_code=200, opt=entrance.documented(_SEND_CHAT))
