@@ -11,11 +11,14 @@ from typing import Any, Self
 from urllib.parse import urlsplit
 
 import msgspec
+from pydantic import SecretStr
 from sqlalchemy import Connection, Engine, select
 
 from chatledger.adapters.embedder.openai_compatible import OpenAIEmbedder
 from chatledger.adapters.files.folder import FolderBlobStore
 from chatledger.adapters.files.s3 import S3BlobStore
+from chatledger.adapters.generator.agent import AgentGenerator
+from chatledger.adapters.generator.agent_settings import Provider
 from chatledger.adapters.generator.extractive import ExtractiveGenerator
 from chatledger.adapters.generator.local_model import LocalModelGenerator
 from chatledger.adapters.generator.openai_compatible import OpenAICompatibleGenerator
@@ -170,7 +173,7 @@ async def open_chatledger(
         MasterKeyError: the master key is missing, or is not the one of the key store.
     """
     async with AsyncExitStack() as stack:
-        every_generator = (*_built_in(settings), *generators)
+        every_generator = (*_built_in(settings, generators), *generators)
         for generator in every_generator:
             stack.push_async_callback(generator.close)
         by_name = _by_name(every_generator)
@@ -259,7 +262,9 @@ async def open_chatledger(
         worker = None
         if with_worker:
             gates = Gates(directory, features.moderators, annotations)
-            worker = await _start_worker(stack, settings, application, ledger, bus, by_name, gates, writer)
+            worker = await _start_worker(
+                stack, settings, application, ledger, bus, by_name, gates, writer, storing=storing
+            )
         yield Running(application, worker, ledger, writer, store, codec, inline, reader, subscriptions)
 
 
@@ -272,10 +277,22 @@ async def _start_worker(
     generators: Mapping[str, Generator],
     gates: Gates,
     writer: GroupCommitWriter,
+    *,
+    storing: StoringFiles,
 ) -> Worker:
     """Begin what follows the commits of this process. It is drained first, and then cancelled."""
     queue, views, clock = InProcessTaskQueue(), application.views, application.clock
-    worker = Worker(_worker_settings(settings), ledger, views, queue, bus, generators, gates, clock)
+    worker = Worker(
+        _worker_settings(settings),
+        ledger,
+        views,
+        queue,
+        bus,
+        generators,
+        gates,
+        clock,
+        store_made_file=storing.store_made_file,
+    )
     followers = (
         worker,
         Dispatcher(queue),
@@ -469,20 +486,36 @@ def _forget_operational_state(store: SqlLedgerStore) -> None:
         transaction.clear(OPERATIONAL_STATE)
 
 
-def _built_in(settings: Settings) -> Sequence[Generator]:
-    key = settings.openai_api_key.get_secret_value() if settings.openai_api_key else None
+def _built_in(settings: Settings, given: Sequence[Generator] = ()) -> Sequence[Generator]:
+    """Those that there always are; a host's own agent takes the place of the one here, with its name."""
+    keys = _api_keys(settings)
     openai = (
-        OpenAICompatibleGenerator(api_key=key)
+        OpenAICompatibleGenerator(api_key=keys.get("openai"))
         if settings.openai_base_url is None
-        else OpenAICompatibleGenerator(base_url=settings.openai_base_url, api_key=key)
+        else OpenAICompatibleGenerator(base_url=settings.openai_base_url, api_key=keys.get("openai"))
     )
-    return ScriptedGenerator(), ExtractiveGenerator(), LocalModelGenerator(), openai
+    agent = AgentGenerator(
+        base_urls={} if settings.openai_base_url is None else {"openai": settings.openai_base_url}, api_keys=keys
+    )
+    has_agent = any(isinstance(generator, AgentGenerator) and generator.name == agent.name for generator in given)
+    agents = () if has_agent else (agent,)
+    return ScriptedGenerator(), ExtractiveGenerator(), LocalModelGenerator(), openai, *agents
+
+
+def _api_keys(settings: Settings) -> dict[Provider, str]:
+    keys: dict[Provider, SecretStr | None] = {
+        "openai": settings.openai_api_key,
+        "anthropic": settings.anthropic_api_key,
+        "google": settings.google_api_key,
+    }
+    return {provider: key.get_secret_value() for provider, key in keys.items() if key}
 
 
 def _features(settings: Settings, stack: AsyncExitStack) -> Features:
     """What the server's own provider is asked for beside answers, over connections that are closed at the end."""
-    key = settings.openai_api_key.get_secret_value() if settings.openai_api_key else None
-    clients = OpenAIClients(base_url=settings.openai_base_url or DEFAULT_BASE_URL, api_key=key)
+    clients = OpenAIClients(
+        base_url=settings.openai_base_url or DEFAULT_BASE_URL, api_key=_api_keys(settings).get("openai")
+    )
     stack.push_async_callback(clients.close)
     moderators = (KeywordModerator(), OpenAIModerator(clients))
     speech = OpenAISpeech(

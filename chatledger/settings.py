@@ -173,6 +173,8 @@ class Settings(BaseModel):
 
     openai_base_url: ProviderAddress | None = None
     openai_api_key: SecretStr | None = None
+    anthropic_api_key: SecretStr | None = None
+    google_api_key: SecretStr | None = None
     transcription_model: NotEmpty = "whisper-1"
     """The model of that provider that writes down what is said."""
     speech_model: NotEmpty = "tts-1"

@@ -311,6 +311,7 @@ class Message(Aggregate[MessageEvent]):
             case AnswerReplaced():
                 self._answer = [body.text]
                 self.answer_length = len(body.text)
+                self.thoughts = {at: msgspec.structs.replace(each, thought="") for at, each in self.thoughts.items()}
             case AgentThoughtRecorded():
                 self.thoughts[body.position] = _thought(body)
             case FileAttached():

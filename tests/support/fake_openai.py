@@ -11,9 +11,10 @@ from typing import Any, Self
 
 @dataclass(frozen=True)
 class Event:
-    """One server-sent event, its data as it stands."""
+    """One server-sent event, its data as it stands; with a name, in protocols whose events have one."""
 
     data: bytes
+    name: str = ""
 
 
 @dataclass(frozen=True)
@@ -83,6 +84,19 @@ def chunk(*, choices: Sequence[object] = (), **more: object) -> Event:
 
 def token(text: str, **delta: object) -> Event:
     return chunk(choices=[{"index": 0, "delta": {"content": text, **delta}, "finish_reason": None}])
+
+
+def tool_call(name: str, arguments: object, *, index: int = 0) -> Event:
+    function = {"name": name, "arguments": json.dumps(arguments)}
+    call = {"index": index, "id": f"call-{name}-{index}", "type": "function", "function": function}
+    return chunk(choices=[{"index": 0, "delta": {"tool_calls": [call]}, "finish_reason": None}])
+
+
+def calling(*calls: tuple[str, object], saying: Sequence[str] = ()) -> Stream:
+    """A step of an agent: some text, then calls of tools by name and arguments."""
+    called = [tool_call(name, arguments, index=index) for index, (name, arguments) in enumerate(calls)]
+    spoken = [token(text) for text in saying]
+    return Stream([token("", role="assistant"), *spoken, *called, finish("tool_calls"), usage(10, 5), DONE])
 
 
 def finish(reason: str) -> Event:
@@ -231,8 +245,8 @@ async def _respond(response: Stream | Refusal, request: Received, writer: asynci
             request.started.set()
             for step in steps:
                 match step:
-                    case Event(data=data):
-                        event = b"data: " + data + b"\n\n"
+                    case Event(data=data, name=name):
+                        event = (f"event: {name}\n".encode() if name else b"") + b"data: " + data + b"\n\n"
                         writer.write(b"%x\r\n%b\r\n" % (len(event), event))
                         await writer.drain()
                     case Pause(seconds=seconds):

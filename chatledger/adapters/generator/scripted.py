@@ -3,6 +3,7 @@
 import asyncio
 import shlex
 from collections.abc import AsyncGenerator, Iterator, Mapping
+from contextlib import aclosing
 from functools import partial
 from typing import Annotated, Any, Literal
 
@@ -10,13 +11,18 @@ import msgspec
 
 from chatledger.adapters.generator.app_settings import read_settings
 from chatledger.application.ports.generator import (
+    FileMade,
     Finish,
     GenerationRequest,
     GeneratorError,
     Part,
     SettingsError,
+    StepBegan,
+    StepEnded,
     Text,
     TokenCount,
+    ToolCall,
+    ToolsReturned,
 )
 from chatledger.application.ports.text_model import TextModel, TextRequest
 
@@ -54,6 +60,9 @@ class ScriptedSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     fail_after: _Count = 0
     fail_as: _Failure | None = None
     fail_times: _Count | None = None
+    steps: Annotated[int, msgspec.Meta(ge=0, le=100)] = 0
+    tool_ms: _Milliseconds = 0
+    makes_files: bool = False
     title: str | None = None
     suggestions: str | None = None
     text_ms: _Milliseconds = 0
@@ -95,19 +104,29 @@ class ScriptedGenerator:
         script = read_settings(ScriptedSettings, request.settings)
         fails = script.fail_as is not None and (script.fail_times is None or request.attempt <= script.fail_times)
         loop = asyncio.get_running_loop()
+        for step in range(1, script.steps + 1):
+            async with aclosing(_act(script, request.attempt, step)) as parts:
+                async for part in parts:
+                    yield part
+        if script.steps:
+            yield StepBegan()
         due = loop.time() + script.first_token_ms / 1000
         is_paced = script.first_token_ms > 0 or script.interval_ms > 0
-        said = 0
+        said, words = 0, list[str]()
         for token in _tokens(script, request.attempt):
             if fails and said >= script.fail_after:
                 break
             if is_paced and due > loop.time():
                 await asyncio.sleep(due - loop.time())
+            if script.steps:
+                words.append(token)
             yield Text(token)
             due += script.interval_ms / 1000
             said += 1
         if fails and script.fail_as is not None:
             raise GeneratorError(script.fail_as, f"scripted failure: {script.fail_as}")
+        if script.steps:
+            yield StepEnded("".join(words))
         yield TokenCount(len(request.query.split()), said)
         yield Finish("stop")
 
@@ -132,6 +151,17 @@ async def _reply(script: ScriptedSettings, request: TextRequest) -> str:
         raise GeneratorError(script.text_fail_as, f"scripted failure: {script.text_fail_as}")
     reply = script.title if request.purpose == "title" else script.suggestions
     return reply or ""
+
+
+async def _act(script: ScriptedSettings, attempt: int, step: int) -> AsyncGenerator[Part, None]:
+    word = f"a{attempt}s{step} " if script.vary_by_attempt else f"s{step} "
+    yield StepBegan()
+    yield Text(word)
+    yield StepEnded(word, (ToolCall(tool="script", arguments={"step": step}, labels={"en_US": "Script"}),))
+    await asyncio.sleep(script.tool_ms / 1000)
+    if script.makes_files:
+        yield FileMade(f"step-{step}.txt", f"made in step {step}\n".encode())
+    yield ToolsReturned((step,))
 
 
 def _overrides(query: str) -> Iterator[tuple[str, str]]:

@@ -6,6 +6,7 @@ from uuid import UUID
 
 import msgspec
 
+from chatledger.adapters.http.agent_thoughts import AgentThought, agent_thoughts
 from chatledger.adapters.http.answers import epoch_seconds
 from chatledger.adapters.http.disclosure import error_text, shows_resources
 from chatledger.adapters.http.files import Link, MessageFileObject, inputs_with_files, message_files
@@ -35,7 +36,7 @@ class MessageObject(msgspec.Struct, frozen=True, kw_only=True):
     feedback: OwnFeedback | None
     retriever_resources: Sequence[RetrieverResource]
     created_at: int
-    agent_thoughts: tuple[()] = ()
+    agent_thoughts: Sequence[AgentThought]
     status: str
     error: str | None
     message_tokens: int
@@ -65,6 +66,7 @@ def message_object(view: MessageView, reader: Reader, link: Link) -> MessageObje
         feedback=feedback,
         retriever_resources=resources,
         created_at=created_at,
+        agent_thoughts=agent_thoughts(view.thoughts, view.message_id, created_at),
         status="error" if view.state == "errored" else "normal",
         error=error_text(reader, view.error_code, view.error),
         message_tokens=usage.prompt_tokens,

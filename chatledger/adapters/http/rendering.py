@@ -1,15 +1,19 @@
 """From committed events to the frames of Dify's event stream: one ``data:`` line and a blank line each."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
+import msgspec
+
+from chatledger.adapters.http.agent_thoughts import thought_frame
 from chatledger.adapters.http.answers import encode, epoch_seconds
 from chatledger.adapters.http.errors import stream_error
 from chatledger.adapters.http.files import Link, answer_files
 from chatledger.adapters.http.metadata import answer_metadata, retriever_resources
 from chatledger.application.ledger.envelope import Envelope
 from chatledger.domain.events import (
+    AgentThoughtRecorded,
     AnnotationMatched,
     AnswerChunkAppended,
     AnswerReplaced,
@@ -58,7 +62,7 @@ class Rendering:
         self._common = encode(common)[1:-1]
         self._common_with_task = self._common + b',"task_id":"%s"' % str(body.task_id).encode()
         own_id = b',"id":"%s"' % str(message_id).encode()
-        is_agent = body.mode == "agent-chat"
+        self._is_agent = is_agent = body.mode == "agent-chat"
         self._chunk_prefix = self._opening(b"agent_message" if is_agent else b"message") + own_id + b',"answer":'
         self._chunk_suffix = b"}\n\n" if is_agent else b',"from_variable_selector":null}\n\n'
 
@@ -89,11 +93,10 @@ class Rendering:
             case AnswerReplaced():
                 self._text = [body.text]
                 return self._replacement(body.text)
-            case FileAttached() if body.file is not None:
-                self._answer_files = (*self._answer_files, body.file)
-                return self._message_file(body.file)
             case AnnotationMatched():
                 self._annotation = body
+            case AgentThoughtRecorded() | FileAttached():
+                return self._acted(body)
             case MessageCompleted() | MessageStopped():
                 return self._ended() + self._message_end(body)
             case MessageErrored():
@@ -128,11 +131,21 @@ class Rendering:
         metadata = answer_metadata(resources, self._annotation, end)
         files = answer_files((*self._query_files, *self._answer_files), self._link)
         own = {"id": str(self._message_id), "metadata": metadata, "files": files}
-        return self._opening(b"message_end") + b"," + _line(encode(own)[1:]) + b"\n\n"
+        return self._frame(b"message_end", own)
 
-    def _message_file(self, file: AttachedFile) -> bytes:
-        own = {"id": file.file_id, "type": file.kind, "belongs_to": file.belongs_to, "url": self._link(file)}
-        return self._opening(b"message_file") + b"," + _line(encode(own)[1:]) + b"\n\n"
+    def _acted(self, body: AgentThoughtRecorded | FileAttached) -> bytes:
+        match body:
+            case AgentThoughtRecorded() if self._is_agent:
+                return self._frame(b"agent_thought", thought_frame(body))
+            case FileAttached(file=AttachedFile() as file):
+                self._answer_files = (*self._answer_files, file)
+                own = {"id": file.file_id, "type": file.kind, "belongs_to": file.belongs_to, "url": self._link(file)}
+                return self._frame(b"message_file", own)
+            case _:
+                return b""
+
+    def _frame(self, event: bytes, own: msgspec.Struct | Mapping[str, Any]) -> bytes:
+        return self._opening(event) + b"," + _line(encode(own)[1:]) + b"\n\n"
 
     def _opening(self, event: bytes) -> bytes:
         return b'data: {"event":"' + event + b'",' + self._common_with_task

@@ -18,12 +18,14 @@ from chatledger.domain.errors import DomainError
 from chatledger.domain.events import REGISTRY
 from chatledger.domain.message import Message
 from chatledger.domain.values import (
+    AttachedFile,
     ErrorCode,
     FinishReason,
     ModerationAction,
     ModerationStage,
     Resource,
     StoppedBy,
+    Thought,
     Usage,
 )
 
@@ -65,6 +67,7 @@ class Attempt:
         self.stopped_by: StoppedBy | None = None
         self.is_left = False
         self.has_answered = False
+        self.is_overridden = False
         self.pieces = 0
         self.first_text_at: float | None = None
         self._clock = clock
@@ -160,6 +163,14 @@ class Attempt:
         """Note the passages that the answer rests on."""
         await self._record(lambda message: message.record_resources(self.number, resources))
 
+    async def record_thought(self, thought: Thought) -> None:
+        """Note how far a step has come."""
+        await self._record(lambda message: message.record_thought(self.number, thought))
+
+    async def attach(self, file: AttachedFile) -> None:
+        """Add a file that a tool made."""
+        await self._record(lambda message: message.attach_file(self.number, file))
+
     async def note_moderation(self, stage: ModerationStage, action: ModerationAction) -> None:
         """Note that something may not be said."""
         await self._record(lambda message: message.note_moderation(self.number, stage, action))
@@ -171,6 +182,7 @@ class Attempt:
             message.note_moderation(self.number, "output", "overridden")
             message.replace_answer(self.number, text, OUTPUT_MODERATION)
 
+        self.is_overridden = True
         self._take_pending()
         await self._record(decide)
 

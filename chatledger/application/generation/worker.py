@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import aclosing
 from datetime import datetime
 from uuid import UUID
@@ -15,33 +15,41 @@ from chatledger.application.fault_report import describe
 from chatledger.application.generation.attempt import Attempt
 from chatledger.application.generation.failures import CODES, INTERNAL_MESSAGE, RetryPolicy
 from chatledger.application.generation.moderating import Gate, Gates, Question
+from chatledger.application.generation.steps import Steps
 from chatledger.application.ledger.envelope import Envelope, to_microseconds
 from chatledger.application.ledger.hand_ins import VersionConflictError
 from chatledger.application.ledger.ledger import Ledger, Staged
 from chatledger.application.ports.clock import Clock
 from chatledger.application.ports.generator import (
     Exchange,
+    FileMade,
     Finish,
     GenerationRequest,
     Generator,
     GeneratorError,
     Part,
     Retrieved,
+    StepBegan,
+    StepEnded,
     Text,
     TokenCount,
+    ToolsReturned,
 )
 from chatledger.application.ports.keys import DataKey
 from chatledger.application.ports.queue import LiveBus, QueueItem, TaskQueue
 from chatledger.application.ports.storage import Delete, StorageUnavailableError, Update, Upsert
 from chatledger.application.ports.views import Views
 from chatledger.domain.errors import DomainError, FencedOutError, StopPendingError
-from chatledger.domain.events import REGISTRY, StopRequested
+from chatledger.domain.events import REGISTRY, MessageCreated, StopRequested
 from chatledger.domain.message import Message
-from chatledger.domain.values import ErrorCode, FinishReason, Usage
+from chatledger.domain.values import AttachedFile, ErrorCode, FinishReason, Usage
 
 log = logging.getLogger(__name__)
 
 HISTORY_LIMIT = 500
+
+StoreMadeFile = Callable[[Message, str, bytes, Context], Awaitable[AttachedFile]]
+"""Stores what a tool made for a message, by name and content."""
 
 
 class WorkerSettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -70,6 +78,8 @@ class Worker:
         generators: Mapping[str, Generator],
         gates: Gates,
         clock: Clock,
+        *,
+        store_made_file: StoreMadeFile,
     ) -> None:
         self._settings = settings
         self._ledger = ledger
@@ -78,6 +88,7 @@ class Worker:
         self._bus = bus
         self._generators = generators
         self._gates = gates
+        self._store_made_file = store_made_file
         self._clock = clock
         self._running: dict[UUID, Attempt] = {}
         self._tasks: dict[UUID, asyncio.Task[None]] = {}
@@ -202,9 +213,7 @@ class Worker:
         created = message.created
         generator = self._generators.get(created.generator)
         is_take_over = message.attempt_is_open
-        context = Context(
-            actor=Actor("worker", self._settings.name), correlation_id=created.task_id, app_id=created.app_id
-        )
+        context = self._context(created)
         key = await self._key(staged)
         if message.stop_requested_by is not None:
             message.stop(message.attempt, message.stop_requested_by, Usage(), key.fingerprint(message.answer.encode()))
@@ -223,6 +232,10 @@ class Worker:
         self._bus.publish(msgspec.structs.replace(item, event=name, version=message.version))
         return None
 
+    def _context(self, created: MessageCreated) -> Context:
+        actor = Actor("worker", self._settings.name)
+        return Context(actor=actor, correlation_id=created.task_id, app_id=created.app_id)
+
     def _lease(self, message: Message) -> Upsert:
         values = {"worker": self._settings.name, "attempt": message.attempt, "expires_at": self._lease_end()}
         key = {"message_id": message.id}
@@ -239,20 +252,24 @@ class Worker:
     ) -> None:
         attempt = Attempt(staged, context_position, self._ledger, self._bus, self._settings.flush_interval, self._clock)
         tally = Tally(attempt, self._clock)
+        steps = Steps(attempt, lambda name, content: self._keep_file(attempt.message, name, content))
         message_id = attempt.message.id
         self._running[message_id] = attempt
         if self._is_leaving:
             attempt.leave()
         try:
             gate = await self._gates.gate(attempt)
-            failure = await self._pump(attempt, generator, tally, gate)
+            failure = await self._pump(attempt, generator, tally, gate, steps)
             attempt.raise_failure()
             if not attempt.is_left:
                 await gate.judge_broken_off()
             if gate.is_shut:
                 await gate.end(tally.usage(), key)
             elif failure is not None:
-                await self._give_up(attempt, failure, tally, key)
+                is_final = attempt.pieces > 0 or (steps.have_acted and not generator.repeatable)
+                await self._give_up(attempt, failure, tally, key, is_final=is_final)
+            elif attempt.is_left and (attempt.pieces > 0 or steps.have_acted) and not generator.repeatable:
+                await attempt.end_failed("internal_server_error", INTERNAL_MESSAGE)
             elif attempt.is_left:
                 await self._hand_over(attempt, tally, key)
             elif attempt.stopped_by is not None:
@@ -262,14 +279,19 @@ class Worker:
         finally:
             del self._running[message_id]
 
-    async def _pump(self, attempt: Attempt, generator: Generator, tally: "Tally", gate: Gate) -> GeneratorError | None:
+    async def _keep_file(self, message: Message, name: str, content: bytes) -> AttachedFile:
+        return await self._store_made_file(message, name, content, self._context(message.created))
+
+    async def _pump(
+        self, attempt: Attempt, generator: Generator, tally: "Tally", gate: Gate, steps: Steps
+    ) -> GeneratorError | None:
         """Feed the attempt with what the generator says, until it ends, fails, is stopped, or runs out of time."""
         scope = asyncio.timeout(self._settings.timeout)
         try:
             async with scope:
                 attempt.within(scope)
                 try:
-                    await self._feed(attempt, generator, tally, gate)
+                    await self._feed(attempt, generator, tally, gate, steps)
                 finally:
                     attempt.within(None)
         except GenerationStoppedError:
@@ -287,7 +309,7 @@ class Worker:
             return GeneratorError("internal", INTERNAL_MESSAGE)
         return None
 
-    async def _feed(self, attempt: Attempt, generator: Generator, tally: "Tally", gate: Gate) -> None:
+    async def _feed(self, attempt: Attempt, generator: Generator, tally: "Tally", gate: Gate, steps: Steps) -> None:
         question = await gate.admit()
         if question is None:
             return
@@ -298,6 +320,8 @@ class Worker:
                     text = part.text
                     if not text.isascii():
                         text.encode()  # raises here, not in the commit, what UTF-8 cannot hold
+                    if steps.have_begun:
+                        text = steps.joined(text)
                     if judges:
                         text = await gate.let_through(text)
                         if gate.is_shut:
@@ -305,10 +329,10 @@ class Worker:
                     if append(text):
                         await attempt.room()
                 else:
-                    await self._note(part, attempt, tally)
+                    await self._note(part, attempt, tally, steps)
         await gate.judge_rest()
 
-    async def _note(self, part: Part, attempt: Attempt, tally: "Tally") -> None:
+    async def _note(self, part: Part, attempt: Attempt, tally: "Tally", steps: Steps) -> None:
         # Strictly: a value of a wrong type would go onto the ledger, and could not be read from it.
         match msgspec.convert(msgspec.to_builtins(part), type(part)):
             case Retrieved(resources):
@@ -317,6 +341,8 @@ class Worker:
                 tally.counted = counted
             case Finish(reason):
                 tally.finish_reason = reason
+            case StepBegan() | StepEnded() | FileMade() | ToolsReturned() as step:
+                await steps.note(step)
             case _:
                 raise TypeError(f"{type(part).__name__} is no part of an answer")
 
@@ -336,10 +362,12 @@ class Worker:
             history=history,
         )
 
-    async def _give_up(self, attempt: Attempt, error: GeneratorError, tally: "Tally", key: DataKey) -> None:
+    async def _give_up(
+        self, attempt: Attempt, error: GeneratorError, tally: "Tally", key: DataKey, *, is_final: bool
+    ) -> None:
         code, reason = CODES[error.kind], str(error)
         now = self._clock.now()
-        again = self._settings.retry.next_attempt(attempt.number, error, now, has_answered=attempt.pieces > 0)
+        again = self._settings.retry.next_attempt(attempt.number, error, now, has_answered=is_final)
         if again is not None:
             await self._requeue(attempt, code, reason, again, tally, key)
         else:

@@ -81,9 +81,9 @@ class FileMade(msgspec.Struct, frozen=True):
 
 
 class ToolsReturned(msgspec.Struct, frozen=True):
-    """The tools of the step are done: JSON values by tool."""
+    """The tools of the step are done: a JSON value for each call, in their order."""
 
-    results: dict[str, Json]
+    results: tuple[Json, ...]
 
 
 Part = Text | Retrieved | TokenCount | Finish | StepBegan | StepEnded | FileMade | ToolsReturned

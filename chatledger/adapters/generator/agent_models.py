@@ -1,0 +1,100 @@
+"""The providers that an agent may think with, and what their errors mean. Slow to import: see AgentGenerator."""
+
+import asyncio
+
+import httpx2
+from pydantic_ai.exceptions import (
+    AgentRunError,
+    ContentFilterError,
+    ModelAPIError,
+    ModelAuthenticationError,
+    ModelQuotaExceededError,
+    ModelRequestRejectedError,
+)
+from pydantic_ai.models import Model
+
+from chatledger.adapters.generator.agent_settings import Provider
+from chatledger.adapters.openai_clients import is_openai
+from chatledger.adapters.provider_access import words_of
+from chatledger.application.ports.generator import GeneratorError, GeneratorErrorKind
+
+_MAX_MODELS = 64
+_CONTENT_CODES = frozenset(("content_filter", "content_policy_violation"))
+
+
+class AgentModels:
+    """Models of any number of providers over one pool of connections; none asks twice by itself."""
+
+    def __init__(self, connect_timeout: float, read_timeout: float) -> None:
+        self._pool = httpx2.AsyncClient(timeout=httpx2.Timeout(read_timeout, connect=connect_timeout))
+        self._making = asyncio.Lock()
+        self._models: dict[tuple[Provider, str, str, str | None], Model] = {}
+
+    async def model(self, provider: Provider, name: str, base_url: str, key: str | None) -> Model:
+        """A model by its name. The first one of a provider imports that provider's SDK, off the event loop."""
+        asked = (provider, name, base_url, key)
+        async with self._making:
+            if asked not in self._models:
+                if len(self._models) >= _MAX_MODELS:
+                    self._models.clear()
+                self._models[asked] = await asyncio.to_thread(_MAKERS[provider], name, base_url, key, self._pool)
+            return self._models[asked]
+
+    async def close(self) -> None:
+        """Close all connections."""
+        await self._pool.aclose()
+
+
+def _openai(name: str, base_url: str, key: str | None, pool: httpx2.AsyncClient) -> Model:
+    from pydantic_ai.models.openai import OpenAIChatModel  # noqa: PLC0415 - each provider's SDK is slow to import
+    from pydantic_ai.providers.openai import OpenAIProvider  # noqa: PLC0415
+    from pydantic_ai.providers.openai_compatible import OpenAICompatibleProvider  # noqa: PLC0415
+
+    if is_openai(base_url):
+        return OpenAIChatModel(name, provider=OpenAIProvider(base_url=base_url, api_key=key, http_client=pool))
+    provider = OpenAICompatibleProvider("openai-compatible", base_url=base_url, api_key=key, http_client=pool)
+    return OpenAIChatModel(name, provider=provider)
+
+
+def _anthropic(name: str, base_url: str, key: str | None, pool: httpx2.AsyncClient) -> Model:
+    from pydantic_ai.models.anthropic import AnthropicModel  # noqa: PLC0415
+    from pydantic_ai.providers.anthropic import AnthropicProvider  # noqa: PLC0415
+
+    provider = AnthropicProvider(base_url=base_url, api_key=key or "none", http_client=pool)
+    return AnthropicModel(name, provider=provider)
+
+
+def _google(name: str, base_url: str, key: str | None, pool: httpx2.AsyncClient) -> Model:
+    from pydantic_ai.models.google import GoogleModel  # noqa: PLC0415
+    from pydantic_ai.providers.google import GoogleProvider  # noqa: PLC0415
+
+    return GoogleModel(name, provider=GoogleProvider(base_url=base_url, api_key=key or "none", http_client=pool))
+
+
+_MAKERS = {"openai": _openai, "anthropic": _anthropic, "google": _google}
+
+
+def translate(error: AgentRunError) -> GeneratorError:
+    """What the library's error means for whoever asked."""
+    match error:
+        case ModelAuthenticationError():
+            # The contract's words; a provider's own would repeat a part of the key.
+            return GeneratorError("credentials", "Incorrect API key provided")
+        case ContentFilterError():
+            return GeneratorError("content", words_of(error.message))
+        case ModelAPIError():
+            return GeneratorError(_kind(error), words_of(error.body, error.message), retry_after=error.retry_after)
+        case _:
+            return GeneratorError("invalid", words_of(error.message))
+
+
+def _kind(error: ModelAPIError) -> GeneratorErrorKind:
+    if _CONTENT_CODES & {error.provider_error_code, error.provider_error_type}:
+        return "content"
+    match error:
+        case ModelQuotaExceededError():
+            return "quota"
+        case ModelRequestRejectedError():
+            return "invalid"
+        case _:
+            return "transient"

@@ -1,0 +1,238 @@
+"""One run of an agent on the pydantic-ai library, as parts of an answer. Slow to import: see AgentGenerator."""
+
+import logging
+from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+from pydantic_ai import Agent, CallToolsNode, ModelRequestNode, RunContext, Tool
+from pydantic_ai.exceptions import AgentRunError, ModelRetry, ToolFailed
+from pydantic_ai.messages import (
+    AgentStreamEvent,
+    FunctionToolResultEvent,
+    ModelMessage,
+    ModelRequest,
+    ModelResponse,
+    PartDeltaEvent,
+    PartStartEvent,
+    TextPart,
+    TextPartDelta,
+    ToolReturn,
+    ToolReturnPart,
+)
+from pydantic_ai.models import Model
+from pydantic_ai.settings import ModelSettings
+from pydantic_ai.toolsets import FunctionToolset, ToolsetTool, WrapperToolset
+
+from chatledger.adapters.generator.agent_models import translate
+from chatledger.adapters.generator.agent_settings import MAX_STEPS, AgentSettings
+from chatledger.adapters.generator.agent_tools import ToolError, ToolOutput
+from chatledger.adapters.generator.app_settings import read_settings
+from chatledger.adapters.generator.document_library import DocumentLibrary, cited, folder_of
+from chatledger.adapters.generator.prompt import question_of
+from chatledger.application.fault_report import describe
+from chatledger.application.ports.generator import (
+    Exchange,
+    Finish,
+    GenerationRequest,
+    Part,
+    Retrieved,
+    StepBegan,
+    StepEnded,
+    Text,
+    TokenCount,
+    ToolCall,
+    ToolsReturned,
+)
+from chatledger.domain.inputs import fill_in
+from chatledger.domain.values import FinishReason, Json
+
+log = logging.getLogger(__name__)
+
+TOOL_FAILED = "The tool failed."
+
+_PASSAGES = 3
+
+_FINISH_REASONS: dict[str | None, FinishReason] = {
+    None: "stop",
+    "stop": "stop",
+    "length": "length",
+    "content_filter": "content_filter",
+}
+
+
+class AgentRuns:
+    """An agent with its tools, which any model may be."""
+
+    def __init__(self, tools: Iterable[Callable[..., Any]], tool_timeout: float) -> None:
+        self._agent = Agent(name="chatledger", deps_type=GenerationRequest)
+        functions = FunctionToolset[GenerationRequest](
+            [Tool(tool) for tool in tools], max_retries=MAX_STEPS, timeout=tool_timeout
+        )
+        self._tools = _OurTools(functions)
+
+    async def run(
+        self, model: Model, settings: AgentSettings, request: GenerationRequest
+    ) -> AsyncGenerator[Part, None]:
+        """Think and act step by step, as 4.4 of the contract has it.
+
+        Raises:
+            GeneratorError: the provider refused or failed, or the model cannot be made sense of.
+        """
+        failure = None
+        try:
+            async with aclosing(self._parts(model, settings, request)) as parts:
+                async for part in parts:
+                    yield part
+        except AgentRunError as error:
+            failure = translate(error)
+        # Raised out here, as an error that names the library's as its cause would keep its readers alive.
+        if failure is not None:
+            raise failure
+
+    async def _parts(
+        self, model: Model, settings: AgentSettings, request: GenerationRequest
+    ) -> AsyncGenerator[Part, None]:
+        step, thought = 0, ""
+        reason: str | None = None
+        async with self._agent.iter(
+            question_of(request),
+            model=model,
+            instructions=fill_in(settings.instructions, request.inputs) or None,
+            message_history=await _history(request, settings.history_limit),
+            model_settings=lambda context: _model_settings(settings, context.run_step),
+            toolsets=[self._tools.filtered(lambda _, tool: settings.tools is None or tool.name in settings.tools)],
+            deps=request,
+        ) as run:
+            async for node in run:
+                if isinstance(node, ModelRequestNode):
+                    step += 1
+                    thought = ""
+                    yield StepBegan()
+                    async with node.stream(run.ctx) as events:
+                        async for event in events:
+                            if text := _text_of(event):
+                                thought += text
+                                yield Text(text)
+                elif isinstance(node, CallToolsNode):
+                    response = node.model_response
+                    reason = response.finish_reason
+                    yield TokenCount(run.usage.input_tokens, run.usage.output_tokens)
+                    may_call = step <= settings.max_steps
+                    yield StepEnded(thought, _calls(response) if may_call else ())
+                    if not may_call:
+                        break
+                    async with node.stream(run.ctx) as events:
+                        returns = [event.part async for event in events if isinstance(event, FunctionToolResultEvent)]
+                    for part in _parts_of(response, returns):
+                        yield part
+        yield Finish(_FINISH_REASONS.get(reason, "other"))
+
+
+def document_search(library: DocumentLibrary) -> Callable[..., Any]:
+    """The tool that looks things up in the folder of the app."""
+
+    async def search_documents(context: RunContext[GenerationRequest], question: str) -> ToolOutput:
+        """Find passages in the documents at hand.
+
+        Args:
+            context: of the run.
+            question: what is looked for, in the words that a document would use.
+        """
+        folder = folder_of(read_settings(AgentSettings, context.deps.settings).folder)
+        try:
+            hits = await library.search(folder, question, _PASSAGES)
+        except OSError as error:
+            raise ToolError("The documents cannot be read.") from error
+        passages = [
+            {"document": hit.document.path, "title": hit.passage.title, "text": hit.passage.content} for hit in hits
+        ]
+        return ToolOutput(passages or "Nothing was found.", resources=cited(folder, hits))
+
+    return search_documents
+
+
+@dataclass
+class _OurTools(WrapperToolset[GenerationRequest]):
+    """Tools whose failures the model is told of, in their own words or in none, and that may make files."""
+
+    async def call_tool(
+        self,
+        name: str,
+        tool_args: dict[str, Any],
+        ctx: RunContext[GenerationRequest],
+        tool: ToolsetTool[GenerationRequest],
+    ) -> Any:
+        try:
+            result = await super().call_tool(name, tool_args, ctx, tool)
+        except ToolError as error:
+            raise ToolFailed(str(error)) from error
+        except (AgentRunError, ModelRetry, ToolFailed):
+            raise
+        except Exception as error:
+            log.warning("tool %s failed: %s", name, describe(error))
+            raise ToolFailed(TOOL_FAILED) from error
+        return ToolReturn(result.observation, metadata=result) if isinstance(result, ToolOutput) else result
+
+
+def _model_settings(settings: AgentSettings, step: int) -> ModelSettings:
+    chosen = ModelSettings(max_retries=0)
+    if settings.temperature is not None:
+        chosen["temperature"] = settings.temperature
+    if settings.top_p is not None:
+        chosen["top_p"] = settings.top_p
+    if settings.max_tokens is not None:
+        chosen["max_tokens"] = settings.max_tokens
+    if step > settings.max_steps:
+        # Not by leaving the tools out: some providers take no prompt with calls of tools that are not there.
+        chosen["tool_choice"] = "none"
+    return chosen
+
+
+async def _history(request: GenerationRequest, limit: int) -> Sequence[ModelMessage]:
+    if request.mode == "completion" or not limit:
+        return []
+    return [message for exchange in (await request.history())[-limit:] for message in _messages(exchange)]
+
+
+def _messages(exchange: Exchange) -> Sequence[ModelMessage]:
+    return ModelRequest.user_text_prompt(exchange.query), ModelResponse([TextPart(exchange.answer)])
+
+
+def _text_of(event: AgentStreamEvent) -> str:
+    match event:
+        case PartStartEvent(part=TextPart(content=text)) | PartDeltaEvent(delta=TextPartDelta(content_delta=text)):
+            return text
+        case _:
+            return ""
+
+
+def _calls(response: ModelResponse) -> tuple[ToolCall, ...]:
+    return tuple(ToolCall(tool=call.tool_name, arguments=call.args_as_dict()) for call in response.tool_calls)
+
+
+def _parts_of(response: ModelResponse, returns: Sequence[ToolReturnPart]) -> Iterator[Part]:
+    """What the tools made, then what they returned, in the order of their calls: they end in any."""
+    if not response.tool_calls:
+        return
+    by_call = {part.tool_call_id: part for part in returns}
+    ordered = [by_call.get(call.tool_call_id) for call in response.tool_calls]
+    for output in (part.metadata for part in ordered if part is not None):
+        if isinstance(output, ToolOutput):
+            if output.resources:
+                yield Retrieved(output.resources)
+            yield from output.files
+    yield ToolsReturned(tuple(None if part is None else _result(part) for part in ordered))
+
+
+def _result(part: ToolReturnPart) -> Json:
+    """What the model is told, as a value."""
+    told = part.model_response_str()
+    if isinstance(part.content, str) and part.outcome == "success":
+        return told
+    try:
+        return msgspec.json.decode(told)
+    except msgspec.DecodeError:
+        return told
