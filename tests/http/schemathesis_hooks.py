@@ -44,6 +44,21 @@ MEANT: list[tuple[str, str, Callable[[Any, Any], bool]]] = [
         "a place to go on from has to be one that the server gave",
         lambda _, response: _told(response) in ("cursor", "after", "last_id"),
     ),
+    (
+        REFUSED,
+        "NUL characters are dropped from every text, and a user of nothing else is nobody",
+        lambda case, response: _told(response) == "user" and not _fields(case)["user"].strip("\0"),
+    ),
+    (
+        REFUSED,
+        "a message takes files of the kinds and as many as its app says, on the web or from its own user",
+        lambda _, response: _told(response) == "files",
+    ),
+    (
+        REFUSED,
+        "a file has only the parts that it has",
+        lambda _, response: response.status_code == 416,
+    ),
 ]
 
 

@@ -10,14 +10,11 @@ import httpx
 import pytest
 
 from tests.support.chatting import ask, begin, history, stream
+from tests.support.features import PNG
 from tests.support.server import LiveServer, answer_of, chat_body, events_of, until
 
 TWENTY_TOKENS = "".join(f"t{number} " for number in range(20))
 NOWHERE = "00000000-0000-4000-8000-000000000000"
-PNG = bytes.fromhex(
-    "89504e470d0a1a0a0000000d4948445200000001000000010802000000907753de0000000c4944415408d763f8cfc0000003010100"
-    "18dd8db00000000049454e44ae426082"
-)
 
 AWAITED = pytest.mark.xfail(reason="its routes have not landed", strict=False)
 

@@ -3,35 +3,37 @@
 import asyncio
 import os
 import sys
+from collections.abc import Mapping
 from pathlib import Path
+from string import Template
 
-from tests.support.databases import ON_SQLITE
-from tests.support.server import LiveServer
+from tests.support.databases import ON_SQLITE, settings_of
+from tests.support.features import furnish, server_with_provider
 
 HERE = Path(__file__).parent
 ASK_WITHIN = 90.0
 
 
 @ON_SQLITE
-async def test_what_the_document_says_is_so(server: LiveServer, tmp_path: Path):
-    chat, completion = await server.new_app(tokens=2), await server.new_app("completion", tokens=2)
-    keys = {
-        "CHAT_KEY": chat.api_key,
-        "COMPLETION_KEY": completion.api_key,
-        "CHAT_PASSPORT": await server.new_passport(chat.site_code),
-        "COMPLETION_PASSPORT": await server.new_passport(completion.site_code),
-        "SITE_CODE": chat.site_code,
-    }
+async def test_what_the_document_says_is_so(tmp_path: Path, database_url: str | None):
+    async with server_with_provider(tmp_path / "data", **settings_of(database_url)) as server:
+        await run_schemathesis(f"{server.base_url}/openapi.json", await furnish(server), tmp_path)
+
+
+async def run_schemathesis(document: str, variables: Mapping[str, str], folder: Path) -> None:
+    """Run it to its end; its configuration, and notes of its own, are in the folder."""
+    configuration = folder / "schemathesis.toml"
+    configuration.write_text(Template((HERE / "schemathesis.toml").read_text()).substitute(variables))
     command = Path(sys.executable).with_name("schemathesis")
     process = await asyncio.create_subprocess_exec(
         command,
         "--no-color",
         "--config-file",
-        HERE / "schemathesis.toml",
+        configuration,
         "run",
-        f"{server.base_url}/openapi.json",
-        env={**os.environ, **keys, "HOOKS": "schemathesis_hooks", "PYTHONPATH": str(HERE)},
-        cwd=tmp_path,  # it leaves notes of its own where it is run
+        document,
+        env={**os.environ, "PYTHONPATH": str(HERE)},
+        cwd=folder,
         stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,

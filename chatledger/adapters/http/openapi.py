@@ -70,6 +70,7 @@ _HEADERS = {
 
 FORM = "multipart/form-data"
 BINARY = "application/octet-stream"
+ANY_TYPE = "*/*"
 
 Upload = Annotated[str, msgspec.Meta(extra_json_schema={"format": "binary"})]
 """The bytes of a file in a form."""

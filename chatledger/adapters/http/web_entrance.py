@@ -92,13 +92,15 @@ def presented_passport(request: HttpRequest) -> str:
     return given
 
 
-def _without_user(body: type[msgspec.Struct]) -> type[msgspec.Struct]:
-    """The same body as a visitor sends it."""
+def _without_user(body: type[msgspec.Struct]) -> type[msgspec.Struct] | None:
+    """The same body as a visitor sends it; none, where it would say nothing else."""
     fields = [
         (field.name, field.type) if field.required else (field.name, field.type, field.default)
         for field in msgspec.structs.fields(body)
         if field.name not in _NOT_A_VISITORS
     ]
+    if not fields:
+        return None
     return msgspec.defstruct(
         f"Visitor{body.__name__}", fields, namespace={"__doc__": body.__doc__}, frozen=True, kw_only=True
     )

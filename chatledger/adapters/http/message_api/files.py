@@ -18,7 +18,7 @@ from chatledger.adapters.http.file_answers import file_answer
 from chatledger.adapters.http.files import link_to
 from chatledger.adapters.http.multipart import Part, read_form
 from chatledger.adapters.http.openapi import (
-    BINARY,
+    ANY_TYPE,
     BODY_ERRORS,
     FORM,
     Operation,
@@ -80,7 +80,7 @@ _PREVIEW = Operation(
     tag="Files",
     summary="Fetch a file that a message shows",
     parameters=(Parameter("as_attachment", "Whether a browser saves it.", bool), _RANGE),
-    answers={200: BINARY, 206: BINARY},
+    answers={200: ANY_TYPE, 206: ANY_TYPE},
     errors=(400, 403, 404, 410, 416),
 )
 _LINK = Operation(
@@ -94,7 +94,7 @@ _LINK = Operation(
         Parameter("as_attachment", "Whether a browser saves it.", bool),
         _RANGE,
     ),
-    answers={200: BINARY, 206: BINARY},
+    answers={200: ANY_TYPE, 206: ANY_TYPE},
     errors=(400, 403, 404, 410, 416, 500, 503),
 )
 

@@ -12,6 +12,7 @@ from chatledger.adapters.http.errors import invalid
 from chatledger.adapters.http.openapi import OptionalId, User
 from chatledger.adapters.http.reading import header, parse_uuid
 from chatledger.application.commands.sending import NewMessage
+from chatledger.application.files.attaching import FileReference
 from chatledger.domain.values import AppMode
 
 ResponseMode = Literal["blocking", "streaming", "async"]
@@ -25,7 +26,7 @@ class ChatMessageRequest(msgspec.Struct, frozen=True, kw_only=True):
     user: User
     response_mode: ResponseMode | None = "blocking"
     conversation_id: OptionalId | None = None
-    files: list[dict[str, Any]] | None = None
+    files: list[FileReference] | None = None
     auto_generate_name: bool | None = True
     trace_id: str | None = None
 
@@ -37,7 +38,7 @@ class CompletionMessageRequest(msgspec.Struct, frozen=True, kw_only=True):
     query: str | None = ""
     user: User
     response_mode: ResponseMode | None = "blocking"
-    files: list[dict[str, Any]] | None = None
+    files: list[FileReference] | None = None
     trace_id: str | None = None
 
 

@@ -1,0 +1,97 @@
+"""A server with everything switched on, and small files of each kind."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from tests.support.chatting import ask, complete
+from tests.support.fake_openai import FakeOpenAI, spoken, transcription
+from tests.support.server import LiveServer, live_server
+
+EVERY_FEATURE: dict[str, Any] = {
+    "opening_statement": "Good day.",
+    "suggested_questions": ["What can you do?"],
+    "suggested_questions_after_answer": {"enabled": True},
+    "more_like_this": {"enabled": True},
+    "speech_to_text": {"enabled": True},
+    "text_to_speech": {"enabled": True},
+    "annotation_reply": {"enabled": True},
+    "file_upload": {"enabled": True, "kinds": ["image", "document", "audio", "video"]},
+    "conversation_variables": [{"name": "mood", "value_type": "string", "default": "good"}],
+}
+
+PNG = bytes.fromhex(
+    "89504e470d0a1a0a0000000d4948445200000001000000010802000000907753de0000000c4944415408d763f8cfc0000003010100"
+    "18dd8db00000000049454e44ae426082"
+)
+"""One dot."""
+
+WAV = bytes.fromhex("524946462400000057415645666d74201000000001000100401f0000803e0000020010006461746100000000")
+"""A sound of no length."""
+
+HEARD, SOUND = "Good day.", WAV
+"""What the provider hears in every sound, and how everything that it says sounds."""
+
+
+@asynccontextmanager
+async def server_with_provider(data_dir: Path, **settings: Any) -> AsyncIterator[LiveServer]:
+    """A server whose provider, on the loopback, hears and speaks."""
+    async with FakeOpenAI() as provider:
+        provider.always("/audio/transcriptions", lambda _: transcription(HEARD))
+        provider.always("/audio/speech", lambda _: spoken(SOUND))
+        settings |= {"openai_base_url": provider.base_url, "openai_api_key": "secret"}
+        async with live_server(data_dir, **settings) as server:
+            yield server
+
+
+async def furnish(server: LiveServer) -> dict[str, str]:
+    """Apps with everything switched on, and something of each kind in them: by their names, credentials and ids."""
+    script = {"tokens": 2, "title": "A title", "suggestions": '["Why?"]'}
+    chats = await server.new_app(configuration=EVERY_FEATURE, **script)
+    completions = await server.new_app("completion", configuration=EVERY_FEATURE, **script)
+    chat, completion = server.client(chats.api_key), server.client(completions.api_key)
+    asked, completed = await ask(chat), await complete(completion)
+    uploaded = await upload(chat, "/v1")
+    await ask(chat, files=[as_reference(uploaded)])
+    link = httpx.URL(uploaded["source_url"]).params
+    passports = await server.new_passport(chats.site_code), await server.new_passport(completions.site_code)
+    visitor, body = server.client(passports[0]), {"inputs": {}, "query": "hello"}
+    shown = await upload(visitor, "/api")
+    seen = await visitor.post("/api/chat-messages", json=body | {"files": [as_reference(shown)]})
+    glimpsed = await server.client(passports[1]).post("/api/completion-messages", json=body)
+    return {
+        "CHAT_KEY": chats.api_key,
+        "CHAT_MESSAGE": asked["id"],
+        "CHAT_CONVERSATION": asked["conversation_id"],
+        "CHAT_TASK": asked["task_id"],
+        "CHAT_PASSPORT": passports[0],
+        "CHAT_SEEN": seen.json()["id"],
+        "CHAT_VISIT": seen.json()["conversation_id"],
+        "COMPLETION_KEY": completions.api_key,
+        "COMPLETION_MESSAGE": completed["id"],
+        "COMPLETION_PASSPORT": passports[1],
+        "COMPLETION_SEEN": glimpsed.json()["id"],
+        "FILE": uploaded["id"],
+        "CHAT_SHOWN": shown["id"],
+        "FILE_EXPIRES": link["expires"],
+        "FILE_SIGNATURE": link["signature"],
+        "SITE_CODE": chats.site_code,
+    }
+
+
+async def upload(client: httpx.AsyncClient, prefix: str) -> dict[str, Any]:
+    """A small picture."""
+    response = await client.post(
+        f"{prefix}/files/upload", data={"user": "ada"}, files={"file": ("dot.png", PNG, "image/png")}
+    )
+    assert response.status_code == 201, response.text
+    uploaded: dict[str, Any] = response.json()
+    return uploaded
+
+
+def as_reference(uploaded: dict[str, Any]) -> dict[str, Any]:
+    """An upload as a message names it."""
+    return {"type": "image", "transfer_method": "local_file", "upload_file_id": uploaded["id"]}
