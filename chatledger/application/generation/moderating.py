@@ -59,6 +59,7 @@ class Gate:
 
     Attributes:
         judges_answers: whether each piece of the answer has to pass :meth:`let_through`.
+        prices: what tokens cost while this attempt lasts.
     """
 
     def __init__(self, attempt: Attempt, app: AppView, moderator: Moderator | None, annotations: Annotations) -> None:
@@ -67,6 +68,7 @@ class Gate:
         self._avoidance = app.configuration.sensitive_word_avoidance
         self._moderator = moderator
         self._annotations = annotations
+        self.prices = app.configuration.prices
         self._answer = ""
         self._judged = 0
         self._ending: Ending | None = None

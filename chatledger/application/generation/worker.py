@@ -39,9 +39,11 @@ from chatledger.application.ports.keys import DataKey
 from chatledger.application.ports.queue import LiveBus, QueueItem, TaskQueue
 from chatledger.application.ports.storage import Delete, StorageUnavailableError, Update, Upsert
 from chatledger.application.ports.views import Views
+from chatledger.domain.configuration import Prices
 from chatledger.domain.errors import DomainError, FencedOutError, StopPendingError
 from chatledger.domain.events import REGISTRY, MessageCreated, StopRequested
 from chatledger.domain.message import Message
+from chatledger.domain.prices import priced
 from chatledger.domain.values import AttachedFile, ErrorCode, FinishReason, Usage
 
 log = logging.getLogger(__name__)
@@ -259,6 +261,7 @@ class Worker:
             attempt.leave()
         try:
             gate = await self._gates.gate(attempt)
+            tally.prices = gate.prices
             failure = await self._pump(attempt, generator, tally, gate, steps)
             attempt.raise_failure()
             if not attempt.is_left:
@@ -388,12 +391,13 @@ class Worker:
 
 
 class Tally:
-    """What an attempt came to, in tokens and seconds."""
+    """What an attempt came to, in tokens, money and seconds."""
 
     def __init__(self, attempt: Attempt, clock: Clock) -> None:
         self._attempt = attempt
         self._clock = clock
         self._started = clock.monotonic()
+        self.prices = Prices()
         self.counted: TokenCount | None = None
         self.finish_reason: FinishReason = "stop"
 
@@ -401,7 +405,7 @@ class Tally:
         """What it came to. Where the provider counted no tokens, each piece of text counts as one."""
         now, first = self._clock.monotonic(), self._attempt.first_text_at
         counted = self.counted or TokenCount(0, self._attempt.pieces)
-        return Usage(
+        usage = Usage(
             prompt_tokens=counted.prompt_tokens,
             completion_tokens=counted.completion_tokens,
             total_tokens=counted.prompt_tokens + counted.completion_tokens,
@@ -409,3 +413,4 @@ class Tally:
             time_to_first_token=None if first is None else round(first - self._started, 6),
             time_to_generate=None if first is None else round(now - first, 6),
         )
+        return priced(usage, self.prices)
