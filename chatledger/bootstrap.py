@@ -43,6 +43,7 @@ from chatledger.adapters.speech.openai_compatible import OpenAISpeech
 from chatledger.application.app_limits import AppLimits
 from chatledger.application.application import Application
 from chatledger.application.caller import EndUsers, Ownership
+from chatledger.application.commands.annotating import Annotating
 from chatledger.application.commands.asking import Asking
 from chatledger.application.commands.managing_apps import ManagingApps
 from chatledger.application.commands.managing_operators import ManagingOperators
@@ -194,7 +195,7 @@ async def open_chatledger(
         stack.push_async_callback(store.close)
         await reader.query(lambda connection: _require_keys(connection, keyring))
         codec, seals = EventCodec(keyring), RowSeals(keyring)
-        inline, views = Projections(seals), SqlViews(reader, seals)
+        inline, views, annotation_views = Projections(seals), SqlViews(reader, seals), SqlAnnotationViews(reader, seals)
 
         await asyncio.to_thread(_forget_operational_state, store)
         writer = GroupCommitWriter(store, codec, keyring, inline, clock, loop)
@@ -208,7 +209,7 @@ async def open_chatledger(
         following = Following(ledger, tail, bus)
         stack.callback(following.close)
         storing, files = await asyncio.to_thread(_open_files, settings, ledger, views, clock, ownership)
-        annotations = Annotations(SqlAnnotationViews(reader, seals), features.embedder)
+        annotations = Annotations(annotation_views, features.embedder)
         longest = settings.max_query_characters
         sending = Sending(
             ledger,
@@ -232,6 +233,7 @@ async def open_chatledger(
             naming=Naming(ledger, views, by_name),
             suggesting=suggesting,
             repeating=Repeating(ledger, history, by_name),
+            annotating=Annotating(ledger, annotation_views, features, new_id, longest),
             apps=ManagingApps(ledger, by_name, features, new_id),
             uploading=Uploading(ledger, People(ledger, end_users, new_id), storing),
             saving=SavingMessages(ledger, views, end_users, ownership),

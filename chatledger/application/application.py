@@ -3,6 +3,7 @@
 import msgspec
 
 from chatledger.application.caller import EndUsers
+from chatledger.application.commands.annotating import Annotating
 from chatledger.application.commands.asking import Asking
 from chatledger.application.commands.managing_apps import ManagingApps
 from chatledger.application.commands.managing_operators import ManagingOperators
@@ -43,6 +44,7 @@ class Application(msgspec.Struct, frozen=True, kw_only=True):
     saving: SavingMessages
     pinning: PinningConversations
     visiting: Visiting
+    annotating: Annotating
     apps: ManagingApps
     operators: ManagingOperators
     # queries

@@ -7,7 +7,9 @@ from uuid import UUID
 from chatledger.application.ports.rate_limiter import Allowance
 from chatledger.domain.values import ErrorCode
 
-Missing = Literal["conversation", "message", "first_message", "last_conversation", "task", "app", "file", "site"]
+Missing = Literal[
+    "conversation", "message", "first_message", "last_conversation", "task", "app", "file", "site", "annotation"
+]
 
 Feature = Literal["suggested_questions_after_answer", "more_like_this"]
 

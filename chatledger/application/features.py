@@ -1,6 +1,5 @@
 """What apps can switch on, as far as this server can do it."""
 
-import math
 from collections.abc import Mapping
 
 import msgspec
@@ -31,7 +30,10 @@ class Features(msgspec.Struct, frozen=True):
             InvalidParameterError: the part of the configuration, and the reason.
         """
         self._check_avoidance(configuration.sensitive_word_avoidance)
-        self._check_annotation_reply(configuration.annotation_reply)
+        try:
+            self.check_annotation_reply(configuration.annotation_reply)
+        except InvalidParameterError as error:
+            raise InvalidParameterError(f"annotation_reply.{error.field}", f"annotation_reply.{error}") from error
         if configuration.speech_to_text.enabled and not self.speech_to_text.is_available:
             raise InvalidParameterError("speech_to_text", "speech_to_text: the server has no provider for it")
         speech = configuration.text_to_speech
@@ -56,15 +58,20 @@ class Features(msgspec.Struct, frozen=True):
         except SettingsError as error:
             raise _wrong_avoidance(str(error)) from error
 
-    def _check_annotation_reply(self, reply: AnnotationReply) -> None:
-        if not (math.isfinite(reply.score_threshold) and 0 <= reply.score_threshold <= 1):
-            field = "annotation_reply.score_threshold"
-            raise InvalidParameterError(field, f"{field} must be between 0 and 1")
-        if reply.embedding_provider.rpartition("/")[2] not in EMBEDDING_PROVIDERS:
-            field, known = "annotation_reply.embedding_provider", ", ".join(EMBEDDING_PROVIDERS[1:])
+    def check_annotation_reply(self, reply: AnnotationReply) -> None:
+        """Refuse a threshold that nothing reaches or that everything does, and embeddings that nobody makes.
+
+        Raises:
+            InvalidParameterError: the setting, and the reason.
+        """
+        if not 0 <= reply.score_threshold <= 1:
+            raise InvalidParameterError("score_threshold", "score_threshold must be between 0 and 1")
+        if reply.embedding_provider_name.rpartition("/")[2] not in EMBEDDING_PROVIDERS:
+            known = ", ".join(EMBEDDING_PROVIDERS[1:])
+            field = "embedding_provider_name"
             raise InvalidParameterError(field, f"{field} must be one of: {known}")
-        if reply.enabled and reply.embedding_model and not self.embedder.is_available:
-            field = "annotation_reply.embedding_model"
+        if reply.enabled and reply.embedding_model_name and not self.embedder.is_available:
+            field = "embedding_model_name"
             raise InvalidParameterError(field, f"{field}: the server has no provider of embeddings")
 
 

@@ -39,8 +39,8 @@ class AnnotationReply(Part, frozen=True, kw_only=True):
 
     enabled: bool = False
     score_threshold: Annotated[float, msgspec.Meta(ge=0, le=1)] = 0.9
-    embedding_provider: str = ""
-    embedding_model: str = ""
+    embedding_provider_name: str = ""
+    embedding_model_name: str = ""
 
 
 class ModerationOfStage(Part, frozen=True, kw_only=True):

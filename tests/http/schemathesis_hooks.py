@@ -59,6 +59,18 @@ MEANT: list[tuple[str, str, Callable[[Any, Any], bool]]] = [
         "a file has only the parts that it has",
         lambda _, response: response.status_code == 416,
     ),
+    (
+        REFUSED,
+        "a job has to be one that the server gave; to an unknown one Dify's answer is 400",
+        lambda _, response: _told(response) == "job_id",
+    ),
+    (
+        REFUSED,
+        "embeddings need a provider, which this server has not",
+        lambda case, response: (
+            bool(_fields(case).get("embedding_model_name")) and _told(response) == "embedding_model_name"
+        ),
+    ),
 ]
 
 

@@ -8,6 +8,7 @@ from chatledger.adapters.http.errors import answer_error
 from chatledger.adapters.http.ledger_api.messages import message_detail_routes
 from chatledger.adapters.http.ledger_api.streams import stream_routes
 from chatledger.adapters.http.ledger_api.tasks import task_routes
+from chatledger.adapters.http.message_api.annotations import annotation_reply_routes, annotation_routes
 from chatledger.adapters.http.message_api.app_info import app_info_routes, welcome_routes
 from chatledger.adapters.http.message_api.conversations import conversation_routes
 from chatledger.adapters.http.message_api.feedback import feedback_list_routes, feedback_routes
@@ -57,6 +58,8 @@ def create_http_app(
                 *saved_message_routes(surface),
                 *pin_routes(surface),
                 *feedback_list_routes(surface),
+                *annotation_routes(surface),
+                *annotation_reply_routes(surface),
                 *task_routes(surface),
                 *message_detail_routes(surface),
                 *stream_routes(surface),

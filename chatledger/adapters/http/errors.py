@@ -65,6 +65,7 @@ _MISSING = {
     "app": "App Not Exists.",
     "file": "The requested file was not found.",
     "site": "Site Not Exists.",
+    "annotation": "Annotation not found",
 }
 
 _DISABLED = {

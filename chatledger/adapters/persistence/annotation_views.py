@@ -18,10 +18,18 @@ class SqlAnnotationViews:
         self._reader = reader
         self._seals = seals
 
+    async def annotation(self, app_id: UUID, annotation_id: UUID) -> AnnotationView | None:
+        """One of an app's."""
+        found = await self._read(app_id, ANNOTATIONS.c.annotation_id == annotation_id)
+        return found[0] if found else None
+
     async def annotations(self, app_id: UUID) -> list[AnnotationView]:
         """All that an app has, newest first."""
-        of_app = ANNOTATIONS.c.app_id == app_id
-        query = sa.select(ANNOTATIONS).where(of_app).order_by(ANNOTATIONS.c.position.desc())
+        return await self._read(app_id, sa.true())
+
+    async def _read(self, app_id: UUID, condition: sa.ColumnElement[bool]) -> list[AnnotationView]:
+        query = sa.select(ANNOTATIONS).where(ANNOTATIONS.c.app_id == app_id, condition)
+        query = query.order_by(ANNOTATIONS.c.position.desc())
         hits = (
             sa.select(MESSAGES.c.annotation_id, sa.func.count().label("hits"))
             .where(MESSAGES.c.app_id == app_id, MESSAGES.c.annotation_id.is_not(None))

@@ -65,10 +65,10 @@ class Annotations:
         for annotation in annotations:
             if essence_of(annotation.question) == essence:
                 return _match(app, annotation, 1.0)
-        if not setting.embedding_model:
+        if not setting.embedding_model_name:
             return None
         try:
-            place, score = await self._nearest(setting.embedding_model, query, annotations)
+            place, score = await self._nearest(setting.embedding_model_name, query, annotations)
         except GeneratorError as error:
             log.warning("app %s: questions are not compared with annotations: %s", app.app_id, error.kind)
             return None

@@ -19,6 +19,10 @@ class AnnotationView(msgspec.Struct, frozen=True, kw_only=True):
 class AnnotationViews(Protocol):
     """The annotations of apps."""
 
+    async def annotation(self, app_id: UUID, annotation_id: UUID) -> AnnotationView | None:
+        """One of an app's."""
+        ...
+
     async def annotations(self, app_id: UUID) -> list[AnnotationView]:
         """All that an app has, newest first; there is a bound to their number."""
         ...
