@@ -294,6 +294,7 @@ async def _start_worker(
         gates,
         clock,
         store_made_file=storing.store_made_file,
+        sent_files=application.files.sent,
     )
     followers = (
         worker,

@@ -118,6 +118,7 @@ class AttachedFile(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
         upload_file_id: of the stored file; None for one that stays where its ``url`` points to.
         size: in bytes, where it is known.
         variable: the input that it is the value of; None for one that was sent beside the inputs.
+        detail: how closely a model is to look at a picture.
     """
 
     file_id: UUID
@@ -130,6 +131,7 @@ class AttachedFile(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
     url: str | None = None
     upload_file_id: UUID | None = None
     variable: str | None = None
+    detail: Literal["low", "high"] | None = None
 
 
 class Thought(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

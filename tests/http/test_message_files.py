@@ -1,12 +1,14 @@
 """Files that go with a message, over a socket."""
 
 import uuid
+from base64 import b64decode
 from typing import Any
 
 import httpx
 import pytest
 
 from tests.http.test_files import PNG, assert_error, fetch, uploaded
+from tests.support.fake_openai import FakeOpenAI, answer
 from tests.support.server import LiveServer, chat_body, events_of
 
 TEXT = b"What was agreed on: nothing.\n" * 10
@@ -242,3 +244,44 @@ async def test_an_object_that_looks_like_a_file_is_none(server) -> None:
     message = await message_of(chat, await send(chat, inputs={"free": forged, "photo": local(own)}))
     assert message["inputs"]["free"] == forged
     assert message["inputs"]["photo"]["upload_file_id"] == own["id"]
+
+
+# On their way to a model
+
+
+async def test_a_model_is_given_what_was_uploaded(server) -> None:
+    async with FakeOpenAI(answer("Seen.")) as provider:
+        configuration = {
+            "generator": "openai_compatible",
+            "settings": {"model": "m", "base_url": provider.base_url},
+            "user_input_form": [{"variable": "paper", "type": "file"}],
+            "file_upload": {"enabled": True, "kinds": [], "detail": "low"},
+        }
+        chat = server.client(await server.new_key(configuration=configuration))
+        picture, text = await uploaded(chat), await uploaded(chat, TEXT, "notes.md")
+
+        inputs = {"paper": local(text, "document")}
+        sent = await send(chat, local(picture), remote(), inputs=inputs, auto_generate_name=False)
+
+        assert sent.json()["answer"] == "Seen."
+        question, stored, linked, written = (await provider.asked()).body["messages"][-1]["content"]
+    assert question == {"type": "text", "text": "hello"}
+    assert stored["image_url"]["detail"] == "low"
+    assert b64decode(stored["image_url"]["url"].removeprefix("data:image/png;base64,")) == PNG
+    assert linked["image_url"]["url"] == REMOTE
+    assert written["text"] == f"notes.md:\n\n{TEXT.decode()}"
+
+
+async def test_a_model_that_cannot_take_a_file_says_so(server) -> None:
+    async with FakeOpenAI() as provider:
+        configuration = {
+            "generator": "openai_compatible",
+            "settings": {"model": "m", "base_url": provider.base_url},
+            "file_upload": {"enabled": True, "kinds": []},
+        }
+        chat = server.client(await server.new_key(configuration=configuration))
+        pdf = await uploaded(chat, b"%PDF-1.7\n%\xe2\xe3\n" + bytes(10), "a.pdf")
+        response = await send(chat, local(pdf, "document"), auto_generate_name=False)
+        assert_error(response, 400, "completion_request_error")
+        assert "a.pdf" in response.json()["message"]
+        assert provider.requests == []

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import msgspec
 
 from chatledger.adapters.generator.app_settings import read_settings
+from chatledger.adapters.generator.file_parts import file_parts
 from chatledger.adapters.generator.prompt import question_of
 from chatledger.adapters.generator.small_texts import text_model_by
 from chatledger.adapters.openai_clients import (
@@ -271,7 +272,9 @@ async def _prompt(request: GenerationRequest, settings: OpenAICompatibleSettings
         for exchange in (await request.history())[-settings.history_limit :]:
             messages.append({"role": "user", "content": exchange.query})
             messages.append({"role": "assistant", "content": exchange.answer})
-    messages.append({"role": "user", "content": question_of(request)})
+    question = question_of(request)
+    files = await file_parts(request.files)
+    messages.append({"role": "user", "content": [{"type": "text", "text": question}, *files] if files else question})
     return messages
 
 

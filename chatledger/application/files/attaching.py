@@ -96,7 +96,10 @@ class Attaching:
             names = [file.name for file in files]
             values[variable.variable] = names[0] if variable.type == "file" else names
             attached += [msgspec.structs.replace(file, variable=variable.variable) for file in files]
-        return values, tuple(attached)
+        detail = configuration.file_upload.detail
+        return values, tuple(
+            msgspec.structs.replace(file, detail=detail) if file.kind == "image" else file for file in attached
+        )
 
     async def _beside(self, app: AppView, end_user_id: UUID, given: Sequence[object]) -> Sequence[AttachedFile]:
         upload = app.configuration.file_upload

@@ -29,6 +29,7 @@ from chatledger.application.ports.generator import (
     GeneratorError,
     Part,
     Retrieved,
+    SentFile,
     StepBegan,
     StepEnded,
     Text,
@@ -52,6 +53,8 @@ HISTORY_LIMIT = 500
 
 StoreMadeFile = Callable[[Message, str, bytes, Context], Awaitable[AttachedFile]]
 """Stores what a tool made for a message, by name and content."""
+SentFiles = Callable[[MessageCreated], Sequence[SentFile]]
+"""The files of a message for whoever answers it."""
 
 
 class WorkerSettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -82,6 +85,7 @@ class Worker:
         clock: Clock,
         *,
         store_made_file: StoreMadeFile,
+        sent_files: SentFiles,
     ) -> None:
         self._settings = settings
         self._ledger = ledger
@@ -91,6 +95,7 @@ class Worker:
         self._generators = generators
         self._gates = gates
         self._store_made_file = store_made_file
+        self._sent_files = sent_files
         self._clock = clock
         self._running: dict[UUID, Attempt] = {}
         self._tasks: dict[UUID, asyncio.Task[None]] = {}
@@ -363,6 +368,7 @@ class Worker:
             inputs=question.inputs,
             settings=created.parameters,
             history=history,
+            files=self._sent_files(created),
         )
 
     async def _give_up(

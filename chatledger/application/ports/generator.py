@@ -1,12 +1,13 @@
 """What answers: an async stream of typed parts."""
 
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
+from contextlib import aclosing
 from typing import Any, Literal, Protocol
 from uuid import UUID
 
 import msgspec
 
-from chatledger.domain.values import AppMode, FinishReason, Json, Resource
+from chatledger.domain.values import AppMode, FileKind, FinishReason, Json, Resource
 
 GeneratorErrorKind = Literal["transient", "quota", "credentials", "invalid", "content", "internal"]
 
@@ -96,6 +97,42 @@ class Exchange(msgspec.Struct, frozen=True):
     answer: str
 
 
+class SentFile(msgspec.Struct, frozen=True, kw_only=True):
+    """A file that goes with a message.
+
+    Attributes:
+        kind: what its sender means it to be used as; of a stored file it is what its bytes are, or ``custom``.
+        mime_type: what its bytes are; None for a file that stays where it is.
+        size: in bytes; None for a file that stays where it is.
+        url: where it is, if it is not stored here. Nobody has looked what is there.
+        detail: how closely a model is to look at a picture.
+        variable: the input that it is the value of, if it is one.
+        open: gives the bytes of a stored file, piece by piece. Whoever reads closes it.
+    """
+
+    kind: FileKind
+    name: str
+    mime_type: str | None = None
+    size: int | None = None
+    url: str | None = None
+    detail: Literal["low", "high"] | None = None
+    variable: str | None = None
+    open: Callable[[], AsyncGenerator[bytes, None]] | None = None
+
+    async def read(self, most: int) -> bytes:
+        """All bytes of a stored file.
+
+        Raises:
+            GeneratorError: it is not stored here, has more than ``most`` bytes, or cannot be read.
+        """
+        if self.open is None or self.size is None:
+            raise GeneratorError("invalid", f"The file {self.name} is not stored here.")
+        if self.size > most:
+            raise GeneratorError("invalid", f"The file {self.name} is too large for the model.")
+        async with aclosing(self.open()) as pieces:
+            return b"".join([piece async for piece in pieces])
+
+
 class GenerationRequest(msgspec.Struct, frozen=True, kw_only=True):
     """Everything that an attempt may depend on.
 
@@ -103,6 +140,8 @@ class GenerationRequest(msgspec.Struct, frozen=True, kw_only=True):
         attempt: counts from 1.
         settings: the generator's settings as they were when the message was sent.
         history: reads the earlier exchanges of the conversation, oldest first, as they were at the context cut.
+        files: what goes with the message. A generator refuses with ``invalid`` what it cannot use, or says in its
+            documentation that it passes over files.
     """
 
     message_id: UUID
@@ -112,6 +151,7 @@ class GenerationRequest(msgspec.Struct, frozen=True, kw_only=True):
     inputs: Mapping[str, Any]
     settings: Mapping[str, Any]
     history: Callable[[], Awaitable[Sequence[Exchange]]]
+    files: Sequence[SentFile] = ()
 
 
 class Generator(Protocol):
