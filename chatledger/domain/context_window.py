@@ -1,0 +1,27 @@
+"""How much of what was said before fits into a prompt."""
+
+from collections.abc import Iterable, Iterator
+from typing import TypeVar
+
+T = TypeVar("T")
+
+BYTES_PER_TOKEN = 3
+"""Of UTF-8. English has about four to a token, Chinese about three: a text is seldom longer than estimated."""
+
+TOKENS_PER_TEXT = 4
+"""What stands around a text in a prompt: whose it is, and where it ends."""
+
+
+def estimated_tokens(text: str) -> int:
+    """About how many tokens a text takes in a prompt: no model's own count, but the same everywhere and for ever."""
+    return TOKENS_PER_TEXT + -(-len(text.encode()) // BYTES_PER_TOKEN)
+
+
+def within(limit: int, newest_first: Iterable[tuple[T, int]]) -> Iterator[T]:
+    """The newest of some things with their tokens, as many in a row as the limit holds; 0 is no limit."""
+    left = limit
+    for thing, tokens in newest_first:
+        left -= tokens
+        if limit and left < 0:
+            return
+        yield thing

@@ -1,0 +1,42 @@
+"""How much of what was said before fits into a prompt."""
+
+import pytest
+
+from chatledger.domain.context_window import estimated_tokens, within
+
+
+@pytest.mark.parametrize(
+    ("text", "tokens"),
+    [("", 4), ("a", 5), ("abc", 5), ("abcd", 6), ("Why is the sky?", 9), ("天空", 6), ("𝄞", 6)],
+)
+def test_the_tokens_of_a_text(text, tokens) -> None:
+    assert estimated_tokens(text) == tokens
+
+
+@pytest.mark.parametrize(
+    ("limit", "kept"),
+    [
+        (0, ["new", "old", "older"]),
+        (100, ["new", "old", "older"]),
+        (10, ["new", "old", "older"]),
+        (9, ["new", "old"]),
+        (6, ["new"]),
+        (2, []),
+    ],
+    ids=str,
+)
+def test_the_newest_stay(limit, kept) -> None:
+    assert list(within(limit, [("new", 3), ("old", 4), ("older", 3)])) == kept
+
+
+def test_nothing_stands_before_a_gap() -> None:
+    assert list(within(5, [("new", 3), ("long", 9), ("short", 1)])) == ["new"]
+
+
+def test_no_more_is_read_than_is_kept() -> None:
+    def things():
+        yield "new", 3
+        yield "long", 9
+        pytest.fail("nobody has to read this far")
+
+    assert list(within(5, things())) == ["new"]
