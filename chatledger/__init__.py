@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from chatledger.application.errors import InvalidParameterError as InvalidParameterError
     from chatledger.application.errors import NotFoundError as NotFoundError
     from chatledger.application.errors import TooLongError as TooLongError
+    from chatledger.application.errors import TypeMismatchError as TypeMismatchError
     from chatledger.application.errors import UnauthorizedError as UnauthorizedError
     from chatledger.application.errors import WrongModeError as WrongModeError
     from chatledger.application.ledger.envelope import Envelope as Envelope
@@ -58,9 +59,11 @@ if TYPE_CHECKING:
     from chatledger.application.ports.views import FeedbackView as FeedbackView
     from chatledger.application.ports.views import MessageView as MessageView
     from chatledger.application.ports.views import OperatorView as OperatorView
+    from chatledger.application.ports.views import VariableView as VariableView
     from chatledger.application.queries.history import MessageDetail as MessageDetail
     from chatledger.application.queries.history import Task as Task
     from chatledger.domain.configuration import AppConfiguration as AppConfiguration
+    from chatledger.domain.configuration import DeclaredVariable as DeclaredVariable
     from chatledger.domain.configuration import Switch as Switch
     from chatledger.domain.events import AnswerChunkAppended as AnswerChunkAppended
     from chatledger.domain.events import FeedbackGiven as FeedbackGiven
@@ -102,6 +105,7 @@ _HOMES = {
         "InvalidParameterError",
         "NotFoundError",
         "TooLongError",
+        "TypeMismatchError",
         "UnauthorizedError",
         "WrongModeError",
     ),
@@ -147,6 +151,7 @@ _HOMES = {
         "FeedbackView",
         "MessageView",
         "OperatorView",
+        "VariableView",
     ),
     "application.queries.history": (
         "MessageDetail",
@@ -154,6 +159,7 @@ _HOMES = {
     ),
     "domain.configuration": (
         "AppConfiguration",
+        "DeclaredVariable",
         "Switch",
     ),
     "domain.events": (

@@ -45,14 +45,17 @@ from chatledger.application.application import Application
 from chatledger.application.caller import EndUsers, Ownership
 from chatledger.application.commands.annotating import Annotating
 from chatledger.application.commands.asking import Asking
+from chatledger.application.commands.deleting import DeletingConversations
 from chatledger.application.commands.managing_apps import ManagingApps
 from chatledger.application.commands.managing_operators import ManagingOperators
 from chatledger.application.commands.naming import Naming
 from chatledger.application.commands.pinning import PinningConversations
 from chatledger.application.commands.rating import RatingMessages
+from chatledger.application.commands.renaming import RenamingConversations
 from chatledger.application.commands.repeating import Repeating
 from chatledger.application.commands.saving import SavingMessages
 from chatledger.application.commands.sending import Sending
+from chatledger.application.commands.setting_variables import SettingVariables
 from chatledger.application.commands.stopping import Stopping
 from chatledger.application.commands.suggesting import Suggesting
 from chatledger.application.commands.uploading import Uploading
@@ -205,9 +208,8 @@ async def open_chatledger(
         bus, tail = InProcessLiveBus(), Tail()
         ledger = Ledger(store, codec, keyring, writer, new_id, hot_messages=HOT_MESSAGES if with_worker else 0)
         end_users = EndUsers(views, keyring)
-        ownership, directory = Ownership(end_users), AppDirectory(views)
-        following = Following(ledger, tail, bus)
-        stack.callback(following.close)
+        ownership, directory = Ownership(end_users, views), AppDirectory(views)
+        following = stack.enter_context(closing(Following(ledger, tail, bus)))
         storing, files = await asyncio.to_thread(_open_files, settings, ledger, views, clock, ownership)
         annotations = Annotations(annotation_views, features.embedder)
         longest = settings.max_query_characters
@@ -222,17 +224,21 @@ async def open_chatledger(
             longest_query=longest,
             limits=AppLimits(views, keyring, clock, settings.max_app_concurrency),
         )
+        stopping, naming = Stopping(ledger, views, ownership, bus), Naming(ledger, views, by_name)
         history = History(ledger, views, end_users, ownership)
         suggesting = Suggesting(ledger, views, history, by_name)
         stack.push_async_callback(suggesting.close)
         application = Application(
             sending=sending,
             asking=Asking(sending),
-            stopping=Stopping(ledger, views, ownership, bus),
+            stopping=stopping,
+            renaming=RenamingConversations(ledger, ownership, naming, history),
+            deleting=DeletingConversations(ledger, views, ownership, stopping),
+            setting_variables=SettingVariables(ledger, views, ownership, longest),
             rating=RatingMessages(ledger, views, ownership, longest),
-            naming=Naming(ledger, views, by_name),
+            naming=naming,
             suggesting=suggesting,
-            repeating=Repeating(ledger, history, by_name),
+            repeating=Repeating(ledger, views, history, by_name),
             annotating=Annotating(ledger, annotation_views, features, new_id, longest),
             apps=ManagingApps(ledger, by_name, features, new_id),
             uploading=Uploading(ledger, People(ledger, end_users, new_id), storing),

@@ -4,8 +4,11 @@ import re
 from typing import TypeVar
 from uuid import UUID
 
+import msgspec
+
 from chatledger.application.errors import InvalidParameterError, TooLongError
 from chatledger.domain.inputs import is_storable
+from chatledger.domain.values import Json
 
 T = TypeVar("T", bound=str)
 
@@ -67,6 +70,22 @@ def accept_user(given: str | None) -> str | None:
     if len(user) > MAX_USER_CHARACTERS:
         raise InvalidParameterError("user", f"user must not be longer than {MAX_USER_CHARACTERS} characters")
     return user or None
+
+
+def accept_json(field: str, given: object, longest: int) -> Json:
+    """A JSON value, as it reads once it has been written.
+
+    Raises:
+        InvalidParameterError: it is none, or holds text that UTF-8 cannot.
+        TooLongError: written, it has more bytes than ``longest``.
+    """
+    try:
+        written = msgspec.json.encode(given)
+        if len(written) <= longest:
+            return msgspec.json.decode(written)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise InvalidParameterError(field, f"{field} must be a JSON value") from error
+    raise TooLongError(field, f"{field} must not be longer than {longest} bytes of JSON")
 
 
 def is_trace(given: object) -> bool:

@@ -5,14 +5,17 @@ import msgspec
 from chatledger.application.caller import EndUsers
 from chatledger.application.commands.annotating import Annotating
 from chatledger.application.commands.asking import Asking
+from chatledger.application.commands.deleting import DeletingConversations
 from chatledger.application.commands.managing_apps import ManagingApps
 from chatledger.application.commands.managing_operators import ManagingOperators
 from chatledger.application.commands.naming import Naming
 from chatledger.application.commands.pinning import PinningConversations
 from chatledger.application.commands.rating import RatingMessages
+from chatledger.application.commands.renaming import RenamingConversations
 from chatledger.application.commands.repeating import Repeating
 from chatledger.application.commands.saving import SavingMessages
 from chatledger.application.commands.sending import Sending
+from chatledger.application.commands.setting_variables import SettingVariables
 from chatledger.application.commands.stopping import Stopping
 from chatledger.application.commands.suggesting import Suggesting
 from chatledger.application.commands.uploading import Uploading
@@ -36,6 +39,9 @@ class Application(msgspec.Struct, frozen=True, kw_only=True):
     sending: Sending
     asking: Asking
     stopping: Stopping
+    renaming: RenamingConversations
+    deleting: DeletingConversations
+    setting_variables: SettingVariables
     rating: RatingMessages
     naming: Naming
     suggesting: Suggesting

@@ -101,8 +101,31 @@ class EndUsers:
 class Ownership:
     """The owner check. Whoever fails it is told that the object does not exist."""
 
-    def __init__(self, end_users: EndUsers) -> None:
+    def __init__(self, end_users: EndUsers, views: Views) -> None:
         self._end_users = end_users
+        self._views = views
+
+    async def require_conversation(self, caller: Caller, conversation_id: UUID) -> UUID:
+        """Pass if the conversation exists and is the caller's; gives the end user whose it is.
+
+        Raises:
+            NotFoundError: it does not, or is not.
+        """
+        place = await self._views.conversation_place(conversation_id)
+        if place is None:
+            raise NotFoundError("conversation")
+        await self.require(caller, "conversation", *place)
+        return place[1]
+
+    async def require_among(self, conversation_id: UUID, message_id: UUID) -> None:
+        """Pass if the message is one of the conversation's.
+
+        Raises:
+            NotFoundError: it is not.
+        """
+        message = await self._views.message(message_id)
+        if message is None or message.conversation_id != conversation_id:
+            raise NotFoundError("message")
 
     async def require(self, caller: Reader, missing: Missing, app_id: UUID, end_user_id: UUID) -> None:
         """Pass if the object belongs to the caller's app and, where the caller names a user, to that user.

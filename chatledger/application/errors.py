@@ -8,7 +8,16 @@ from chatledger.application.ports.rate_limiter import Allowance
 from chatledger.domain.values import ErrorCode
 
 Missing = Literal[
-    "conversation", "message", "first_message", "last_conversation", "task", "app", "file", "site", "annotation"
+    "conversation",
+    "conversation_variable",
+    "message",
+    "first_message",
+    "last_conversation",
+    "task",
+    "app",
+    "file",
+    "site",
+    "annotation",
 ]
 
 Feature = Literal["suggested_questions_after_answer", "more_like_this"]
@@ -40,6 +49,10 @@ class InvalidParameterError(ApplicationError):
 
 class TooLongError(InvalidParameterError):
     """A text has more characters than may be."""
+
+
+class TypeMismatchError(ApplicationError):
+    """A conversation's variable cannot hold a value of that type; the text says which it can."""
 
 
 class WrongModeError(ApplicationError):

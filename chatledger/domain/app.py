@@ -26,16 +26,18 @@ from chatledger.domain.events import (
 from chatledger.domain.inputs import validate_form
 from chatledger.domain.prices import validate_prices
 from chatledger.domain.values import AppMode, AppStatus
+from chatledger.domain.variables import validate_variables
 
 
 def validate_configuration(configuration: AppConfiguration) -> None:
     """Refuse a configuration that contradicts itself.
 
     Raises:
-        InvalidInputError: the input form does, or a price is none; its ``field`` names which.
+        InvalidInputError: the form or the variables do, or a price is none; its ``field`` names which.
     """
     validate_form(configuration.user_input_form)
     validate_prices(configuration.prices)
+    validate_variables(configuration.conversation_variables)
 
 
 class App(Aggregate[AppEvent]):

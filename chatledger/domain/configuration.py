@@ -118,7 +118,7 @@ class Limits(Part, frozen=True, kw_only=True):
         user_requests_per_minute: by each end user.
         tokens_per_day: that answers may cost in a day of UTC.
         dedupe_window: seconds within which an equal request of the same user joins the one that is still running.
-        context_tokens: of earlier exchanges in a prompt.
+        context_tokens: that earlier exchanges may have in a prompt, by estimate; the latest stay.
     """
 
     concurrency: Count = 0

@@ -3,7 +3,10 @@
 from typing import Any, assert_never
 from uuid import UUID
 
+import msgspec
+
 from chatledger.domain.aggregate import Aggregate
+from chatledger.domain.configuration import DeclaredVariable
 from chatledger.domain.errors import ConversationDeletedError, NoSuchVariableError
 from chatledger.domain.events import (
     ConversationDeleted,
@@ -14,7 +17,8 @@ from chatledger.domain.events import (
     ConversationUnpinned,
     ConversationVariableSet,
 )
-from chatledger.domain.values import Json, RenamedBy, VariableType
+from chatledger.domain.values import Json, RenamedBy
+from chatledger.domain.variables import first_value, require_fit
 
 
 class Conversation(Aggregate[ConversationEvent]):
@@ -64,13 +68,15 @@ class Conversation(Aggregate[ConversationEvent]):
         return conversation
 
     def rename(self, by: RenamedBy, name: str) -> None:
-        """Give it a name. What a user called it is never overwritten automatically: then nothing is recorded.
+        """Give it a name at a user's wish: their own or, with ``automatic``, one that was found for it.
+
+        The name that it has, found once more, is no fact.
 
         Raises:
             ConversationDeletedError: it is gone.
         """
         self._require_living()
-        if by == "user" or (self.named_by != "user" and name != self.name):
+        if by == "user" or name != self.name:
             self._record(ConversationRenamed(by=by, name=name))
 
     def take_first_name(self, name: str) -> None:
@@ -83,40 +89,40 @@ class Conversation(Aggregate[ConversationEvent]):
         if self.named_by is None:
             self._record(ConversationRenamed(by="automatic", name=name))
 
-    def declare_variable(
-        self, variable_id: UUID, *, name: str, value_type: VariableType, value: Json, description: str
-    ) -> None:
-        """Add a variable.
+    def declare_variable(self, variable_id: UUID, declared: DeclaredVariable) -> None:
+        """Add a variable, with its first value.
 
         Raises:
             ConversationDeletedError: it is gone.
+            VariableTypeError: the default is of another type.
         """
         self._require_living()
         self._record(
             ConversationVariableSet(
-                variable_id=variable_id, value_type=value_type, name=name, value=value, description=description
+                variable_id=variable_id,
+                value_type=declared.value_type,
+                name=declared.name,
+                value=first_value(declared),
+                description=declared.description,
             )
         )
 
     def set_variable(self, variable_id: UUID, value: Json) -> None:
-        """Give a variable another value, which has to be of its type. The same value again is no fact.
+        """Give a variable another value. The same value again is no fact.
 
         Raises:
             ConversationDeletedError: it is gone.
             NoSuchVariableError: it has no such variable.
+            VariableTypeError: the value is not of the variable's type.
         """
         self._require_living()
         known = self.variables.get(variable_id)
         if known is None:
             raise NoSuchVariableError
-        if known.value != value:
-            self.declare_variable(
-                variable_id,
-                name=known.name,
-                value_type=known.value_type,
-                value=value,
-                description=known.description,
-            )
+        require_fit(known.name, known.value_type, value)
+        # As text: to Python 1 and True are the same.
+        if msgspec.json.encode(known.value) != msgspec.json.encode(value):
+            self._record(msgspec.structs.replace(known, value=value))
 
     def pin(self) -> None:
         """Put it above the others. Doing so again changes nothing.

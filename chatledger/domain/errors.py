@@ -25,6 +25,10 @@ class NoSuchVariableError(DomainError):
     """The conversation has no such variable."""
 
 
+class VariableTypeError(DomainError):
+    """A conversation's variable was given a value of another type."""
+
+
 class AppDeletedError(DomainError):
     """The app is gone; nothing can be done with it any more."""
 

@@ -44,8 +44,9 @@ class MessageCreated(msgspec.Struct, frozen=True, kw_only=True):
     """A person asked.
 
     ``context_cut`` is the ledger position up to which history is read for the prompt, so that every attempt and every
-    audit builds the same one. A ``parent_id`` of None begins a branch; the nil id stands for whatever came before in
-    time. ``fingerprint`` is a keyed hash of the request, where equal requests are to be found.
+    audit builds the same one; ``context_tokens`` bounds what of it goes in, by estimate, and 0 is no bound. A
+    ``parent_id`` of None begins a branch; the nil id stands for whatever came before in time. ``fingerprint`` is a
+    keyed hash of the request, where equal requests are to be found.
     """
 
     conversation_id: Public[UUID]
@@ -57,6 +58,7 @@ class MessageCreated(msgspec.Struct, frozen=True, kw_only=True):
     generator: Public[str]
     prompt_version: Public[int]
     context_cut: Public[int]
+    context_tokens: Public[int] = 0
     fingerprint: Public[str | None] = None
     parameters: Sealed[dict[str, Json]]
     inputs: Sealed[dict[str, Json]]

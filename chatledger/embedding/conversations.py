@@ -1,10 +1,11 @@
 """Conversations: what a person's messages belong to."""
 
+from typing import Any
 from uuid import UUID
 
 from chatledger.application.accepting import DEFAULT_PAGE, accept_id
-from chatledger.application.caller import require_chat
-from chatledger.application.ports.views import ConversationOrder, ConversationView, Page
+from chatledger.application.caller import Caller, require_chat
+from chatledger.application.ports.views import ConversationOrder, ConversationView, Page, VariableView
 from chatledger.embedding.access import Access
 from chatledger.embedding.values import Slice
 
@@ -21,6 +22,7 @@ class Conversations:
         *,
         user: str | None = None,
         sort_by: ConversationOrder = "-updated_at",
+        pinned: bool | None = None,
         last_id: UUID | None = None,
         limit: int = DEFAULT_PAGE,
     ) -> Slice[ConversationView]:
@@ -30,6 +32,7 @@ class Conversations:
             app: where.
             user: whose.
             sort_by: ``-`` puts the newest first.
+            pinned: only those that are, or are not.
             last_id: the last conversation of the part before: those after it.
             limit: how many at most, up to 100.
 
@@ -39,10 +42,9 @@ class Conversations:
             InvalidParameterError: there is no such order, or a page is not that long.
         """
         with self._access.use() as application:
-            caller = await self._access.caller(app, user)
-            require_chat(caller.app)
+            caller = await self._chat(app, user)
             page = Page(limit, None if last_id is None else accept_id("last_id", last_id))
-            found, has_more = await application.history.conversations(caller, sort_by, page)
+            found, has_more = await application.history.conversations(caller, sort_by, page, pinned=pinned)
             return Slice(tuple(found), has_more)
 
     async def pin(self, app: UUID, conversation_id: UUID, *, user: str) -> None:
@@ -68,3 +70,96 @@ class Conversations:
             caller = await self._access.person(app, user)
             require_chat(caller.app)
             await application.pinning.unpin(caller, accept_id("conversation_id", conversation_id))
+
+    async def get(self, app: UUID, conversation_id: UUID, *, user: str | None = None) -> ConversationView:
+        """One conversation.
+
+        Raises:
+            WrongModeError: the app has no conversations.
+            NotFoundError: the conversation does not exist, is not the user's, or is gone.
+        """
+        with self._access.use() as application:
+            caller = await self._chat(app, user)
+            return await application.history.conversation(caller, accept_id("conversation_id", conversation_id))
+
+    async def rename(
+        self, app: UUID, conversation_id: UUID, name: str | None = None, *, user: str | None = None
+    ) -> ConversationView:
+        """Give the conversation a name; None has one found in its first message, if that can be done.
+
+        Raises:
+            WrongModeError: the app has no conversations.
+            NotFoundError: the conversation does not exist, is not the user's, or is gone.
+            InvalidParameterError: the name is none.
+        """
+        with self._access.use() as application:
+            caller = await self._chat(app, user)
+            accept_id("conversation_id", conversation_id)
+            if name is None:
+                return await application.renaming.name_automatically(caller, conversation_id)
+            return await application.renaming.rename(caller, conversation_id, name)
+
+    async def delete(self, app: UUID, conversation_id: UUID, *, user: str | None = None) -> None:
+        """Make the conversation gone for its user, and stop what is being answered in it. The ledger keeps it.
+
+        Raises:
+            WrongModeError: the app has no conversations.
+            NotFoundError: the conversation does not exist, is not the user's, or is gone already.
+        """
+        with self._access.use() as application:
+            caller = await self._chat(app, user)
+            await application.deleting.delete(caller, accept_id("conversation_id", conversation_id))
+
+    async def variables(
+        self,
+        app: UUID,
+        conversation_id: UUID,
+        *,
+        user: str | None = None,
+        name: str | None = None,
+        last_id: UUID | None = None,
+        limit: int = DEFAULT_PAGE,
+    ) -> Slice[VariableView]:
+        """The conversation's variables in the order of their declaration, secrets too.
+
+        Args:
+            app: where.
+            conversation_id: whose.
+            user: who asks.
+            name: only the one of this name, in any case of its letters.
+            last_id: the last variable of the part before: those after it.
+            limit: how many at most, up to 100.
+
+        Raises:
+            WrongModeError: the app has no conversations.
+            NotFoundError: the conversation does not exist, is not the user's, or is gone.
+            InvalidParameterError: an argument is not acceptable.
+        """
+        with self._access.use() as application:
+            caller = await self._chat(app, user)
+            page = Page(limit, None if last_id is None else accept_id("last_id", last_id))
+            conversation_id = accept_id("conversation_id", conversation_id)
+            found, has_more = await application.history.variables(caller, conversation_id, page, name)
+            return Slice(tuple(found), has_more)
+
+    async def set_variable(
+        self, app: UUID, conversation_id: UUID, variable_id: UUID, value: Any, *, user: str | None = None
+    ) -> VariableView:
+        """Give a variable of the conversation another value, which prompts see from the next message on.
+
+        Raises:
+            WrongModeError: the app has no conversations.
+            NotFoundError: the conversation does not exist, is not the user's, is gone, or has no such variable.
+            InvalidParameterError: the value is no JSON.
+            TypeMismatchError: it is not of the variable's type.
+        """
+        with self._access.use() as application:
+            caller = await self._chat(app, user)
+            conversation_id = accept_id("conversation_id", conversation_id)
+            variable_id = accept_id("variable_id", variable_id)
+            return await application.setting_variables.set(caller, conversation_id, variable_id, value)
+
+    async def _chat(self, app: UUID, user: str | None) -> Caller:
+        caller = await self._access.caller(app, user)
+        require_chat(caller.app)
+        return caller

@@ -13,7 +13,7 @@ from chatledger.application.ledger.envelope import Envelope, Fact
 from chatledger.application.ports.views import MessageView, Page
 from chatledger.application.queries.following import require_recorded
 from chatledger.application.queries.history import MessageDetail
-from chatledger.domain.values import Rating
+from chatledger.domain.values import NIL_UUID, Rating
 from chatledger.embedding.access import Access
 from chatledger.embedding.values import SentMessage, Slice
 
@@ -38,6 +38,7 @@ class Messages:
         user: str | None = None,
         inputs: Mapping[str, Any] | None = None,
         conversation_id: UUID | None = None,
+        parent_id: UUID | None = NIL_UUID,
         automatic_name: bool = True,
         trace: str | None = None,
     ) -> SentMessage:
@@ -49,20 +50,23 @@ class Messages:
             user: who asks.
             inputs: values for the variables that the app declares.
             conversation_id: the conversation to go on with; None begins one.
+            parent_id: the message to go on from, by default whatever came before in time; None begins a branch.
             automatic_name: whether a new conversation may get a name that fills a line.
             trace: what to trace it by: on record with the events.
 
         Raises:
             WrongModeError: the app has no conversations.
             InvalidParameterError: an argument is not acceptable.
-            NotFoundError: the app or the conversation does not exist, or is not the user's.
+            NotFoundError: the app, the conversation or the parent in it does not exist, or is not the user's.
             AppUnavailableError: the app names a generator that is not there.
             StorageUnavailableError: the store is in trouble; nothing was written.
         """
         with self._access.use() as application:
             caller = await self._access.caller(app, user, trace)
             require_chat(caller.app)
-            sent = await application.sending.send(caller, _new(query, inputs, conversation_id, automatic_name))
+            sent = await application.sending.send(
+                caller, _new(query, inputs, conversation_id, parent_id, automatic_name)
+            )
             sent.follower.close()
             return SentMessage(message_id=sent.message_id, task_id=sent.task_id, conversation_id=sent.conversation_id)
 
@@ -74,6 +78,7 @@ class Messages:
         user: str | None = None,
         inputs: Mapping[str, Any] | None = None,
         conversation_id: UUID | None = None,
+        parent_id: UUID | None = NIL_UUID,
         automatic_name: bool = True,
         trace: str | None = None,
     ) -> Answer:
@@ -88,7 +93,23 @@ class Messages:
         with self._access.use() as application:
             caller = await self._access.caller(app, user, trace)
             require_chat(caller.app)
-            return await application.asking.ask(caller, _new(query, inputs, conversation_id, automatic_name))
+            return await application.asking.ask(caller, _new(query, inputs, conversation_id, parent_id, automatic_name))
+
+    async def regenerate(self, app: UUID, message_id: UUID, *, user: str | None = None) -> SentMessage:
+        """Ask the same once more: a message of its own, with the parent of the first.
+
+        Raises:
+            WrongModeError: the app has no conversations.
+            NotFoundError: the message does not exist, is not the user's, or its conversation is gone.
+            ApplicationError: the message was refused, as by :meth:`send`.
+            StorageUnavailableError: the store is in trouble; nothing was written.
+        """
+        with self._access.use() as application:
+            caller = await self._access.caller(app, user)
+            new = await application.repeating.again(caller, accept_id("message_id", message_id))
+            sent = await application.sending.send(caller, new)
+            sent.follower.close()
+            return SentMessage(message_id=sent.message_id, task_id=sent.task_id, conversation_id=sent.conversation_id)
 
     async def follow(
         self, message_id: UUID, *, after: int = 0, app: UUID | None = None, user: str | None = None
@@ -231,11 +252,13 @@ def _new(
     query: str,
     inputs: Mapping[str, Any] | None,
     conversation_id: UUID | None,
+    parent_id: UUID | None,
     automatic_name: bool,  # noqa: FBT001
 ) -> NewMessage:
     return NewMessage(
         query=query,
         inputs={} if inputs is None else inputs,
         conversation_id=None if conversation_id is None else accept_id("conversation_id", conversation_id),
+        parent_id=None if parent_id is None else accept_id("parent_id", parent_id),
         automatic_name=automatic_name,
     )

@@ -14,7 +14,9 @@ from chatledger import (
     NotFoundError,
     Settings,
 )
-from tests.conformance.service import Ids, Listed, Seen, Streamed, Whole
+from chatledger.domain.inputs import input_text
+from chatledger.domain.values import NIL_UUID
+from tests.conformance.service import Ids, Listed, Seen, Streamed, Variable, Whole
 
 
 class EmbeddedService:
@@ -37,8 +39,13 @@ class EmbeddedService:
         sent = await self._ledger.messages.send(app, query, user=user, conversation_id=conversation, **more)
         return Ids(sent.message_id, sent.task_id, sent.conversation_id)
 
-    async def ask(self, app, query, user="ada", *, conversation=None, **more):
-        return _whole(await self._ledger.messages.ask(app, query, user=user, conversation_id=conversation, **more))
+    async def ask(self, app, query, user="ada", *, conversation=None, parent=NIL_UUID, **more):
+        place = {"conversation_id": conversation, "parent_id": parent}
+        return _whole(await self._ledger.messages.ask(app, query, user=user, **place, **more))
+
+    async def regenerate(self, app, message, user="ada"):
+        sent = await self._ledger.messages.regenerate(app, message, user=user)
+        return Ids(sent.message_id, sent.task_id, sent.conversation_id)
 
     async def complete(self, app, inputs, query="", user="ada"):
         return _whole(await self._ledger.completions.ask(app, inputs=inputs, query=query, user=user))
@@ -104,6 +111,22 @@ class EmbeddedService:
         page = await self._ledger.conversations.list(app, user=user, sort_by=sort_by, last_id=last, limit=limit)
         return [Listed(view.conversation_id, view.name) for view in page.items], page.has_more
 
+    async def rename(self, app, conversation, name, user="ada"):
+        view = await self._ledger.conversations.rename(app, conversation, name, user=user)
+        return Listed(view.conversation_id, view.name)
+
+    async def delete(self, app, conversation, user="ada"):
+        await self._ledger.conversations.delete(app, conversation, user=user)
+
+    async def variables(self, app, conversation, user="ada", *, name=None, last=None, limit=20):
+        page = await self._ledger.conversations.variables(
+            app, conversation, user=user, name=name, last_id=last, limit=limit
+        )
+        return [_variable(view) for view in page.items], page.has_more
+
+    async def set_variable(self, app, conversation, variable, value, user="ada"):
+        return _variable(await self._ledger.conversations.set_variable(app, conversation, variable, value, user=user))
+
     async def rate(self, app, message, rating, *, content=None, user="ada"):
         if rating is None:
             await self._ledger.messages.withdraw_rating(app, message, user=user)
@@ -119,6 +142,10 @@ def _whole(answer: chatledger.Answer) -> Whole:
     ids = Ids(answer.message_id, answer.task_id, answer.conversation_id)
     end = "stopped" if isinstance(answer.end, MessageStopped) else "completed"
     return Whole(ids, answer.text, end, answer.end.usage.completion_tokens)
+
+
+def _variable(view: chatledger.VariableView) -> Variable:
+    return Variable(view.variable_id, view.name, input_text(view.value))
 
 
 def _seen(view: chatledger.MessageView) -> Seen:

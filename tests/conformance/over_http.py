@@ -16,11 +16,12 @@ from chatledger.application.errors import (
     InvalidParameterError,
     NotFoundError,
     TooLongError,
+    TypeMismatchError,
     WrongModeError,
 )
 from chatledger.domain.end_user import SHARED_EXTERNAL_ID
 from chatledger.domain.values import NIL_UUID
-from tests.conformance.service import Ids, Listed, Seen, Streamed, Whole
+from tests.conformance.service import Ids, Listed, Seen, Streamed, Variable, Whole
 from tests.support.server import LiveServer, answer_of, events_of, live_server
 
 MISSING = {message: missing for missing, message in _MISSING.items()}
@@ -52,8 +53,13 @@ class HttpService:
         body |= {"response_mode": "async", "auto_generate_name": automatic_name, "trace_id": trace}
         return _ids(await self._post(app, "/v1/chat-messages", body))
 
-    async def ask(self, app, query, user="ada", *, inputs=None, conversation=None):
-        return _whole(await self._post(app, "/v1/chat-messages", _chat_body(query, user, inputs, conversation)))
+    async def ask(self, app, query, user="ada", *, inputs=None, conversation=None, parent=NIL_UUID):
+        body = _chat_body(query, user, inputs, conversation) | {"parent_message_id": str(parent)}
+        return _whole(await self._post(app, "/v1/chat-messages", body))
+
+    async def regenerate(self, app, message, user="ada"):
+        body = {"response_mode": "async", "user": user}
+        return _ids(await self._post(app, f"/v1/messages/{message}/regenerate", body))
 
     async def complete(self, app, inputs, query="", user="ada"):
         body = {"inputs": inputs, "query": query, "user": user}
@@ -120,6 +126,23 @@ class HttpService:
         page = await self._get(app, "/v1/conversations", user=user, sort_by=sort_by, last_id=last, limit=limit)
         return [Listed(UUID(entry["id"]), entry["name"]) for entry in page["data"]], page["has_more"]
 
+    async def rename(self, app, conversation, name, user="ada"):
+        body = {"name": name, "auto_generate": name is None, "user": user}
+        entry = await self._post(app, f"/v1/conversations/{conversation}/name", body)
+        return Listed(UUID(entry["id"]), entry["name"])
+
+    async def delete(self, app, conversation, user="ada"):
+        _content(await self._client(app).request("DELETE", f"/v1/conversations/{conversation}", json={"user": user}))
+
+    async def variables(self, app, conversation, user="ada", *, name=None, last=None, limit=20):
+        query = {"user": user, "variable_name": name, "last_id": last, "limit": limit}
+        page = await self._get(app, f"/v1/conversations/{conversation}/variables", **query)
+        return [_variable(entry) for entry in page["data"]], page["has_more"]
+
+    async def set_variable(self, app, conversation, variable, value, user="ada"):
+        path = f"/v1/conversations/{conversation}/variables/{variable}"
+        return _variable(_content(await self._client(app).put(path, json={"value": value, "user": user})))
+
     async def rate(self, app, message, rating, *, content=None, user="ada"):
         body = {"rating": rating, "content": content, "user": user}
         await self._post(app, f"/v1/messages/{message}/feedbacks", body)
@@ -149,9 +172,9 @@ def _chat_body(query, user, inputs, conversation) -> dict[str, Any]:
 
 
 def _content(response: httpx.Response) -> Any:
-    if response.status_code not in {200, 202}:
+    if response.status_code not in {200, 202, 204}:
         raise _refusal(response)
-    return response.json()
+    return response.json() if response.content else None
 
 
 def _refusal(response: httpx.Response) -> Exception:
@@ -165,6 +188,7 @@ def _refusal(response: httpx.Response) -> Exception:
         "not_found": lambda: NotFoundError(MISSING[message]),
         "invalid_param": lambda: InvalidParameterError(field, message),
         "request_entity_too_large": lambda: TooLongError(field, message),
+        "bad_request": lambda: TypeMismatchError(message),
         "not_chat_app": lambda: WrongModeError("chat"),
         "forbidden": lambda: ForbiddenError(message),
         "app_unavailable": lambda: WrongModeError("completion"),
@@ -184,6 +208,10 @@ def _ids(body: dict[str, Any]) -> Ids:
 def _whole(body: dict[str, Any]) -> Whole:
     metadata = body["metadata"]
     return Whole(_ids(body), body["answer"], metadata["status"], metadata["usage"]["completion_tokens"])
+
+
+def _variable(entry: dict[str, Any]) -> Variable:
+    return Variable(UUID(entry["id"]), entry["name"], entry["value"])
 
 
 def _seen(entry: dict[str, Any]) -> Seen:

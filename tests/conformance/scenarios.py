@@ -1,9 +1,11 @@
 """What both surfaces are put through. A scenario makes its own apps, and leaves nothing running."""
 
+import asyncio
 from functools import partial
 from typing import Any
 from uuid import UUID
 
+import msgspec
 import pytest
 
 from chatledger.application.errors import (
@@ -13,11 +15,12 @@ from chatledger.application.errors import (
     InvalidParameterError,
     NotFoundError,
     TooLongError,
+    TypeMismatchError,
     WrongModeError,
 )
-from chatledger.domain.configuration import AppConfiguration, Switch
+from chatledger.domain.configuration import AppConfiguration, DeclaredVariable, Switch
 from chatledger.domain.inputs import InputVariable
-from tests.conformance.service import Seen, Service, Streamed
+from tests.conformance.service import Ids, Listed, Seen, Service, Streamed
 from tests.support.server import until
 
 NOWHERE = UUID("00000000-0000-4000-8000-000000000000")
@@ -368,6 +371,101 @@ async def many_conversations(service: Service) -> None:
     assert len((await service.conversations(app, limit=100))[0]) == 5
 
 
+# Conversations
+
+
+async def a_conversation_is_named(service: Service) -> None:
+    app = await service.create_app("chat", says())
+    conversation = (await service.ask(app, "Is it so, as people say?")).ids.conversation
+    assert await service.rename(app, conversation, " Mine\0 ") == Listed(conversation, "Mine")
+    assert (await service.conversations(app))[0] == [Listed(conversation, "Mine")]
+    assert (await service.rename(app, conversation, None)).name == "Is it so, as people say?"
+    assert (await service.rename(app, conversation, None, user=None)).name == "Is it so, as people say?"
+    await refused_by_name("name", service.rename(app, conversation, " "), service.rename(app, conversation, "\0"))
+    with pytest.raises(TooLongError):
+        await service.rename(app, conversation, "x" * 256)
+    await nothing_is_found(
+        "conversation", service.rename(app, NOWHERE, "Mine"), service.rename(app, conversation, "Mine", "eve")
+    )
+
+
+async def a_conversation_is_deleted(service: Service) -> None:
+    app = await service.create_app("chat", says(interval_ms=3_600_000))
+    ids = await service.send(app, "Is it so?")
+    await service.first_text(app, ids)
+    await nothing_is_found("conversation", service.delete(app, ids.conversation, "eve"))
+    await service.delete(app, ids.conversation)
+    await nothing_is_found(
+        "conversation",
+        service.delete(app, ids.conversation),
+        service.history(app, ids.conversation),
+        service.rename(app, ids.conversation, "Mine"),
+        service.variables(app, ids.conversation),
+        service.send(app, "And now?", conversation=ids.conversation),
+    )
+    await nothing_is_found("message", service.message(app, ids.message), service.regenerate(app, ids.message))
+    assert await service.conversations(app) == ([], False)
+    assert (await service.task(app, ids.task))[0] in {"stopping", "stopped"}
+    await service.rate(app, ids.message, "like")
+    await until_stopped(service, app, ids)
+
+
+async def until_stopped(service: Service, app: UUID, ids: Ids) -> None:
+    async with asyncio.timeout(10):
+        while (await service.task(app, ids.task))[0] != "stopped":  # noqa: ASYNC110 - there is no stream to wait for
+            await asyncio.sleep(0.01)
+
+
+async def variables_of_a_conversation(service: Service) -> None:
+    declared = (
+        DeclaredVariable(name="mood", default="calm"),
+        DeclaredVariable(name="count", value_type="number"),
+        DeclaredVariable(name="tags", value_type="array[string]", default=["a"]),
+    )
+    app = await service.create_app("chat", msgspec.structs.replace(says(), conversation_variables=declared))
+    conversation = (await service.ask(app, "Is it so?")).ids.conversation
+    (mood, count, tags), has_more = await service.variables(app, conversation)
+    assert ([mood.value, count.value, tags.value], has_more) == (["calm", "0", '["a"]'], False)
+    assert await service.variables(app, conversation, limit=2) == ([mood, count], True)
+    assert await service.variables(app, conversation, last=count.id, limit=2) == ([tags], False)
+    assert await service.variables(app, conversation, name="MOOD") == ([mood], False)
+    assert await service.set_variable(app, conversation, count.id, 5) == count._replace(value="5")
+    await service.set_variable(app, conversation, count.id, 5)
+    await service.set_variable(app, conversation, tags.id, [], user=None)
+    assert [known.value for known in (await service.variables(app, conversation))[0]] == ["calm", "5", "[]"]
+    with pytest.raises(TypeMismatchError) as refused:
+        await service.set_variable(app, conversation, count.id, "5")
+    assert str(refused.value) == "Type mismatch: variable 'count' expects number, but got string type"
+    with pytest.raises(TooLongError):
+        await service.set_variable(app, conversation, mood.id, "x" * 100_000)
+    await nothing_is_found("conversation_variable", service.set_variable(app, conversation, NOWHERE, 5))
+    await nothing_is_found("conversation", service.set_variable(app, conversation, mood.id, "x", "eve"))
+    await refused_by_name("variable_name", service.variables(app, conversation, name="a b"))
+    await refused_by_name("last_id", service.variables(app, conversation, last=NOWHERE))
+    await refused_by_name("limit", service.variables(app, conversation, limit=0))
+
+
+async def messages_grow_into_a_tree(service: Service) -> None:
+    app = await service.create_app("chat", says())
+    root = await service.ask(app, "Is it so?")
+    here = root.ids.conversation
+    await service.ask(app, "And in line?", conversation=here)
+    beside = await service.ask(app, "And beside it?", conversation=here, parent=root.ids.message)
+    assert (await service.message(app, beside.ids.message))[1] == 1
+    again = await service.regenerate(app, beside.ids.message)
+    assert await service.follow(app, again) == Streamed("so it is", "completed")
+    assert (await service.message(app, again.message))[1] == 2
+    owners = await service.regenerate(app, root.ids.message, user=None)
+    assert await service.follow(app, owners) == Streamed("so it is", "completed")
+    assert (await service.message(app, root.ids.message))[1] == 1
+    await nothing_is_found(
+        "message",
+        service.ask(app, "Where?", conversation=here, parent=NOWHERE),
+        service.ask(app, "Where?", parent=root.ids.message),
+        service.regenerate(app, root.ids.message, "eve"),
+    )
+
+
 async def lists_that_cannot_be(service: Service) -> None:
     app = await service.create_app("chat", says("yes"))
     conversation = (await service.ask(app, "Is it so?")).ids.conversation
@@ -522,6 +620,10 @@ SCENARIOS = (
     a_rating_while_the_answer_is_made,
     many_conversations,
     lists_that_cannot_be,
+    a_conversation_is_named,
+    a_conversation_is_deleted,
+    variables_of_a_conversation,
+    messages_grow_into_a_tree,
     an_app_is_configured_anew,
     a_key_is_rotated,
     apps_that_answer_nobody,

@@ -5,7 +5,7 @@ from typing import Any, Literal, NamedTuple, Protocol
 from uuid import UUID
 
 from chatledger.domain.configuration import AppConfiguration
-from chatledger.domain.values import AppMode, Rating
+from chatledger.domain.values import NIL_UUID, AppMode, Rating
 
 
 class Ids(NamedTuple):
@@ -48,6 +48,14 @@ class Listed(NamedTuple):
     name: str
 
 
+class Variable(NamedTuple):
+    """A variable of a conversation, its value as text."""
+
+    id: UUID
+    name: str
+    value: str
+
+
 class Service(Protocol):
     """A chatledger, seen through one of its surfaces. Refusals are raised as the application's own errors."""
 
@@ -79,7 +87,10 @@ class Service(Protocol):
         *,
         inputs: Mapping[str, Any] | None = None,
         conversation: UUID | None = None,
+        parent: UUID = NIL_UUID,
     ) -> Whole: ...
+
+    async def regenerate(self, app: UUID, message: UUID, user: str | None = "ada") -> Ids: ...
 
     async def complete(self, app: UUID, inputs: Mapping[str, Any], query: str = "", user: str = "ada") -> Whole: ...
 
@@ -114,6 +125,25 @@ class Service(Protocol):
         last: UUID | None = None,
         limit: int = 20,
     ) -> tuple[Sequence[Listed], bool]: ...
+
+    async def rename(self, app: UUID, conversation: UUID, name: str | None, user: str | None = "ada") -> Listed: ...
+
+    async def delete(self, app: UUID, conversation: UUID, user: str | None = "ada") -> None: ...
+
+    async def variables(
+        self,
+        app: UUID,
+        conversation: UUID,
+        user: str | None = "ada",
+        *,
+        name: str | None = None,
+        last: UUID | None = None,
+        limit: int = 20,
+    ) -> tuple[Sequence[Variable], bool]: ...
+
+    async def set_variable(
+        self, app: UUID, conversation: UUID, variable: UUID, value: Any, user: str | None = "ada"
+    ) -> Variable: ...
 
     async def rate(
         self,

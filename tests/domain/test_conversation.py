@@ -5,8 +5,9 @@ from uuid import UUID
 import msgspec
 import pytest
 
+from chatledger.domain.configuration import DeclaredVariable
 from chatledger.domain.conversation import Conversation
-from chatledger.domain.errors import ConversationDeletedError, NoSuchVariableError
+from chatledger.domain.errors import ConversationDeletedError, NoSuchVariableError, VariableTypeError
 from chatledger.domain.events import (
     ConversationDeleted,
     ConversationPinned,
@@ -49,6 +50,10 @@ danish = msgspec.structs.replace(language, value="da")
 deleted, pinned, unpinned = ConversationDeleted(), ConversationPinned(), ConversationUnpinned()
 
 
+def counts(value):
+    return msgspec.structs.replace(language, value_type="array[any]", value=[value])
+
+
 def renamed(by, name):
     return ConversationRenamed(by=by, name=name)
 
@@ -63,7 +68,7 @@ def found(name):
 
 def declare(conversation):
     conversation.declare_variable(
-        VARIABLE, name="language", value_type="string", value="en", description="What to answer in."
+        VARIABLE, DeclaredVariable(name="language", default="en", description="What to answer in.")
     )
 
 
@@ -76,7 +81,12 @@ FOLLOWS = [
     ("a user's name again", [opened, renamed("user", "A")], rename("user", "A"), [renamed("user", "A")]),
     ("a better name", [opened], rename("automatic", "The sky"), [renamed("automatic", "The sky")]),
     ("no better name", [opened], rename("automatic", "Sky"), []),
-    ("a name that is a user's stays", [opened, renamed("user", "Mine")], rename("automatic", "The sky"), []),
+    (
+        "a name that is found at a user's wish takes the place of theirs",
+        [opened, renamed("user", "Mine")],
+        rename("automatic", "The sky"),
+        [renamed("automatic", "The sky")],
+    ),
     (
         "an automatic name gives way to a later one",
         [opened, renamed("automatic", "Air")],
@@ -90,6 +100,7 @@ FOLLOWS = [
     ("a variable", [opened], declare, [language]),
     ("a variable changes", [opened, language], set_to("da"), [danish]),
     ("a variable keeps its value", [opened, language], set_to("en"), []),
+    ("a variable changes by its type alone", [opened, counts(1)], set_to([True]), [counts(True)]),
     ("it is pinned", [opened], Conversation.pin, [pinned]),
     ("it is pinned already", [opened, pinned], Conversation.pin, []),
     ("it is unpinned", [opened, pinned], Conversation.unpin, [unpinned]),
@@ -122,6 +133,11 @@ def test_nothing_can_be_done_with_a_deleted_conversation(command) -> None:
 
 def test_a_variable_that_there_is_not_cannot_be_set() -> None:
     given(Conversation, opened, language).when(set_to("da", UUID(int=8))).then_refused(NoSuchVariableError)
+
+
+def test_a_variable_cannot_be_set_to_a_value_of_another_type() -> None:
+    refusal = given(Conversation, opened, language).when(set_to(5)).then_refused(VariableTypeError)
+    assert str(refusal) == "Type mismatch: variable 'language' expects string, but got number type"
 
 
 def test_how_a_conversation_is_seen() -> None:

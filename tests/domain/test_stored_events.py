@@ -13,7 +13,10 @@ STORED: dict[str, tuple[int, str, str]] = {
     # name: (schema, public fields, sealed fields)
     "MessageCreated": (
         1,
-        "conversation_id parent_id app_id end_user_id task_id mode generator prompt_version context_cut fingerprint",
+        (
+            "conversation_id parent_id app_id end_user_id task_id mode generator prompt_version context_cut "
+            "context_tokens fingerprint"
+        ),
         "parameters inputs query files",
     ),
     "GenerationStarted": (1, "attempt worker base offset", ""),

@@ -19,7 +19,7 @@ from chatledger.application.ledger.writer import GroupCommitWriter
 from chatledger.application.system_clock import new_id
 from chatledger.domain.aggregate import Aggregate
 from chatledger.domain.app import App
-from chatledger.domain.configuration import AppConfiguration
+from chatledger.domain.configuration import AppConfiguration, DeclaredVariable
 from chatledger.domain.conversation import Conversation
 from chatledger.domain.end_user import EndUser
 from chatledger.domain.events import FileUploaded
@@ -159,9 +159,8 @@ class Traffic:
             inputs={"topic": self.text()},
             introduction=self.text(),
         )
-        conversation.declare_variable(
-            new_id(), name=self.text(), value_type="string", value=self.text(), description=self.text()
-        )
+        declared = DeclaredVariable(name=self.text(), default=self.text(), description=self.text())
+        conversation.declare_variable(new_id(), declared)
         self.conversations.append(conversation)
         yield conversation
         yield from self.ask(conversation)

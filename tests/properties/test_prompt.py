@@ -7,24 +7,20 @@ nothing but the committed events, says what the earlier exchanges of each messag
 import asyncio
 import contextlib
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any, NamedTuple
 from uuid import UUID
 
-import pytest
+import msgspec
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from chatledger.adapters.persistence.store import Reader
-from chatledger.adapters.persistence.views import SqlViews
 from chatledger.application.context import SYSTEM, Context
 from chatledger.application.ledger.envelope import Envelope
-from chatledger.application.ledger.ledger import Ledger, Staged
-from chatledger.application.ledger.sealed_rows import RowSeals
-from chatledger.application.ledger.writer import GroupCommitWriter
+from chatledger.application.ledger.ledger import Staged
 from chatledger.application.system_clock import new_id
+from chatledger.domain.context_window import estimated_tokens
 from chatledger.domain.conversation import Conversation
 from chatledger.domain.errors import DomainError
 from chatledger.domain.events import (
@@ -34,8 +30,9 @@ from chatledger.domain.events import (
     MessageCreated,
 )
 from chatledger.domain.message import Message
-from chatledger.domain.values import Usage
-from tests.persistence.stores import Store, a_question, open_store, running_writer
+from chatledger.domain.values import NIL_UUID, Usage
+from tests.persistence.stores import a_question
+from tests.properties.conftest import Place
 
 ALL = 1_000
 LATER = datetime(2031, 5, 6, tzinfo=UTC)
@@ -45,50 +42,67 @@ Said = list[tuple[str, str]]
 Move = Callable[[Message], None]
 
 
-class Place(NamedTuple):
-    """A store at work."""
+class Known(NamedTuple):
+    """What the events up to a cut tell of a message."""
 
-    runner: asyncio.Runner
-    ledger: Ledger
-    writer: GroupCommitWriter
-    store: Store
-    views: SqlViews
-
-
-@pytest.fixture
-def place(tmp_path: Path, database_url: str | None) -> Iterator[Place]:
-    with (
-        asyncio.Runner(loop_factory=asyncio.new_event_loop) as runner,
-        open_store(tmp_path, database_url) as store,
-        contextlib.closing(Reader(store.database.reading(1), threads=1)) as reader,
-    ):
-        running = running_writer(store, runner.get_loop())
-        writer = runner.run(running.__aenter__())
-        try:
-            ledger = Ledger(store.ledger, store.codec, store.keyring, writer, new_id)
-            yield Place(runner, ledger, writer, store, SqlViews(reader, RowSeals(store.keyring)))
-        finally:
-            runner.run(running.__aexit__(None, None, None))
+    asked: MessageCreated
+    position: int
+    answer: str
+    has_ended: bool
 
 
-def said_by(events: Sequence[Envelope], conversation_id: UUID, cut: int) -> Said:
-    """The model: question and answer of each message that had ended with an answer at the cut, as they were asked."""
-    questions: dict[UUID, str] = {}
-    answers: dict[UUID, str] = {}
-    ended: set[UUID] = set()
+def known_by(events: Sequence[Envelope], cut: int) -> dict[UUID, Known]:
+    """All messages as they stood at the cut, as they were asked."""
+    known: dict[UUID, Known] = {}
     for envelope in events:
         body, message_id = envelope.body, envelope.stream_id
         if envelope.position > cut:
             break
-        if isinstance(body, MessageCreated) and body.conversation_id == conversation_id:
-            questions[message_id] = body.query
-        elif isinstance(body, GenerationStarted):
-            answers[message_id] = answers.get(message_id, "")[: body.offset] if body.base == "continue" else ""
+        if isinstance(body, MessageCreated):
+            known[message_id] = Known(body, envelope.position, "", has_ended=False)
+            continue
+        message = known[message_id]
+        if isinstance(body, GenerationStarted):
+            kept = message.answer[: body.offset] if body.base == "continue" else ""
+            known[message_id] = message._replace(answer=kept)
         elif isinstance(body, AnswerChunkAppended):
-            answers[message_id] += body.text
+            known[message_id] = message._replace(answer=message.answer + body.text)
         elif isinstance(body, TERMINAL_EVENTS):
-            ended.add(message_id)
-    return [(question, answers[id_]) for id_, question in questions.items() if id_ in ended and answers.get(id_)]
+            known[message_id] = message._replace(has_ended=True)
+    return known
+
+
+def said_to(events: Sequence[Envelope], leaf: MessageCreated) -> tuple[Said, bool]:
+    """The model: question and answer of each ancestor that had ended with an answer at the cut, as they were asked.
+
+    An ancestor that a message names is one even where the message was cut off before it was asked: what it was itself
+    asked after still counts. Also whether the way leads anywhere else than straight back in time.
+    """
+    asked = known_by(events, events[-1].position)
+    known = known_by(events, leaf.context_cut)
+    own = {id_: message for id_, message in asked.items() if message.asked.conversation_id == leaf.conversation_id}
+    said: Said = []
+    parent_id, before, bends = leaf.parent_id, leaf.context_cut + 1, False
+    while parent_id is not None:
+        earlier = [id_ for id_, message in own.items() if message.position < before]
+        if parent_id == NIL_UUID:
+            if not earlier:
+                break
+            parent_id = earlier[-1]
+        else:
+            bends = bends or earlier[-1:] != [parent_id]
+        ancestor = known.get(parent_id)
+        if ancestor is not None and ancestor.has_ended and ancestor.answer:
+            said.insert(0, (ancestor.asked.query, ancestor.answer))
+        before, parent_id = own[parent_id].position, own[parent_id].asked.parent_id
+    return said, bends or parent_id is None
+
+
+def fitting(said: Said, tokens: int) -> Said:
+    """The model: the longest end of what was said that has no more tokens than that."""
+    costs = [estimated_tokens(question) + estimated_tokens(answer) for question, answer in said]
+    fit = [start for start in range(len(said) + 1) if sum(costs[start:]) <= tokens]
+    return said[min(fit) :] if tokens else said
 
 
 class Life:
@@ -120,15 +134,16 @@ class Life:
 
     async def take(self, step: tuple[Any, ...]) -> None:
         match step:
-            case ("ask", which, query, lag):
+            case ("ask", which, query, lag, hook):
                 conversation, key_id = self.conversations[which].aggregate, self.conversations[which].key_id
                 cut = max(0, self.place.ledger.head_position - lag)
-                asked = a_question(query, conversation_id=conversation.id, context_cut=cut)
+                parent_id = self.parent(conversation.id, hook)
+                asked = a_question(query, conversation_id=conversation.id, context_cut=cut, parent_id=parent_id)
                 staged = Staged(Message.create(new_id(), asked), key_id)
                 self.messages.append(staged)
                 self.hand_in(staged)
-            case ("ask and answer", which, query, moves):
-                await self.take(("ask", which, query, 0))
+            case ("ask and answer", which, query, moves, hook):
+                await self.take(("ask", which, query, 0, hook))
                 await self.take(("go on", len(self.messages) - 1, moves))
                 await self.settle()
             case ("go on", which, moves) if self.messages:
@@ -143,6 +158,17 @@ class Life:
                 await self.settle()
                 await self.check()
 
+    def parent(self, conversation_id: UUID, hook: str | int) -> UUID | None:
+        """What comes before in time, nothing, or one of the messages that were committed."""
+        own = [
+            envelope.stream_id
+            for envelope in self.events
+            if isinstance(envelope.body, MessageCreated) and envelope.body.conversation_id == conversation_id
+        ]
+        if isinstance(hook, int) and own:
+            return own[hook % len(own)]
+        return None if hook == "root" else NIL_UUID
+
     def hand_in(self, staged: Staged[Message]) -> None:
         self.pending[staged.aggregate.id] = self.place.ledger.hand_in(staged, context=a_context())
 
@@ -155,15 +181,22 @@ class Life:
     async def check(self) -> None:
         for staged in self.messages:
             created = staged.aggregate.created
-            expected = said_by(self.events, created.conversation_id, created.context_cut)
-            read = await self.exchanges(created, ALL)
+            expected, _ = said_to(self.events, created)
+            read = await self.exchanges(created)
             assert read == expected
             assert read == self.first_read.setdefault(staged.aggregate.id, read)
             assert all(answer for _, answer in read)
-            assert await self.exchanges(created, 2) == expected[-2:]
 
-    async def exchanges(self, created: MessageCreated, limit: int) -> Said:
-        exchanges = await self.place.views.exchanges(created.conversation_id, created.context_cut, limit)
+    async def check_bounds(self, tokens: int) -> None:
+        for staged in self.messages:
+            created = staged.aggregate.created
+            whole = self.first_read[staged.aggregate.id]
+            assert await self.exchanges(created, tokens=tokens) == fitting(whole, tokens)
+
+    async def exchanges(self, created: MessageCreated, *, longest: int = ALL, tokens: int = 0) -> Said:
+        exchanges = await self.place.views.exchanges(
+            created.conversation_id, created.parent_id, created.context_cut, longest=longest, tokens=tokens
+        )
         return [(exchange.query, exchange.answer) for exchange in exchanges]
 
 
@@ -219,30 +252,35 @@ ends = st.builds(end, st.sampled_from(("complete", "stop", "fail")))
 moves = st.one_of(starts, chunks, chunks, ends, st.sampled_from((put_back, want_a_stop, rate, withdraw)))
 whole_lives = st.tuples(starts, chunks, ends).map(list)
 conversations = st.sampled_from((0, 0, 0, 1))
-asked = st.tuples(st.just("ask"), conversations, texts, st.sampled_from((0, 0, 0, 1, 4)))
-answered = st.tuples(st.just("ask and answer"), conversations, texts, whole_lives)
+hooks = st.sampled_from(("line",) * 6 + ("root",)) | st.integers(0, 20)
+asked = st.tuples(st.just("ask"), conversations, texts, st.sampled_from((0, 0, 0, 1, 4)), hooks)
+answered = st.tuples(st.just("ask and answer"), conversations, texts, whole_lives, hooks)
 gone_on = st.tuples(st.just("go on"), st.integers(0, 20), whole_lives | st.lists(moves, min_size=1, max_size=5))
-steps = st.one_of(asked, answered, gone_on, gone_on, st.just(("settle",)))
+steps = st.one_of(asked, answered, answered, answered, gone_on, gone_on, st.just(("settle",)))
 
 
 def test_a_prompt_is_made_of_what_was_answered_by_its_cut_and_stays_so(place: Place) -> None:
     seen: Counter[str] = Counter()
 
-    async def run(history: list[tuple[Any, ...]]) -> None:
+    async def run(history: list[tuple[Any, ...]], tokens: int) -> None:
         life = Life(place)
         await life.begin()
         for step in [*history, ("settle",)]:
             await life.take(step)
+        await life.check_bounds(tokens)
         seen["several"] += sum(len(read) > 1 for read in life.first_read.values())
         for staged in life.messages:
-            later = said_by(life.events, staged.aggregate.created.conversation_id, life.events[-1].position)
-            seen["grew"] += len(later) > len(life.first_read[staged.aggregate.id])
+            created = staged.aggregate.created
+            later, _ = said_to(life.events, msgspec.structs.replace(created, context_cut=life.events[-1].position))
+            said, bends = said_to(life.events, created)
+            seen["grew"] += len(later) > len(said)
+            seen["in a tree"] += bends and len(said) > 1
             seen["without an answer"] += staged.aggregate.has_ended and not staged.aggregate.answer
 
     @settings(max_examples=60, deadline=None)
-    @given(st.lists(steps, min_size=10, max_size=40))
-    def histories(history: list[tuple[Any, ...]]) -> None:
-        place.runner.run(run(history))
+    @given(st.lists(steps, min_size=10, max_size=40), st.sampled_from((1, 11, 25)))
+    def histories(history: list[tuple[Any, ...]], tokens: int) -> None:
+        place.runner.run(run(history, tokens))
 
     histories()
-    assert min(seen["several"], seen["grew"], seen["without an answer"]) > 20, seen
+    assert min(seen["several"], seen["grew"], seen["without an answer"], seen["in a tree"]) > 20, seen

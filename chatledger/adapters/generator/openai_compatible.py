@@ -10,7 +10,7 @@ import msgspec
 
 from chatledger.adapters.generator.app_settings import read_settings
 from chatledger.adapters.generator.file_parts import file_parts
-from chatledger.adapters.generator.prompt import question_of
+from chatledger.adapters.generator.prompt import fill_prompt, question_of
 from chatledger.adapters.generator.small_texts import text_model_by
 from chatledger.adapters.openai_clients import (
     DEFAULT_BASE_URL,
@@ -29,7 +29,6 @@ from chatledger.application.ports.generator import (
     TokenCount,
 )
 from chatledger.application.ports.text_model import TextModel
-from chatledger.domain.inputs import fill_in
 from chatledger.domain.values import FinishReason
 
 if TYPE_CHECKING:
@@ -53,7 +52,8 @@ class ChatSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     """How a model is asked. What an app leaves out is not sent, so that the model's own default holds.
 
     Attributes:
-        system_prompt: the first message of every prompt; ``{{variable}}`` stands for an input of that name.
+        system_prompt: the first message of every prompt; ``{{variable}}`` stands for an input of that name or,
+            without one, for the conversation's variable.
         history_limit: how many earlier exchanges go into the prompt at most, the latest ones.
     """
 
@@ -267,7 +267,7 @@ class _Answer:
 async def _prompt(request: GenerationRequest, settings: OpenAICompatibleSettings) -> list["Message"]:
     messages: list[Message] = []
     if settings.system_prompt:
-        messages.append({"role": "system", "content": fill_in(settings.system_prompt, request.inputs)})
+        messages.append({"role": "system", "content": await fill_prompt(settings.system_prompt, request)})
     if request.mode != "completion" and settings.history_limit:
         for exchange in (await request.history())[-settings.history_limit :]:
             messages.append({"role": "user", "content": exchange.query})

@@ -15,9 +15,11 @@ from chatledger.adapters.http.message_api.feedback import feedback_list_routes, 
 from chatledger.adapters.http.message_api.files import file_link_routes, file_routes
 from chatledger.adapters.http.message_api.messages import message_routes
 from chatledger.adapters.http.message_api.more_like_this import more_like_this_routes
+from chatledger.adapters.http.message_api.regenerating import regenerate_routes
 from chatledger.adapters.http.message_api.sending import send_routes
 from chatledger.adapters.http.message_api.stopping import stop_routes
 from chatledger.adapters.http.message_api.suggestions import suggestion_routes
+from chatledger.adapters.http.message_api.variables import variable_routes
 from chatledger.adapters.http.options import with_options
 from chatledger.adapters.http.settings import HttpSettings, Shutdown
 from chatledger.adapters.http.site.health import ReadinessCheck, health_routes
@@ -51,6 +53,8 @@ def create_http_app(
                 *surface.at_each_entrance(more_like_this_routes),
                 *surface.at_each_entrance(feedback_routes),
                 *surface.at_each_entrance(conversation_routes),
+                *surface.at_each_entrance(variable_routes),
+                *surface.at_each_entrance(regenerate_routes),
                 *surface.at_each_entrance(app_info_routes),
                 *surface.at_each_entrance(file_routes),
                 *file_link_routes(surface),

@@ -6,11 +6,19 @@ import msgspec
 
 from chatledger.adapters.http.answers import HttpRequest
 from chatledger.adapters.http.errors import BAD_BODY, HttpError, invalid
+from chatledger.adapters.http.openapi import User
 from chatledger.adapters.http.reading import header, user_named
 from chatledger.adapters.http.settings import HttpSettings
 from chatledger.domain.inputs import read_flag
 
 Body = dict[str, Any]
+
+
+class UserRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """A request that need not say whose: without a user, it is the owner's."""
+
+    user: User | None = None
+
 
 _CONTAINERS: tuple[type, ...] = (dict, list)
 

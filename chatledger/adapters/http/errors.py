@@ -28,6 +28,7 @@ from chatledger.application.errors import (
     SiteClosedError,
     TooLongError,
     TooManyRequestsError,
+    TypeMismatchError,
     UnauthorizedError,
     WrongModeError,
 )
@@ -58,6 +59,7 @@ INTERNAL = (
 
 _MISSING = {
     "conversation": "Conversation Not Exists.",
+    "conversation_variable": "Conversation Variable Not Exists.",
     "message": "Message Not Exists.",
     "first_message": "First Message Not Exists.",
     "last_conversation": "Last Conversation Not Exists.",
@@ -248,6 +250,7 @@ _TABLE: dict[type[Exception], Callable[[Any], HttpError]] = {
     HttpError: lambda error: error,
     InvalidParameterError: lambda error: invalid(error.field, str(error)),
     TooLongError: lambda error: HttpError(413, str(error), params=error.field),
+    TypeMismatchError: lambda error: HttpError(400, str(error)),
     NotFoundError: _not_found,
     FileTooLargeError: lambda error: HttpError(413, str(error), code="file_too_large"),
     FileAccessDeniedError: lambda _: HttpError(

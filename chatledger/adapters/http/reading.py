@@ -8,6 +8,7 @@ from uuid import UUID
 from chatledger.adapters.http.answers import HttpRequest
 from chatledger.adapters.http.errors import HttpError, invalid
 from chatledger.application.accepting import accept_choice, accept_number, accept_user, is_trace
+from chatledger.domain.inputs import read_flag
 
 _INTEGER = re.compile(r"-?[0-9]{1,18}")
 _UUID = re.compile(r"[0-9A-Fa-f]{8}(?:-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}")
@@ -65,6 +66,18 @@ class Query:
         if text is None:
             return default
         return accept_number(name, int(text) if _INTEGER.fullmatch(text) else text, low, high)
+
+    def flag(self, name: str) -> bool | None:
+        """A boolean in any of its usual spellings, or None.
+
+        Raises:
+            HttpError: it is none.
+        """
+        text = self.text(name)
+        found = None if text is None else read_flag(text)
+        if text is not None and found is None:
+            raise invalid(name, f"{name} must be a boolean")
+        return found
 
     def uuid(self, name: str) -> UUID | None:
         """An id, or None.

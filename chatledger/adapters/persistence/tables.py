@@ -240,6 +240,13 @@ for _order in ("created_position", "updated_position"):
         sqlite_where=sa.text("hidden = 0"),
         postgresql_where=sa.text("NOT hidden"),
     )
+    sa.Index(
+        f"conversations_pinned_by_{_order}",
+        CONVERSATIONS.c.end_user_id,
+        CONVERSATIONS.c[_order],
+        sqlite_where=sa.text("is_pinned = 1"),
+        postgresql_where=sa.text("is_pinned"),
+    )
 sa.Index(
     "conversations_pinned",
     CONVERSATIONS.c.end_user_id,
@@ -280,6 +287,7 @@ MESSAGES = sa.Table(
     _id("app_id"),
     _id("end_user_id"),
     _id("parent_id", nullable=True),
+    _flag("is_branch"),
     _id("task_id", unique=True),
     _id("key_id"),
     _text("mode"),
@@ -303,6 +311,13 @@ MESSAGES = sa.Table(
     _bytes("suggestions", nullable=True),
 )
 sa.Index("messages_by_position", MESSAGES.c.conversation_id, MESSAGES.c.position)
+sa.Index(
+    "messages_by_parent",
+    MESSAGES.c.conversation_id,
+    MESSAGES.c.parent_id,
+    sqlite_where=sa.text("is_branch = 1"),
+    postgresql_where=sa.text("is_branch"),
+)
 sa.Index(
     "messages_unfinished",
     MESSAGES.c.position,

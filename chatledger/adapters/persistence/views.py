@@ -1,6 +1,6 @@
 """The queries on the read models. Sealed columns are opened in the reading thread."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 from uuid import UUID
 
@@ -11,6 +11,7 @@ from chatledger.adapters.persistence.store import Reader
 from chatledger.adapters.persistence.tables import (
     API_KEYS,
     APPS,
+    CONVERSATION_VARIABLES,
     CONVERSATIONS,
     END_USERS,
     FEEDBACKS,
@@ -32,6 +33,7 @@ from chatledger.application.ledger.sealed_rows import (
     Question,
     RowSeals,
     Suggestions,
+    VariableContent,
 )
 from chatledger.application.ports.generator import Exchange
 from chatledger.application.ports.views import (
@@ -45,14 +47,20 @@ from chatledger.application.ports.views import (
     OperatorView,
     Page,
     UnfinishedTask,
+    VariableView,
 )
+from chatledger.domain.branch import Link, branch
 from chatledger.domain.configuration import AppConfiguration
+from chatledger.domain.context_window import estimated_tokens, within
 from chatledger.domain.values import NIL_UUID, EndUserKind, Usage
 
 _OWN_FEEDBACK = sa.and_(FEEDBACKS.c.message_id == MESSAGES.c.message_id, FEEDBACKS.c.source == "user")
 _MESSAGES = sa.select(
     MESSAGES, FEEDBACKS.c.rating.label("rating"), FEEDBACKS.c.content.label("feedback_content")
 ).select_from(MESSAGES.outerjoin(FEEDBACKS, _OWN_FEEDBACK))
+_PART = 50
+"""How many messages of a branch are read at once."""
+
 _LIVING_LEASE = LEASES.c.message_id == MESSAGES.c.message_id
 _TASK = (
     MESSAGES.c.task_id,
@@ -136,10 +144,24 @@ class SqlViews:
         row = await self._reader.query(lambda c: c.execute(query).first())
         return None if row is None else (row.app_id, row.end_user_id)
 
+    async def conversation(self, conversation_id: UUID) -> ConversationView | None:
+        """One conversation that lists show."""
+        table = CONVERSATIONS.c
+        query = sa.select(CONVERSATIONS).where(table.conversation_id == conversation_id, sa.not_(table.hidden))
+
+        def read(connection: sa.Connection) -> ConversationView | None:
+            row = connection.execute(query).first()
+            return None if row is None else self._conversation(row)
+
+        return await self._reader.query(read)
+
     async def conversations(
-        self, app_id: UUID, end_user_id: UUID, order: ConversationOrder, page: Page
+        self, app_id: UUID, end_user_id: UUID, order: ConversationOrder, page: Page, *, pinned: bool | None = None
     ) -> tuple[list[ConversationView], bool] | None:
-        """One page of a person's conversations, and whether more follow; None if ``page.beyond`` is not among them."""
+        """One page of a person's conversations, and whether more follow; None if ``page.beyond`` is not among them.
+
+        ``pinned`` narrows it to those that are, or are not.
+        """
         table = CONVERSATIONS.c
         place = table.created_position if order.endswith("created_at") else table.updated_position
         descending = order.startswith("-")
@@ -147,11 +169,15 @@ class SqlViews:
 
         def read(connection: sa.Connection) -> tuple[list[ConversationView], bool] | None:
             query = sa.select(CONVERSATIONS).where(own)
+            if pinned is not None:
+                query = query.where(table.is_pinned if pinned else sa.not_(table.is_pinned))
             if page.beyond is not None:
                 cursor = sa.select(place).where(own, table.conversation_id == page.beyond)
                 last = connection.execute(cursor).scalar()
                 if last is None:
                     return None
+                if page.left_at is not None:
+                    last = page.left_at
                 query = query.where(place < last if descending else place > last)
             query = query.order_by(place.desc() if descending else place).limit(page.limit + 1)
             rows = connection.execute(query).all()
@@ -171,6 +197,7 @@ class SqlViews:
             introduction=content.introduction,
             created_at=row.created_at,
             updated_at=row.updated_at,
+            updated_position=row.updated_position,
             is_pinned=row.is_pinned,
         )
 
@@ -181,6 +208,37 @@ class SqlViews:
             sa.select(table.conversation_id).where(table.is_to_be_named).order_by(table.created_position).limit(limit)
         )
         return await self._reader.query(lambda c: list(c.execute(query).scalars()))
+
+    async def variables(self, conversation_id: UUID) -> list[VariableView]:
+        """All variables of a conversation, in the order of their declaration. An app declares them: they are few."""
+        table = CONVERSATION_VARIABLES.c
+        query = (
+            sa.select(CONVERSATION_VARIABLES).where(table.conversation_id == conversation_id).order_by(table.position)
+        )
+        return await self._reader.query(lambda c: [self._variable(row) for row in c.execute(query)])
+
+    async def variable(self, variable_id: UUID) -> VariableView | None:
+        """One variable."""
+        query = sa.select(CONVERSATION_VARIABLES).where(CONVERSATION_VARIABLES.c.variable_id == variable_id)
+
+        def read(connection: sa.Connection) -> VariableView | None:
+            row = connection.execute(query).first()
+            return None if row is None else self._variable(row)
+
+        return await self._reader.query(read)
+
+    def _variable(self, row: Any) -> VariableView:
+        content = self._seals.open(row.key_id, VariableContent, row.content, row.variable_id)
+        return VariableView(
+            variable_id=row.variable_id,
+            conversation_id=row.conversation_id,
+            name=content.name,
+            value_type=row.value_type,
+            value=content.value,
+            description=content.description,
+            created_at=row.created_at,
+            updated_at=row.updated_at,
+        )
 
     # Messages
 
@@ -284,37 +342,56 @@ class SqlViews:
         return await self._reader.query(read)
 
     async def siblings(self, message: MessageView) -> list[UUID]:
-        """The other messages with the same parent, oldest first. The nil parent has no children."""
-        if message.parent_id == NIL_UUID:
-            return []
+        """The other messages that go on from the same one, or begin the conversation as it does, oldest first."""
         table = MESSAGES.c
-        query = (
-            sa.select(table.message_id)
-            .where(
-                table.conversation_id == message.conversation_id,
-                table.parent_id == message.parent_id,
-                table.message_id != message.message_id,
-            )
-            .order_by(table.position)
-        )
-        return await self._reader.query(lambda c: list(c.execute(query).scalars()))
+        own = table.conversation_id == message.conversation_id
+        places = sa.select(table.message_id, table.parent_id, table.position).where(own).order_by(table.position)
 
-    async def exchanges(self, conversation_id: UUID, context_cut: int, limit: int) -> Sequence[Exchange]:
-        """The answered messages of a conversation as they were at a ledger position, oldest first."""
-        table = MESSAGES.c
-        query = (
-            sa.select(table.message_id, table.key_id, table.question, table.answer)
-            .where(table.conversation_id == conversation_id, table.position <= context_cut)
-            .where(table.ended_position <= context_cut, table.has_answer)
-            .order_by(table.position.desc())
-            .limit(limit)
-        )
-
-        def read(connection: sa.Connection) -> list[Exchange]:
-            rows = connection.execute(query).all()
-            return [self._exchange(row) for row in reversed(rows)]
+        def read(connection: sa.Connection) -> list[UUID]:
+            parent_id = _parent(connection, message)
+            after = 0 if parent_id is None else _position(connection, message.conversation_id, parent_id)
+            children = connection.execute(places.where(table.is_branch, table.parent_id == parent_id)).all()
+            next_in_time = connection.execute(places.where(table.position > after).limit(1)).all()
+            in_line = [row.message_id for row in next_in_time if row.parent_id == NIL_UUID]
+            found = [*in_line, *(row.message_id for row in children)]
+            return [message_id for message_id in found if message_id != message.message_id]
 
         return await self._reader.query(read)
+
+    async def parent(self, message: MessageView) -> UUID | None:
+        """The message that this one goes on from; where its parent is the nil id, the one before it in time."""
+        return await self._reader.query(lambda c: _parent(c, message))
+
+    async def exchanges(
+        self, conversation_id: UUID, parent_id: UUID | None, context_cut: int, *, longest: int, tokens: int
+    ) -> Sequence[Exchange]:
+        """The answered messages of a branch as they were at a ledger position, oldest first."""
+
+        def read(connection: sa.Connection) -> list[Exchange]:
+            def older(parent_id: UUID, before: int) -> list[Link]:
+                return _older(connection, conversation_id, parent_id, before)
+
+            ancestors = branch(parent_id, context_cut + 1, older, longest)
+            said = self._said(connection, [ancestor.message_id for ancestor in ancestors], context_cut)
+            return list(within(tokens, said))[::-1]
+
+        return await self._reader.query(read)
+
+    def _said(
+        self, connection: sa.Connection, message_ids: Sequence[UUID], context_cut: int
+    ) -> Iterator[tuple[Exchange, int]]:
+        """Those of the messages that had ended with an answer, in their order, each with its tokens."""
+        table = MESSAGES.c
+        query = sa.select(table.message_id, table.key_id, table.question, table.answer).where(
+            table.ended_position <= context_cut, table.has_answer
+        )
+        for first in range(0, len(message_ids), _PART):
+            part = message_ids[first : first + _PART]
+            rows = {row.message_id: row for row in connection.execute(query.where(table.message_id.in_(part)))}
+            for message_id in part:
+                if message_id in rows:
+                    exchange = self._exchange(rows[message_id])
+                    yield exchange, estimated_tokens(exchange.query) + estimated_tokens(exchange.answer)
 
     def _exchange(self, row: Any) -> Exchange:
         question = self._seals.open(row.key_id, Question, row.question, row.message_id)
@@ -416,6 +493,14 @@ class SqlViews:
 
     # Tasks
 
+    async def unfinished_in(self, conversation_id: UUID) -> list[UUID]:
+        """The messages of a conversation whose answers are under way."""
+        table = MESSAGES.c
+        query = sa.select(table.message_id).where(
+            table.conversation_id == conversation_id, table.ended_position.is_(None)
+        )
+        return await self._reader.query(lambda c: list(c.execute(query).scalars()))
+
     async def unclaimed(self, now: int, limit: int) -> list[UnfinishedTask]:
         """Tasks that are due and that no worker holds a living lease on, at this time in microseconds."""
         table = MESSAGES.c
@@ -437,6 +522,33 @@ class SqlViews:
             .where(LEASES.c.worker == worker, MESSAGES.c.ended_position.is_(None))
         )
         return await self._reader.query(lambda c: [_task(row) for row in c.execute(query)])
+
+
+def _older(connection: sa.Connection, conversation_id: UUID, parent_id: UUID, before: int) -> list[Link]:
+    """A part of a conversation, newest first, that begins with a message or, for the nil id, before a position."""
+    table = MESSAGES.c
+    query = sa.select(table.message_id, table.parent_id, table.position).where(table.conversation_id == conversation_id)
+    if parent_id == NIL_UUID:
+        query = query.where(table.position < before)
+    else:
+        query = query.where(table.position <= _position(connection, conversation_id, parent_id))
+    rows = connection.execute(query.order_by(table.position.desc()).limit(_PART))
+    return [Link(row.message_id, row.parent_id, row.position) for row in rows]
+
+
+def _position(connection: sa.Connection, conversation_id: UUID, message_id: UUID) -> int:
+    """Of a message of the conversation; 0 where there is none."""
+    table = MESSAGES.c
+    query = sa.select(table.position).where(table.message_id == message_id, table.conversation_id == conversation_id)
+    position: int | None = connection.execute(query).scalar()
+    return position or 0
+
+
+def _parent(connection: sa.Connection, message: MessageView) -> UUID | None:
+    if message.parent_id != NIL_UUID:
+        return message.parent_id
+    before = _older(connection, message.conversation_id, NIL_UUID, message.position)
+    return before[0].message_id if before else None
 
 
 def _task(row: Any) -> UnfinishedTask:

@@ -1,15 +1,17 @@
-"""More like this: another completion of what was asked before."""
+"""Asking the same once more: another answer beside the first, or another completion like it."""
 
 from collections.abc import Mapping
 from typing import Any
 from uuid import UUID
 
-from chatledger.application.caller import Caller
+import msgspec
+
+from chatledger.application.caller import Caller, require_chat
 from chatledger.application.commands.sending import NewMessage, Repetition
 from chatledger.application.errors import FeatureDisabledError, NotFoundError, WrongModeError
 from chatledger.application.ledger.ledger import Ledger
 from chatledger.application.ports.generator import Generator, SettingsError
-from chatledger.application.ports.views import AppView, EndUserView
+from chatledger.application.ports.views import AppView, EndUserView, MessageView, Views
 from chatledger.application.queries.history import History
 from chatledger.domain.end_user import EndUser
 from chatledger.domain.events import MessageCreated
@@ -34,8 +36,9 @@ def require_more_like_this(app: AppView) -> None:
 class Repeating:
     """Makes a new message of an old one; :class:`Sending` and :class:`Asking` send it."""
 
-    def __init__(self, ledger: Ledger, history: History, generators: Mapping[str, Generator]) -> None:
+    def __init__(self, ledger: Ledger, views: Views, history: History, generators: Mapping[str, Generator]) -> None:
         self._ledger = ledger
+        self._views = views
         self._history = history
         self._generators = generators
 
@@ -49,19 +52,45 @@ class Repeating:
             KeyDestroyedError: what was asked has been erased.
         """
         require_more_like_this(caller.app)
+        repetition = await self._of(await self._history.message(caller, message_id))
+        original = repetition.original
+        bolder = self._bolder(original.generator, original.parameters)
+        return NewMessage(
+            query=original.query,
+            inputs=original.inputs,
+            repetition=msgspec.structs.replace(repetition, parameters=bolder),
+        )
+
+    async def again(self, caller: Caller, message_id: UUID) -> NewMessage:
+        """A message that asks the same of the same generator, with the same said before it.
+
+        Raises:
+            WrongModeError: the app has no conversations.
+            NotFoundError: the message is not the caller's, or its conversation is gone.
+            KeyDestroyedError: what was asked has been erased.
+        """
+        require_chat(caller.app)
         message = await self._history.message(caller, message_id)
-        first = await self._ledger.first(message_id)
+        repetition = await self._of(message)
+        return NewMessage(
+            query=repetition.original.query,
+            inputs=repetition.original.inputs,
+            conversation_id=message.conversation_id,
+            parent_id=await self._views.parent(message),
+            repetition=repetition,
+        )
+
+    async def _of(self, message: MessageView) -> Repetition:
+        first = await self._ledger.first(message.message_id)
         owner = await self._ledger.load(EndUser, message.end_user_id)
         if first is None or not isinstance(first.body, MessageCreated) or owner is None or owner.key_id is None:
             raise NotFoundError("message")
-        original = first.body
-        repetition = Repetition(
+        return Repetition(
             event_id=first.event_id,
-            original=original,
-            parameters=self._bolder(original.generator, original.parameters),
+            original=first.body,
+            parameters=first.body.parameters,
             owner=EndUserView(message.end_user_id, owner.key_id),
         )
-        return NewMessage(query=original.query, inputs=original.inputs, repetition=repetition)
 
     def _bolder(self, name: str, parameters: dict[str, Any]) -> dict[str, Any]:
         """The settings with that temperature, where the generator has one to set."""

@@ -67,14 +67,16 @@ class NewMessage(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         files: references to what goes with it: each a :class:`FileReference`, or an object with the same fields.
         conversation_id: the conversation to go on with; None begins one.
+        parent_id: the message to go on from; the nil id stands for whatever comes before in time, None begins a branch.
         automatic_name: whether a new conversation gets a name by itself: a model's, or a line of its first question.
-        repetition: of what, if it is one; inputs, query and generator are then the original's.
+        repetition: of what, if it is one; inputs and query are then the original's.
     """
 
     query: str
     inputs: Mapping[str, Any]
     files: Sequence[object] = ()
     conversation_id: UUID | None = None
+    parent_id: UUID | None = NIL_UUID
     automatic_name: bool = True
     repetition: Repetition | None = None
 
@@ -157,7 +159,7 @@ class Sending:
 
         Raises:
             InvalidParameterError: the query, an input, a file or a setting is not acceptable.
-            NotFoundError: the conversation does not exist, or is not the caller's.
+            NotFoundError: the conversation is not the caller's, or has no such parent among its messages.
             AppUnavailableError: the app names a generator that this server does not have.
             QuotaUsedUpError: the app's tokens of this day are used up.
             TooManyRequestsError: the app has as many messages under way as it may have.
@@ -248,7 +250,7 @@ class Sending:
         fingerprint = await self._limits.fingerprint(caller.app, person.key_id, _request(new, asked))
         created = MessageCreated(
             conversation_id=place.conversation_id,
-            parent_id=NIL_UUID,
+            parent_id=new.parent_id,
             app_id=caller.app.app_id,
             end_user_id=person.end_user_id,
             task_id=self._new_id(),
@@ -256,6 +258,7 @@ class Sending:
             generator=asked.generator,
             prompt_version=PROMPT_VERSION,
             context_cut=self._ledger.head_position,
+            context_tokens=caller.app.configuration.limits.context_tokens,
             fingerprint=fingerprint,
             parameters=asked.parameters,
             inputs=asked.inputs,
@@ -316,15 +319,19 @@ class Sending:
         if new.conversation_id is None:
             return self._new_place(caller, person, new, asked)
         staged = await self._ledger.load(Conversation, new.conversation_id)
-        if staged is None or staged.aggregate.started.hidden:
+        if staged is None or staged.aggregate.started.hidden or staged.aggregate.is_deleted:
             raise NotFoundError("conversation")
         conversation = staged.aggregate
         await self._ownership.require(
             caller, "conversation", conversation.started.app_id, conversation.started.end_user_id
         )
+        if new.parent_id is not None and new.parent_id != NIL_UUID:
+            await self._ownership.require_among(conversation.id, new.parent_id)
         return _Place(conversation.id, staged.key_id, {conversation.id: conversation.version})
 
     def _new_place(self, caller: Caller, person: _Person, new: NewMessage, asked: _Asked) -> _Place:
+        if new.parent_id not in {None, NIL_UUID}:
+            raise NotFoundError("message")
         app = caller.app
         is_hidden = app.mode == "completion"
         gets_name = new.automatic_name and not is_hidden
@@ -339,6 +346,9 @@ class Sending:
             inputs=asked.inputs,
             introduction=fill_in(app.configuration.opening_statement, asked.inputs),
         )
+        if app.mode != "completion":
+            for declared in app.configuration.conversation_variables:
+                conversation.declare_variable(self._new_id(), declared)
         return _Place(conversation.id, key.key_id, {}, (Staged(conversation, key.key_id),), (key,))
 
 

@@ -9,7 +9,6 @@ from chatledger.application.caller import Caller
 from chatledger.application.context import Context
 from chatledger.application.errors import ClosedError, FeatureDisabledError, NotFoundError, WrongModeError
 from chatledger.application.generation.small_texts import (
-    MAX_EXCHANGES,
     model_of,
     questions_in,
     suggestions_request,
@@ -41,6 +40,10 @@ def require_suggestions(app: AppView) -> None:
         raise WrongModeError("chat", is_feature=True)
     if not app.configuration.suggested_questions_after_answer.enabled:
         raise FeatureDisabledError("suggested_questions_after_answer")
+
+
+MAX_ANCESTORS = 10
+"""Messages that are looked at for the exchanges before an answer: some may have no answer."""
 
 
 class Suggesting:
@@ -115,7 +118,9 @@ class Suggesting:
         model = await self._model_of(message) if message.answer else None
         if model is None:
             return ()
-        earlier = await self._views.exchanges(message.conversation_id, message.position, MAX_EXCHANGES - 1)
+        earlier = await self._views.exchanges(
+            message.conversation_id, message.parent_id, message.position - 1, longest=MAX_ANCESTORS, tokens=0
+        )
         exchanges = [*earlier, Exchange(message.query, message.answer)]
         try:
             return questions_in(await write_text(model, suggestions_request(exchanges)))

@@ -45,7 +45,8 @@ from chatledger.domain.errors import DomainError, FencedOutError, StopPendingErr
 from chatledger.domain.events import REGISTRY, MessageCreated, StopRequested
 from chatledger.domain.message import Message
 from chatledger.domain.prices import priced
-from chatledger.domain.values import AttachedFile, ErrorCode, FinishReason, Usage
+from chatledger.domain.values import AttachedFile, ErrorCode, FinishReason, Json, Usage
+from chatledger.domain.variables import variables_at
 
 log = logging.getLogger(__name__)
 
@@ -358,7 +359,17 @@ class Worker:
         created = message.created
 
         async def history() -> Sequence[Exchange]:
-            return await self._views.exchanges(created.conversation_id, created.context_cut, HISTORY_LIMIT)
+            return await self._views.exchanges(
+                created.conversation_id,
+                created.parent_id,
+                created.context_cut,
+                longest=HISTORY_LIMIT,
+                tokens=created.context_tokens,
+            )
+
+        async def variables() -> Mapping[str, Json]:
+            envelopes = await self._ledger.read(created.conversation_id)
+            return variables_at(created.context_cut, ((known.position, known.body) for known in envelopes))
 
         return GenerationRequest(
             message_id=message.id,
@@ -369,6 +380,7 @@ class Worker:
             settings=created.parameters,
             history=history,
             files=self._sent_files(created),
+            variables=variables,
         )
 
     async def _give_up(

@@ -65,7 +65,7 @@ from chatledger.domain.events import (
     SuggestedQuestionsProposed,
 )
 from chatledger.domain.message import Message
-from chatledger.domain.values import AttachedFile, TaskState, Usage
+from chatledger.domain.values import NIL_UUID, AttachedFile, TaskState, Usage
 
 READ_MODELS_VERSION = 1
 """Raised with every change to a projection; a store with another version has to be rebuilt first."""
@@ -203,6 +203,7 @@ class Projections:
             "app_id": body.app_id,
             "end_user_id": body.end_user_id,
             "parent_id": body.parent_id,
+            "is_branch": body.parent_id != NIL_UUID,
             "task_id": body.task_id,
             "key_id": envelope.key_id,
             "mode": body.mode,

@@ -133,13 +133,18 @@ class SentFile(msgspec.Struct, frozen=True, kw_only=True):
             return b"".join([piece async for piece in pieces])
 
 
+async def _no_variables() -> Mapping[str, Json]:
+    return {}
+
+
 class GenerationRequest(msgspec.Struct, frozen=True, kw_only=True):
     """Everything that an attempt may depend on.
 
     Attributes:
         attempt: counts from 1.
         settings: the generator's settings as they were when the message was sent.
-        history: reads the earlier exchanges of the conversation, oldest first, as they were at the context cut.
+        history: reads the earlier exchanges of the message's branch, oldest first, as they were at the context cut.
+        variables: reads the conversation's variables by name, as they were at the context cut.
         files: what goes with the message. A generator refuses with ``invalid`` what it cannot use, or says in its
             documentation that it passes over files.
     """
@@ -151,6 +156,7 @@ class GenerationRequest(msgspec.Struct, frozen=True, kw_only=True):
     inputs: Mapping[str, Any]
     settings: Mapping[str, Any]
     history: Callable[[], Awaitable[Sequence[Exchange]]]
+    variables: Callable[[], Awaitable[Mapping[str, Json]]] = _no_variables
     files: Sequence[SentFile] = ()
 
 

@@ -24,6 +24,7 @@ from chatledger.domain.values import (
     TaskState,
     Thought,
     Usage,
+    VariableType,
 )
 
 ConversationOrder = Literal["created_at", "-created_at", "updated_at", "-updated_at"]
@@ -67,7 +68,21 @@ class ConversationView(msgspec.Struct, frozen=True, kw_only=True):
     introduction: str
     created_at: int
     updated_at: int
+    updated_position: int
     is_pinned: bool
+
+
+class VariableView(msgspec.Struct, frozen=True, kw_only=True):
+    """A conversation's variable as it was last set."""
+
+    variable_id: UUID
+    conversation_id: UUID
+    name: str
+    value_type: VariableType
+    value: Json
+    description: str
+    created_at: int
+    updated_at: int
 
 
 class MessageView(msgspec.Struct, frozen=True, kw_only=True):
@@ -146,10 +161,16 @@ class UnfinishedTask(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Page(msgspec.Struct, frozen=True):
-    """How many rows, and from where on."""
+    """How many rows, and from where on.
+
+    Attributes:
+        beyond: the row that was the last one so far.
+        left_at: the ledger position that it stood at then, where that is known and it may have moved.
+    """
 
     limit: int
     beyond: UUID | None = None
+    left_at: int | None = None
 
 
 class Views(Protocol):
@@ -183,10 +204,25 @@ class Views(Protocol):
         """The app and the end user that a conversation belongs to."""
         ...
 
+    async def conversation(self, conversation_id: UUID) -> ConversationView | None:
+        """One conversation that lists show."""
+        ...
+
     async def conversations(
-        self, app_id: UUID, end_user_id: UUID, order: ConversationOrder, page: Page
+        self, app_id: UUID, end_user_id: UUID, order: ConversationOrder, page: Page, *, pinned: bool | None = None
     ) -> tuple[list[ConversationView], bool] | None:
-        """One page of a person's conversations, and whether more follow; None if ``page.beyond`` is not among them."""
+        """One page of a person's conversations, and whether more follow; None if ``page.beyond`` is not among them.
+
+        ``pinned`` narrows it to those that are, or are not.
+        """
+        ...
+
+    async def variables(self, conversation_id: UUID) -> list[VariableView]:
+        """All variables of a conversation, in the order of their declaration. An app declares them: they are few."""
+        ...
+
+    async def variable(self, variable_id: UUID) -> VariableView | None:
+        """One variable."""
         ...
 
     async def unnamed(self, limit: int) -> list[UUID]:
@@ -232,7 +268,11 @@ class Views(Protocol):
         ...
 
     async def siblings(self, message: MessageView) -> list[UUID]:
-        """The other messages with the same parent, oldest first. The nil parent has no children."""
+        """The other messages that go on from the same one, or begin the conversation as it does, oldest first."""
+        ...
+
+    async def parent(self, message: MessageView) -> UUID | None:
+        """The message that this one goes on from; where its parent is the nil id, the one before it in time."""
         ...
 
     async def file(self, file_id: UUID) -> FileView | None:
@@ -243,8 +283,22 @@ class Views(Protocol):
         """The ratings of an app, newest first."""
         ...
 
-    async def exchanges(self, conversation_id: UUID, context_cut: int, limit: int) -> Sequence[Exchange]:
-        """The answered messages of a conversation as they were at a ledger position, oldest first."""
+    async def exchanges(
+        self, conversation_id: UUID, parent_id: UUID | None, context_cut: int, *, longest: int, tokens: int
+    ) -> Sequence[Exchange]:
+        """The answered messages of a branch as they were at a ledger position, oldest first.
+
+        Args:
+            conversation_id: of which conversation.
+            parent_id: where the branch ends; the nil id stands for the newest message at that position.
+            context_cut: the position.
+            longest: how many ancestors are looked at, answered or not.
+            tokens: how many the newest may have together, by estimate; 0 is no limit.
+        """
+        ...
+
+    async def unfinished_in(self, conversation_id: UUID) -> list[UUID]:
+        """The messages of a conversation whose answers are under way."""
         ...
 
     async def unclaimed(self, now: int, limit: int) -> list[UnfinishedTask]:

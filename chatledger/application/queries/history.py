@@ -1,5 +1,6 @@
 """Reading messages and conversations back, as they stand now."""
 
+from collections import OrderedDict
 from collections.abc import Sequence
 from typing import get_args
 from uuid import UUID
@@ -8,7 +9,7 @@ import msgspec
 
 from chatledger.application.accepting import MAX_PAGE, accept_choice, accept_number
 from chatledger.application.caller import Caller, EndUsers, Ownership, Reader
-from chatledger.application.errors import NotFoundError
+from chatledger.application.errors import InvalidParameterError, NotFoundError
 from chatledger.application.ledger.ledger import Ledger
 from chatledger.application.ports.views import (
     ConversationOrder,
@@ -16,14 +17,17 @@ from chatledger.application.ports.views import (
     FeedbackView,
     MessageView,
     Page,
+    VariableView,
     Views,
 )
 from chatledger.domain.end_user import SHARED_EXTERNAL_ID
 from chatledger.domain.message import Message
 from chatledger.domain.values import TaskState
+from chatledger.domain.variables import is_variable_name
 
 MAX_PAGE_NUMBER = 1_000_000
 MAX_FEEDBACKS = MAX_PAGE + 1
+MAX_LEFT_OFF = 10_000
 
 
 class MessageDetail(msgspec.Struct, frozen=True):
@@ -49,6 +53,25 @@ class Task(msgspec.Struct, frozen=True, kw_only=True):
     error: str | None
 
 
+class _LeftOff:
+    """Where the last conversations of pages stood when they were shown: those that move must not take the page along.
+
+    May be lost: a page then goes on from where its last conversation stands now.
+    """
+
+    def __init__(self) -> None:
+        self._positions: OrderedDict[UUID, int] = OrderedDict()
+
+    def note(self, last: ConversationView) -> None:
+        self._positions[last.conversation_id] = last.updated_position
+        self._positions.move_to_end(last.conversation_id)
+        if len(self._positions) > MAX_LEFT_OFF:
+            self._positions.popitem(last=False)
+
+    def get(self, conversation_id: UUID) -> int | None:
+        return self._positions.get(conversation_id)
+
+
 class History:
     """The queries of the read routes. While a message is being generated its answer is folded from the ledger."""
 
@@ -57,6 +80,7 @@ class History:
         self._views = views
         self._end_users = end_users
         self._ownership = ownership
+        self._left_off = _LeftOff()
 
     async def messages(self, caller: Caller, conversation_id: UUID, page: Page) -> tuple[list[MessageView], bool]:
         """The latest messages before ``page.beyond``, oldest first, and whether older ones exist.
@@ -66,10 +90,7 @@ class History:
             InvalidParameterError: a page is not that long.
         """
         accept_number("limit", page.limit, 1, MAX_PAGE)
-        place = await self._views.conversation_place(conversation_id)
-        if place is None:
-            raise NotFoundError("conversation")
-        await self._ownership.require(caller, "conversation", *place)
+        await self._ownership.require_conversation(caller, conversation_id)
         found = await self._views.messages(conversation_id, page)
         if found is None:
             raise NotFoundError("first_message")
@@ -77,16 +98,22 @@ class History:
         return [await self._up_to_date(message) for message in messages], has_more
 
     async def message(self, caller: Reader, message_id: UUID) -> MessageView:
-        """One message.
+        """One message. Those of a deleted conversation are there for auditors alone.
 
         Raises:
-            NotFoundError: it is not the caller's.
+            NotFoundError: it is not the caller's, or its conversation is gone.
         """
         view = await self._views.message(message_id)
         if view is None:
             raise NotFoundError("message")
         await self._ownership.require(caller, "message", view.app_id, view.end_user_id)
+        if isinstance(caller, Caller) and await self._is_deleted(view):
+            raise NotFoundError("message")
         return view
+
+    async def _is_deleted(self, view: MessageView) -> bool:
+        """Whether the message's conversation is; that of a completion is never listed, nor deleted."""
+        return view.mode != "completion" and await self._views.conversation_place(view.conversation_id) is None
 
     async def detail(self, caller: Reader, message_id: UUID) -> MessageDetail:
         """One message with its version and its siblings.
@@ -125,9 +152,9 @@ class History:
         )
 
     async def conversations(
-        self, caller: Caller, order: ConversationOrder, page: Page
+        self, caller: Caller, order: ConversationOrder, page: Page, *, pinned: bool | None = None
     ) -> tuple[list[ConversationView], bool]:
-        """One page of the user's conversations, and whether more follow.
+        """One page of the user's conversations, and whether more follow; ``pinned`` are those that are, or are not.
 
         Raises:
             NotFoundError: the conversation to page from is not the caller's.
@@ -137,14 +164,61 @@ class History:
         order = accept_choice("sort_by", order, get_args(ConversationOrder))
         app_id = caller.app.app_id
         person = await self._end_users.find(app_id, caller.kind, caller.user or SHARED_EXTERNAL_ID)
+        if page.beyond is not None and order.endswith("updated_at"):
+            page = msgspec.structs.replace(page, left_at=self._left_off.get(page.beyond))
         found = None
         if person is not None:
-            found = await self._views.conversations(app_id, person.end_user_id, order, page)
+            found = await self._views.conversations(app_id, person.end_user_id, order, page, pinned=pinned)
         elif page.beyond is None:
             return [], False
         if found is None:
             raise NotFoundError("last_conversation")
+        if found[1]:
+            self._left_off.note(found[0][-1])
         return found
+
+    async def conversation(self, caller: Caller, conversation_id: UUID) -> ConversationView:
+        """One conversation.
+
+        Raises:
+            NotFoundError: it is not the caller's.
+        """
+        view = await self._views.conversation(conversation_id)
+        if view is None:
+            raise NotFoundError("conversation")
+        await self._ownership.require(caller, "conversation", view.app_id, view.end_user_id)
+        return view
+
+    async def variables(
+        self, caller: Caller, conversation_id: UUID, page: Page, name: str | None = None
+    ) -> tuple[list[VariableView], bool]:
+        """One page of a conversation's variables in the order of their declaration, and whether more follow.
+
+        Args:
+            caller: who asks.
+            conversation_id: whose.
+            page: which part.
+            name: of the one that is asked for, in any case of its letters.
+
+        Raises:
+            NotFoundError: the conversation is not the caller's.
+            InvalidParameterError: no variable can have that name, the conversation has none to page from, or a page is
+                not that long.
+        """
+        accept_number("limit", page.limit, 1, MAX_PAGE)
+        if name is not None and not is_variable_name(name):
+            reason = "variable_name must be 1 to 255 letters, digits, hyphens, underscores and dots"
+            raise InvalidParameterError("variable_name", reason)
+        await self._ownership.require_conversation(caller, conversation_id)
+        found = await self._views.variables(conversation_id)
+        if page.beyond is not None:
+            places = {variable.variable_id: place for place, variable in enumerate(found, start=1)}
+            if page.beyond not in places:
+                raise InvalidParameterError("last_id", "")
+            found = found[places[page.beyond] :]
+        if name is not None:
+            found = [variable for variable in found if variable.name.lower() == name.lower()]
+        return found[: page.limit], len(found) > page.limit
 
     async def feedbacks(self, caller: Caller, page: int, limit: int) -> list[FeedbackView]:
         """One page of the app's ratings, newest first. Pages count from 1.

@@ -26,6 +26,7 @@ class ChatMessageRequest(msgspec.Struct, frozen=True, kw_only=True):
     user: User
     response_mode: ResponseMode | None = "blocking"
     conversation_id: OptionalId | None = None
+    parent_message_id: OptionalId | None = None
     files: list[FileReference] | None = None
     auto_generate_name: bool | None = True
     trace_id: str | None = None
@@ -58,8 +59,8 @@ def require_no_reserved(request: HttpRequest, body: Body) -> None:
             raise invalid(field, f"{field} is not supported by this release")
 
 
-def read_chat_message(body: Body) -> NewMessage:
-    """What a chat is asked.
+def read_chat_message(body: Body, *, parent_id: UUID | None) -> NewMessage:
+    """What a chat is asked; after ``parent_id``, where it does not say after what.
 
     Raises:
         HttpError: a field is not acceptable.
@@ -70,6 +71,7 @@ def read_chat_message(body: Body) -> NewMessage:
         inputs=inputs,
         files=read_files(body),
         conversation_id=read_conversation_id(body),
+        parent_id=_read_id(body, "parent_message_id") or parent_id,
         automatic_name=flag_field(body, "auto_generate_name", default=True),
     )
 
@@ -114,8 +116,12 @@ def read_conversation_id(body: Body) -> UUID | None:
     Raises:
         HttpError: it is no UUID.
     """
-    text = (text_field(body, "conversation_id") or "").strip()
-    return parse_uuid("conversation_id", text) if text else None
+    return _read_id(body, "conversation_id")
+
+
+def _read_id(body: Body, field: str) -> UUID | None:
+    text = (text_field(body, field) or "").strip()
+    return parse_uuid(field, text) if text else None
 
 
 def read_response_mode(body: Body, mode: AppMode) -> ResponseMode:

@@ -1,6 +1,7 @@
 """The two send routes: blocking, streaming and asynchronous."""
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -32,7 +33,7 @@ from chatledger.adapters.http.surface import Surface
 from chatledger.application.caller import Caller, require_chat, require_completion
 from chatledger.application.commands.sending import NewMessage, Sent
 from chatledger.application.ports.views import AppView
-from chatledger.domain.values import AppMode
+from chatledger.domain.values import NIL_UUID, AppMode
 
 
 class BlockingAnswer(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -58,31 +59,35 @@ class Accepted(msgspec.Struct, frozen=True, kw_only=True):
     status: str = "queued"
 
 
-_SEND_ERRORS = (*BODY_ERRORS, 403, 429)
+SEND_ERRORS = (*BODY_ERRORS, 403, 429)
 _RESERVED = "`on_busy`, `on_disconnect` and the header `Idempotency-Key` are reserved and refused."
-_SEND_PARAMETERS = (
+SEND_PARAMETERS = (
     *TRACE_PARAMETERS,
     Parameter("X-Stream-Ids", "`1` puts a block with an `id:` line after each event's frames.", where="header"),
 )
 _SEND_CHAT = Operation(
     tag="Messages",
     summary="Send a chat message",
-    description=f"The answer comes whole, as an event stream, or not at all but under its task. {_RESERVED}",
-    parameters=_SEND_PARAMETERS,
+    description=(
+        "The answer comes whole, as an event stream, or not at all but under its task. `parent_message_id` is the "
+        "message of the conversation to go on from; left out, with a key it is whatever came before, with a passport "
+        f"none. {_RESERVED}"
+    ),
+    parameters=SEND_PARAMETERS,
     body=ChatMessageRequest,
     answers={200: BlockingAnswer, 202: Accepted},
     streams=True,
-    errors=(*_SEND_ERRORS, 404),
+    errors=(*SEND_ERRORS, 404),
 )
 _SEND_COMPLETION = Operation(
     tag="Messages",
     summary="Ask for a completion",
     description=f"`query` also fills an input variable of that name. {_RESERVED}",
-    parameters=_SEND_PARAMETERS,
+    parameters=SEND_PARAMETERS,
     body=CompletionMessageRequest,
     answers={200: BlockingAnswer, 202: Accepted},
     streams=True,
-    errors=_SEND_ERRORS,
+    errors=SEND_ERRORS,
 )
 
 
@@ -105,9 +110,12 @@ def send_routes(surface: Surface, entrance: Entrance) -> Sequence[HTTPRouteHandl
             new = msgspec.structs.replace(new, automatic_name=False)
         return await send(surface, request, caller, new, mode)
 
+    # Who comes with a key may know nothing of trees: theirs are lines.
+    read_chat = partial(read_chat_message, parent_id=NIL_UUID if entrance.names_users else None)
+
     @post(f"{entrance.prefix}/chat-messages", status_code=200, opt=entrance.documented(_SEND_CHAT))
     async def send_chat_message(request: HttpRequest) -> ASGIResponse:
-        return await handle(request, require_chat, read_chat_message)
+        return await handle(request, require_chat, read_chat)
 
     @post(f"{entrance.prefix}/completion-messages", status_code=200, opt=entrance.documented(_SEND_COMPLETION))
     async def send_completion_message(request: HttpRequest) -> ASGIResponse:

@@ -290,6 +290,13 @@ def _create_conversations() -> None:
             sqlite_where=sa.text("hidden = 0"),
             postgresql_where=sa.text("NOT hidden"),
         )
+        op.create_index(
+            f"conversations_pinned_by_{order}",
+            "conversations",
+            ["end_user_id", order],
+            sqlite_where=sa.text("is_pinned = 1"),
+            postgresql_where=sa.text("is_pinned"),
+        )
     op.create_index(
         "conversations_pinned",
         "conversations",
@@ -314,6 +321,7 @@ def _create_messages() -> None:
         _id("app_id"),
         _id("end_user_id"),
         _id("parent_id", nullable=True),
+        sa.Column("is_branch", sa.Boolean(), nullable=False),
         _id("task_id", unique=True),
         _id("key_id"),
         _text("mode"),
@@ -337,6 +345,13 @@ def _create_messages() -> None:
         _bytes("suggestions", nullable=True),
     )
     op.create_index("messages_by_position", "messages", ["conversation_id", "position"])
+    op.create_index(
+        "messages_by_parent",
+        "messages",
+        ["conversation_id", "parent_id"],
+        sqlite_where=sa.text("is_branch = 1"),
+        postgresql_where=sa.text("is_branch"),
+    )
     op.create_index(
         "messages_unfinished",
         "messages",

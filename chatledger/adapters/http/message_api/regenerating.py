@@ -1,0 +1,64 @@
+"""Asking the same once more."""
+
+from collections.abc import Sequence
+from uuid import UUID
+
+from litestar import post
+from litestar.handlers import HTTPRouteHandler
+from litestar.params import FromPath
+from litestar.response.base import ASGIResponse
+
+from chatledger.adapters.http.answers import HttpRequest
+from chatledger.adapters.http.bodies import UserRequest, read_body
+from chatledger.adapters.http.entrance import Entrance
+from chatledger.adapters.http.message_api.new_message import ResponseMode, read_response_mode, require_no_reserved
+from chatledger.adapters.http.message_api.sending import SEND_ERRORS, SEND_PARAMETERS, Accepted, BlockingAnswer, send
+from chatledger.adapters.http.openapi import Operation
+from chatledger.adapters.http.reading import Query, require_plain_path, trace_id
+from chatledger.adapters.http.surface import Surface
+from chatledger.application.caller import require_chat
+
+
+class RegenerateRequest(UserRequest, frozen=True, kw_only=True):
+    """How to answer."""
+
+    response_mode: ResponseMode | None = "blocking"
+    trace_id: str | None = None
+
+
+_REGENERATE = Operation(
+    tag="Messages",
+    summary="Ask for another answer to the same question",
+    description=(
+        "A new message with the question, the inputs and the parent of this one: each lists the other among its "
+        "`siblings`. It is answered as a chat message that is sent."
+    ),
+    parameters=SEND_PARAMETERS,
+    body=RegenerateRequest,
+    body_required=False,
+    answers={200: BlockingAnswer, 202: Accepted},
+    streams=True,
+    errors=(*SEND_ERRORS, 404),
+)
+
+
+def regenerate_routes(surface: Surface, entrance: Entrance) -> Sequence[HTTPRouteHandler]:
+    """The handler."""
+
+    @post(
+        f"{entrance.prefix}/messages/{{message_id:uuid}}/regenerate",
+        status_code=200,
+        opt=entrance.documented(_REGENERATE),
+    )
+    async def regenerate(request: HttpRequest, message_id: FromPath[UUID]) -> ASGIResponse:
+        require_plain_path(request, message_id)
+        visit = await entrance.admit(request)
+        body = await read_body(request, surface.settings, optional=True)
+        caller = visit.by_body(body, trace=trace_id(request, Query(request), body.get("trace_id")))
+        require_chat(visit.app)
+        require_no_reserved(request, body)
+        mode = read_response_mode(body, visit.app.mode)
+        new = await surface.application.repeating.again(caller, message_id)
+        return await send(surface, request, caller, new, mode)
+
+    return (regenerate,)
