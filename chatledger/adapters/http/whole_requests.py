@@ -9,7 +9,6 @@ Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 
-DRAIN_BYTES = 1024 * 1024
 DRAIN_SECONDS = 1.0
 
 
@@ -18,7 +17,7 @@ class WholeRequests:
 
     A refusal can be ready while its body is still on the way: the key is wrong, the route unknown. A server that then
     answers and closes the connection resets it under a client that is still sending, and the client never sees the
-    answer. What is left is bounded, in bytes and in time: a body without end is cut off all the same.
+    answer. It is waited for no longer than a second: a body without end is cut off all the same.
     """
 
     def __init__(self, app: Callable[[Any, Receive, Send], Awaitable[None]]) -> None:
@@ -38,9 +37,8 @@ class WholeRequests:
             return message
 
         async def take_in_the_rest() -> None:
-            left = DRAIN_BYTES
-            while not is_whole and left > 0:
-                left -= len((await receive_and_note()).get("body", b""))
+            while not is_whole:
+                await receive_and_note()
 
         async def send_when_whole(message: Message) -> None:
             if not is_whole and message["type"] == "http.response.start":
