@@ -5,8 +5,10 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Protocol
 
+from chatledger.adapters.generator.agent import AgentGenerator
 from chatledger.adapters.generator.openai_compatible import OpenAICompatibleGenerator
 from chatledger.adapters.generator.scripted import ScriptedGenerator
+from chatledger.application.ports.generator import Generator
 from chatledger.application.ports.text_model import TextModel
 from tests.support.fake_openai import FakeOpenAI, Refusal, Stall, Stream, answer
 
@@ -38,8 +40,8 @@ def _model(**settings: object) -> TextModel:
     return model
 
 
-class _OpenAICompatible:
-    def __init__(self, provider: FakeOpenAI, generator: OpenAICompatibleGenerator) -> None:
+class _AtAProvider:
+    def __init__(self, provider: FakeOpenAI, generator: OpenAICompatibleGenerator | AgentGenerator) -> None:
         self._provider = provider
         self._generator = generator
 
@@ -66,13 +68,28 @@ async def _scripted() -> AsyncIterator[Told]:
 async def _openai_compatible() -> AsyncIterator[Told]:
     async with FakeOpenAI() as provider:
         generator = OpenAICompatibleGenerator(base_url=provider.base_url, api_key="key")
-        try:
-            yield _OpenAICompatible(provider, generator)
-        finally:
-            await generator.close()
+        async with _closed_after(generator):
+            yield _AtAProvider(provider, generator)
+
+
+@asynccontextmanager
+async def _agent() -> AsyncIterator[Told]:
+    async with FakeOpenAI() as provider:
+        generator = AgentGenerator(base_urls={"openai": provider.base_url}, api_keys={"openai": "key"})
+        async with _closed_after(generator):
+            yield _AtAProvider(provider, generator)
+
+
+@asynccontextmanager
+async def _closed_after(generator: Generator) -> AsyncIterator[None]:
+    try:
+        yield
+    finally:
+        await generator.close()
 
 
 TEXT_MODELS: dict[str, Callable[[], AbstractAsyncContextManager[Told]]] = {
     "scripted": _scripted,
     "openai_compatible": _openai_compatible,
+    "agent": _agent,
 }

@@ -33,6 +33,7 @@ from chatledger.application.ports.generator import (
     ToolCall,
     ToolsReturned,
 )
+from chatledger.application.ports.text_model import TextRequest
 from tests.support import fake_anthropic, fake_google
 from tests.support.fake_openai import (
     DONE,
@@ -239,6 +240,19 @@ async def test_an_app_chooses_among_the_tools(provider, generator):
     ]
     assert offered == [["current_time", "calculate", "write_table", "search_documents"], ["current_time"], []]
     assert "Unknown tool name" in results_of(received)[0]["error"]
+
+
+async def test_a_small_text_is_written_without_tools(provider, generator):
+    provider.then(answer("Two and ", "twelve"))
+    write = generator.text_model({"model": "m", "instructions": "Answer in verse.", "tools": ["calculate"]})
+    asked = TextRequest(purpose="title", instruction="Write a title.", text="What is 2 + 3 * 4?", max_tokens=20)
+    assert await write(asked) == "Two and twelve"
+    body = provider.requests[0].body
+    assert [(message["role"], message["content"]) for message in body["messages"]] == [
+        ("system", "Write a title."),
+        ("user", "What is 2 + 3 * 4?"),
+    ]
+    assert body.get("tools") is None
 
 
 @pytest.mark.parametrize("max_steps", [1, 2, 5])

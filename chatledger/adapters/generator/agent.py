@@ -11,8 +11,10 @@ from chatledger.adapters.generator.agent_settings import OFFICIAL_URLS, AgentSet
 from chatledger.adapters.generator.agent_tools import calculate, current_time, write_table
 from chatledger.adapters.generator.app_settings import read_settings
 from chatledger.adapters.generator.document_library import DocumentLibrary, folder_of, require_folder
+from chatledger.adapters.generator.small_texts import text_model_by
 from chatledger.adapters.provider_access import ProviderAccess
 from chatledger.application.ports.generator import GenerationRequest, GeneratorError, Part, SettingsError
+from chatledger.application.ports.text_model import TextModel
 
 if TYPE_CHECKING:
     from pydantic_ai.models import Model
@@ -135,6 +137,10 @@ class AgentGenerator:
         async with aclosing(runs.run(model, settings, request)) as parts:
             async for part in parts:
                 yield part
+
+    def text_model(self, settings: Mapping[str, Any]) -> TextModel:
+        """The app's model, without the tools."""
+        return text_model_by(self, settings, told_by="instructions", tools=(), max_steps=1)
 
     async def close(self) -> None:
         """Close all connections, and forget all folders."""

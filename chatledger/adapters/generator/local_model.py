@@ -105,7 +105,7 @@ class LocalModelGenerator:
 
     def text_model(self, settings: Mapping[str, Any]) -> TextModel:
         """The model. Of a text that its room is too small for it reads the end."""
-        write = text_model_by(self, settings)
+        write = text_model_by(self, settings, stop=None)
         return lambda request: write(msgspec.structs.replace(request, text=request.text[-_ROOM_FOR_TEXT:]))
 
     async def close(self) -> None:

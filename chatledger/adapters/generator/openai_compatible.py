@@ -189,7 +189,7 @@ class OpenAICompatibleGenerator:
 
     def text_model(self, settings: Mapping[str, Any]) -> TextModel:
         """The app's model."""
-        return text_model_by(self, settings)
+        return text_model_by(self, settings, stop=None)
 
     async def close(self) -> None:
         """Close all connections."""

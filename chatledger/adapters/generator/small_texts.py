@@ -9,15 +9,20 @@ from chatledger.application.ports.text_model import TextModel, TextRequest
 from chatledger.domain.values import NIL_UUID
 
 
-def text_model_by(generator: Generator, settings: Mapping[str, Any]) -> TextModel:
-    """What a generator answers under these settings, asked without a history.
+def text_model_by(
+    generator: Generator, settings: Mapping[str, Any], *, told_by: str = "system_prompt", **fixed: Any
+) -> TextModel:
+    """What a generator answers under an app's settings, asked without a history.
 
-    It is told what to do, and how long it may get, by its settings ``system_prompt`` and ``max_tokens``; the words that
-    would end an answer do not end it.
+    Args:
+        generator: which has ``max_tokens`` among its settings.
+        settings: the app's.
+        told_by: the name of the setting that says what to do.
+        fixed: settings that are made for answers, and what they are here.
     """
 
     async def write(request: TextRequest) -> str:
-        own = {"system_prompt": request.instruction, "max_tokens": request.max_tokens, "stop": None}
+        own = {told_by: request.instruction, "max_tokens": request.max_tokens, **fixed}
         asked = GenerationRequest(
             message_id=NIL_UUID,
             attempt=1,

@@ -61,8 +61,8 @@ class AutomaticNaming:
         try:
             for conversation_id in await self._views.unnamed(MAX_WAITING):
                 self._take(conversation_id)
-        except StorageUnavailableError:
-            log.warning("conversations without a name are looked for later: the store is in trouble")
+        except Exception as error:  # noqa: BLE001 - those that are being named must not suffer from it
+            log.warning("conversations without a name are looked for later: %s", describe(error))
 
     def _take(self, conversation_id: UUID) -> None:
         if conversation_id not in self._known and not self._waiting.full():
