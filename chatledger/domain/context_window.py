@@ -17,6 +17,13 @@ def estimated_tokens(text: str) -> int:
     return TOKENS_PER_TEXT + -(-len(text.encode()) // BYTES_PER_TOKEN)
 
 
+def end_within(limit: int, text: str) -> str:
+    """As much of the end of a text as so many tokens are estimated to hold."""
+    encoded = text.encode()
+    kept = max(0, limit - TOKENS_PER_TEXT) * BYTES_PER_TOKEN
+    return encoded[max(0, len(encoded) - kept) :].decode(errors="ignore")
+
+
 def within(limit: int, newest_first: Iterable[tuple[T, int]]) -> Iterator[T]:
     """The newest of some things with their tokens, as many in a row as the limit holds; 0 is no limit."""
     left = limit

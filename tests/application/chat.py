@@ -37,9 +37,9 @@ class Chat:
         created = await self.application.apps.create(mode, "demo", configuration, context)
         return await self.application.credentials.app(created.api_key)
 
-    async def send(self, script: str = "", *, conversation: UUID | None = None, user: str = "ada") -> Sent:
+    async def send(self, script: str = "", *, conversation: UUID | None = None, user: str = "ada", **more: Any) -> Sent:
         query = f"/script {script}" if script else "hello"
-        new = NewMessage(query=query, inputs={}, conversation_id=conversation)
+        new = NewMessage(query=query, inputs={}, conversation_id=conversation, **more)
         return await self.application.sending.send(self.caller(user), new)
 
     async def answered(self, script: str = "", **more: Any) -> MessageView:

@@ -137,6 +137,22 @@ async def test_the_conversation_is_told_up_to_that_message(suggesting, monkeypat
     assert told == ["two", "three", "four"]
 
 
+async def test_the_conversation_is_told_along_the_branch(suggesting, monkeypatch):
+    asked = Asked(monkeypatch)
+    asked.may_reply.set()
+    root = await suggesting.answered(f"{SCRIPT} text=root")
+    for word in ("left", "right"):
+        branch = await suggesting.answered(
+            f"{SCRIPT} text={word}", conversation=root.conversation_id, parent_id=root.message_id
+        )
+    await suggest(suggesting, branch.message_id)
+    (request,) = asked.requests
+    assert [line for line in request.text.splitlines() if line.startswith("Assistant: ")] == [
+        "Assistant: root",
+        "Assistant: right",
+    ]
+
+
 async def test_an_answer_in_the_making_has_none_yet(suggesting):
     sent = await suggesting.send(f"{SCRIPT} interval_ms=3600000")
     await suggesting.first_text(suggesting.batches(sent))

@@ -2,7 +2,7 @@
 
 import pytest
 
-from chatledger.domain.context_window import estimated_tokens, within
+from chatledger.domain.context_window import end_within, estimated_tokens, within
 
 
 @pytest.mark.parametrize(
@@ -11,6 +11,25 @@ from chatledger.domain.context_window import estimated_tokens, within
 )
 def test_the_tokens_of_a_text(text, tokens) -> None:
     assert estimated_tokens(text) == tokens
+
+
+@pytest.mark.parametrize(
+    ("limit", "text", "kept"),
+    [
+        (100, "", ""),
+        (5, "abc", "abc"),
+        (5, "abcd", "bcd"),
+        (6, "abc天空", "天空"),
+        (5, "a天空", "空"),
+        (5, "𝄞", ""),
+        (5, "𝄞ab", "ab"),
+        (4, "abc", ""),
+        (0, "abc", ""),
+    ],
+)
+def test_the_end_of_a_text_stays(limit, text, kept) -> None:
+    assert end_within(limit, text) == kept
+    assert estimated_tokens(end_within(limit, text)) <= max(limit, estimated_tokens(""))
 
 
 @pytest.mark.parametrize(

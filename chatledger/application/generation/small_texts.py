@@ -10,6 +10,7 @@ from chatledger.application.fault_report import describe
 from chatledger.application.generation.failures import INTERNAL_MESSAGE
 from chatledger.application.ports.generator import Exchange, GeneratorError
 from chatledger.application.ports.text_model import OffersTextModel, TextModel, TextRequest
+from chatledger.domain.context_window import end_within, estimated_tokens, within
 from chatledger.domain.inputs import is_storable
 from chatledger.domain.names import question_to_name
 
@@ -23,14 +24,7 @@ MAX_REPLY = 10_000
 
 MAX_EXCHANGES = 3
 MAX_TOKENS = 3_000
-"""Of these exchanges, counted too high rather than too low: each model has tokens of its own."""
-
 MAX_QUESTIONS = 10
-
-_CHARACTERS_PER_TOKEN = 3
-"""Of English, of whose tokens the average has four. Any character that is not ASCII counts as a token."""
-
-_ROOM = MAX_TOKENS * _CHARACTERS_PER_TOKEN
 
 _MAX_ARRAYS = 50
 """Places in a reply where an array is looked for: each costs a look at the rest."""
@@ -82,15 +76,11 @@ def title_request(query: str) -> TextRequest:
 
 def suggestions_request(exchanges: Sequence[Exchange]) -> TextRequest:
     """What to ask a model for the questions that may follow on these exchanges, of which the last ones count."""
-    text = ""
-    for exchange in reversed(exchanges[-MAX_EXCHANGES:]):
-        longer = f"User: {exchange.query}\nAssistant: {exchange.answer}\n\n{text}"
-        if text and not _fits(longer):
-            break
-        text = longer
-    return TextRequest(
-        purpose="suggestions", instruction=_SUGGESTIONS, text=_end_that_fits(text.strip()), max_tokens=512
-    )
+    latest = exchanges[-1 : -MAX_EXCHANGES - 1 : -1]
+    told = [f"User: {exchange.query}\nAssistant: {exchange.answer}" for exchange in latest]
+    fitting = list(within(MAX_TOKENS, ((text, estimated_tokens(text)) for text in told)))
+    text = "\n\n".join(reversed(fitting)) or end_within(MAX_TOKENS, told[0])
+    return TextRequest(purpose="suggestions", instruction=_SUGGESTIONS, text=text, max_tokens=512)
 
 
 def questions_in(reply: str) -> tuple[str, ...]:
@@ -113,20 +103,3 @@ def questions_in(reply: str) -> tuple[str, ...]:
 def _clean(question: str) -> str:
     """A question as it can be stored and shown; empty for one that cannot."""
     return question.replace("\0", "").strip() if is_storable(question) else ""
-
-
-def _fits(text: str) -> bool:
-    return len(text) <= _ROOM and sum(map(_weight, text)) <= _ROOM
-
-
-def _end_that_fits(text: str) -> str:
-    room = _ROOM
-    for start in range(len(text) - 1, -1, -1):
-        room -= _weight(text[start])
-        if room < 0:
-            return text[start + 1 :]
-    return text
-
-
-def _weight(character: str) -> int:
-    return 1 if character.isascii() else _CHARACTERS_PER_TOKEN
