@@ -365,6 +365,35 @@ async def test_a_stream_is_the_same_as_for_a_key(server, chat):
     assert all(event["task_id"] for event in events)
 
 
+async def test_a_conversation_is_not_named_by_itself(server, chat):
+    ada = await server.new_visitor(chat.site_code)
+    await ask(ada, "What is it that this conversation is about?", auto_generate_name=True)
+
+    (shown,) = (await ada.get("/api/conversations")).json()["data"]
+    assert shown["name"] == "What is it that this…"
+
+
+async def test_an_answer_that_nobody_waits_for(server, chat):
+    ada, bob = await server.new_visitor(chat.site_code), await server.new_visitor(chat.site_code)
+    accepted = await ada.post("/api/chat-messages", json=body(response_mode="async"))
+    sent, task = accepted.json(), accepted.headers["location"]
+    streamed = await ada.get(f"/api/messages/{sent['message_id']}/stream")
+
+    assert (accepted.status_code, task) == (202, f"/api/tasks/{sent['task_id']}")
+    assert answer_of(events_of(streamed.text)) == "".join(f"t{number} " for number in range(20))
+    assert (await ada.get(task)).json()["status"] == "completed"
+    assert (await ada.get(f"/api/messages/{sent['message_id']}")).json()["query"] == "hello"
+    facts = (await ada.get(f"/api/messages/{sent['message_id']}/events")).json()["data"]
+    assert facts[0]["type"] == "MessageCreated"
+    assert "parameters" not in facts[0]["data"]
+    for path in ("", "/stream", "/events"):
+        response = await bob.get(f"/api/messages/{sent['message_id']}{path}")
+        assert refusal(response) == (404, "not_found", "Message Not Exists.")
+    assert refusal(await bob.get(task)) == (404, "not_found", "Task Not Exists.")
+    operator = server.client(await server.new_token("audit"))
+    assert (await operator.get(task)).status_code == 401
+
+
 async def test_a_stop_needs_no_body(server):
     app = await server.new_app(tokens=10_000, interval_ms=10)
     ada, bob = await server.new_visitor(app.site_code), await server.new_visitor(app.site_code)

@@ -70,6 +70,7 @@ async def furnish(server: LiveServer) -> dict[str, str]:
         "CHAT_PASSPORT": passports[0],
         "CHAT_SEEN": seen.json()["id"],
         "CHAT_VISIT": seen.json()["conversation_id"],
+        "CHAT_TURN": seen.json()["task_id"],
         "COMPLETION_KEY": completions.api_key,
         "COMPLETION_MESSAGE": completed["id"],
         "COMPLETION_PASSPORT": passports[1],

@@ -64,9 +64,9 @@ def create_http_app(
                 *feedback_list_routes(surface),
                 *annotation_routes(surface),
                 *annotation_reply_routes(surface),
-                *task_routes(surface),
-                *message_detail_routes(surface),
-                *stream_routes(surface),
+                *surface.at_each_entrance(task_routes),
+                *surface.at_each_entrance(message_detail_routes),
+                *surface.at_each_entrance(stream_routes),
                 *health_routes(surface, is_ready),
                 *page_routes(settings),
             ]

@@ -3,12 +3,12 @@
 from typing import Any, Protocol
 
 from chatledger.adapters.http.answers import HttpRequest, correlation_id
-from chatledger.adapters.http.auth import require_app
+from chatledger.adapters.http.auth import require_app, require_reader
 from chatledger.adapters.http.bodies import Body, required_user
 from chatledger.adapters.http.openapi import Operation, documented
 from chatledger.adapters.http.rate_limits import counted
 from chatledger.adapters.http.reading import Query, user_named
-from chatledger.application.caller import Caller
+from chatledger.application.caller import Caller, Reader
 from chatledger.application.ports.views import AppView
 from chatledger.application.queries.credentials import Credentials
 from chatledger.domain.values import EndUserKind
@@ -82,6 +82,16 @@ class Entrance(Protocol):
         """
         ...
 
+    async def admit_reader(self, request: HttpRequest, query: Query) -> Reader:
+        """Who may read what the request asks for: the caller, or an operator where they come in too.
+
+        Raises:
+            HttpError: it presents no credential, or names its user with too long a name.
+            UnauthorizedError: it presents one that opens nothing.
+            ForbiddenError: the app answers nobody, or the operator may not read.
+        """
+        ...
+
     def documented(self, operation: Operation) -> dict[str, Any]:
         """The ``opt`` of a route handler at this entrance."""
         ...
@@ -100,6 +110,10 @@ class ServiceEntrance:
     async def admit(self, request: HttpRequest) -> Visit:
         """The app whose key the request presents."""
         return Visit(request, await require_app(request, self._credentials), "service-api")
+
+    async def admit_reader(self, request: HttpRequest, query: Query) -> Reader:
+        """The app whose key the request presents, or an operator."""
+        return await require_reader(request, self._credentials, query)
 
     def documented(self, operation: Operation) -> dict[str, Any]:
         """The ``opt`` of a route handler."""

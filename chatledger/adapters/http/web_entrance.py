@@ -1,5 +1,6 @@
 """How the message API is entered with a visitor's passport, under ``/api``."""
 
+from functools import cache
 from typing import Any
 
 import msgspec
@@ -10,7 +11,8 @@ from chatledger.adapters.http.entrance import Visit
 from chatledger.adapters.http.errors import CHALLENGE, HttpError
 from chatledger.adapters.http.openapi import Operation, documented
 from chatledger.adapters.http.passports import Passport, Passports
-from chatledger.adapters.http.reading import header
+from chatledger.adapters.http.reading import Query, header
+from chatledger.application.caller import Reader
 from chatledger.application.commands.visiting import Visiting
 from chatledger.application.errors import UnauthorizedError
 from chatledger.application.ports.views import AppView
@@ -50,6 +52,10 @@ class WebEntrance:
         if not await self.is_of(app, passport):
             raise UnauthorizedError
         return Visit(request, app, "browser", str(passport.end_user_id))
+
+    async def admit_reader(self, request: HttpRequest, query: Query) -> Reader:  # noqa: ARG002 - no visitor is named
+        """The visitor."""
+        return (await self.admit(request)).by_credential()
 
     async def is_of(self, app: AppView, passport: Passport) -> bool:
         """Whether a passport is that of a visitor of this app."""
@@ -92,6 +98,7 @@ def presented_passport(request: HttpRequest) -> str:
     return given
 
 
+@cache
 def _without_user(body: type[msgspec.Struct]) -> type[msgspec.Struct] | None:
     """The same body as a visitor sends it; none, where it would say nothing else."""
     fields = [

@@ -11,12 +11,12 @@ from litestar.params import FromPath
 from litestar.response.base import ASGIResponse
 
 from chatledger.adapters.http.answers import HttpRequest, answer, rfc3339
-from chatledger.adapters.http.auth import require_reader
 from chatledger.adapters.http.disclosure import event_data
+from chatledger.adapters.http.entrance import Entrance
 from chatledger.adapters.http.errors import invalid
 from chatledger.adapters.http.files import signed_links
 from chatledger.adapters.http.objects import MessageObject, message_object
-from chatledger.adapters.http.openapi import LIMIT_PARAMETER, USER_PARAMETER, Operation, Parameter, documented
+from chatledger.adapters.http.openapi import LIMIT_PARAMETER, USER_PARAMETER, Operation, Parameter
 from chatledger.adapters.http.reading import Query, require_plain_path
 from chatledger.adapters.http.surface import Surface
 from chatledger.application.accepting import DEFAULT_PAGE, MAX_PAGE
@@ -82,25 +82,25 @@ _EVENTS = Operation(
 )
 
 
-def message_detail_routes(surface: Surface) -> Sequence[HTTPRouteHandler]:
+def message_detail_routes(surface: Surface, entrance: Entrance) -> Sequence[HTTPRouteHandler]:
     """The handlers."""
     application = surface.application
 
-    @get("/v1/messages/{message_id:uuid}", opt=documented(_READ))
+    @get(f"{entrance.prefix}/messages/{{message_id:uuid}}", opt=entrance.documented(_READ))
     async def read_message(request: HttpRequest, message_id: FromPath[UUID]) -> ASGIResponse:
         require_plain_path(request, message_id)
         query = Query(request)
-        reader = await require_reader(request, application.credentials, query)
+        reader = await entrance.admit_reader(request, query)
         query.require_now()
         detail = await application.history.detail(reader, message_id)
         fields = msgspec.structs.asdict(message_object(detail.message, reader, signed_links(surface, request)))
         return answer(request, MessageDetailObject(**fields, version=detail.version, siblings=detail.siblings))
 
-    @get("/v1/messages/{message_id:uuid}/events", opt=documented(_EVENTS))
+    @get(f"{entrance.prefix}/messages/{{message_id:uuid}}/events", opt=entrance.documented(_EVENTS))
     async def list_events(request: HttpRequest, message_id: FromPath[UUID]) -> ASGIResponse:
         require_plain_path(request, message_id)
         query = Query(request)
-        reader = await require_reader(request, application.credentials, query)
+        reader = await entrance.admit_reader(request, query)
         limit, after = query.integer("limit", DEFAULT_PAGE, 1, MAX_PAGE), _after(query.text("cursor"))
         await application.history.message(reader, message_id)
         facts, has_more = await application.facts.stream(message_id, after, limit)

@@ -9,10 +9,10 @@ from litestar.params import FromPath
 from litestar.response.base import ASGIResponse
 
 from chatledger.adapters.http.answers import HttpRequest
-from chatledger.adapters.http.auth import require_reader
 from chatledger.adapters.http.disclosure import shows_resources
+from chatledger.adapters.http.entrance import Entrance
 from chatledger.adapters.http.files import stable_link
-from chatledger.adapters.http.openapi import EVENT_STREAM, USER_PARAMETER, Operation, Parameter, documented
+from chatledger.adapters.http.openapi import EVENT_STREAM, USER_PARAMETER, Operation, Parameter
 from chatledger.adapters.http.reading import Query, header, require_plain_path
 from chatledger.adapters.http.rendering import Rendering
 from chatledger.adapters.http.sse import EventStream, Resumption, frames
@@ -38,14 +38,14 @@ _FOLLOW = Operation(
 )
 
 
-def stream_routes(surface: Surface) -> Sequence[HTTPRouteHandler]:
+def stream_routes(surface: Surface, entrance: Entrance) -> Sequence[HTTPRouteHandler]:
     """The handler."""
 
-    @get("/v1/messages/{message_id:uuid}/stream", opt=documented(_FOLLOW))
+    @get(f"{entrance.prefix}/messages/{{message_id:uuid}}/stream", opt=entrance.documented(_FOLLOW))
     async def follow_message(request: HttpRequest, message_id: FromPath[UUID]) -> ASGIResponse:
         require_plain_path(request, message_id)
         query = Query(request)
-        reader = await require_reader(request, surface.application.credentials, query)
+        reader = await entrance.admit_reader(request, query)
         after = _read_after(message_id, header(request, b"last-event-id") or query.text("after"))
         await surface.application.history.message(reader, message_id)
         surface.require_open()

@@ -10,9 +10,9 @@ from litestar.params import FromPath
 from litestar.response.base import ASGIResponse
 
 from chatledger.adapters.http.answers import HttpRequest, answer, rfc3339
-from chatledger.adapters.http.auth import require_reader
 from chatledger.adapters.http.disclosure import error_text
-from chatledger.adapters.http.openapi import USER_PARAMETER, Operation, documented
+from chatledger.adapters.http.entrance import Entrance
+from chatledger.adapters.http.openapi import USER_PARAMETER, Operation
 from chatledger.adapters.http.reading import Query, require_plain_path
 from chatledger.adapters.http.surface import Surface
 from chatledger.application.caller import Reader
@@ -51,13 +51,13 @@ _READ = Operation(
 )
 
 
-def task_routes(surface: Surface) -> Sequence[HTTPRouteHandler]:
+def task_routes(surface: Surface, entrance: Entrance) -> Sequence[HTTPRouteHandler]:
     """The handler."""
 
-    @get("/v1/tasks/{task_id:uuid}", opt=documented(_READ))
+    @get(f"{entrance.prefix}/tasks/{{task_id:uuid}}", opt=entrance.documented(_READ))
     async def read_task(request: HttpRequest, task_id: FromPath[UUID]) -> ASGIResponse:
         require_plain_path(request, task_id)
-        reader = await require_reader(request, surface.application.credentials, Query(request))
+        reader = await entrance.admit_reader(request, Query(request))
         task = await surface.application.history.task(reader, task_id)
         return answer(request, _task_object(reader, task))
 

@@ -131,17 +131,18 @@ async def send(
     surface.require_open()
     match mode:
         case "async":
-            return _accepted(request, await surface.application.sending.send(caller, new))
+            return _accepted(request, caller, await surface.application.sending.send(caller, new))
         case "streaming":
             return await _streamed(surface, request, caller, new)
         case "blocking":
             return await _whole(surface, request, caller, new)
 
 
-def _accepted(request: HttpRequest, sent: Sent) -> ASGIResponse:
+def _accepted(request: HttpRequest, caller: Caller, sent: Sent) -> ASGIResponse:
     sent.follower.close()
     accepted = Accepted(task_id=sent.task_id, message_id=sent.message_id, conversation_id=sent.conversation_id)
-    return answer(request, accepted, status=202, headers={"location": f"/v1/tasks/{sent.task_id}"})
+    prefix = "/api" if caller.kind == "browser" else "/v1"
+    return answer(request, accepted, status=202, headers={"location": f"{prefix}/tasks/{sent.task_id}"})
 
 
 async def _streamed(surface: Surface, request: HttpRequest, caller: Caller, new: NewMessage) -> ASGIResponse:
