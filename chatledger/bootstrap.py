@@ -97,6 +97,7 @@ from chatledger.application.ports.views import Views
 from chatledger.application.queries.credentials import Credentials
 from chatledger.application.queries.directory import AppDirectory
 from chatledger.application.queries.facts import Facts
+from chatledger.application.queries.feedbacks import Feedbacks
 from chatledger.application.queries.following import Following
 from chatledger.application.queries.history import History
 from chatledger.application.queries.stored_files import StoredFiles
@@ -249,6 +250,7 @@ async def open_chatledger(
             directory=directory,
             credentials=Credentials(views, directory),
             history=history,
+            feedbacks=Feedbacks(views),
             following=following,
             facts=Facts(store, codec),
             files=files,

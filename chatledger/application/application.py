@@ -27,6 +27,7 @@ from chatledger.application.ports.views import Views
 from chatledger.application.queries.credentials import Credentials
 from chatledger.application.queries.directory import AppDirectory
 from chatledger.application.queries.facts import Facts
+from chatledger.application.queries.feedbacks import Feedbacks
 from chatledger.application.queries.following import Following
 from chatledger.application.queries.history import History
 from chatledger.application.queries.stored_files import StoredFiles
@@ -57,6 +58,7 @@ class Application(msgspec.Struct, frozen=True, kw_only=True):
     directory: AppDirectory
     credentials: Credentials
     history: History
+    feedbacks: Feedbacks
     following: Following
     facts: Facts
     files: StoredFiles

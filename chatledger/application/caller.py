@@ -8,7 +8,7 @@ import msgspec
 from chatledger.application.context import Actor, Context
 from chatledger.application.errors import Missing, NotFoundError, WrongModeError
 from chatledger.application.ports.keys import Keyring
-from chatledger.application.ports.views import AppView, EndUserView, Views
+from chatledger.application.ports.views import AppView, EndUserDetail, EndUserView, Views
 from chatledger.domain.values import EndUserKind
 
 CACHED_END_USERS = 50_000
@@ -96,6 +96,17 @@ class EndUsers:
                 if len(self._known) > CACHED_END_USERS:
                     self._known.popitem(last=False)
         return known
+
+    async def detail(self, caller: Caller, end_user_id: UUID) -> EndUserDetail:
+        """One of the app's people, by their own id: of either kind.
+
+        Raises:
+            NotFoundError: the app has no such person.
+        """
+        found = await self._views.end_user_detail(end_user_id)
+        if found is None or found.app_id != caller.app.app_id:
+            raise NotFoundError("end_user")
+        return found
 
 
 class Ownership:

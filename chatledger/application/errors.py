@@ -18,6 +18,7 @@ Missing = Literal[
     "file",
     "site",
     "annotation",
+    "end_user",
 ]
 
 Feature = Literal["suggested_questions_after_answer", "more_like_this"]

@@ -5,7 +5,8 @@ from uuid import UUID
 
 from chatledger.application.accepting import DEFAULT_PAGE, accept_id
 from chatledger.application.commands.managing_apps import CreatedApp
-from chatledger.application.ports.views import AppView, FeedbackView
+from chatledger.application.periods import Moment, accept_period
+from chatledger.application.ports.views import AppView, EndUserDetail, FeedbackView
 from chatledger.domain.configuration import AppConfiguration
 from chatledger.domain.values import AppMode
 from chatledger.embedding.access import Access
@@ -111,12 +112,33 @@ class Apps:
         with self._access.use() as application:
             return await application.directory.apps()
 
-    async def feedbacks(self, app: UUID, *, page: int = 1, limit: int = DEFAULT_PAGE) -> Sequence[FeedbackView]:
-        """One page of the ratings of an app's messages, newest first. Pages count from 1.
+    async def feedbacks(
+        self,
+        app: UUID,
+        *,
+        page: int = 1,
+        limit: int = DEFAULT_PAGE,
+        start: Moment | None = None,
+        end: Moment | None = None,
+    ) -> Sequence[FeedbackView]:
+        """One page of the ratings that an app's messages got from ``start`` on and before ``end``, newest first.
+
+        Pages count from 1. A day counts whole, as either end.
 
         Raises:
-            InvalidParameterError: there is no page of that number, or a page is not that long.
+            InvalidParameterError: there is no page of that number, a page is not that long, or that is no period.
             NotFoundError: there is no such app.
         """
         with self._access.use() as application:
-            return await application.history.feedbacks(await self._access.caller(app, None), page, limit)
+            caller = await self._access.caller(app, None)
+            return await application.feedbacks.page(caller, page, limit, accept_period(start, end))
+
+    async def end_user(self, app: UUID, end_user: UUID) -> EndUserDetail:
+        """One of an app's people, by their own id.
+
+        Raises:
+            NotFoundError: there is no such app, or it has no such person.
+        """
+        with self._access.use() as application:
+            caller = await self._access.caller(app, None)
+            return await application.end_users.detail(caller, accept_id("end_user", end_user))

@@ -198,9 +198,8 @@ async def test_feedback_replaces_and_withdraws(chat):
     await rate(chat.caller(), view.message_id, "like", "nice")
     await rate(chat.caller(), view.message_id, "dislike", None)
     assert [
-        (feedback.rating, feedback.content)
-        for feedback in await chat.application.history.feedbacks(chat.caller(), 1, 20)
+        (feedback.rating, feedback.content) for feedback in await chat.application.feedbacks.page(chat.caller(), 1, 20)
     ] == [("dislike", None)]
     await rate(chat.caller(), view.message_id, None, None)
-    assert await chat.application.history.feedbacks(chat.caller(), 1, 20) == []
+    assert await chat.application.feedbacks.page(chat.caller(), 1, 20) == []
     assert (await chat.view(view.message_id)).feedback is None

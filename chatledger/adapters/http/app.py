@@ -11,7 +11,9 @@ from chatledger.adapters.http.ledger_api.tasks import task_routes
 from chatledger.adapters.http.message_api.annotations import annotation_reply_routes, annotation_routes
 from chatledger.adapters.http.message_api.app_info import app_info_routes, welcome_routes
 from chatledger.adapters.http.message_api.conversations import conversation_routes
-from chatledger.adapters.http.message_api.feedback import feedback_list_routes, feedback_routes
+from chatledger.adapters.http.message_api.end_users import end_user_routes
+from chatledger.adapters.http.message_api.feedback import feedback_routes
+from chatledger.adapters.http.message_api.feedback_list import feedback_list_routes
 from chatledger.adapters.http.message_api.files import file_link_routes, file_routes
 from chatledger.adapters.http.message_api.messages import message_routes
 from chatledger.adapters.http.message_api.more_like_this import more_like_this_routes
@@ -64,6 +66,7 @@ def create_http_app(
                 *feedback_list_routes(surface),
                 *annotation_routes(surface),
                 *annotation_reply_routes(surface),
+                *end_user_routes(surface),
                 *surface.at_each_entrance(task_routes),
                 *surface.at_each_entrance(message_detail_routes),
                 *surface.at_each_entrance(stream_routes),

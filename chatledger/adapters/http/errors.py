@@ -68,7 +68,11 @@ _MISSING = {
     "file": "The requested file was not found.",
     "site": "Site Not Exists.",
     "annotation": "Annotation not found",
+    "end_user": "End user not found.",
 }
+
+_MISSING_CODES = {"file": "file_not_found", "end_user": "end_user_not_found"}
+"""Where it is not the usual one."""
 
 _DISABLED = {
     "suggested_questions_after_answer": (
@@ -192,8 +196,7 @@ def _generation_failed(error: GenerationFailedError) -> HttpError:
 
 
 def _not_found(error: NotFoundError) -> HttpError:
-    code = "file_not_found" if error.missing == "file" else "not_found"
-    return HttpError(404, _MISSING[error.missing], code=code)
+    return HttpError(404, _MISSING[error.missing], code=_MISSING_CODES.get(error.missing))
 
 
 def _wrong_mode(error: WrongModeError) -> HttpError:

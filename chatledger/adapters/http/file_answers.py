@@ -1,18 +1,16 @@
 """The bytes of a file as an answer: whole or in part, and harmless in a browser."""
 
 import re
-from collections.abc import AsyncGenerator
 from urllib.parse import quote
 
 from litestar.response.base import ASGIResponse
-from litestar.response.streaming import ASGIStreamingResponse
-from litestar.types import Receive, Scope, Send
 
 from chatledger.adapters.http.answers import HttpRequest, answer_headers
 from chatledger.adapters.http.errors import HttpError, invalid
 from chatledger.adapters.http.openapi import BINARY
 from chatledger.adapters.http.reading import Query, header
-from chatledger.adapters.http.surface import Place, Surface
+from chatledger.adapters.http.streaming import streamed
+from chatledger.adapters.http.surface import Surface
 from chatledger.application.ports.views import FileView
 from chatledger.domain.inputs import read_flag
 
@@ -20,33 +18,6 @@ _MARKUP = frozenset({"application/xml", "image/svg+xml", "text/html"})
 """What a browser would run scripts of, in the name of this server."""
 
 _RANGE = re.compile(r"bytes=([0-9]{0,18})-([0-9]{0,18})")
-
-
-class FileStream(ASGIStreamingResponse):
-    """Pieces of a file that are fetched as the client takes them; given back whatever becomes of it."""
-
-    __slots__ = ("_pieces", "_place")
-
-    def __init__(
-        self,
-        pieces: AsyncGenerator[bytes, None],
-        place: Place,
-        *,
-        status: int,
-        media_type: str,
-        headers: dict[str, str],
-    ) -> None:
-        super().__init__(iterator=pieces, status_code=status, media_type=media_type, headers=headers)
-        self._pieces = pieces
-        self._place = place
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Send it all."""
-        try:
-            await super().__call__(scope, receive, send)
-        finally:
-            self._place.leave()
-            await self._pieces.aclose()
 
 
 async def file_answer(surface: Surface, request: HttpRequest, file: FileView, query: Query) -> ASGIResponse:
@@ -72,27 +43,9 @@ async def file_answer(surface: Surface, request: HttpRequest, file: FileView, qu
     headers["content-length"] = str(stop - start)
     if part is not None:
         headers["content-range"] = f"bytes {start}-{stop - 1}/{file.size}"
-    place = surface.take_place()
     pieces = surface.application.files.content(file, start, stop)
-    try:
-        first = await anext(pieces)
-    except BaseException:
-        place.leave()
-        await pieces.aclose()
-        raise
     media_type = BINARY if as_attachment else file.mime_type
-    return FileStream(
-        _after(first, pieces), place, status=200 if part is None else 206, media_type=media_type, headers=headers
-    )
-
-
-async def _after(first: bytes, pieces: AsyncGenerator[bytes, None]) -> AsyncGenerator[bytes, None]:
-    try:
-        yield first
-        async for piece in pieces:
-            yield piece
-    finally:
-        await pieces.aclose()
+    return await streamed(surface, pieces, status=200 if part is None else 206, media_type=media_type, headers=headers)
 
 
 def _flag(query: Query, name: str) -> bool:

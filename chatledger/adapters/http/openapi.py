@@ -107,6 +107,7 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
         body_type: its media type.
         answers: by status, the shape of each answer, its media type where it is no JSON, or None where it has no body.
         streams: whether the 200 can also be an event stream.
+        files: the media types in which the 200 can also come.
         errors: the statuses of its refusals, beside those that its credential and the store bring.
     """
 
@@ -120,6 +121,7 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
     body_required: bool = True
     answers: Mapping[int, Any]
     streams: bool = False
+    files: tuple[str, ...] = ()
     errors: tuple[int, ...] = ()
 
 
@@ -248,6 +250,8 @@ def _responses(operation: Operation, schema_of: Mapping[int, Any]) -> dict[str, 
             content = {"application/json": {"schema": schema_of[id(kind)]}}
         if operation.streams and status == 200:
             content[EVENT_STREAM] = {"schema": _EVENT}
+        if status == 200:
+            content |= {media_type: {"schema": {"type": "string"}} for media_type in operation.files}
         responses[str(status)] = _response(status, content)
     error = {"application/json": {"schema": schema_of[id(ErrorBody)]}}
     of_the_store = (500, 503) if operation.credential else ()

@@ -28,6 +28,7 @@ from chatledger.application.ledger.sealed_rows import (
     AppName,
     ConversationContent,
     ConversationName,
+    EndUserContent,
     FeedbackContent,
     FileContent,
     Question,
@@ -40,12 +41,14 @@ from chatledger.application.ports.views import (
     AppView,
     ConversationOrder,
     ConversationView,
+    EndUserDetail,
     EndUserView,
     FeedbackView,
     FileView,
     MessageView,
     OperatorView,
     Page,
+    Period,
     UnfinishedTask,
     VariableView,
 )
@@ -134,6 +137,27 @@ class SqlViews:
         )
         row = await self._reader.query(lambda c: c.execute(query).first())
         return None if row is None else EndUserView(row.end_user_id, row.key_id)
+
+    async def end_user_detail(self, end_user_id: UUID) -> EndUserDetail | None:
+        """A person by their own id."""
+        query = sa.select(END_USERS).where(END_USERS.c.end_user_id == end_user_id)
+
+        def read(connection: sa.Connection) -> EndUserDetail | None:
+            row = connection.execute(query).first()
+            return None if row is None else self._end_user(row)
+
+        return await self._reader.query(read)
+
+    def _end_user(self, row: Any) -> EndUserDetail:
+        content = self._seals.open(row.key_id, EndUserContent, row.content, row.end_user_id)
+        return EndUserDetail(
+            end_user_id=row.end_user_id,
+            app_id=row.app_id,
+            kind=row.kind,
+            external_id=content.external_id,
+            is_anonymous=row.anonymous,
+            created_at=row.created_at,
+        )
 
     async def conversation_place(self, conversation_id: UUID) -> tuple[UUID, UUID] | None:
         """The app and the end user that a conversation belongs to."""
@@ -464,16 +488,19 @@ class SqlViews:
 
     # Feedback
 
-    async def feedbacks(self, app_id: UUID, offset: int, limit: int) -> list[FeedbackView]:
-        """The ratings of an app, newest first."""
+    async def feedbacks(
+        self, app_id: UUID, period: Period, limit: int, *, offset: int = 0, beyond: int | None = None
+    ) -> list[FeedbackView]:
+        """The ratings of an app that were given in a period, newest first; with ``beyond`` those before a position."""
         table = FEEDBACKS.c
-        query = (
-            sa.select(FEEDBACKS)
-            .where(table.app_id == app_id)
-            .order_by(table.created_at.desc(), table.position.desc())
-            .offset(offset)
-            .limit(limit)
-        )
+        query = sa.select(FEEDBACKS).where(table.app_id == app_id)
+        if period.start is not None:
+            query = query.where(table.created_at >= period.start)
+        if period.end is not None:
+            query = query.where(table.created_at < period.end)
+        if beyond is not None:
+            query = query.where(table.position < beyond)
+        query = query.order_by(table.created_at.desc(), table.position.desc()).offset(offset).limit(limit)
         return await self._reader.query(lambda c: [self._feedback(row) for row in c.execute(query)])
 
     def _feedback(self, row: Any) -> FeedbackView:
@@ -487,6 +514,7 @@ class SqlViews:
             content=content.content,
             source=row.source,
             end_user_id=row.end_user_id,
+            position=row.position,
             created_at=row.created_at,
             updated_at=row.updated_at,
         )

@@ -6,14 +6,13 @@ from uuid import UUID, uuid5
 
 import msgspec
 
-from chatledger.application.accepting import MAX_PAGE, accept_number, accept_text
+from chatledger.application.accepting import MAX_PAGE, MAX_PAGE_NUMBER, accept_number, accept_text
 from chatledger.application.caller import Caller
 from chatledger.application.errors import InvalidParameterError, NotFoundError
 from chatledger.application.features import Features
 from chatledger.application.ledger.ledger import Ledger, Staged
 from chatledger.application.ports.annotations import AnnotationView, AnnotationViews
 from chatledger.application.ports.clock import IdFactory
-from chatledger.application.queries.history import MAX_PAGE_NUMBER
 from chatledger.domain.annotation import MAX_ANNOTATIONS
 from chatledger.domain.app import App
 from chatledger.domain.configuration import AnnotationReply

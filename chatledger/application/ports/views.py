@@ -57,6 +57,17 @@ class EndUserView(msgspec.Struct, frozen=True):
     key_id: UUID
 
 
+class EndUserDetail(msgspec.Struct, frozen=True, kw_only=True):
+    """A person as an app knows them. Nobody, who is everybody that names nobody, is anonymous."""
+
+    end_user_id: UUID
+    app_id: UUID
+    kind: EndUserKind
+    external_id: str
+    is_anonymous: bool
+    created_at: int
+
+
 class ConversationView(msgspec.Struct, frozen=True, kw_only=True):
     """A conversation as lists show it."""
 
@@ -145,8 +156,16 @@ class FeedbackView(msgspec.Struct, frozen=True, kw_only=True):
     content: str | None
     source: FeedbackSource
     end_user_id: UUID | None
+    position: int
     created_at: int
     updated_at: int
+
+
+class Period(msgspec.Struct, frozen=True):
+    """From ``start`` on and before ``end``, in microseconds; None is no bound."""
+
+    start: int | None = None
+    end: int | None = None
 
 
 class UnfinishedTask(msgspec.Struct, frozen=True, kw_only=True):
@@ -198,6 +217,10 @@ class Views(Protocol):
 
     async def end_user(self, app_id: UUID, kind: EndUserKind, lookup: str) -> EndUserView | None:
         """The person with this keyed hash of an external id."""
+        ...
+
+    async def end_user_detail(self, end_user_id: UUID) -> EndUserDetail | None:
+        """A person by their own id."""
         ...
 
     async def conversation_place(self, conversation_id: UUID) -> tuple[UUID, UUID] | None:
@@ -279,8 +302,10 @@ class Views(Protocol):
         """One stored file."""
         ...
 
-    async def feedbacks(self, app_id: UUID, offset: int, limit: int) -> list[FeedbackView]:
-        """The ratings of an app, newest first."""
+    async def feedbacks(
+        self, app_id: UUID, period: Period, limit: int, *, offset: int = 0, beyond: int | None = None
+    ) -> list[FeedbackView]:
+        """The ratings of an app that were given in a period, newest first; with ``beyond`` those before a position."""
         ...
 
     async def exchanges(

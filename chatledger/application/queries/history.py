@@ -14,7 +14,6 @@ from chatledger.application.ledger.ledger import Ledger
 from chatledger.application.ports.views import (
     ConversationOrder,
     ConversationView,
-    FeedbackView,
     MessageView,
     Page,
     VariableView,
@@ -25,8 +24,6 @@ from chatledger.domain.message import Message
 from chatledger.domain.values import TaskState
 from chatledger.domain.variables import is_variable_name
 
-MAX_PAGE_NUMBER = 1_000_000
-MAX_FEEDBACKS = MAX_PAGE + 1
 MAX_LEFT_OFF = 10_000
 
 
@@ -219,16 +216,6 @@ class History:
         if name is not None:
             found = [variable for variable in found if variable.name.lower() == name.lower()]
         return found[: page.limit], len(found) > page.limit
-
-    async def feedbacks(self, caller: Caller, page: int, limit: int) -> list[FeedbackView]:
-        """One page of the app's ratings, newest first. Pages count from 1.
-
-        Raises:
-            InvalidParameterError: there is no page of that number, or a page is not that long.
-        """
-        accept_number("page", page, 1, MAX_PAGE_NUMBER)
-        accept_number("limit", limit, 1, MAX_FEEDBACKS)
-        return await self._views.feedbacks(caller.app.app_id, (page - 1) * limit, limit)
 
     async def _up_to_date(self, view: MessageView) -> MessageView:
         if view.ended_at is not None or not view.attempt:

@@ -16,11 +16,10 @@ from chatledger.adapters.http.errors import invalid
 from chatledger.adapters.http.openapi import BODY_ERRORS, LIMIT_PARAMETER, Operation, Parameter, whole_number
 from chatledger.adapters.http.reading import Query, require_plain_path
 from chatledger.adapters.http.surface import Surface
-from chatledger.application.accepting import DEFAULT_PAGE, MAX_PAGE
+from chatledger.application.accepting import DEFAULT_PAGE, MAX_PAGE, MAX_PAGE_NUMBER
 from chatledger.application.commands.annotating import Action
 from chatledger.application.features import EMBEDDING_PROVIDERS
 from chatledger.application.ports.annotations import AnnotationView
-from chatledger.application.queries.history import MAX_PAGE_NUMBER
 from chatledger.domain.configuration import AnnotationReply
 
 Text = Annotated[str, msgspec.Meta(min_length=1, pattern=r"\S")]
