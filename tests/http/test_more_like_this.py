@@ -5,6 +5,7 @@ from typing import Any
 import httpx
 import pytest
 
+from tests.http.test_files import uploaded
 from tests.support.chatting import ask, complete
 from tests.support.server import LiveServer, answer_of, events_of
 
@@ -71,3 +72,16 @@ async def test_switched_off(server):
 async def test_a_chat_gives_no_more(chat):
     response = await more_like_this(chat, (await ask(chat))["message_id"], response_mode="blocking")
     assert (response.status_code, response.json()["code"]) == (403, "not_completion_app")
+
+
+async def test_the_files_of_the_original_go_with_it(server):
+    features = {"more_like_this": {"enabled": True}, "file_upload": {"enabled": True}}
+    client = server.client(await server.new_key("completion", configuration=features, tokens=1))
+    picture = await uploaded(client)
+    file = {"type": "image", "transfer_method": "local_file", "upload_file_id": picture["id"]}
+    original = await complete(client, files=[file])
+
+    other = (await more_like_this(client, original["message_id"], response_mode="blocking")).json()
+    shown = [(await client.get(f"/v1/messages/{one['message_id']}")).json() for one in (original, other)]
+    (first,), (again,) = [message["message_files"] for message in shown]
+    assert (again["upload_file_id"], again["filename"]) == (first["upload_file_id"], first["filename"])
