@@ -16,8 +16,6 @@ from tests.support.server import LiveServer, answer_of, chat_body, events_of, un
 TWENTY_TOKENS = "".join(f"t{number} " for number in range(20))
 NOWHERE = "00000000-0000-4000-8000-000000000000"
 
-AWAITED = pytest.mark.xfail(reason="its routes have not landed", strict=False)
-
 LONG_STREAM_SECONDS = 25
 LONG_STREAM = f"/script tokens=50 interval_ms={LONG_STREAM_SECONDS * 1000 // 49 + 1}"
 
@@ -213,7 +211,6 @@ async def test_line_10_two_users_never_see_each_other(server):
         assert (message["id"], message["feedback"]) == (answer["id"], None)
 
 
-@AWAITED
 async def test_line_11_the_list_of_conversations_deletion_and_names(server):
     chat = await server.new_client(tokens=1)
     one, two, three = [await ask(chat, name) for name in ("one", "two", "three")]
@@ -255,7 +252,6 @@ async def test_line_11_the_list_of_conversations_deletion_and_names(server):
     assert await paged("created_at") == ["one", "three"]
 
 
-@AWAITED
 async def test_line_12_the_key_of_another_kind_of_app(chat, completion):
     on_chat_routes = [
         await completion.post("/v1/chat-messages", json=chat_body()),
