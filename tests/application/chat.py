@@ -12,6 +12,7 @@ from chatledger.application.commands.sending import NewMessage, Sent
 from chatledger.application.context import SYSTEM, Context
 from chatledger.application.ledger.envelope import Envelope
 from chatledger.application.ledger.subscription import Handler
+from chatledger.application.ports.generator import Generator
 from chatledger.application.ports.views import AppView, MessageView, Page
 from chatledger.bootstrap import Running, open_chatledger
 from chatledger.domain.configuration import AppConfiguration
@@ -31,8 +32,8 @@ class Chat:
     def caller(self, user: str | None = "ada", app: AppView | None = None) -> Caller:
         return Caller(app=app or self.app, user=user, correlation_id=self.application.new_id())
 
-    async def new_app(self, mode: str = "chat", **settings: Any) -> AppView:
-        configuration = AppConfiguration(generator="scripted", settings=settings)
+    async def new_app(self, mode: str = "chat", generator: str = "scripted", **settings: Any) -> AppView:
+        configuration = AppConfiguration(generator=generator, settings=settings)
         context = Context(actor=SYSTEM, correlation_id=self.application.new_id())
         created = await self.application.apps.create(mode, "demo", configuration, context)
         return await self.application.credentials.app(created.api_key)
@@ -103,10 +104,11 @@ async def open_chat(
     with_worker: bool = True,
     projections: Sequence[Any] = (),
     handlers: Sequence[Handler] = (),
+    generators: Sequence[Generator] = (),
     **overrides: Any,
 ) -> AsyncIterator[Chat]:
     settings = Settings(data_dir=folder / "data", **{"shutdown_grace": 0} | overrides)
-    following = {"projections": projections, "handlers": handlers}
+    following = {"projections": projections, "handlers": handlers, "generators": generators}
     async with open_chatledger(settings, with_worker=with_worker, **following) as running:
         chat = Chat(running, None, settings)
         apps = await running.application.views.apps()

@@ -1,5 +1,6 @@
 """The life of a message, as a table: what was, what is commanded, what follows."""
 
+import msgspec
 import pytest
 
 from chatledger.domain.errors import (
@@ -306,6 +307,11 @@ SEEN = [
         "what an agent did",
         [asked, started(1), thought(1), attached(1)],
         {"thoughts": {1: THOUGHT}, "files": (CHART,)},
+    ),
+    (
+        "another text takes the words of the steps with it",
+        [asked, started(1), thought(1), replaced(1, "No.")],
+        {"thoughts": {1: msgspec.structs.replace(THOUGHT, thought="")}},
     ),
     ("a file that was erased", [asked, started(1), FileAttached(attempt=1, file=None)], {"files": ()}),
     (

@@ -454,6 +454,16 @@ async def test_a_provider_that_breaks_off_has_failed_for_now(provider, script):
     await generator.close()
 
 
+@pytest.mark.parametrize("name", ["anthropic", "google"])
+async def test_another_provider_that_falls_silent_too(provider, name):
+    generator = agent_of(provider, read_timeout=0.3)
+    provider.then(Stream([], silent_for=30))
+    async with asyncio.timeout(10):
+        error, _ = await failure(generator, request(provider=name))
+    assert error.kind == "transient"
+    await generator.close()
+
+
 async def test_a_failure_in_a_later_step_comes_after_the_earlier_ones(provider, generator):
     provider.then(calling(SUM), Refusal(503, {"error": {"message": "later"}}))
     error, received = await failure(generator, request())

@@ -23,9 +23,12 @@ from chatledger.domain.errors import (
     StopPendingError,
 )
 from chatledger.domain.events import (
+    AgentThoughtRecorded,
     AnswerChunkAppended,
+    AnswerReplaced,
     FeedbackGiven,
     FeedbackWithdrawn,
+    FileAttached,
     GenerationRequeued,
     GenerationStarted,
     MessageCompleted,
@@ -36,12 +39,19 @@ from chatledger.domain.events import (
     StopRequested,
 )
 from chatledger.domain.message import Message
-from chatledger.domain.values import NIL_UUID, Feedback, Resource, Usage
+from chatledger.domain.values import NIL_UUID, AttachedFile, Feedback, Resource, Thought, Usage
 
 MESSAGE = UUID("0198a000-0000-7000-8000-000000000001")
 LATER = datetime(2031, 5, 6, tzinfo=UTC)
 TERMINAL = (MessageStopped, MessageErrored, MessageCompleted)
-OF_AN_ATTEMPT = (AnswerChunkAppended, ResourcesRetrieved, GenerationRequeued)
+OF_AN_ATTEMPT = (
+    AnswerChunkAppended,
+    AnswerReplaced,
+    AgentThoughtRecorded,
+    FileAttached,
+    ResourcesRetrieved,
+    GenerationRequeued,
+)
 GENERATION = (GenerationStarted, *OF_AN_ATTEMPT, StopRequested, *TERMINAL)
 
 callers = st.sampled_from(("the newest", "the newest", "the newest", "the one before", "the next", "none"))
@@ -58,6 +68,8 @@ class Plain:
         self.stop_requested = False
         self.terminal = 0
         self.resources: tuple[Resource, ...] = ()
+        self.steps: dict[int, tuple[str, str]] = {}  # by position: the words, the tool
+        self.made: list[int] = []
         self.feedback: dict[str, tuple[str, str | None]] = {}
 
     @property
@@ -145,6 +157,7 @@ class MessageMachine(RuleBasedStateMachine):
         if self.call(self.plain.bar_to_a_new_attempt(), lambda: self.message.start_attempt("w", base, offset), started):
             self.plain.attempts.append((base, kept, []))
             self.plain.resources = ()
+            self.plain.steps, self.plain.made = {}, []
             self.plain.open = True
 
     @rule(caller=callers, pieces=st.lists(texts, min_size=1, max_size=3))
@@ -169,6 +182,29 @@ class MessageMachine(RuleBasedStateMachine):
             self.plain.resources = tuple(
                 Resource(position=place) for place in range(1, len(self.plain.resources) + count + 1)
             )
+
+    @rule(caller=callers, position=st.integers(1, 3), words=texts, tool=texts)
+    def record_thought(self, caller: str, position: int, words: str, tool: str) -> None:
+        attempt = self.attempt_of(caller)
+        thought = step(position, words, tool)
+        recorded = AgentThoughtRecorded(attempt=attempt, **msgspec.structs.asdict(thought))
+        if self.call(self.plain.bar(attempt), lambda: self.message.record_thought(attempt, thought), recorded):
+            self.plain.steps[position] = (words, tool)
+
+    @rule(caller=callers, number=st.integers(1, 9))
+    def attach_file(self, caller: str, number: int) -> None:
+        attempt = self.attempt_of(caller)
+        attached = FileAttached(attempt=attempt, file=made(number))
+        if self.call(self.plain.bar(attempt), lambda: self.message.attach_file(attempt, made(number)), attached):
+            self.plain.made.append(number)
+
+    @rule(caller=callers, text=texts)
+    def replace_answer(self, caller: str, text: str) -> None:
+        attempt = self.attempt_of(caller)
+        replaced = AnswerReplaced(attempt=attempt, reason="r", text=text)
+        if self.call(self.plain.bar(attempt), lambda: self.message.replace_answer(attempt, text, "r"), replaced):
+            self.plain.attempts[-1] = ("reset", 0, list(text))
+            self.plain.steps = {position: ("", tool) for position, (_, tool) in self.plain.steps.items()}
 
     @rule(caller=callers)
     def requeue(self, caller: str) -> None:
@@ -263,6 +299,11 @@ class MessageMachine(RuleBasedStateMachine):
         assert self.message.resources == self.plain.resources
 
     @invariant()
+    def the_steps_and_their_files_are_those_of_the_newest_attempt(self) -> None:
+        assert self.message.thoughts == {place: step(place, *said) for place, said in self.plain.steps.items()}
+        assert self.message.files == tuple(made(number) for number in self.plain.made)
+
+    @invariant()
     def each_side_has_one_rating_at_most(self) -> None:
         assert self.message.feedback == {side: Feedback(*given) for side, given in self.plain.feedback.items()}
 
@@ -285,6 +326,16 @@ class MessageMachine(RuleBasedStateMachine):
     def folding_the_log_anew_gives_the_same_message(self) -> None:
         anew = Message.fold(MESSAGE, self.log)
         assert seen(anew) == seen(self.message)
+
+
+def step(position: int, words: str, tool: str) -> Thought:
+    return Thought(thought_id=UUID(int=position), position=position, thought=words, tool=tool)
+
+
+def made(number: int) -> AttachedFile:
+    return AttachedFile(
+        file_id=UUID(int=number), kind="image", transfer_method="tool_file", belongs_to="assistant", name="chart.png"
+    )
 
 
 def seen(message: Message) -> dict[str, Any]:

@@ -21,6 +21,33 @@ KeepFile = Callable[[str, bytes], Awaitable[AttachedFile]]
 """Stores a file that a tool made, by its name and content."""
 
 
+class JoinedTexts:
+    """The answer of an agent: the texts of its steps, a newline between any two, without blanks at either end.
+
+    It grows by what :meth:`add` returns, which is all that can be known of it so far: blanks wait until something
+    follows them.
+    """
+
+    def __init__(self) -> None:
+        self._has_begun = False
+        self._held = ""
+
+    def begin(self) -> None:
+        """Let a step begin. One that says nothing leaves no trace."""
+        if self._has_begun:
+            self._held = "\n"
+
+    def add(self, text: str) -> str:
+        """What the answer grows by."""
+        text = self._held + text
+        grown = text.rstrip()
+        self._held = text[len(grown) :]
+        if not self._has_begun:
+            grown = grown.lstrip()
+            self._has_begun = bool(grown)
+        return grown
+
+
 class Steps:
     """Each step is one thought, recorded when it begins, when its tools are called, and when they have returned.
 
@@ -37,21 +64,11 @@ class Steps:
         self._thought: Thought | None = None
         self._names: Sequence[str] = ()
         self._files: list[UUID] = []
-        self._has_spoken = False
-        self._held = ""
+        self._texts = JoinedTexts()
 
     def joined(self, text: str) -> str:
-        """What of a step's text is to be appended now, for the answer to be all their texts joined and trimmed.
-
-        A newline stands between the texts of two steps. Blanks wait until something follows them.
-        """
-        text = self._held + text
-        shown = text.rstrip()
-        self._held = text[len(shown) :]
-        if not self._has_spoken:
-            shown = shown.lstrip()
-            self._has_spoken = bool(shown)
-        return shown
+        """What of a step's text is to be appended to the answer now."""
+        return self._texts.add(text)
 
     async def note(self, part: StepBegan | StepEnded | FileMade | ToolsReturned) -> None:
         """Put on record what the agent did.
@@ -73,8 +90,7 @@ class Steps:
 
     async def _begin(self) -> None:
         self.have_begun = True
-        if self._has_spoken:
-            self._held = "\n"
+        self._texts.begin()
         position = 1 if self._thought is None else self._thought.position + 1
         # The same in each attempt: whoever follows has the step of a dropped attempt replaced by that of the next.
         thought_id = uuid5(self._attempt.message.id, f"thought {position}")
