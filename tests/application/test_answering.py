@@ -165,12 +165,13 @@ async def test_the_prompt_is_what_had_been_answered_at_the_context_cut(chat):
     await chat.application.stopping.stop(chat.caller(), running.task_id)
     await chat.to_the_end(running)
     created = third.created.body
-    exchanges = await chat.application.views.exchanges(conversation, created.context_cut, 500)
+    place = (conversation, created.parent_id, created.context_cut)
+    exchanges = await chat.application.views.exchanges(*place, longest=500, tokens=0)
     assert [(exchange.query, exchange.answer) for exchange in exchanges] == [
         (first.query, "one"),
         (second.query, "two"),
     ]
-    assert list(exchanges) == list(await chat.application.views.exchanges(conversation, created.context_cut, 500))
+    assert list(exchanges) == list(await chat.application.views.exchanges(*place, longest=500, tokens=0))
 
 
 async def test_what_is_anothers_does_not_exist(chat):

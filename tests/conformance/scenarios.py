@@ -1,6 +1,5 @@
 """What both surfaces are put through. A scenario makes its own apps, and leaves nothing running."""
 
-import asyncio
 from functools import partial
 from typing import Any
 from uuid import UUID
@@ -20,7 +19,7 @@ from chatledger.application.errors import (
 )
 from chatledger.domain.configuration import AppConfiguration, DeclaredVariable, Switch
 from chatledger.domain.inputs import InputVariable
-from tests.conformance.service import Ids, Listed, Seen, Service, Streamed
+from tests.conformance.service import Listed, Seen, Service, Streamed
 from tests.support.server import until
 
 NOWHERE = UUID("00000000-0000-4000-8000-000000000000")
@@ -405,15 +404,12 @@ async def a_conversation_is_deleted(service: Service) -> None:
     )
     await nothing_is_found("message", service.message(app, ids.message), service.regenerate(app, ids.message))
     assert await service.conversations(app) == ([], False)
-    assert (await service.task(app, ids.task))[0] in {"stopping", "stopped"}
+
+    async def has_stopped() -> bool:
+        return (await service.task(app, ids.task))[0] == "stopped"
+
+    await until(has_stopped)
     await service.rate(app, ids.message, "like")
-    await until_stopped(service, app, ids)
-
-
-async def until_stopped(service: Service, app: UUID, ids: Ids) -> None:
-    async with asyncio.timeout(10):
-        while (await service.task(app, ids.task))[0] != "stopped":  # noqa: ASYNC110 - there is no stream to wait for
-            await asyncio.sleep(0.01)
 
 
 async def variables_of_a_conversation(service: Service) -> None:

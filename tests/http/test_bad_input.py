@@ -460,9 +460,6 @@ class TestAnswered:
         assert [message["id"] for message in page.json()["data"]] == [answer["id"]]
         assert (await chat.post(CHAT, json=chat_body(conversation_id=conversation_id))).status_code == 200
 
-    async def test_the_parent_that_a_client_names_is_passed_over(self, chat):
-        assert (await chat.post(CHAT, json=chat_body(parent_message_id="any"))).status_code == 200
-
     @pytest.mark.parametrize(
         ("inputs", "query", "kept"),
         [

@@ -31,7 +31,7 @@ from chatledger.adapters.generator.agent_settings import MAX_STEPS, AgentSetting
 from chatledger.adapters.generator.agent_tools import ToolError, ToolOutput
 from chatledger.adapters.generator.app_settings import read_settings
 from chatledger.adapters.generator.document_library import DocumentLibrary, cited, folder_of
-from chatledger.adapters.generator.prompt import question_of
+from chatledger.adapters.generator.prompt import fill_prompt, question_of
 from chatledger.application.fault_report import describe
 from chatledger.application.ports.generator import (
     Exchange,
@@ -46,7 +46,6 @@ from chatledger.application.ports.generator import (
     ToolCall,
     ToolsReturned,
 )
-from chatledger.domain.inputs import fill_in
 from chatledger.domain.values import FinishReason, Json
 
 log = logging.getLogger(__name__)
@@ -100,7 +99,7 @@ class AgentRuns:
         async with self._agent.iter(
             question_of(request),
             model=model,
-            instructions=fill_in(settings.instructions, request.inputs) or None,
+            instructions=await fill_prompt(settings.instructions, request) or None,
             message_history=await _history(request, settings.history_limit),
             model_settings=lambda context: _model_settings(settings, context.run_step),
             toolsets=[self._tools.filtered(lambda _, tool: settings.tools is None or tool.name in settings.tools)],

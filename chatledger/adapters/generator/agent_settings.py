@@ -30,7 +30,8 @@ class AgentSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
         base_url: where the provider's API begins; without it the server's default.
         api_key_env: the name of the environment variable of the server that holds the key. The key itself would
             stand on the ledger for ever.
-        instructions: what the agent is told before anything else; ``{{variable}}`` stands for an input of that name.
+        instructions: what the agent is told before anything else; ``{{variable}}`` stands for an input of that name or,
+            without one, for the conversation's variable.
         max_steps: how many steps may call tools. One more follows, without tools, if the last of them did.
         tools: the names of those that it may call; all that there are, if nothing is said.
         folder: where ``search_documents`` looks; chatledger's own documentation if there is none.

@@ -99,8 +99,9 @@ def presented_passport(request: HttpRequest) -> str:
 
 
 @cache
+@cache
 def _without_user(body: type[msgspec.Struct]) -> type[msgspec.Struct] | None:
-    """The same body as a visitor sends it; none, where it would say nothing else."""
+    """The same body as a visitor sends it, one type for all routes that take it; none, where it would say nothing."""
     fields = [
         (field.name, field.type) if field.required else (field.name, field.type, field.default)
         for field in msgspec.structs.fields(body)
