@@ -2,7 +2,7 @@
 
 import base64
 import json
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -22,6 +22,9 @@ CANARIES = {
     "feedback": "CanaryOfTheFeedback",
     "app": "CanaryOfTheApp",
     "opening": "CanaryOfTheOpeningStatement",
+    "file": "CanaryOfTheFile",
+    "file name": "CanaryOfTheFileName",
+    "address": "CanaryOfTheAddress",
 }
 
 
@@ -52,13 +55,16 @@ async def test_no_file_holds_what_a_person_wrote(data_folder, database_server, b
     arguments = ["--mode", "chat", "--name", CANARIES["app"], "--generator", "scripted"]
     created = run_json(data_folder, "apps", "create", *arguments)
     opening = ["--opening-statement", CANARIES["opening"]]
-    run_json(data_folder, "apps", "configure", created["app_id"], *opening)
+    files = data_folder.parent / "files.toml"
+    files.write_text("[file_upload]\nenabled = true\nkinds = []\n")
+    run_json(data_folder, "apps", "configure", created["app_id"], *opening, "--file", str(files))
     server = ServerProcess(data_folder).start()
     try:
         key = {"Authorization": f"Bearer {created['api_key']}"}
         async with httpx.AsyncClient(base_url=server.url, headers=key, timeout=30) as client:
             for _ in range(5):
                 await talk(client)
+            await break_off_an_upload(client)
     finally:
         if by_kill:
             server.kill()
@@ -67,6 +73,7 @@ async def test_no_file_holds_what_a_person_wrote(data_folder, database_server, b
     with at_rest(database_server, by_kill=by_kill) as files_of_the_database:
         files = [*files_below(data_folder), server.log, *files_of_the_database]
         assert {path.name for path in files} >= {"keys.db", "master.key"}
+        assert len(files_below(data_folder / "files")) >= 5
         contents = {}
         for path in files:
             with suppress(FileNotFoundError):  # a living database may remove a file of its own
@@ -104,9 +111,38 @@ async def talk(client: httpx.AsyncClient) -> None:
     assert refused.status_code == 400
     body["query"] = CANARIES["query"]
     await client.post("/v1/chat-messages", json=body)
-    body["query"] = query
+    body |= {"query": query, "files": await uploaded(client)}
     answer = await client.post("/v1/chat-messages", json=body)
     assert json.loads(answer.text)["answer"] == f"{CANARIES['answer']} said"
     rating = {"rating": "like", "content": CANARIES["feedback"], "user": CANARIES["user"]}
     rated = await client.post(f"/v1/messages/{answer.json()['message_id']}/feedbacks", json=rating)
     assert rated.status_code == 200
+
+
+async def uploaded(client: httpx.AsyncClient) -> list[dict[str, str]]:
+    """References to a file that was uploaded and shown, and to one on the web."""
+    name, content = f"{CANARIES['file name']}.txt", f"{CANARIES['file']} " * 10_000
+    made = await client.post(
+        "/v1/files/upload", files={"file": (name, content, "text/plain")}, data={"user": CANARIES["user"]}
+    )
+    assert made.status_code == 201
+    assert (await client.get(made.json()["source_url"])).text == content
+    address = f"https://example.org/{CANARIES['address']}.png"
+    return [
+        {"type": "document", "transfer_method": "local_file", "upload_file_id": made.json()["id"]},
+        {"type": "image", "transfer_method": "remote_url", "url": address},
+    ]
+
+
+async def break_off_an_upload(client: httpx.AsyncClient) -> None:
+    """A client that goes in the middle of its file."""
+
+    async def half() -> AsyncIterator[bytes]:
+        head = f'Content-Disposition: form-data; name="file"; filename="{CANARIES["file name"]}"'
+        yield f"--x\r\n{head}\r\nContent-Type: text/plain\r\n\r\n".encode() + CANARIES["file"].encode() * 20_000
+        raise ConnectionError
+
+    with pytest.raises(ConnectionError):
+        await client.post(
+            "/v1/files/upload", content=half(), headers={"Content-Type": "multipart/form-data; boundary=x"}
+        )
