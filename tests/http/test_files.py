@@ -55,7 +55,7 @@ async def fetch(client: httpx.AsyncClient, link: str, **headers: str) -> httpx.R
     return await client.get(f"{parts.path}?{parts.query}", headers=headers)
 
 
-def stored_files(server: LiveServer, folder: Path) -> list[Path]:
+def stored_files(folder: Path) -> list[Path]:
     return [path for path in (folder / "files").rglob("*") if path.is_file()]
 
 
@@ -148,12 +148,12 @@ async def test_each_kind_has_its_limit_whatever_its_name_says(serve, tmp_path: P
     async with serve(**limits) as server:
         chat = await server.new_client()
         assert (await upload(chat, PNG + bytes(MEGABYTE - len(PNG)))).status_code == 201
-        kept = stored_files(server, tmp_path / "data")
+        kept = stored_files(tmp_path / "data")
         assert len(kept) == 1
         assert_error(await upload(chat, PNG + bytes(MEGABYTE), name="a.txt"), 413, "file_too_large")
         assert (await upload(chat, b"words " * 200_000, name="a.png")).status_code == 201
         assert_error(await upload(chat, b"words " * 400_000, name="a.png"), 413, "file_too_large")
-        assert len(stored_files(server, tmp_path / "data")) == 2
+        assert len(stored_files(tmp_path / "data")) == 2
         parameters = (await chat.get("/v1/parameters")).json()["system_parameters"]
         assert parameters == {
             "file_size_limit": 2,
@@ -168,7 +168,7 @@ async def test_a_client_that_goes_in_the_middle_leaves_nothing(serve, tmp_path: 
     async with serve() as server:
         chat = await server.new_client()
         await uploaded(chat)
-        head, kept = await server.head(), stored_files(server, tmp_path / "data")
+        head, kept = await server.head(), stored_files(tmp_path / "data")
 
         async def half() -> Any:
             yield part('name="file"; filename="a.png"', PNG + bytes(500_000))[:-2]
@@ -187,8 +187,18 @@ async def test_a_client_that_goes_in_the_middle_leaves_nothing(serve, tmp_path: 
             return not list(incoming.iterdir())
 
         await until(is_clean)
-        assert len(stored_files(server, tmp_path / "data")) == len(kept) + 1
+        assert len(stored_files(tmp_path / "data")) == len(kept) + 1
         assert await server.head() == head + 1
+
+
+async def test_what_was_received_and_then_refused_leaves_nothing(serve, tmp_path: Path) -> None:
+    async with serve() as server:
+        chat = await server.new_client()
+        file = part('name="file"; filename="a.png"', PNG)
+        assert_error(await post_form(chat, file, file), 400, "too_many_files")
+        assert_error(await post_form(chat, file, part('name="user"', b"a" * 256, None)), 400, "invalid_param", "user")
+        assert_error(await post_form(chat, file, part('name="user"', b"\xff", None)), 400, "bad_request")
+        assert stored_files(tmp_path / "data") == []
 
 
 # By a signed link
@@ -282,7 +292,7 @@ async def test_a_page_among_the_files_runs_nothing_in_this_server_s_name(server,
 async def test_bytes_that_were_changed_on_the_disk_are_not_given_out(serve, tmp_path: Path) -> None:
     async with serve() as server:
         link = (await uploaded(await server.new_client()))["source_url"]
-        (file,) = stored_files(server, tmp_path / "data")
+        (file,) = stored_files(tmp_path / "data")
         sealed = bytearray(file.read_bytes())
         sealed[50] ^= 1
         file.write_bytes(sealed)

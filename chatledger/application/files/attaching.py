@@ -92,7 +92,7 @@ class Attaching:
             if value is None:
                 continue
             references = [value] if variable.type == "file" else value
-            files = await self.accept(FileRules.of_variable(variable), app.app_id, end_user_id, references)
+            files = await self.accept(FileRules.of_variable(variable), end_user_id, references)
             names = [file.name for file in files]
             values[variable.variable] = names[0] if variable.type == "file" else names
             attached += [msgspec.structs.replace(file, variable=variable.variable) for file in files]
@@ -105,11 +105,9 @@ class Attaching:
         upload = app.configuration.file_upload
         if not upload.enabled:
             return ()
-        return await self.accept(FileRules.of_app(upload), app.app_id, end_user_id, given)
+        return await self.accept(FileRules.of_app(upload), end_user_id, given)
 
-    async def accept(
-        self, rules: FileRules, app_id: UUID, end_user_id: UUID, given: Sequence[object]
-    ) -> list[AttachedFile]:
+    async def accept(self, rules: FileRules, end_user_id: UUID, given: Sequence[object]) -> list[AttachedFile]:
         """What these references name.
 
         Raises:
@@ -117,14 +115,9 @@ class Attaching:
         """
         if rules.most is not None and len(given) > rules.most:
             raise InvalidParameterError(rules.field, f"{rules.field} may hold {rules.most} files")
-        return [
-            await self._accept(rules, app_id, end_user_id, read_reference(rules.field, reference))
-            for reference in given
-        ]
+        return [await self._accept(rules, end_user_id, read_reference(rules.field, reference)) for reference in given]
 
-    async def _accept(
-        self, rules: FileRules, app_id: UUID, end_user_id: UUID, reference: FileReference
-    ) -> AttachedFile:
+    async def _accept(self, rules: FileRules, end_user_id: UUID, reference: FileReference) -> AttachedFile:
         if rules.kinds and reference.type not in rules.kinds:
             raise _refused(rules, f"a file of type {reference.type} is not allowed")
         if rules.methods and reference.transfer_method not in rules.methods:
@@ -132,19 +125,19 @@ class Attaching:
         file = (
             self._remote(rules, reference)
             if reference.transfer_method == "remote_url"
-            else await self._local(rules, app_id, end_user_id, reference)
+            else await self._local(rules, end_user_id, reference)
         )
         allowed = {extension.lower().removeprefix(".") for extension in rules.extensions}
         if allowed and extension_of(file.name) not in allowed:
             raise _refused(rules, "a file with this extension is not allowed")
         return file
 
-    async def _local(self, rules: FileRules, app_id: UUID, end_user_id: UUID, reference: FileReference) -> AttachedFile:
-        """Somebody else's file is as unknown as one that does not exist."""
+    async def _local(self, rules: FileRules, end_user_id: UUID, reference: FileReference) -> AttachedFile:
+        """Somebody else's file is as unknown as one that does not exist. Each app has users of its own."""
         if reference.upload_file_id is None:
             raise _refused(rules, "upload_file_id is required for a local_file")
         file = await self._views.file(reference.upload_file_id)
-        if file is None or file.app_id != app_id or file.end_user_id != end_user_id:
+        if file is None or file.end_user_id != end_user_id:
             raise _refused(rules, "upload_file_id names no file of this user")
         if reference.type not in {file.kind, "custom"}:
             raise _refused(rules, f"the file is of type {file.kind}, not {reference.type}")
