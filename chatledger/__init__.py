@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from chatledger.application.commands.asking import Answer as Answer
     from chatledger.application.commands.managing_apps import CreatedApp as CreatedApp
     from chatledger.application.commands.managing_operators import IssuedToken as IssuedToken
+    from chatledger.application.commands.uploading import UploadedFile as UploadedFile
     from chatledger.application.context import Actor as Actor
     from chatledger.application.context import Context as Context
     from chatledger.application.errors import AnswerPendingError as AnswerPendingError
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from chatledger.application.errors import AppUnavailableError as AppUnavailableError
     from chatledger.application.errors import ClosedError as ClosedError
     from chatledger.application.errors import FeatureDisabledError as FeatureDisabledError
+    from chatledger.application.errors import FileTooLargeError as FileTooLargeError
     from chatledger.application.errors import GenerationFailedError as GenerationFailedError
     from chatledger.application.errors import InvalidParameterError as InvalidParameterError
     from chatledger.application.errors import NotFoundError as NotFoundError
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
     from chatledger.application.errors import TypeMismatchError as TypeMismatchError
     from chatledger.application.errors import UnauthorizedError as UnauthorizedError
     from chatledger.application.errors import WrongModeError as WrongModeError
+    from chatledger.application.files.attaching import FileReference as FileReference
     from chatledger.application.ledger.envelope import Envelope as Envelope
     from chatledger.application.ledger.envelope import Fact as Fact
     from chatledger.application.ledger.hand_ins import VersionConflictError as VersionConflictError
@@ -42,6 +45,7 @@ if TYPE_CHECKING:
     from chatledger.application.ports.generator import GeneratorError as GeneratorError
     from chatledger.application.ports.generator import Part as Part
     from chatledger.application.ports.generator import Retrieved as Retrieved
+    from chatledger.application.ports.generator import SentFile as SentFile
     from chatledger.application.ports.generator import SettingsError as SettingsError
     from chatledger.application.ports.generator import Text as Text
     from chatledger.application.ports.generator import TokenCount as TokenCount
@@ -57,6 +61,7 @@ if TYPE_CHECKING:
     from chatledger.application.ports.views import AppView as AppView
     from chatledger.application.ports.views import ConversationView as ConversationView
     from chatledger.application.ports.views import FeedbackView as FeedbackView
+    from chatledger.application.ports.views import FileView as FileView
     from chatledger.application.ports.views import MessageView as MessageView
     from chatledger.application.ports.views import OperatorView as OperatorView
     from chatledger.application.ports.views import VariableView as VariableView
@@ -64,6 +69,7 @@ if TYPE_CHECKING:
     from chatledger.application.queries.history import Task as Task
     from chatledger.domain.configuration import AppConfiguration as AppConfiguration
     from chatledger.domain.configuration import DeclaredVariable as DeclaredVariable
+    from chatledger.domain.configuration import FileUpload as FileUpload
     from chatledger.domain.configuration import Switch as Switch
     from chatledger.domain.events import AnswerChunkAppended as AnswerChunkAppended
     from chatledger.domain.events import FeedbackGiven as FeedbackGiven
@@ -77,6 +83,7 @@ if TYPE_CHECKING:
     from chatledger.domain.events import ResourcesRetrieved as ResourcesRetrieved
     from chatledger.domain.events import StopRequested as StopRequested
     from chatledger.domain.inputs import InputVariable as InputVariable
+    from chatledger.domain.values import AttachedFile as AttachedFile
     from chatledger.domain.values import Resource as Resource
     from chatledger.domain.values import Usage as Usage
     from chatledger.embedding.chatledger import Chatledger as Chatledger
@@ -91,6 +98,7 @@ _HOMES = {
     "application.commands.asking": ("Answer",),
     "application.commands.managing_apps": ("CreatedApp",),
     "application.commands.managing_operators": ("IssuedToken",),
+    "application.commands.uploading": ("UploadedFile",),
     "application.context": (
         "Actor",
         "Context",
@@ -101,6 +109,7 @@ _HOMES = {
         "ApplicationError",
         "ClosedError",
         "FeatureDisabledError",
+        "FileTooLargeError",
         "GenerationFailedError",
         "InvalidParameterError",
         "NotFoundError",
@@ -109,6 +118,7 @@ _HOMES = {
         "UnauthorizedError",
         "WrongModeError",
     ),
+    "application.files.attaching": ("FileReference",),
     "application.ledger.envelope": (
         "Envelope",
         "Fact",
@@ -128,6 +138,7 @@ _HOMES = {
         "GeneratorError",
         "Part",
         "Retrieved",
+        "SentFile",
         "SettingsError",
         "Text",
         "TokenCount",
@@ -149,6 +160,7 @@ _HOMES = {
         "AppView",
         "ConversationView",
         "FeedbackView",
+        "FileView",
         "MessageView",
         "OperatorView",
         "VariableView",
@@ -160,6 +172,7 @@ _HOMES = {
     "domain.configuration": (
         "AppConfiguration",
         "DeclaredVariable",
+        "FileUpload",
         "Switch",
     ),
     "domain.events": (
@@ -177,6 +190,7 @@ _HOMES = {
     ),
     "domain.inputs": ("InputVariable",),
     "domain.values": (
+        "AttachedFile",
         "Resource",
         "Usage",
     ),

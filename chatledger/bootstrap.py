@@ -209,20 +209,20 @@ async def open_chatledger(
         bus, tail = InProcessLiveBus(), Tail()
         ledger = Ledger(store, codec, keyring, writer, new_id, hot_messages=HOT_MESSAGES if with_worker else 0)
         end_users = EndUsers(views, keyring)
-        ownership, directory = Ownership(end_users, views), AppDirectory(views)
+        people, ownership = People(ledger, end_users, new_id), Ownership(end_users, views)
+        directory = AppDirectory(views)
         following = stack.enter_context(closing(Following(ledger, tail, bus)))
         storing, files = await asyncio.to_thread(_open_files, settings, ledger, views, clock, ownership)
         annotations = Annotations(annotation_views, features.embedder)
-        longest = settings.max_query_characters
         sending = Sending(
             ledger,
-            end_users,
+            people,
             ownership,
             Attaching(views, new_id),
             following,
             by_name,
             new_id,
-            longest_query=longest,
+            longest_query=settings.max_query_characters,
             limits=AppLimits(views, keyring, clock, settings.max_app_concurrency),
         )
         stopping, naming = Stopping(ledger, views, ownership, bus), Naming(ledger, views, by_name)
@@ -235,14 +235,14 @@ async def open_chatledger(
             stopping=stopping,
             renaming=RenamingConversations(ledger, ownership, naming, history),
             deleting=DeletingConversations(ledger, views, ownership, stopping),
-            setting_variables=SettingVariables(ledger, views, ownership, longest),
-            rating=RatingMessages(ledger, views, ownership, longest),
+            setting_variables=SettingVariables(ledger, views, ownership, settings.max_query_characters),
+            rating=RatingMessages(ledger, views, ownership, settings.max_query_characters),
             naming=naming,
             suggesting=suggesting,
             repeating=Repeating(ledger, views, history, by_name),
-            annotating=Annotating(ledger, annotation_views, features, new_id, longest),
+            annotating=Annotating(ledger, annotation_views, features, new_id, settings.max_query_characters),
             apps=ManagingApps(ledger, by_name, features, new_id),
-            uploading=Uploading(ledger, People(ledger, end_users, new_id), storing),
+            uploading=Uploading(ledger, people, storing),
             saving=SavingMessages(ledger, views, end_users, ownership),
             pinning=PinningConversations(ledger, views, ownership),
             visiting=Visiting(ledger, directory, end_users, new_id),

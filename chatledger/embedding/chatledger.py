@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from chatledger.embedding.apps import Apps
     from chatledger.embedding.completions import Completions
     from chatledger.embedding.conversations import Conversations
+    from chatledger.embedding.files import Files
     from chatledger.embedding.messages import Messages
     from chatledger.embedding.operators import Operators
     from chatledger.embedding.subscriptions import Subscriptions
@@ -36,6 +37,7 @@ class Chatledger:
         messages: send, follow, read, rate and stop.
         completions: ask apps that have no conversations.
         conversations: list a person's conversations.
+        files: upload what goes with messages, and read it back.
         tasks: see how far a generation has come, and stop it.
         subscriptions: see how the host's own projections and handlers do, and read what they made.
     """
@@ -45,6 +47,7 @@ class Chatledger:
     messages: "Messages"
     completions: "Completions"
     conversations: "Conversations"
+    files: "Files"
     tasks: "Tasks"
     subscriptions: "Subscriptions"
 
@@ -53,6 +56,7 @@ class Chatledger:
             apps,
             completions,
             conversations,
+            files,
             messages,
             operators,
             subscriptions,
@@ -64,6 +68,7 @@ class Chatledger:
         self.messages = messages.Messages(access)
         self.completions = completions.Completions(access)
         self.conversations = conversations.Conversations(access)
+        self.files = files.Files(access)
         self.tasks = tasks.Tasks(access)
         self.subscriptions = subscriptions.Subscriptions(access, running)
 

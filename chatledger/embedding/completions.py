@@ -1,6 +1,6 @@
 """Completions: texts made of inputs, without a conversation. Once sent they are messages like any other."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
@@ -8,6 +8,7 @@ from chatledger.application.accepting import DEFAULT_PAGE, accept_id
 from chatledger.application.caller import require_completion
 from chatledger.application.commands.asking import Answer
 from chatledger.application.commands.sending import NewMessage
+from chatledger.application.files.attaching import FileReference
 from chatledger.application.ports.views import MessageView, Page
 from chatledger.embedding.access import Access
 from chatledger.embedding.values import SentMessage, Slice
@@ -25,6 +26,7 @@ class Completions:
         *,
         inputs: Mapping[str, Any] | None = None,
         query: str = "",
+        files: Sequence[FileReference] = (),
         user: str | None = None,
         trace: str | None = None,
     ) -> SentMessage:
@@ -34,6 +36,7 @@ class Completions:
             app: the app that answers.
             inputs: values for the variables that the app declares.
             query: what it is about; also the value of a variable of that name which the inputs leave out.
+            files: what goes with it: uploads of the same user, or addresses on the web, which nobody looks at.
             user: who asks.
             trace: what to trace it by: on record with the events.
 
@@ -48,7 +51,7 @@ class Completions:
             caller = await self._access.caller(app, user, trace)
             require_completion(caller.app)
             sent = await application.sending.send(
-                caller, NewMessage(query=query, inputs={} if inputs is None else inputs)
+                caller, NewMessage(query=query, inputs={} if inputs is None else inputs, files=files)
             )
             sent.follower.close()
             return SentMessage(message_id=sent.message_id, task_id=sent.task_id, conversation_id=sent.conversation_id)
@@ -59,6 +62,7 @@ class Completions:
         *,
         inputs: Mapping[str, Any] | None = None,
         query: str = "",
+        files: Sequence[FileReference] = (),
         user: str | None = None,
         trace: str | None = None,
     ) -> Answer:
@@ -74,7 +78,7 @@ class Completions:
             caller = await self._access.caller(app, user, trace)
             require_completion(caller.app)
             return await application.asking.ask(
-                caller, NewMessage(query=query, inputs={} if inputs is None else inputs)
+                caller, NewMessage(query=query, inputs={} if inputs is None else inputs, files=files)
             )
 
     async def send_more_like(

@@ -1,6 +1,6 @@
 """Messages: sending and following them, reading them back, rating and stopping them."""
 
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from typing import Any, get_args
 from uuid import UUID
 
@@ -9,6 +9,7 @@ from chatledger.application.caller import require_chat
 from chatledger.application.commands.asking import Answer
 from chatledger.application.commands.sending import NewMessage
 from chatledger.application.errors import ClosedError
+from chatledger.application.files.attaching import FileReference
 from chatledger.application.ledger.envelope import Envelope, Fact
 from chatledger.application.ports.views import MessageView, Page
 from chatledger.application.queries.following import require_recorded
@@ -37,6 +38,7 @@ class Messages:
         *,
         user: str | None = None,
         inputs: Mapping[str, Any] | None = None,
+        files: Sequence[FileReference] = (),
         conversation_id: UUID | None = None,
         parent_id: UUID | None = NIL_UUID,
         automatic_name: bool = True,
@@ -49,6 +51,7 @@ class Messages:
             query: what is asked.
             user: who asks.
             inputs: values for the variables that the app declares.
+            files: what goes with it: uploads of the same user, or addresses on the web, which nobody looks at.
             conversation_id: the conversation to go on with; None begins one.
             parent_id: the message to go on from, by default whatever came before in time; None begins a branch.
             automatic_name: whether a new conversation may get a name that fills a line.
@@ -65,7 +68,7 @@ class Messages:
             caller = await self._access.caller(app, user, trace)
             require_chat(caller.app)
             sent = await application.sending.send(
-                caller, _new(query, inputs, conversation_id, parent_id, automatic_name)
+                caller, _new(query, inputs, files, conversation_id, parent_id, automatic_name)
             )
             sent.follower.close()
             return SentMessage(message_id=sent.message_id, task_id=sent.task_id, conversation_id=sent.conversation_id)
@@ -77,6 +80,7 @@ class Messages:
         *,
         user: str | None = None,
         inputs: Mapping[str, Any] | None = None,
+        files: Sequence[FileReference] = (),
         conversation_id: UUID | None = None,
         parent_id: UUID | None = NIL_UUID,
         automatic_name: bool = True,
@@ -93,7 +97,9 @@ class Messages:
         with self._access.use() as application:
             caller = await self._access.caller(app, user, trace)
             require_chat(caller.app)
-            return await application.asking.ask(caller, _new(query, inputs, conversation_id, parent_id, automatic_name))
+            return await application.asking.ask(
+                caller, _new(query, inputs, files, conversation_id, parent_id, automatic_name)
+            )
 
     async def regenerate(self, app: UUID, message_id: UUID, *, user: str | None = None) -> SentMessage:
         """Ask the same once more: a message of its own, with the parent of the first.
@@ -251,6 +257,7 @@ class Messages:
 def _new(
     query: str,
     inputs: Mapping[str, Any] | None,
+    files: Sequence[FileReference],
     conversation_id: UUID | None,
     parent_id: UUID | None,
     automatic_name: bool,  # noqa: FBT001
@@ -258,6 +265,7 @@ def _new(
     return NewMessage(
         query=query,
         inputs={} if inputs is None else inputs,
+        files=files,
         conversation_id=None if conversation_id is None else accept_id("conversation_id", conversation_id),
         parent_id=None if parent_id is None else accept_id("parent_id", parent_id),
         automatic_name=automatic_name,

@@ -43,6 +43,13 @@ class EmbeddedService:
         place = {"conversation_id": conversation, "parent_id": parent}
         return _whole(await self._ledger.messages.ask(app, query, user=user, **place, **more))
 
+    async def upload(self, app, name, content, user="ada"):
+        return (await self._ledger.files.upload(app, name, content, user=user)).file_id
+
+    async def files(self, app, message, user="ada"):
+        view = (await self._ledger.messages.get(message, app=app, user=user)).message
+        return [(file.kind, file.name, file.size) for file in (*view.query_files, *view.answer_files)]
+
     async def regenerate(self, app, message, user="ada"):
         sent = await self._ledger.messages.regenerate(app, message, user=user)
         return Ids(sent.message_id, sent.task_id, sent.conversation_id)

@@ -84,7 +84,7 @@ class Labels:
                     name: "a time" if name in TIMES and inner is not None else self.put_into(inner)
                     for name, inner in value.items()
                 }
-            case list():
+            case list() | tuple():
                 return [self.put_into(inner) for inner in value]
             case str():
                 return WORKER.sub("a worker", OPAQUE.sub(self._label, value))

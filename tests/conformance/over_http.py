@@ -6,6 +6,7 @@ from typing import Any
 from uuid import UUID
 
 import httpx
+import msgspec
 
 from chatledger.adapters.cli.orders import operator_context
 from chatledger.adapters.http.errors import _MISSING, GENERATION_STATUS
@@ -53,9 +54,21 @@ class HttpService:
         body |= {"response_mode": "async", "auto_generate_name": automatic_name, "trace_id": trace}
         return _ids(await self._post(app, "/v1/chat-messages", body))
 
-    async def ask(self, app, query, user="ada", *, inputs=None, conversation=None, parent=NIL_UUID):
+    async def ask(self, app, query, user="ada", *, inputs=None, files=(), conversation=None, parent=NIL_UUID):
         body = _chat_body(query, user, inputs, conversation) | {"parent_message_id": str(parent)}
+        body["files"] = msgspec.to_builtins(files)
         return _whole(await self._post(app, "/v1/chat-messages", body))
+
+    async def upload(self, app, name, content, user="ada"):
+        form = {"file": (name, content, "application/octet-stream")}
+        response = await self._client(app).post("/v1/files/upload", files=form, data=_given(user=user))
+        if response.status_code != 201:
+            raise _refusal(response)
+        return UUID(response.json()["id"])
+
+    async def files(self, app, message, user="ada"):
+        found = await self._get(app, f"/v1/messages/{message}", user=user)
+        return [(file["type"], file["filename"], file["size"]) for file in found["message_files"]]
 
     async def regenerate(self, app, message, user="ada"):
         body = {"response_mode": "async", "user": user}

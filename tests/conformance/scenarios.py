@@ -17,7 +17,8 @@ from chatledger.application.errors import (
     TypeMismatchError,
     WrongModeError,
 )
-from chatledger.domain.configuration import AppConfiguration, DeclaredVariable, Switch
+from chatledger.application.files.attaching import FileReference
+from chatledger.domain.configuration import AppConfiguration, DeclaredVariable, FileUpload, Switch
 from chatledger.domain.inputs import InputVariable
 from tests.conformance.service import Listed, Seen, Service, Streamed
 from tests.support.server import until
@@ -590,7 +591,51 @@ async def more_of_the_same(service: Service) -> None:
     assert refused.value.needs == "completion"
 
 
+# Files
+
+
+PNG = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR" + bytes(100)
+
+
+def stored(file: UUID, kind: Any = "image") -> FileReference:
+    return FileReference(type=kind, transfer_method="local_file", upload_file_id=file)
+
+
+async def files_go_with_a_message(service: Service) -> None:
+    app = await service.create_app(
+        "chat", msgspec.structs.replace(says(), file_upload=FileUpload(enabled=True, kinds=()))
+    )
+    picture, text = await service.upload(app, "a.png", PNG), await service.upload(app, "b.txt", b"words")
+    linked = FileReference(type="image", transfer_method="remote_url", url="https://example.org/c.png")
+    asked = await service.ask(app, "What is it?", files=[stored(picture), stored(text, "document"), linked])
+    shown = [("image", "a.png", len(PNG)), ("document", "b.txt", 5), ("image", "c.png", None)]
+    assert await service.files(app, asked.ids.message) == shown
+    again = await service.regenerate(app, asked.ids.message)
+    await service.follow(app, again)
+    assert await service.files(app, again.message) == shown
+
+
+async def files_that_may_not_go(service: Service) -> None:
+    taking = FileUpload(enabled=True, kinds=("image",), number_limits=1)
+    app = await service.create_app("chat", msgspec.structs.replace(says(), file_upload=taking))
+    passing_over = await service.create_app("chat", says())
+    picture, text = await service.upload(app, "a.png", PNG), await service.upload(app, "b.png", b"words")
+    await refused_by_name(
+        "files",
+        service.ask(app, "What?", files=[stored(text)]),
+        service.ask(app, "What?", files=[stored(text, "document")]),
+        service.ask(app, "What?", files=[stored(picture), stored(picture)]),
+        service.ask(app, "What?", files=[stored(NOWHERE)]),
+        service.ask(app, "What?", "bob", files=[stored(picture)]),
+    )
+    await refused_by_name("file", service.upload(app, "a/b.png", PNG), service.upload(app, "b.exe", PNG))
+    asked = await service.ask(passing_over, "What?", files=[stored(picture)])
+    assert await service.files(passing_over, asked.ids.message) == []
+
+
 SCENARIOS = (
+    files_go_with_a_message,
+    files_that_may_not_go,
     a_question_and_its_answer,
     an_answer_that_nobody_waits_for,
     an_agent_is_sent_to_as_a_chat_is,

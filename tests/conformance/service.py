@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Literal, NamedTuple, Protocol
 from uuid import UUID
 
+from chatledger.application.files.attaching import FileReference
 from chatledger.domain.configuration import AppConfiguration
 from chatledger.domain.values import NIL_UUID, AppMode, Rating
 
@@ -86,9 +87,14 @@ class Service(Protocol):
         user: str | None = "ada",
         *,
         inputs: Mapping[str, Any] | None = None,
+        files: Sequence[FileReference] = (),
         conversation: UUID | None = None,
         parent: UUID = NIL_UUID,
     ) -> Whole: ...
+
+    async def upload(self, app: UUID, name: str, content: bytes, user: str | None = "ada") -> UUID: ...
+
+    async def files(self, app: UUID, message: UUID, user: str | None = "ada") -> Sequence[tuple[str, str, Any]]: ...
 
     async def regenerate(self, app: UUID, message: UUID, user: str | None = "ada") -> Ids: ...
 

@@ -8,7 +8,7 @@ import msgspec
 
 from chatledger.application.accepting import accept_text
 from chatledger.application.app_limits import AppLimits
-from chatledger.application.caller import Caller, EndUsers, Ownership
+from chatledger.application.caller import Caller, Ownership
 from chatledger.application.context import Context
 from chatledger.application.errors import (
     AppUnavailableError,
@@ -26,14 +26,14 @@ from chatledger.application.ledger.hand_ins import (
     VersionConflictError,
 )
 from chatledger.application.ledger.ledger import MAX_TRIES, Ledger, Staged
+from chatledger.application.people import People, Person
 from chatledger.application.ports.clock import IdFactory
 from chatledger.application.ports.generator import Generator, SettingsError
 from chatledger.application.ports.keys import NewKey
-from chatledger.application.ports.storage import RepeatGuard, UniqueGuard
+from chatledger.application.ports.storage import RepeatGuard
 from chatledger.application.ports.views import AppView, EndUserView
 from chatledger.application.queries.following import Follower, Following
 from chatledger.domain.conversation import Conversation
-from chatledger.domain.end_user import SHARED_EXTERNAL_ID, EndUser
 from chatledger.domain.errors import InvalidInputError
 from chatledger.domain.events import MessageCreated
 from chatledger.domain.inputs import accept_inputs, fill_in
@@ -106,16 +106,6 @@ class _Asked(msgspec.Struct, frozen=True, kw_only=True):
     files: tuple[AttachedFile, ...] = ()
 
 
-class _Person(msgspec.Struct, frozen=True):
-    """The sender: known already, or met with this very message."""
-
-    end_user_id: UUID
-    key_id: UUID
-    staged: tuple[Staged[EndUser], ...] = ()
-    new_keys: tuple[NewKey, ...] = ()
-    guards: tuple[UniqueGuard, ...] = ()
-
-
 class _Place(msgspec.Struct, frozen=True):
     """The conversation: known already, or begun with this very message."""
 
@@ -132,7 +122,7 @@ class Sending:
     def __init__(
         self,
         ledger: Ledger,
-        end_users: EndUsers,
+        people: People,
         ownership: Ownership,
         attaching: Attaching,
         following: Following,
@@ -143,7 +133,7 @@ class Sending:
         limits: AppLimits,
     ) -> None:
         self._ledger = ledger
-        self._end_users = end_users
+        self._people = people
         self._ownership = ownership
         self._attaching = attaching
         self._following = following
@@ -296,26 +286,12 @@ class Sending:
         inputs, files = await self._attaching.attach(app, end_user_id, new.files, asked.inputs)
         return msgspec.structs.replace(asked, inputs=inputs, files=files)
 
-    async def _person(self, caller: Caller, repetition: Repetition | None) -> _Person:
-        if repetition is not None:
-            return _Person(repetition.owner.end_user_id, repetition.owner.key_id)
-        external_id = caller.user or SHARED_EXTERNAL_ID
-        app_id = caller.app.app_id
-        known = await self._end_users.find(app_id, caller.kind, external_id)
-        if known is not None:
-            return _Person(known.end_user_id, known.key_id)
-        lookup = self._end_users.lookup(app_id, caller.kind, external_id)
-        key = self._ledger.keyring.new_key(None)
-        seen = EndUser.see(self._new_id(), app_id=app_id, kind=caller.kind, external_id=external_id, lookup=lookup)
-        return _Person(
-            seen.id,
-            key.key_id,
-            (Staged(seen, key.key_id),),
-            (key,),
-            (UniqueGuard("end_user", (app_id, caller.kind, lookup)),),
-        )
+    async def _person(self, caller: Caller, repetition: Repetition | None) -> Person:
+        if repetition is None:
+            return await self._people.meet(caller)
+        return Person(repetition.owner.end_user_id, repetition.owner.key_id)
 
-    async def _place(self, caller: Caller, person: _Person, new: NewMessage, asked: _Asked) -> _Place:
+    async def _place(self, caller: Caller, person: Person, new: NewMessage, asked: _Asked) -> _Place:
         if new.conversation_id is None:
             return self._new_place(caller, person, new, asked)
         staged = await self._ledger.load(Conversation, new.conversation_id)
@@ -329,7 +305,7 @@ class Sending:
             await self._ownership.require_among(conversation.id, new.parent_id)
         return _Place(conversation.id, staged.key_id, {conversation.id: conversation.version})
 
-    def _new_place(self, caller: Caller, person: _Person, new: NewMessage, asked: _Asked) -> _Place:
+    def _new_place(self, caller: Caller, person: Person, new: NewMessage, asked: _Asked) -> _Place:
         if new.parent_id not in {None, NIL_UUID}:
             raise NotFoundError("message")
         app = caller.app
@@ -360,7 +336,7 @@ def _request(new: NewMessage, asked: _Asked) -> dict[str, Any]:
     return fields
 
 
-def _context(caller: Caller, person: _Person, repetition: Repetition | None) -> Context:
+def _context(caller: Caller, person: Person, repetition: Repetition | None) -> Context:
     if repetition is None:
         return caller.context(person.end_user_id)
     return msgspec.structs.replace(caller.context_of_change(person.end_user_id), causation_id=repetition.event_id)

@@ -113,6 +113,8 @@ class Attaching:
         Raises:
             InvalidParameterError: one of them may not be there.
         """
+        if isinstance(given, str) or not isinstance(given, Sequence):
+            raise InvalidParameterError(rules.field, f"{rules.field} must be a list")
         if rules.most is not None and len(given) > rules.most:
             raise InvalidParameterError(rules.field, f"{rules.field} may hold {rules.most} files")
         return [await self._accept(rules, end_user_id, read_reference(rules.field, reference)) for reference in given]

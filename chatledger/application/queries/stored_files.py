@@ -6,7 +6,7 @@ from contextlib import aclosing
 from functools import partial
 from uuid import UUID
 
-from chatledger.application.caller import Caller, Ownership
+from chatledger.application.caller import Caller, Ownership, Reader
 from chatledger.application.errors import FileAccessDeniedError, NotFoundError
 from chatledger.application.files.links import FileLinks
 from chatledger.application.files.sealing import open_content
@@ -43,6 +43,16 @@ class StoredFiles:
             raise NotFoundError("file")
         if caller.kind == "browser":
             await self._ownership.require(caller, "file", file.app_id, file.end_user_id)
+        return file
+
+    async def file(self, reader: Reader, file_id: UUID) -> FileView:
+        """A file, whether or not a message shows it.
+
+        Raises:
+            NotFoundError: there is none, or it is not the reader's.
+        """
+        file = await self._file(file_id)
+        await self._ownership.require(reader, "file", file.app_id, file.end_user_id)
         return file
 
     async def linked(self, file_id: UUID, expires: int, signature: str) -> FileView:
