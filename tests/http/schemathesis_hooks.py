@@ -26,6 +26,16 @@ MEANT: list[tuple[str, str, Callable[[Any, Any], bool]]] = [
     ),
     (
         ACCEPTED,
+        "an empty user is nobody, which is fine where none is needed",
+        lambda case, _: _fields(case).get("user") == "",
+    ),
+    (
+        ACCEPTED,
+        "old clients send this with a key too, where it means nothing",
+        lambda case, _: "pinned" in (case.query or {}) and case.operation.path.startswith("/v1/"),
+    ),
+    (
+        ACCEPTED,
         "what cannot be traced by is passed over: it must never cost an answer",
         lambda case, _: "trace_id" in _fields(case),
     ),
@@ -53,6 +63,23 @@ MEANT: list[tuple[str, str, Callable[[Any, Any], bool]]] = [
         REFUSED,
         "a message takes files of the kinds and as many as its app says, on the web or from its own user",
         lambda _, response: _told(response) == "files",
+    ),
+    (
+        REFUSED,
+        "a conversation is named by hand, or asks to be named",
+        lambda case, response: case.operation.path.endswith("/name") and _told(response) == "name",
+    ),
+    (
+        REFUSED,
+        "a variable takes values of its own type",
+        lambda case, _: "/variables/" in case.operation.path and "value" in _fields(case),
+    ),
+    (
+        REFUSED,
+        "a file of ratings has no pages",
+        lambda case, response: (
+            (case.query or {}).get("format") in ("csv", "jsonl") and _told(response) in ("page", "limit")
+        ),
     ),
     (
         REFUSED,

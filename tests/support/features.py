@@ -53,7 +53,7 @@ async def furnish(server: LiveServer) -> dict[str, str]:
     chats = await server.new_app(configuration=EVERY_FEATURE, **script)
     completions = await server.new_app("completion", configuration=EVERY_FEATURE, **script)
     chat, completion = server.client(chats.api_key), server.client(completions.api_key)
-    asked, completed = await ask(chat), await complete(completion)
+    asked, doomed, completed = await ask(chat), await ask(chat), await complete(completion)
     uploaded = await upload(chat, "/v1")
     await ask(chat, files=[as_reference(uploaded)])
     link = httpx.URL(uploaded["source_url"]).params
@@ -66,10 +66,14 @@ async def furnish(server: LiveServer) -> dict[str, str]:
         "CHAT_KEY": chats.api_key,
         "CHAT_MESSAGE": asked["id"],
         "CHAT_CONVERSATION": asked["conversation_id"],
+        "CHAT_DOOMED": doomed["conversation_id"],
+        "CHAT_VARIABLE": await a_variable(chat, "/v1", asked["conversation_id"]),
+        "CHAT_PERSON": uploaded["created_by"],
         "CHAT_TASK": asked["task_id"],
         "CHAT_PASSPORT": passports[0],
         "CHAT_SEEN": seen.json()["id"],
         "CHAT_VISIT": seen.json()["conversation_id"],
+        "VISIT_VARIABLE": await a_variable(visitor, "/api", seen.json()["conversation_id"]),
         "CHAT_TURN": seen.json()["task_id"],
         "COMPLETION_KEY": completions.api_key,
         "COMPLETION_MESSAGE": completed["id"],
@@ -96,3 +100,11 @@ async def upload(client: httpx.AsyncClient, prefix: str) -> dict[str, Any]:
 def as_reference(uploaded: dict[str, Any]) -> dict[str, Any]:
     """An upload as a message names it."""
     return {"type": "image", "transfer_method": "local_file", "upload_file_id": uploaded["id"]}
+
+
+async def a_variable(client: httpx.AsyncClient, prefix: str, conversation_id: str) -> str:
+    """The id of the one variable of a conversation."""
+    page = (await client.get(f"{prefix}/conversations/{conversation_id}/variables")).json()
+    (variable,) = page["data"]
+    variable_id: str = variable["id"]
+    return variable_id
