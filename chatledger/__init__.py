@@ -26,7 +26,9 @@ if TYPE_CHECKING:
     from chatledger.application.errors import GenerationFailedError as GenerationFailedError
     from chatledger.application.errors import InvalidParameterError as InvalidParameterError
     from chatledger.application.errors import NotFoundError as NotFoundError
+    from chatledger.application.errors import QuotaUsedUpError as QuotaUsedUpError
     from chatledger.application.errors import TooLongError as TooLongError
+    from chatledger.application.errors import TooManyRequestsError as TooManyRequestsError
     from chatledger.application.errors import TypeMismatchError as TypeMismatchError
     from chatledger.application.errors import UnauthorizedError as UnauthorizedError
     from chatledger.application.errors import WrongModeError as WrongModeError
@@ -113,7 +115,9 @@ _HOMES = {
         "GenerationFailedError",
         "InvalidParameterError",
         "NotFoundError",
+        "QuotaUsedUpError",
         "TooLongError",
+        "TooManyRequestsError",
         "TypeMismatchError",
         "UnauthorizedError",
         "WrongModeError",

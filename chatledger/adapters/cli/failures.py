@@ -39,7 +39,8 @@ def _refusal(error: Exception) -> CommandFailedError | None:
         case NotFoundError():
             return CommandFailedError(f"there is no such {error.missing.replace('_', ' ')}")
         case InvalidParameterError():
-            return CommandFailedError(f"{error.field}: {error}", WRONG_USAGE)
+            named = str(error).startswith(error.field)
+            return CommandFailedError(str(error) if named else f"{error.field}: {error}", WRONG_USAGE)
         case StorageUnavailableError():
             return CommandFailedError(f"the store is in trouble: {error}")
         case KeyDestroyedError() | SealBrokenError():

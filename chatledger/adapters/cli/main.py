@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 from uuid import UUID
 
-from chatledger.adapters.cli.console import CommandFailedError, Result, complain, show
+from chatledger.adapters.cli.console import WRONG_USAGE, CommandFailedError, Result, complain, show
 from chatledger.version import __version__
 
 if TYPE_CHECKING:
@@ -81,6 +81,8 @@ def _show_app(arguments: argparse.Namespace) -> Result:
     from chatledger.adapters.cli import apps  # noqa: PLC0415
     from chatledger.server_settings import load_settings  # noqa: PLC0415
 
+    if arguments.toml and arguments.json:
+        raise CommandFailedError("--toml and --json exclude each other", WRONG_USAGE)
     show = apps.show_as_toml if arguments.toml else apps.show_app
     return show(load_settings(), arguments.app)
 
@@ -90,6 +92,8 @@ def _configure_app(arguments: argparse.Namespace) -> Result:
     from chatledger.adapters.cli.orders import ConfigureApp  # noqa: PLC0415
     from chatledger.server_settings import load_settings  # noqa: PLC0415
 
+    if arguments.replace and arguments.file is None:
+        raise CommandFailedError("--replace needs a --file", WRONG_USAGE)
     changes = ConfigureApp(
         app_id=arguments.app,
         fields=_fields(arguments),
