@@ -31,11 +31,6 @@ MEANT: list[tuple[str, str, Callable[[Any, Any], bool]]] = [
     ),
     (
         ACCEPTED,
-        "old clients send this with a key too, where it means nothing",
-        lambda case, _: "pinned" in (case.query or {}) and case.operation.path.startswith("/v1/"),
-    ),
-    (
-        ACCEPTED,
         "what cannot be traced by is passed over: it must never cost an answer",
         lambda case, _: "trace_id" in _fields(case),
     ),

@@ -10,12 +10,11 @@ import msgspec
 import pytest
 
 from chatledger.adapters.http.passports import Passport, Passports
-from chatledger.adapters.http.settings import HttpSettings
 from chatledger.application.commands.managing_apps import CreatedApp
 from chatledger.application.errors import ForbiddenError
 from chatledger.domain.configuration import Site
 from tests.support.databases import ON_SQLITE
-from tests.support.server import LiveServer, a_context, answer_of, chat_body, events_of, until
+from tests.support.server import LiveServer, a_context, answer_of, chat_body, events_of
 
 NOT_COMPLETION = (
     400,
@@ -178,20 +177,16 @@ async def test_no_code_and_an_unknown_code(server):
     assert refusal(unknown) == (404, "not_found", "Site Not Exists.")
 
 
-@ON_SQLITE
-async def test_an_expired_passport_opens_nothing_and_begins_anew(serve):
-    async with serve(http=HttpSettings(passport_seconds=1)) as live:
-        app = await live.new_app(tokens=1)
-        token = await live.new_passport(app.site_code)
-        assert (await live.client(token).get("/api/parameters")).status_code == 200
+async def test_an_expired_passport_opens_nothing_and_begins_anew(server, chat):
+    end_user_id = claims_of(await server.new_passport(chat.site_code))["end_user_id"]
+    application = server.running.application
+    expiring = Passports(application.signing_keys, application.clock, -1)
+    token = expiring.issue(Passport(chat.app_id, chat.site_code, uuid.UUID(end_user_id)))
 
-        async def has_expired() -> bool:
-            return (await live.client(token).get("/api/parameters")).status_code != 200
-
-        await until(has_expired)
-        assert refusal(await live.client(token).get("/api/parameters"))[:2] == (401, "unauthorized")
-        renewed = await live.new_passport(app.site_code, Authorization=f"Bearer {token}")
-        assert claims_of(renewed)["end_user_id"] != claims_of(token)["end_user_id"]
+    response = await server.client(token).get("/api/parameters")
+    assert refusal(response) == (401, "unauthorized", "Access token is invalid")
+    renewed = await server.new_passport(chat.site_code, Authorization=f"Bearer {token}")
+    assert claims_of(renewed)["end_user_id"] != end_user_id
 
 
 @ON_SQLITE
@@ -560,6 +555,38 @@ async def test_a_chat_app_has_no_saved_messages(server, chat):
 
 
 # Pins
+
+
+async def test_pinned_conversations(server, chat):
+    ada = await server.new_visitor(chat.site_code)
+    first, second, third = [(await ask(ada, query))["conversation_id"] for query in ("one", "two", "three")]
+    for conversation_id in (first, second, first):
+        response = await ada.patch(f"/api/conversations/{conversation_id}/pin")
+        assert (response.status_code, response.json()) == (200, {"result": "success"})
+    for _ in range(2):
+        response = await ada.patch(f"/api/conversations/{second}/unpin")
+        assert (response.status_code, response.json()) == (200, {"result": "success"})
+
+    assert await ids(ada, "/api/conversations", pinned="true") == [first]
+    assert await ids(ada, "/api/conversations", pinned="false") == [third, second]
+    for everything in ({}, {"pinned": ""}):
+        assert await ids(ada, "/api/conversations", **everything) == [third, second, first]
+
+
+async def test_pinned_conversations_page_by_page(server, chat):
+    ada = await server.new_visitor(chat.site_code)
+    sent = [(await ask(ada, str(number)))["conversation_id"] for number in range(5)]
+    for conversation_id in sent[::2]:
+        await ada.patch(f"/api/conversations/{conversation_id}/pin")
+
+    found, last_id = [], ""
+    while len(found) < 3:
+        page = (await ada.get("/api/conversations", params={"pinned": "1", "limit": 1, "last_id": last_id})).json()
+        (entry,) = page["data"]
+        found.append(entry["id"])
+        last_id = entry["id"]
+        assert page["has_more"] == (len(found) < 3)
+    assert found == [sent[4], sent[2], sent[0]]
 
 
 async def test_pinning_moves_no_conversation_and_repeating_it_is_no_fact(server, chat):

@@ -60,10 +60,13 @@ _LIST = Operation(
         Parameter("last_id", "The last conversation of the page before.", UUID),
         LIMIT_PARAMETER,
         Parameter("sort_by", "`-updated_at` by default; `-` puts the newest first.", ConversationOrder),
-        Parameter("pinned", "Only those that are, or are not, above the others; with a passport.", bool),
     ),
     answers={200: ConversationPage},
     errors=(400, 404),
+)
+_LIST_OF_VISITORS = msgspec.structs.replace(
+    _LIST,
+    parameters=(*_LIST.parameters, Parameter("pinned", "Only those that are, or are not, above the others.", bool)),
 )
 _RENAME = Operation(
     tag="Conversations",
@@ -92,7 +95,10 @@ def conversation_routes(surface: Surface, entrance: Entrance) -> Sequence[HTTPRo
     application = surface.application
     one = f"{entrance.prefix}/conversations/{{conversation_id:uuid}}"
 
-    @get(f"{entrance.prefix}/conversations", opt=entrance.documented(_LIST))
+    @get(
+        f"{entrance.prefix}/conversations",
+        opt=entrance.documented(_LIST if entrance.names_users else _LIST_OF_VISITORS),
+    )
     async def list_conversations(request: HttpRequest) -> ASGIResponse:
         visit = await entrance.admit(request)
         query = Query(request)
