@@ -98,7 +98,7 @@ def _merged(part: type, before: Mapping[str, Any], fields: Mapping[str, Any]) ->
     result = dict(before)
     for name, value in fields.items():
         if name in inner and isinstance(value, Mapping):
-            result[name] = _merged(inner[name], before[name], value)
+            result[name] = _merged(inner[name], before.get(name, {}), value)
         else:
             result[name] = value
     return result
