@@ -237,7 +237,7 @@ class Messages:
         Raises:
             WrongModeError: the app has no conversations.
             FeatureDisabledError: the app suggests no questions.
-            NotFoundError: the message, or its conversation, does not exist, or is not the user's.
+            NotFoundError: the message does not exist, is not the user's, or its conversation is gone.
         """
         with self._access.use() as application:
             caller = await self._access.caller(app, user)

@@ -116,8 +116,9 @@ async def test_a_model_that_takes_too_long_is_given_up(monkeypatch):
         finally:
             was_cancelled.set()
 
-    with pytest.raises(GeneratorError) as raised:
-        await write_text(never, title_request("q"))
+    async with asyncio.timeout(10):
+        with pytest.raises(GeneratorError) as raised:
+            await write_text(never, title_request("q"))
     assert raised.value.kind == "transient"
     assert was_cancelled.is_set()
 

@@ -7,7 +7,7 @@ from uuid import UUID
 
 from chatledger.application.caller import Caller
 from chatledger.application.context import Context
-from chatledger.application.errors import ClosedError, FeatureDisabledError, NotFoundError, WrongModeError
+from chatledger.application.errors import ClosedError, FeatureDisabledError, WrongModeError
 from chatledger.application.generation.small_texts import (
     model_of,
     questions_in,
@@ -63,15 +63,12 @@ class Suggesting:
         Raises:
             WrongModeError: the app is of a kind that suggests none.
             FeatureDisabledError: the app suggests none.
-            NotFoundError: the message, or its conversation, does not exist, or is not the caller's.
+            NotFoundError: the message does not exist, is not the caller's, or its conversation is gone.
             StorageUnavailableError: the store is in trouble.
             ClosedError: chatledger closes.
         """
         require_suggestions(caller.app)
-        message = await self._history.message(caller, message_id)
-        if await self._views.conversation_place(message.conversation_id) is None:
-            raise NotFoundError("conversation")
-        return await self._join(message, caller)
+        return await self._join(await self._history.message(caller, message_id), caller)
 
     async def close(self) -> None:
         """End what is under way."""

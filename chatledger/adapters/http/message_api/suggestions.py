@@ -32,8 +32,6 @@ class SuggestedQuestions(msgspec.Struct, frozen=True):
     data: Sequence[str]
 
 
-_NOT_FOUND = {"message": "Message not found", "conversation": "Conversation not found"}
-
 _SUGGESTED = Operation(
     tag="Messages",
     summary="Suggest what to ask next",
@@ -67,6 +65,6 @@ def suggestion_routes(surface: Surface, entrance: Entrance) -> Sequence[HTTPRout
         try:
             return answer(request, SuggestedQuestions(await suggest(request, message_id)))
         except NotFoundError as error:
-            raise HttpError(404, _NOT_FOUND.get(error.missing)) from error
+            raise HttpError(404, "Message not found") from error
 
     return list_suggested, list_suggested_questions
