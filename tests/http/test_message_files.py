@@ -285,3 +285,26 @@ async def test_a_model_that_cannot_take_a_file_says_so(server) -> None:
         assert_error(response, 400, "completion_request_error")
         assert "a.pdf" in response.json()["message"]
         assert provider.requests == []
+
+
+# With a passport
+
+
+async def test_a_visitor_s_files_are_for_nobody_else_but_by_a_link(server) -> None:
+    uploads = {"file_upload": {"enabled": True}, "generator": "scripted", "settings": {"tokens": 1}}
+    app = await server.new_app(configuration=uploads)
+    ada, bob = await server.new_visitor(app.site_code), await server.new_visitor(app.site_code)
+    made = await ada.post("/api/files/upload", files={"file": ("a.png", PNG, "image/png")}, data={"user": "bob"})
+    assert made.status_code == 201
+    given = {"inputs": {}, "query": "What is it?", "files": [local(made.json())]}
+    assert_error(await bob.post("/api/chat-messages", json=given), 400, "invalid_param", "files")
+    message_id = (await ada.post("/api/chat-messages", json=given)).json()["id"]
+
+    replay = events_of((await ada.get(f"/api/messages/{message_id}/stream")).text)
+    preview = replay[-1]["files"][0]["url"]
+
+    assert preview == f"/api/files/{made.json()['id']}/preview"
+    assert (await ada.get(preview)).content == PNG
+    assert_error(await bob.get(preview), 404, "file_not_found")
+    assert (await fetch(bob, made.json()["source_url"])).content == PNG
+    assert (await server.client(app.api_key).get(preview.replace("/api/", "/v1/"))).content == PNG

@@ -8,7 +8,7 @@ from uuid import UUID
 
 import pytest
 
-from chatledger.adapters.http.files import stable_link
+from chatledger.adapters.http.files import stable_links
 from chatledger.adapters.http.rendering import Rendering
 from chatledger.application.ledger.envelope import Envelope
 from chatledger.domain.events import (
@@ -77,7 +77,9 @@ def failed(attempt: int = 1) -> MessageErrored:
 
 
 def rendering(envelopes: Sequence[Envelope], *, shows_resources: bool = True, gives_ids: bool = False) -> Rendering:
-    return Rendering(MESSAGE, envelopes[0], shows_resources=shows_resources, gives_ids=gives_ids, link=stable_link)
+    return Rendering(
+        MESSAGE, envelopes[0], shows_resources=shows_resources, gives_ids=gives_ids, link=stable_links("/v1")
+    )
 
 
 def text_of(*bodies: Any, mode: Any = "chat", **options: Any) -> str:

@@ -49,9 +49,9 @@ def signed_links(surface: Surface, request: HttpRequest) -> Link:
     return lambda file: file.url if file.upload_file_id is None else link_to(surface, request, file.upload_file_id)
 
 
-def stable_link(file: AttachedFile) -> str | None:
-    """A link that is the same each time, for whoever has the app's key."""
-    return file.url if file.upload_file_id is None else f"/v1/files/{file.upload_file_id}/preview"
+def stable_links(prefix: str) -> Link:
+    """Links that are the same each time, for whoever is let in at this entrance."""
+    return lambda file: file.url if file.upload_file_id is None else f"{prefix}/files/{file.upload_file_id}/preview"
 
 
 def link_to(surface: Surface, request: HttpRequest, file_id: UUID) -> str:

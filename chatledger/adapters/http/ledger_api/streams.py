@@ -11,7 +11,7 @@ from litestar.response.base import ASGIResponse
 from chatledger.adapters.http.answers import HttpRequest
 from chatledger.adapters.http.disclosure import shows_resources
 from chatledger.adapters.http.entrance import Entrance
-from chatledger.adapters.http.files import stable_link
+from chatledger.adapters.http.files import Link, stable_links
 from chatledger.adapters.http.openapi import EVENT_STREAM, USER_PARAMETER, Operation, Parameter
 from chatledger.adapters.http.reading import Query, header, require_plain_path
 from chatledger.adapters.http.rendering import Rendering
@@ -51,7 +51,7 @@ def stream_routes(surface: Surface, entrance: Entrance) -> Sequence[HTTPRouteHan
         surface.require_open()
         place = surface.take_place()
         try:
-            return await _follow(surface, request, reader, message_id, after, place)
+            return await _follow(surface, request, reader, message_id, after, place, stable_links(entrance.prefix))
         except BaseException:
             place.leave()
             raise
@@ -60,7 +60,7 @@ def stream_routes(surface: Surface, entrance: Entrance) -> Sequence[HTTPRouteHan
 
 
 async def _follow(
-    surface: Surface, request: HttpRequest, reader: Reader, message_id: UUID, after: int, place: Place
+    surface: Surface, request: HttpRequest, reader: Reader, message_id: UUID, after: int, place: Place, link: Link
 ) -> EventStream:
     """Read what there is before the answer begins, so that a point beyond the end can still be refused."""
     follower = surface.application.following.follow(message_id)
@@ -69,7 +69,7 @@ async def _follow(
         recorded = await anext(batches)
         require_recorded(after, follower.version)
         rendering = Rendering(
-            message_id, recorded[0], shows_resources=shows_resources(reader), gives_ids=True, link=stable_link
+            message_id, recorded[0], shows_resources=shows_resources(reader), gives_ids=True, link=link
         )
         resumption = Resumption(recorded, after)
         return EventStream(request, rendering, frames(surface, rendering, batches, resumption), follower, place)
