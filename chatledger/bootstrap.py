@@ -56,6 +56,7 @@ from chatledger.application.commands.repeating import Repeating
 from chatledger.application.commands.saving import SavingMessages
 from chatledger.application.commands.sending import Sending
 from chatledger.application.commands.setting_variables import SettingVariables
+from chatledger.application.commands.speaking import Speaking
 from chatledger.application.commands.stopping import Stopping
 from chatledger.application.commands.suggesting import Suggesting
 from chatledger.application.commands.uploading import Uploading
@@ -240,6 +241,7 @@ async def open_chatledger(
             naming=naming,
             suggesting=suggesting,
             repeating=Repeating(ledger, views, history, by_name),
+            speaking=Speaking(history, features, settings.max_query_characters),
             annotating=Annotating(ledger, annotation_views, features, new_id, settings.max_query_characters),
             apps=ManagingApps(ledger, by_name, features, new_id),
             uploading=Uploading(ledger, people, storing),

@@ -16,6 +16,7 @@ from chatledger.application.commands.repeating import Repeating
 from chatledger.application.commands.saving import SavingMessages
 from chatledger.application.commands.sending import Sending
 from chatledger.application.commands.setting_variables import SettingVariables
+from chatledger.application.commands.speaking import Speaking
 from chatledger.application.commands.stopping import Stopping
 from chatledger.application.commands.suggesting import Suggesting
 from chatledger.application.commands.uploading import Uploading
@@ -52,6 +53,7 @@ class Application(msgspec.Struct, frozen=True, kw_only=True):
     pinning: PinningConversations
     visiting: Visiting
     annotating: Annotating
+    speaking: Speaking
     apps: ManagingApps
     operators: ManagingOperators
     # queries

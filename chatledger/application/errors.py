@@ -78,6 +78,18 @@ class FeatureDisabledError(ApplicationError):
         self.feature: Feature = feature
 
 
+class SpeechToTextDisabledError(ApplicationError):
+    """The app's configuration does not let it listen."""
+
+
+class SpeechToTextUnsupportedError(ApplicationError):
+    """The server has nobody to listen."""
+
+
+class UnsupportedAudioError(ApplicationError):
+    """The bytes are no audio of a kind that is understood."""
+
+
 class AppUnavailableError(ApplicationError):
     """The app's configuration names a generator that this server does not have."""
 

@@ -29,6 +29,7 @@ KNOWN = {
     "image/webp": b"RIFF\x24\0\0\0WEBPVP8 " + bytes(30),
     "image/svg+xml": b'<svg xmlns="http://www.w3.org/2000/svg"></svg>',
     "audio/mpeg": b"ID3\x04" + bytes(6) + b"\xff\xfb\x90\x64" + bytes(100),
+    "audio/amr": b"#!AMR\n" + bytes([0x3C, 0x91, 0x17]) + bytes(30),
     "audio/wav": b"RIFF\x24\0\0\0WAVEfmt " + bytes(30),
     "audio/ogg": b"OggS\0\x02" + bytes(22) + b"\x01\x1e\x01vorbis" + bytes(30),
     "audio/flac": b"fLaC\0\0\0\x22" + bytes(30),

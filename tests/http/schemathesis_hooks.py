@@ -83,6 +83,16 @@ MEANT: list[tuple[str, str, Callable[[Any, Any], bool]]] = [
     ),
     (
         REFUSED,
+        "what is to be heard has to be audio, which its bytes show",
+        lambda case, response: case.operation.path.endswith("/audio-to-text") and response.status_code == 415,
+    ),
+    (
+        REFUSED,
+        "something has to be said, a text or a message of the caller's own",
+        lambda case, response: case.operation.path.endswith("/text-to-audio") and _told(response) == "text",
+    ),
+    (
+        REFUSED,
         "a job has to be one that the server gave; to an unknown one Dify's answer is 400",
         lambda _, response: _told(response) == "job_id",
     ),

@@ -60,9 +60,11 @@ async def test_a_long_text_is_spoken_in_parts_that_providers_take(speech, provid
     assert " ".join(asked) == words.strip()
 
 
-async def test_a_text_of_blanks_is_spoken_by_nobody(speech, provider):
-    assert await said(speech, " \n ") == b""
-    assert provider.requests == []
+async def test_silence_is_a_failure(speech, provider):
+    provider.then(spoken(b""))
+    with pytest.raises(GeneratorError) as raised:
+        await said(speech, "text")
+    assert raised.value.kind == "transient"
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ from chatledger.adapters.http.ledger_api.streams import stream_routes
 from chatledger.adapters.http.ledger_api.tasks import task_routes
 from chatledger.adapters.http.message_api.annotations import annotation_reply_routes, annotation_routes
 from chatledger.adapters.http.message_api.app_info import app_info_routes, welcome_routes
+from chatledger.adapters.http.message_api.audio import audio_routes
 from chatledger.adapters.http.message_api.conversations import conversation_routes
 from chatledger.adapters.http.message_api.end_users import end_user_routes
 from chatledger.adapters.http.message_api.feedback import feedback_routes
@@ -59,6 +60,7 @@ def create_http_app(
                 *surface.at_each_entrance(regenerate_routes),
                 *surface.at_each_entrance(app_info_routes),
                 *surface.at_each_entrance(file_routes),
+                *surface.at_each_entrance(audio_routes),
                 *file_link_routes(surface),
                 *passport_routes(surface),
                 *saved_message_routes(surface),

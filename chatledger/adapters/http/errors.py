@@ -26,16 +26,20 @@ from chatledger.application.errors import (
     QuotaUsedUpError,
     RateLimitedError,
     SiteClosedError,
+    SpeechToTextDisabledError,
+    SpeechToTextUnsupportedError,
     TooLongError,
     TooManyRequestsError,
     TypeMismatchError,
     UnauthorizedError,
+    UnsupportedAudioError,
     WrongModeError,
 )
 from chatledger.application.fault_report import describe
-from chatledger.application.generation.failures import INTERNAL_MESSAGE
+from chatledger.application.generation.failures import CODES, INTERNAL_MESSAGE
 from chatledger.application.ledger.hand_ins import VersionConflictError
 from chatledger.application.ports.files import BlobMissingError
+from chatledger.application.ports.generator import GeneratorError
 from chatledger.application.ports.keys import KeyDestroyedError
 from chatledger.application.ports.storage import CommitInDoubtError, StorageUnavailableError
 from chatledger.domain.events import MessageErrored
@@ -190,9 +194,16 @@ def stream_error(errored: MessageErrored) -> dict[str, Any]:
 
 
 def _generation_failed(error: GenerationFailedError) -> HttpError:
-    headers = {"Retry-After": str(QUOTA_RETRY_AFTER)} if error.code == "provider_quota_exceeded" else None
-    message = generation_message(error.code, error.reason)
-    return HttpError(GENERATION_STATUS[error.code], message, code=error.code, headers=headers)
+    return _failed(error.code, error.reason)
+
+
+def _provider_failed(error: GeneratorError) -> HttpError:
+    return _failed(CODES[error.kind], str(error))
+
+
+def _failed(code: ErrorCode, reason: str) -> HttpError:
+    headers = {"Retry-After": str(QUOTA_RETRY_AFTER)} if code == "provider_quota_exceeded" else None
+    return HttpError(GENERATION_STATUS[code], generation_message(code, reason), code=code, headers=headers)
 
 
 def _not_found(error: NotFoundError) -> HttpError:
@@ -262,6 +273,12 @@ _TABLE: dict[type[Exception], Callable[[Any], HttpError]] = {
     BlobMissingError: lambda _: _not_found(NotFoundError("file")),
     WrongModeError: _wrong_mode,
     FeatureDisabledError: _feature_disabled,
+    SpeechToTextDisabledError: lambda _: HttpError(400, "Speech to text is disabled.", code="speech_to_text_disabled"),
+    SpeechToTextUnsupportedError: lambda _: HttpError(
+        400, "Provider not support speech to text.", code="provider_not_support_speech_to_text"
+    ),
+    UnsupportedAudioError: lambda _: HttpError(415, "Audio type not allowed.", code="unsupported_audio_type"),
+    GeneratorError: _provider_failed,
     AppUnavailableError: _app_unavailable,
     SiteClosedError: lambda error: HttpError(400, str(error)),
     UnauthorizedError: lambda _: HttpError(401, headers=CHALLENGE),

@@ -1,5 +1,6 @@
 """From committed events to the frames of Dify's event stream: one ``data:`` line and a blank line each."""
 
+from base64 import b64encode
 from collections.abc import Mapping, Sequence
 from typing import Any
 from uuid import UUID
@@ -46,6 +47,7 @@ class Rendering:
         if not isinstance(body, MessageCreated):
             raise TypeError("a message begins with MessageCreated")
         self.has_ended = False
+        self.has_failed = False
         self._message_id = message_id
         self._shows_resources = shows_resources
         self._gives_ids = gives_ids
@@ -100,6 +102,7 @@ class Rendering:
             case MessageCompleted() | MessageStopped():
                 return self._ended() + self._message_end(body)
             case MessageErrored():
+                self.has_failed = True
                 fields = encode(stream_error(body))
                 return self._ended() + b'data: {"event":"error",' + self._common + b"," + _line(fields[1:]) + b"\n\n"
         return b""
@@ -146,6 +149,21 @@ class Rendering:
 
     def _frame(self, event: bytes, own: msgspec.Struct | Mapping[str, Any]) -> bytes:
         return self._opening(event) + b"," + _line(encode(own)[1:]) + b"\n\n"
+
+    # What may follow the end
+
+    @property
+    def answer(self) -> str:
+        """The text that is shown."""
+        return "".join(self._text)
+
+    def spoken(self, audio: bytes) -> bytes:
+        """The frame of a piece of the answer's sound."""
+        return self._opening(b"tts_message") + b',"audio":"' + b64encode(audio) + b'"}\n\n'
+
+    def spoken_to_the_end(self) -> bytes:
+        """The frame after the last of them."""
+        return self._opening(b"tts_message_end") + b',"audio":""}\n\n'
 
     def _opening(self, event: bytes) -> bytes:
         return b'data: {"event":"' + event + b'",' + self._common_with_task

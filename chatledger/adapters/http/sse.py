@@ -12,9 +12,11 @@ from litestar.types import Receive, Scope, Send
 from chatledger.adapters.http.answers import HttpRequest, answer_headers
 from chatledger.adapters.http.rendering import PING, RECONNECT, Rendering
 from chatledger.adapters.http.surface import Place, Surface
+from chatledger.application.commands.speaking import Speaking
 from chatledger.application.ledger.envelope import Envelope
 from chatledger.application.ports.keys import KeyDestroyedError
 from chatledger.application.ports.storage import StorageUnavailableError
+from chatledger.application.ports.views import AppView
 from chatledger.application.queries.following import Follower
 
 log = logging.getLogger(__name__)
@@ -35,7 +37,7 @@ class Resumption(msgspec.Struct, frozen=True):
 class EventStream(ASGIStreamingResponse):
     """A stream that gives back what it holds even if the client was gone before it began."""
 
-    __slots__ = ("_follower", "_frames", "_place", "_rendering", "_watch")
+    __slots__ = ("_follower", "_frames", "_goes_on", "_place", "_rendering", "_there", "_watch")
 
     def __init__(
         self,
@@ -44,7 +46,10 @@ class EventStream(ASGIStreamingResponse):
         frames: AsyncGenerator[bytes, None],
         follower: Follower,
         place: Place,
+        *,
+        goes_on: bool = False,
     ) -> None:
+        """``goes_on`` says that there may be frames after the terminal event."""
         headers = answer_headers(request)
         headers["cache-control"] = "no-cache"
         headers["x-accel-buffering"] = "no"
@@ -53,6 +58,8 @@ class EventStream(ASGIStreamingResponse):
         self._frames = frames
         self._follower = follower
         self._place = place
+        self._goes_on = goes_on
+        self._there: asyncio.Timeout | None = None
         self._watch: asyncio.Task[None] | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -71,7 +78,7 @@ class EventStream(ASGIStreamingResponse):
         """
         timer = asyncio.get_running_loop().call_later(WATCH_AFTER, self._begin_to_watch, receive)
         try:
-            await self._stream(send)
+            await (self._stream_while_there(send) if self._goes_on else self._stream(send))
         finally:
             timer.cancel()
             if self._watch is not None:
@@ -84,11 +91,23 @@ class EventStream(ASGIStreamingResponse):
         while (await receive())["type"] != "http.disconnect":
             continue
         self._follower.close()
+        if self._there is not None:
+            self._there.reschedule(0)
+
+    async def _stream_while_there(self, send: Send) -> None:
+        """What comes after the end does not come from the follower, whose closing does not end it."""
+        self._there = there = asyncio.timeout(None)
+        try:
+            async with there:
+                await self._stream(send)
+        except TimeoutError:
+            if not there.expired():
+                raise
 
     async def _stream(self, send: Send) -> None:
         """Send the chunks; the one with the terminal event closes the stream, which spares a call per stream."""
         async for chunk in self._frames:
-            has_more = not self._rendering.has_ended
+            has_more = self._goes_on or not self._rendering.has_ended
             await send({"type": "http.response.body", "body": chunk, "more_body": has_more})
             if not has_more:
                 return
@@ -128,3 +147,17 @@ async def frames(
                     return
     except (StorageUnavailableError, KeyDestroyedError) as error:
         log.warning("stream cut short: %s", type(error).__name__)
+
+
+async def followed_by_speech(
+    frames: AsyncGenerator[bytes, None], rendering: Rendering, speaking: Speaking, app: AppView
+) -> AsyncGenerator[bytes, None]:
+    """These frames, and after a whole answer its sound."""
+    async with aclosing(frames):
+        async for frame in frames:
+            yield frame
+    if rendering.has_ended and not rendering.has_failed:
+        async with aclosing(speaking.follow_up(app, rendering.answer)) as pieces:
+            async for piece in pieces:
+                yield rendering.spoken(piece)
+        yield rendering.spoken_to_the_end()

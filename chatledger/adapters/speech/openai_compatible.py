@@ -8,6 +8,7 @@ from collections.abc import AsyncGenerator
 import msgspec
 
 from chatledger.adapters.openai_clients import OpenAIClients
+from chatledger.application.ports.generator import GeneratorError
 
 LONGEST_TEXT = 4_000
 """Characters in one request; providers take no more than 4,096."""
@@ -56,9 +57,10 @@ class OpenAISpeech:
         """The text as MP3. A long one is asked for in parts, which one after another are one MP3 as well.
 
         Raises:
-            GeneratorError: the provider refused or failed.
+            GeneratorError: the provider refused or failed, or gave no sound.
         """
         await self._load()
+        is_silent = True
         for part in textwrap.wrap(text, LONGEST_TEXT):
             async with self._clients.asking() as (client, headers):
                 response = client.audio.speech.with_streaming_response.create(
@@ -70,7 +72,10 @@ class OpenAISpeech:
                 )
                 async with response as spoken:
                     async for piece in spoken.iter_bytes(PIECE):
+                        is_silent = False
                         yield piece
+        if is_silent:
+            raise GeneratorError("transient", "The provider gave no sound.")
 
     async def _load(self) -> None:
         """Load what the SDK would load within the first request, off the event loop."""

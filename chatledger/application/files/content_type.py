@@ -75,7 +75,7 @@ def mime_type_of(head: bytes) -> str:
     if _is_text(head):
         return next((guess.mime_type for guess in guesses if guess.mime_type in _MARKUP), PLAIN_TEXT)
     known = [guess for guess in guesses if kind_of(guess.mime_type) != "custom"]
-    return known[0].mime_type if known else UNKNOWN
+    return known[0].mime_type if known else _bare_audio(head)
 
 
 def kind_of(mime_type: str) -> FileKind:
@@ -109,6 +109,21 @@ def _guesses(head: bytes) -> list[_Guess]:
         if match.mime_type or match.extension in _BY_EXTENSION
     ]
     return sorted(guesses, key=lambda guess: (-guess.confidence, -guess.matched))
+
+
+def _bare_audio(head: bytes) -> str:
+    """What the library does not know: MPEG audio of layer 2 or 3 without a tag before its first frame, and AMR.
+
+    Sources: ISO/IEC 11172-3, section 2.4.1.3 (a frame's header); RFC 4867, section 5.
+    """
+    if head.startswith((b"#!AMR\n", b"#!AMR-WB\n")):
+        return "audio/amr"
+    if len(head) >= 4 and head[0] == 0xFF:
+        is_frame, version, layer = head[1] & 0xE0 == 0xE0, head[1] >> 3 & 3, head[1] >> 1 & 3
+        bit_rate, sampling = head[2] >> 4, head[2] >> 2 & 3
+        if is_frame and version != 1 and layer in {1, 2} and bit_rate not in {0, 15} and sampling != 3:
+            return "audio/mpeg"
+    return UNKNOWN
 
 
 def _is_text(head: bytes) -> bool:

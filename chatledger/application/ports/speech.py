@@ -30,7 +30,9 @@ class TextToSpeech(Protocol):
         ...
 
     def speak(self, text: str, voice: str) -> AsyncGenerator[bytes, None]:
-        """The text as MP3, in pieces as they come. An empty ``voice`` is the provider's usual one.
+        """The text as MP3, in pieces as they come, of which there is one at least.
+
+        An empty ``voice`` is the provider's usual one.
 
         Raises:
             GeneratorError: while iterating.

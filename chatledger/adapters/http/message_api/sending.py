@@ -28,7 +28,7 @@ from chatledger.adapters.http.metadata import answer_metadata, retriever_resourc
 from chatledger.adapters.http.openapi import BODY_ERRORS, TRACE_PARAMETERS, Operation, Parameter
 from chatledger.adapters.http.reading import Query, header, trace_id
 from chatledger.adapters.http.rendering import Rendering
-from chatledger.adapters.http.sse import EventStream, frames
+from chatledger.adapters.http.sse import EventStream, followed_by_speech, frames
 from chatledger.adapters.http.surface import Surface
 from chatledger.application.caller import Caller, require_chat, require_completion
 from chatledger.application.commands.sending import NewMessage, Sent
@@ -159,8 +159,12 @@ async def _streamed(surface: Surface, request: HttpRequest, caller: Caller, new:
         gives_ids=header(request, b"x-stream-ids") == "1",
         link=signed_links(surface, request),
     )
-    batches = sent.follower.batches(known=sent.known)
-    return EventStream(request, rendering, frames(surface, rendering, batches), sent.follower, place)
+    shown = frames(surface, rendering, sent.follower.batches(known=sent.known))
+    speaking = surface.application.speaking
+    is_spoken = speaking.speaks_by_itself(caller.app)
+    if is_spoken:
+        shown = followed_by_speech(shown, rendering, speaking, caller.app)
+    return EventStream(request, rendering, shown, sent.follower, place, goes_on=is_spoken)
 
 
 async def _whole(surface: Surface, request: HttpRequest, caller: Caller, new: NewMessage) -> ASGIResponse:
