@@ -97,13 +97,22 @@ def test_a_model_names_a_long_message_by_its_two_ends():
 # The model itself
 
 
-async def test_a_reply_is_read_up_to_its_bound_and_without_nul_characters():
+async def test_a_reply_is_read_up_to_its_bound_and_without_what_cannot_be_stored():
     async def goes_on(_):
-        return "a\0b" + "x" * MAX_REPLY
+        return "a\0b\ud83d" + "x" * MAX_REPLY
 
     reply = await write_text(goes_on, title_request("q"))
-    assert reply.startswith("abx")
+    assert reply.startswith("ab?x")
     assert len(reply) <= MAX_REPLY
+
+
+async def test_a_hosts_own_model_may_reply_what_is_no_text():
+    async def nothing(_):
+        return None
+
+    with pytest.raises(GeneratorError) as raised:
+        await write_text(nothing, title_request("q"))
+    assert raised.value.kind == "internal"
 
 
 async def test_a_model_that_takes_too_long_is_given_up(monkeypatch):

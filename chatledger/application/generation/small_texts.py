@@ -51,14 +51,15 @@ def model_of(generator: object, settings: Mapping[str, Any]) -> TextModel | None
 
 
 async def write_text(model: TextModel, request: TextRequest) -> str:
-    """A model's reply, within bounds of time and length, and without NUL characters.
+    """A model's reply, within bounds of time and length, and without what cannot be stored.
 
     Raises:
         GeneratorError: there is none. Nothing else comes through, whatever a host's own model raises.
     """
     try:
         async with asyncio.timeout(TIMEOUT):
-            reply = await model(request)
+            reply = (await model(request))[:MAX_REPLY]
+            return reply.replace("\0", "").encode(errors="replace").decode()
     except TimeoutError as error:
         raise GeneratorError("transient", "The model took too long.") from error
     except GeneratorError:
@@ -66,7 +67,6 @@ async def write_text(model: TextModel, request: TextRequest) -> str:
     except Exception as error:
         log.warning("a model failed to write %s: %s", request.purpose, describe(error))
         raise GeneratorError("internal", INTERNAL_MESSAGE) from error
-    return reply[:MAX_REPLY].replace("\0", "")
 
 
 def title_request(query: str) -> TextRequest:
