@@ -5,13 +5,11 @@ import logging
 import subprocess
 import sys
 import time
-from base64 import b64decode
 from collections.abc import AsyncIterator, Sequence
 from contextlib import aclosing
 from typing import Any
 from uuid import UUID
 
-import msgspec
 import pytest
 from pydantic_ai import RunContext
 from pydantic_ai.models.function import DeltaToolCall, FunctionModel
@@ -27,7 +25,6 @@ from chatledger.application.ports.generator import (
     GeneratorError,
     Part,
     Retrieved,
-    SentFile,
     SettingsError,
     StepBegan,
     StepEnded,
@@ -37,7 +34,6 @@ from chatledger.application.ports.generator import (
     ToolsReturned,
 )
 from chatledger.application.ports.text_model import TextRequest
-from tests.generators.test_file_parts import PNG, stored
 from tests.support import fake_anthropic, fake_google
 from tests.support.fake_openai import (
     DONE,
@@ -641,27 +637,3 @@ def test_without_the_packages_the_app_is_refused_with_the_way_to_get_them(missin
     shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert missing in shown
     assert "chatledger[agent]" in shown
-
-
-# Files
-
-
-async def test_an_agent_is_shown_pictures_and_told_texts(provider, generator):
-    picture = stored(PNG, "image/png", "image")
-    asked = msgspec.structs.replace(request(), files=[picture, stored(b"words", "text/plain")])
-    provider.then(answer("Seen."))
-    await parts(generator, asked)
-    question, shown, told = (await provider.asked()).body["messages"][-1]["content"]
-    assert question["text"] == asked.query
-    assert b64decode(shown["image_url"]["url"].removeprefix("data:image/png;base64,")) == PNG
-    assert told["text"] == "a file:\n\nwords"
-
-
-@pytest.mark.parametrize(
-    "file",
-    [stored(b"%PDF", "application/pdf"), SentFile(kind="image", name="a", url="http://127.0.0.1:9/a.png")],
-    ids=["pdf", "on the web"],
-)
-async def test_files_that_an_agent_cannot_be_given(provider, generator, file):
-    error, received = await failure(generator, msgspec.structs.replace(request(), files=[file]))
-    assert (error.kind, received, provider.requests) == ("invalid", [], [])

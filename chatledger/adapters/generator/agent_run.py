@@ -26,13 +26,12 @@ from pydantic_ai.models import Model
 from pydantic_ai.settings import ModelSettings
 from pydantic_ai.toolsets import FunctionToolset, ToolsetTool, WrapperToolset
 
-from chatledger.adapters.generator.agent_files import user_content
 from chatledger.adapters.generator.agent_models import translate
 from chatledger.adapters.generator.agent_settings import MAX_STEPS, AgentSettings
 from chatledger.adapters.generator.agent_tools import ToolError, ToolOutput
 from chatledger.adapters.generator.app_settings import read_settings
 from chatledger.adapters.generator.document_library import DocumentLibrary, cited, folder_of
-from chatledger.adapters.generator.prompt import fill_prompt
+from chatledger.adapters.generator.prompt import fill_prompt, question_of
 from chatledger.application.fault_report import describe
 from chatledger.application.ports.generator import (
     Exchange,
@@ -98,7 +97,7 @@ class AgentRuns:
         step, thought = 0, ""
         reason: str | None = None
         async with self._agent.iter(
-            await user_content(request),
+            question_of(request),
             model=model,
             instructions=await fill_prompt(settings.instructions, request) or None,
             message_history=await _history(request, settings.history_limit),

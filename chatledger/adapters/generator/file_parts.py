@@ -28,20 +28,6 @@ async def file_parts(files: Sequence[SentFile]) -> "list[ContentPart]":
     return [await _part(file) for file in files]
 
 
-def is_text(file: SentFile) -> bool:
-    """Whether a stored file can be read out."""
-    return file.mime_type is not None and (file.mime_type.startswith("text/") or file.mime_type in _TEXTS)
-
-
-async def told(file: SentFile) -> str:
-    """What a text says, under its name.
-
-    Raises:
-        GeneratorError: it is too long.
-    """
-    return f"{file.name}:\n\n{(await file.read(MOST_TEXT_BYTES)).decode(errors='replace')}"
-
-
 async def _part(file: SentFile) -> "ContentPart":
     mime_type = file.mime_type or ""
     if file.kind == "image" and file.url is not None:
@@ -51,8 +37,9 @@ async def _part(file: SentFile) -> "ContentPart":
     if mime_type in _SOUNDS:
         data = _in_letters(await file.read(MOST_BYTES))
         return {"type": "input_audio", "input_audio": {"data": data, "format": _SOUNDS[mime_type]}}
-    if is_text(file):
-        return {"type": "text", "text": await told(file)}
+    if mime_type.startswith("text/") or mime_type in _TEXTS:
+        text = (await file.read(MOST_TEXT_BYTES)).decode(errors="replace")
+        return {"type": "text", "text": f"{file.name}:\n\n{text}"}
     raise GeneratorError("invalid", f"The model cannot be given the file {file.name} ({mime_type or file.kind}).")
 
 
