@@ -9,6 +9,9 @@ from typing import TYPE_CHECKING, Any
 from chatledger.version import __version__ as __version__
 
 if TYPE_CHECKING:
+    from chatledger.adapters.generator.agent import AgentGenerator as AgentGenerator
+    from chatledger.adapters.generator.agent_tools import ToolError as ToolError
+    from chatledger.adapters.generator.agent_tools import ToolOutput as ToolOutput
     from chatledger.adapters.keys.store import MasterKeyError as MasterKeyError
     from chatledger.adapters.persistence.tracking import Projection as Projection
     from chatledger.application.commands.asking import Answer as Answer
@@ -41,6 +44,7 @@ if TYPE_CHECKING:
     from chatledger.application.ledger.subscription import SubscriptionStoppedError as SubscriptionStoppedError
     from chatledger.application.ledger.subscriptions import SubscriptionProblemError as SubscriptionProblemError
     from chatledger.application.ports.generator import Exchange as Exchange
+    from chatledger.application.ports.generator import FileMade as FileMade
     from chatledger.application.ports.generator import Finish as Finish
     from chatledger.application.ports.generator import GenerationRequest as GenerationRequest
     from chatledger.application.ports.generator import Generator as Generator
@@ -49,8 +53,12 @@ if TYPE_CHECKING:
     from chatledger.application.ports.generator import Retrieved as Retrieved
     from chatledger.application.ports.generator import SentFile as SentFile
     from chatledger.application.ports.generator import SettingsError as SettingsError
+    from chatledger.application.ports.generator import StepBegan as StepBegan
+    from chatledger.application.ports.generator import StepEnded as StepEnded
     from chatledger.application.ports.generator import Text as Text
     from chatledger.application.ports.generator import TokenCount as TokenCount
+    from chatledger.application.ports.generator import ToolCall as ToolCall
+    from chatledger.application.ports.generator import ToolsReturned as ToolsReturned
     from chatledger.application.ports.keys import KeyDestroyedError as KeyDestroyedError
     from chatledger.application.ports.storage import CommitInDoubtError as CommitInDoubtError
     from chatledger.application.ports.storage import SchemaError as SchemaError
@@ -73,9 +81,11 @@ if TYPE_CHECKING:
     from chatledger.domain.configuration import DeclaredVariable as DeclaredVariable
     from chatledger.domain.configuration import FileUpload as FileUpload
     from chatledger.domain.configuration import Switch as Switch
+    from chatledger.domain.events import AgentThoughtRecorded as AgentThoughtRecorded
     from chatledger.domain.events import AnswerChunkAppended as AnswerChunkAppended
     from chatledger.domain.events import FeedbackGiven as FeedbackGiven
     from chatledger.domain.events import FeedbackWithdrawn as FeedbackWithdrawn
+    from chatledger.domain.events import FileAttached as FileAttached
     from chatledger.domain.events import GenerationRequeued as GenerationRequeued
     from chatledger.domain.events import GenerationStarted as GenerationStarted
     from chatledger.domain.events import MessageCompleted as MessageCompleted
@@ -87,6 +97,7 @@ if TYPE_CHECKING:
     from chatledger.domain.inputs import InputVariable as InputVariable
     from chatledger.domain.values import AttachedFile as AttachedFile
     from chatledger.domain.values import Resource as Resource
+    from chatledger.domain.values import Thought as Thought
     from chatledger.domain.values import Usage as Usage
     from chatledger.embedding.chatledger import Chatledger as Chatledger
     from chatledger.embedding.values import SentMessage as SentMessage
@@ -95,6 +106,11 @@ if TYPE_CHECKING:
     from chatledger.settings import SettingsProblemError as SettingsProblemError
 
 _HOMES = {
+    "adapters.generator.agent": ("AgentGenerator",),
+    "adapters.generator.agent_tools": (
+        "ToolError",
+        "ToolOutput",
+    ),
     "adapters.keys.store": ("MasterKeyError",),
     "adapters.persistence.tracking": ("Projection",),
     "application.commands.asking": ("Answer",),
@@ -136,6 +152,7 @@ _HOMES = {
     "application.ledger.hand_ins": ("VersionConflictError",),
     "application.ports.generator": (
         "Exchange",
+        "FileMade",
         "Finish",
         "GenerationRequest",
         "Generator",
@@ -144,8 +161,12 @@ _HOMES = {
         "Retrieved",
         "SentFile",
         "SettingsError",
+        "StepBegan",
+        "StepEnded",
         "Text",
         "TokenCount",
+        "ToolCall",
+        "ToolsReturned",
     ),
     "application.ports.keys": ("KeyDestroyedError",),
     "application.ports.storage": (
@@ -180,9 +201,11 @@ _HOMES = {
         "Switch",
     ),
     "domain.events": (
+        "AgentThoughtRecorded",
         "AnswerChunkAppended",
         "FeedbackGiven",
         "FeedbackWithdrawn",
+        "FileAttached",
         "GenerationRequeued",
         "GenerationStarted",
         "MessageCompleted",
@@ -196,6 +219,7 @@ _HOMES = {
     "domain.values": (
         "AttachedFile",
         "Resource",
+        "Thought",
         "Usage",
     ),
     "embedding.chatledger": ("Chatledger",),

@@ -71,9 +71,10 @@ async def an_answer_that_nobody_waits_for(service: Service) -> None:
 
 
 async def an_agent_is_sent_to_as_a_chat_is(service: Service) -> None:
-    app = await service.create_app("agent-chat", says())
+    app = await service.create_app("agent-chat", says(steps=2, makes_files=True))
     ids = await service.send(app, "Is it so?")
-    assert await service.follow(app, ids) == Streamed("so it is", "completed")
+    assert await service.follow(app, ids) == Streamed("s1\ns2\nso it is", "completed")
+    assert [name for _, name, _ in await service.files(app, ids.message)] == ["step-1.txt", "step-2.txt"]
 
 
 async def a_stream_can_be_followed_from_any_version_it_has(service: Service) -> None:

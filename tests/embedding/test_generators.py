@@ -5,17 +5,23 @@ import asyncio
 import pytest
 
 from chatledger import (
+    AgentGenerator,
+    AgentThoughtRecorded,
     AppConfiguration,
     Chatledger,
+    FileAttached,
+    FileMade,
     GenerationFailedError,
     InvalidParameterError,
     Settings,
     SettingsProblemError,
     Switch,
+    ToolOutput,
 )
 from chatledger.server_settings import ServerSettings
 from tests.embedding.generators import Counting, Failing, Writing
 from tests.embedding.hosting import DEADLINE, hosted, new_app
+from tests.support.fake_openai import FakeOpenAI, answer, calling
 
 
 async def test_it_answers_and_is_closed_with_chatledger(tmp_path):
@@ -57,7 +63,44 @@ async def test_its_settings_are_its_own(tmp_path):
         assert refused.value.field == "generator"
 
 
-@pytest.mark.parametrize("name", ["scripted", "extractive", "local", "openai_compatible", "counting"])
+async def test_an_agent_of_the_hosts_own_takes_the_place_of_the_built_in_one(tmp_path):
+    def stock(item: str) -> ToolOutput:
+        """Look up how many there are."""
+        return ToolOutput({item: 7}, files=(FileMade(f"{item}.txt", b"seven"),))
+
+    async with FakeOpenAI(calling(("stock", {"item": "pears"}), saying=("Let me see.",)), answer("Seven.")) as provider:
+        agent = AgentGenerator(tools=[stock], base_urls={"openai": provider.base_url}, read_timeout=5)
+        async with hosted(tmp_path, generators=[agent]) as ledger:
+            app = await new_app(ledger, mode="agent-chat", generator="agent", model="m", tools=["stock"])
+            sent = await ledger.messages.send(app, "How many pears?", user="ada", automatic_name=False)
+            followed = [event.body async for event in ledger.messages.follow(sent.message_id)]
+            message = (await ledger.messages.get(sent.message_id)).message
+            (file,) = message.answer_files
+            content = b"".join([piece async for piece in ledger.files.read(file.upload_file_id)])
+    assert message.answer == "Let me see.\nSeven."
+    steps = [body for body in followed if isinstance(body, AgentThoughtRecorded)]
+    assert [(step.position, step.tool, step.observation) for step in steps] == [
+        (1, "", ""),
+        (1, "stock", ""),
+        (1, "stock", '{"stock":{"pears":7}}'),
+        (2, "", ""),
+        (2, "", ""),
+    ]
+    assert [thought.position for thought in message.thoughts] == [1, 2]
+    assert (file.name, content) == ("pears.txt", b"seven")
+    assert message.thoughts[0].files == (file.file_id,)
+    assert [body.file.name for body in followed if isinstance(body, FileAttached)] == ["pears.txt"]
+
+
+async def test_two_agents_need_two_names(tmp_path):
+    async with hosted(tmp_path, generators=[AgentGenerator(name="clerk"), AgentGenerator()]) as ledger:
+        await new_app(ledger, generator="clerk", model="m")
+    with pytest.raises(InvalidParameterError, match="'agent'"):
+        async with hosted(tmp_path, generators=[AgentGenerator(), AgentGenerator()]):
+            pass
+
+
+@pytest.mark.parametrize("name", ["scripted", "extractive", "local", "openai_compatible", "agent", "counting"])
 async def test_no_two_have_one_name(tmp_path, name):
     first, second = Counting(), Counting()
     second.name = name

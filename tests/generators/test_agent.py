@@ -5,7 +5,7 @@ import logging
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import aclosing
 from typing import Any
 from uuid import UUID
@@ -25,6 +25,7 @@ from chatledger.application.ports.generator import (
     GeneratorError,
     Part,
     Retrieved,
+    SentFile,
     SettingsError,
     StepBegan,
     StepEnded,
@@ -81,6 +82,7 @@ def request(
     *,
     inputs: dict[str, Any] | None = None,
     history: Sequence[Exchange] = (),
+    files: Sequence[SentFile] = (),
     **settings: object,
 ) -> GenerationRequest:
     async def read_history() -> Sequence[Exchange]:
@@ -94,6 +96,7 @@ def request(
         inputs=inputs or {},
         settings={"model": "m", **settings},
         history=read_history,
+        files=files,
     )
 
 
@@ -228,6 +231,39 @@ async def test_the_provider_is_told_the_instructions_the_history_and_the_setting
     ]
     assert (body["model"], body["temperature"], body["top_p"]) == ("m", 0.5, 0.9)
     assert 9 in {body.get("max_tokens"), body.get("max_completion_tokens")}
+
+
+def stored(name: str, mime_type: str, content: bytes) -> SentFile:
+    async def read() -> AsyncGenerator[bytes, None]:
+        yield content
+
+    return SentFile(kind="custom", name=name, mime_type=mime_type, size=len(content), open=read)
+
+
+ON_THE_WEB = SentFile(kind="image", name="a.png", url="https://pictures.invalid/a.png")
+
+
+async def test_the_model_is_shown_pictures_and_read_texts(provider, generator):
+    provider.then(answer("x"))
+    files = [stored("b.png", "image/png", b"png"), stored("c.txt", "text/plain", b"tea"), ON_THE_WEB]
+    await parts(generator, request("What is this?", files=files))
+    (message,) = provider.requests[0].body["messages"]
+    question, picture, text, other = message["content"]
+    assert question == {"type": "text", "text": "What is this?"}
+    assert picture["image_url"]["url"] == "data:image/png;base64,cG5n"
+    assert text == {"type": "text", "text": "c.txt:\n\ntea"}
+    assert other["image_url"]["url"] == ON_THE_WEB.url
+
+
+@pytest.mark.parametrize(
+    ("name", "file"),
+    [("openai", stored("d.zip", "application/zip", b"zip")), ("google", ON_THE_WEB)],
+)
+async def test_a_file_that_no_model_can_be_given_is_named(provider, generator, name, file):
+    error, _ = await failure(generator, request(provider=name, files=[file]))
+    assert error.kind == "invalid"
+    assert file.name in str(error)
+    assert provider.requests == []
 
 
 async def test_an_app_chooses_among_the_tools(provider, generator):

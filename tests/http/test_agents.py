@@ -29,7 +29,9 @@ async def new_agent(server: LiveServer, provider: FakeOpenAI, **settings: Any) -
 
 
 async def ask(client: httpx.AsyncClient, query: str = "hello", **more: Any) -> list[dict[str, Any]]:
-    response = await client.post("/v1/chat-messages", json=chat_body(query, response_mode="streaming", **more))
+    response = await client.post(
+        "/v1/chat-messages", json=chat_body(query, response_mode="streaming", auto_generate_name=False, **more)
+    )
     assert response.status_code == 200, response.text
     return events_of(response.text)
 

@@ -11,7 +11,9 @@ from pydantic_ai import Agent, CallToolsNode, ModelRequestNode, RunContext, Tool
 from pydantic_ai.exceptions import AgentRunError, ModelRetry, ToolFailed
 from pydantic_ai.messages import (
     AgentStreamEvent,
+    BinaryContent,
     FunctionToolResultEvent,
+    ImageUrl,
     ModelMessage,
     ModelRequest,
     ModelResponse,
@@ -21,6 +23,7 @@ from pydantic_ai.messages import (
     TextPartDelta,
     ToolReturn,
     ToolReturnPart,
+    UserContent,
 )
 from pydantic_ai.models import Model
 from pydantic_ai.settings import ModelSettings
@@ -31,6 +34,7 @@ from chatledger.adapters.generator.agent_settings import MAX_STEPS, AgentSetting
 from chatledger.adapters.generator.agent_tools import ToolError, ToolOutput
 from chatledger.adapters.generator.app_settings import read_settings
 from chatledger.adapters.generator.document_library import DocumentLibrary, cited, folder_of
+from chatledger.adapters.generator.file_parts import MOST_BYTES, cannot_be_given, text_of
 from chatledger.adapters.generator.prompt import fill_prompt, question_of
 from chatledger.application.fault_report import describe
 from chatledger.application.ports.generator import (
@@ -39,6 +43,7 @@ from chatledger.application.ports.generator import (
     GenerationRequest,
     Part,
     Retrieved,
+    SentFile,
     StepBegan,
     StepEnded,
     Text,
@@ -53,6 +58,8 @@ log = logging.getLogger(__name__)
 TOOL_FAILED = "The tool failed."
 
 _PASSAGES = 3
+# For the others the library would fetch a picture itself, from wherever a user says.
+_FETCH_PICTURES = frozenset(("openai", "openai-compatible", "anthropic"))
 
 _FINISH_REASONS: dict[str | None, FinishReason] = {
     None: "stop",
@@ -97,7 +104,7 @@ class AgentRuns:
         step, thought = 0, ""
         reason: str | None = None
         async with self._agent.iter(
-            question_of(request),
+            await _prompt(request, model),
             model=model,
             instructions=await fill_prompt(settings.instructions, request) or None,
             message_history=await _history(request, settings.history_limit),
@@ -188,6 +195,27 @@ def _model_settings(settings: AgentSettings, step: int) -> ModelSettings:
         # Not by leaving the tools out: some providers take no prompt with calls of tools that are not there.
         chosen["tool_choice"] = "none"
     return chosen
+
+
+async def _prompt(request: GenerationRequest, model: Model) -> str | Sequence[UserContent]:
+    question = question_of(request)
+    # Some servers take nothing but a text.
+    return [question, *[await _content(file, model) for file in request.files]] if request.files else question
+
+
+async def _content(file: SentFile, model: Model) -> UserContent:
+    """Pictures as they are, texts read out.
+
+    Raises:
+        GeneratorError: the model cannot be given the file.
+    """
+    if file.kind == "image" and file.url is not None and model.system in _FETCH_PICTURES:
+        return ImageUrl(file.url)
+    if file.url is None and (file.mime_type or "").startswith("image/"):
+        return BinaryContent(await file.read(MOST_BYTES), media_type=file.mime_type or "")
+    if (text := await text_of(file)) is not None:
+        return text
+    raise cannot_be_given(file)
 
 
 async def _history(request: GenerationRequest, limit: int) -> Sequence[ModelMessage]:

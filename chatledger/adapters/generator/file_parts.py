@@ -37,10 +37,27 @@ async def _part(file: SentFile) -> "ContentPart":
     if mime_type in _SOUNDS:
         data = _in_letters(await file.read(MOST_BYTES))
         return {"type": "input_audio", "input_audio": {"data": data, "format": _SOUNDS[mime_type]}}
-    if mime_type.startswith("text/") or mime_type in _TEXTS:
-        text = (await file.read(MOST_TEXT_BYTES)).decode(errors="replace")
-        return {"type": "text", "text": f"{file.name}:\n\n{text}"}
-    raise GeneratorError("invalid", f"The model cannot be given the file {file.name} ({mime_type or file.kind}).")
+    if (text := await text_of(file)) is not None:
+        return {"type": "text", "text": text}
+    raise cannot_be_given(file)
+
+
+async def text_of(file: SentFile) -> str | None:
+    """What a text says, below its name; None for a file that is no text.
+
+    Raises:
+        GeneratorError: it is too large, or cannot be read.
+    """
+    mime_type = file.mime_type or ""
+    if not mime_type.startswith("text/") and mime_type not in _TEXTS:
+        return None
+    text = (await file.read(MOST_TEXT_BYTES)).decode(errors="replace")
+    return f"{file.name}:\n\n{text}"
+
+
+def cannot_be_given(file: SentFile) -> GeneratorError:
+    """That a model has no use for a file."""
+    return GeneratorError("invalid", f"The model cannot be given the file {file.name} ({file.mime_type or file.kind}).")
 
 
 def _picture(url: str, file: SentFile) -> "ContentPart":
