@@ -52,6 +52,16 @@ class Client:
 CLIENTS = [
     Client("`dify-client` 0.1.10 for Python, the official one", "official_python.py", ("dify-client==0.1.10",)),
     Client("`dify-client` 2.3.2 for Node.js, the official one", "official_node.mjs", ("dify-client@2.3.2",)),
+    Client(
+        "`dify-python-sdk` 0.1.16, the official one's newest sources under another name",
+        "newest_python.py",
+        ("dify-python-sdk==0.1.16", "aiofiles==25.1.0"),
+    ),
+    Client(
+        "`dify-client-python` 1.0.3, which parses strictly",
+        "strict.py",
+        ("dify-client-python==1.0.3", "httpx-sse==0.4.3"),
+    ),
 ]
 
 
@@ -70,6 +80,7 @@ async def furnished(server: LiveServer) -> dict[str, Any]:
     keys = {"wrong": "app-" + "x" * 24}
     for mode in ("chat", "completion", "agent-chat"):
         keys[mode] = await server.new_key(mode, configuration=EVERY_FEATURE, **script)
+    keys["acting"] = await server.new_key("agent-chat", steps=1, makes_files=True, text="The end. ")
     keys["citing"] = await server.new_key(configuration={"generator": "extractive"})
     return {
         "base_url": f"{server.base_url}/v1",

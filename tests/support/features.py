@@ -2,13 +2,14 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 import httpx
 
 from tests.support.chatting import ask, complete
-from tests.support.fake_openai import FakeOpenAI, spoken, transcription
+from tests.support.fake_openai import FakeOpenAI, embeddings, spoken, transcription
 from tests.support.server import LiveServer, live_server
 
 EVERY_FEATURE: dict[str, Any] = {
@@ -38,13 +39,19 @@ HEARD, SOUND = "Good day.", WAV
 
 @asynccontextmanager
 async def server_with_provider(data_dir: Path, **settings: Any) -> AsyncIterator[LiveServer]:
-    """A server whose provider, on the loopback, hears and speaks."""
+    """A server whose provider, on the loopback, hears, speaks and tells texts apart."""
     async with FakeOpenAI() as provider:
         provider.always("/audio/transcriptions", lambda _: transcription(HEARD))
         provider.always("/audio/speech", lambda _: spoken(SOUND))
+        provider.always("/embeddings", lambda request: embeddings(*map(_vector, request.body["input"])))
         settings |= {"openai_base_url": provider.base_url, "openai_api_key": "secret"}
         async with live_server(data_dir, **settings) as server:
             yield server
+
+
+def _vector(text: str) -> list[float]:
+    """Different texts are about at right angles."""
+    return [byte - 127.5 for byte in sha256(text.encode()).digest()]
 
 
 async def furnish(server: LiveServer) -> dict[str, str]:

@@ -64,6 +64,12 @@ await calls("ChatClient.createChatMessage", "streaming, of an agent", async () =
   const events = await eventsOf(await agent.createChatMessage({}, "hello", "ada", true));
   assert.equal(textOf(events, "agent_message"), HOUSE.answer);
 });
+await calls("ChatClient.createChatMessage", "streaming, of an agent whose tools make files", async () => {
+  const events = await eventsOf(await connect(ChatClient, "acting").createChatMessage({}, "hello", "ada", true));
+  const thoughts = new Map(events.filter((e) => e.event === "agent_thought").map((e) => [e.id, e.message_files]));
+  const [file] = events.filter((e) => e.event === "message_file");
+  assert.deepEqual([...thoughts.values()], [[file.id], []]);
+});
 await calls("ChatClient.createChatMessage", "in a conversation that there is", async () => {
   for (const query of ["two", "three"]) {
     const { data } = await chat.createChatMessage({}, query, "ada", false, answer.conversation_id);

@@ -64,6 +64,13 @@ with calls("ChatClient.create_chat_message", "streaming, of an agent"):
     events = events_of(agent.create_chat_message({}, "hello", "ada", response_mode="streaming"))
     assert text_of(events, "agent_message") == HOUSE["answer"]
 
+with calls("ChatClient.create_chat_message", "streaming, of an agent whose tools make files"):
+    acting = connect(ChatClient, "acting")
+    events = events_of(acting.create_chat_message({}, "hello", "ada", response_mode="streaming"))
+    thoughts = {event["id"]: event for event in events if event["event"] == "agent_thought"}
+    (file,) = [event for event in events if event["event"] == "message_file"]
+    assert [thought["message_files"] for thought in thoughts.values()] == [[file["id"]], []]
+
 with calls("ChatClient.create_chat_message", "in a conversation that there is"):
     for query in ("two", "three"):
         again = good(chat.create_chat_message({}, query, "ada", conversation_id=answer["conversation_id"]))
