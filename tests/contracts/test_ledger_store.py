@@ -1,13 +1,17 @@
 """What every ledger store promises."""
 
 import threading
+from uuid import UUID
 
 import pytest
+import sqlalchemy as sa
 
+from chatledger.adapters.persistence.tables import TOKEN_USAGE
 from chatledger.application.ledger.leaf import leaf_hash
 from chatledger.application.ports.storage import (
     Delete,
     Head,
+    Increase,
     Insert,
     LedgerStore,
     StoredStream,
@@ -205,3 +209,18 @@ async def test_changes_are_made_in_order_and_none_where_no_row_is(ledger_store) 
         transaction.clear(["leases"])
         transaction.apply(changes)
         assert transaction.head() == Head(0, 0)
+
+
+async def test_amounts_add_up_within_a_transaction_and_after_it(ledger_store) -> None:
+    app_id, other = new_id(), new_id()
+
+    def more(of: UUID, day: int, tokens: int) -> Increase:
+        return Increase("token_usage", {"app_id": of, "day": day}, {"tokens": tokens})
+
+    with ledger_store.write() as transaction:
+        transaction.apply([more(app_id, 1, 5), more(other, 1, 7), more(app_id, 2, 1), more(app_id, 1, 10)])
+        transaction.apply([more(app_id, 1, 100)])
+    with ledger_store.write() as transaction:
+        transaction.apply([more(app_id, 1, 1_000)])
+    rows = await ledger_store._reader.query(lambda c: c.execute(sa.select(TOKEN_USAGE)).all())
+    assert {(row.app_id, row.day): row.tokens for row in rows} == {(app_id, 1): 1_115, (other, 1): 7, (app_id, 2): 1}

@@ -2,15 +2,22 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime
 from uuid import UUID
 
 import msgspec
 import pytest
 
+from chatledger.adapters.persistence.views import SqlViews
+from chatledger.application.app_limits import AppLimits
+from chatledger.application.errors import QuotaUsedUpError
 from chatledger.application.ledger.hand_ins import AlreadyRunningError, CeilingReachedError, HandIn, NewEvent
+from chatledger.application.ledger.sealed_rows import RowSeals
 from chatledger.application.ledger.writer import GroupCommitWriter
 from chatledger.application.ports.storage import CeilingGuard, RepeatGuard
+from chatledger.application.ports.views import AppView
 from chatledger.application.system_clock import new_id
+from chatledger.domain.configuration import AppConfiguration, Limits
 from chatledger.domain.message import Message
 from chatledger.domain.values import Usage
 from tests.persistence.stores import Store, a_question, running_writer
@@ -42,11 +49,11 @@ class Asking:
         guards += [RepeatGuard(end_user_id, equal_to, MINUTE)] if equal_to else []
         return self._hand_in(message, guards=guards, new_keys=[key])
 
-    def end(self, asked: HandIn) -> HandIn:
+    def end(self, asked: HandIn, tokens: int = 0) -> HandIn:
         (message,) = asked.folded.values()
         again = Message.fold(message.id, [event.recorded.body for event in asked.events])
         again.start_attempt("w")
-        again.complete(1, Usage(), "stop", "")
+        again.complete(1, Usage(total_tokens=tokens), "stop", "")
         return self._hand_in(again)
 
     def _hand_in(self, message: Message, **options) -> HandIn:
@@ -112,3 +119,39 @@ async def test_after_its_window_an_equal_request_is_another_one(
     assert kinds(await outcomes(writer, asking.ask(equal_to="a"))) == [AlreadyRunningError]
     store.clock.pass_time(seconds=2)
     assert kinds(await outcomes(writer, asking.ask(equal_to="a"))) == ["held"]
+
+
+async def test_a_quota_is_one_days_in_utc(store: Store, writer: GroupCommitWriter, asking: Asking) -> None:
+    """Used up in the evening, whole again at midnight; what had ended before counts for the day before."""
+    views = SqlViews(store.ledger._reader, RowSeals(store.keyring))
+    limits = AppLimits(views, store.keyring, store.clock, most_at_once=0)
+    app = AppView(
+        app_id=APP,
+        mode="chat",
+        name="",
+        key_id=new_id(),
+        created_at=0,
+        status="normal",
+        site_code="",
+        configuration=AppConfiguration(generator="", limits=Limits(tokens_per_day=10)),
+    )
+
+    async def answer(tokens: int) -> None:
+        asked = asking.ask()
+        await outcomes(writer, asked)
+        await outcomes(writer, asking.end(asked, tokens))
+
+    store.clock.at = datetime(2026, 3, 1, 23, 59, 29, 500_000, tzinfo=UTC)
+    await answer(9)
+    await limits.require_quota(app)
+    await answer(1)
+    with pytest.raises(QuotaUsedUpError) as refusal:
+        await limits.require_quota(app)
+    assert refusal.value.retry_after == 31
+    store.clock.pass_time(seconds=31)
+    await limits.require_quota(app)
+    await answer(12)
+    with pytest.raises(QuotaUsedUpError) as refusal:
+        await limits.require_quota(app)
+    assert refusal.value.retry_after == 86_400
+    assert store.query("SELECT day, tokens FROM token_usage ORDER BY day") == [(20_513, 10), (20_514, 12)]
