@@ -9,14 +9,16 @@ import httpx
 import msgspec
 
 from chatledger.adapters.cli.orders import operator_context
-from chatledger.adapters.http.errors import _MISSING, GENERATION_STATUS
+from chatledger.adapters.http.errors import _MISSING, GENERATION_STATUS, QUOTA_USED_UP
 from chatledger.application.errors import (
     FeatureDisabledError,
     ForbiddenError,
     GenerationFailedError,
     InvalidParameterError,
     NotFoundError,
+    QuotaUsedUpError,
     TooLongError,
+    TooManyRequestsError,
     TypeMismatchError,
     WrongModeError,
 )
@@ -194,6 +196,8 @@ def _refusal(response: httpx.Response) -> Exception:
     """The application's error that an answer tells of."""
     body = response.json()
     code, field, message = body["code"], body.get("params"), body["message"]
+    if message == QUOTA_USED_UP:
+        return QuotaUsedUpError(int(response.headers["retry-after"]))
     if code in GENERATION_STATUS and field is None:
         # On the wire a failure has no ids.
         return GenerationFailedError(code, message, message_id=NIL_UUID, task_id=NIL_UUID, conversation_id=None)
@@ -203,6 +207,7 @@ def _refusal(response: httpx.Response) -> Exception:
         "request_entity_too_large": lambda: TooLongError(field, message),
         "bad_request": lambda: TypeMismatchError(message),
         "not_chat_app": lambda: WrongModeError("chat"),
+        "too_many_requests": lambda: TooManyRequestsError(int(message.rstrip(".").rpartition(" ")[2])),
         "forbidden": lambda: ForbiddenError(message),
         "app_unavailable": lambda: WrongModeError("completion"),
         "not_completion_app": lambda: WrongModeError("completion"),

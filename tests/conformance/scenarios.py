@@ -13,12 +13,14 @@ from chatledger.application.errors import (
     GenerationFailedError,
     InvalidParameterError,
     NotFoundError,
+    QuotaUsedUpError,
     TooLongError,
+    TooManyRequestsError,
     TypeMismatchError,
     WrongModeError,
 )
 from chatledger.application.files.attaching import FileReference
-from chatledger.domain.configuration import AppConfiguration, DeclaredVariable, FileUpload, Switch
+from chatledger.domain.configuration import AppConfiguration, DeclaredVariable, FileUpload, Limits, Switch
 from chatledger.domain.inputs import InputVariable
 from tests.conformance.service import Listed, Seen, Service, Streamed
 from tests.support.server import until
@@ -634,7 +636,35 @@ async def files_that_may_not_go(service: Service) -> None:
     assert await service.files(passing_over, asked.ids.message) == []
 
 
+async def limits_of_an_app(service: Service) -> None:
+    slow = says("one two three", interval_ms=3_600_000)
+    app = await service.create_app(
+        "chat", msgspec.structs.replace(slow, limits=Limits(concurrency=1, dedupe_window=60))
+    )
+    first = await service.send(app, "Is it so?")
+    assert await service.send(app, "Is it so?") == first
+    for asked in (service.send(app, "And now?"), service.send(app, "Is it so?", "bob")):
+        with pytest.raises(TooManyRequestsError) as full:
+            await asked
+        assert full.value.ceiling == 1
+    await service.first_text(app, first)
+    await service.stop(app, first)
+    assert (await service.follow(app, first)).end == "stopped"
+    second = await service.send(app, "Is it so?")
+    assert second.message != first.message
+    await service.first_text(app, second)
+    await service.stop(app, second)
+    await service.follow(app, second)
+
+    spent = await service.create_app("chat", msgspec.structs.replace(says(), limits=Limits(tokens_per_day=1)))
+    await service.ask(spent, "Is it so?")
+    with pytest.raises(QuotaUsedUpError) as used_up:
+        await service.ask(spent, "And now?", "bob")
+    assert 0 < used_up.value.retry_after <= 86_400
+
+
 SCENARIOS = (
+    limits_of_an_app,
     files_go_with_a_message,
     files_that_may_not_go,
     a_question_and_its_answer,

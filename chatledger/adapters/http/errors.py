@@ -55,6 +55,7 @@ TROUBLE_RETRY_AFTER = 1
 
 CHALLENGE = {"WWW-Authenticate": 'Bearer realm="api"'}
 BAD_BODY = "Invalid JSON payload received or JSON payload is empty."
+QUOTA_USED_UP = "The app's tokens of this day are used up."
 UNKNOWN_TOKEN = "Access token is invalid"  # noqa: S105 - the message, not a token
 INTERNAL = (
     "The server encountered an internal error and was unable to complete your request. "
@@ -251,8 +252,8 @@ def _rate_limited(error: RateLimitedError) -> HttpError:
 
 
 def _quota_used_up(error: QuotaUsedUpError) -> HttpError:
-    message = "The app's tokens of this day are used up."
-    return HttpError(429, message, code="provider_quota_exceeded", headers={"Retry-After": str(error.retry_after)})
+    headers = {"Retry-After": str(error.retry_after)}
+    return HttpError(429, QUOTA_USED_UP, code="provider_quota_exceeded", headers=headers)
 
 
 def _framework(error: HTTPException) -> HttpError:
