@@ -7,6 +7,8 @@ from typing import get_args, get_origin
 
 import msgspec
 
+from chatledger.adapters.generator.agent import AgentGenerator
+from chatledger.adapters.generator.agent_settings import AgentSettings
 from chatledger.domain.configuration import AppConfiguration
 from chatledger.server_settings import ServerSettings
 
@@ -35,6 +37,14 @@ def test_every_field_of_an_apps_configuration_is_documented_with_its_default():
         names, defaults = (re.findall(r"`(.+?)`", cell) for cell in row)
         documented |= dict(zip(names, defaults or [""] * len(names), strict=True))
     assert documented == dict(fields_of(AppConfiguration))
+
+
+def test_every_setting_and_every_tool_of_agents_is_documented():
+    text = (ROOT / "docs" / "agents.md").read_text()
+    named = {
+        name for cell in re.findall(r"^\|([^|]*`[^|]*)\|", text, re.MULTILINE) for name in re.findall(r"`(.+?)`", cell)
+    }
+    assert named == {*AgentSettings.__struct_fields__, *AgentGenerator().tool_names}
 
 
 def fields_of(part: type[msgspec.Struct], prefix: str = "") -> Iterator[tuple[str, str]]:

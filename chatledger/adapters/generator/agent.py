@@ -32,6 +32,10 @@ class AgentGenerator:
 
     The library is imported, off the event loop, when the first message is answered: it takes seconds of CPU.
     All apps share one pool of connections.
+
+    Attributes:
+        repeatable: whether a run may be repeated, calls of tools included.
+        tool_names: what its tools are called by models, and in the settings of apps.
     """
 
     def __init__(
@@ -72,9 +76,9 @@ class AgentGenerator:
         self.name = name
         self.repeatable = not tools if repeatable is None else repeatable
         self._tools = tools
-        self._tool_names = [*(tool.__name__ for tool in _BUILT_IN), _SEARCH, *(tool.__name__ for tool in tools)]
-        if len(set(self._tool_names)) < len(self._tool_names):
-            raise ValueError(f"tools: two have one name: {', '.join(sorted(self._tool_names))}")
+        self.tool_names = [*(tool.__name__ for tool in _BUILT_IN), _SEARCH, *(tool.__name__ for tool in tools)]
+        if len(set(self.tool_names)) < len(self.tool_names):
+            raise ValueError(f"tools: two have one name: {', '.join(sorted(self.tool_names))}")
         self._model = model
         base_urls, api_keys = base_urls or {}, api_keys or {}
         self._access = {
@@ -100,8 +104,8 @@ class AgentGenerator:
         if chosen.model is None and self._model is None:
             raise SettingsError("model: this agent has no model of its own")
         for tool in chosen.tools or ():
-            if tool not in self._tool_names:
-                raise SettingsError(f"tools: there is no {tool!r} among {', '.join(self._tool_names)}")
+            if tool not in self.tool_names:
+                raise SettingsError(f"tools: there is no {tool!r} among {', '.join(self.tool_names)}")
         require_folder(folder_of(chosen.folder))
         for package in ("pydantic_ai", *((_SDKS[chosen.provider],) if chosen.model else ())):
             if not _is_installed(package):
