@@ -460,8 +460,13 @@ def _open_files(
 
 
 def _blob_store(settings: Settings) -> BlobStore:
+    return object_storage(settings) or FolderBlobStore(settings.data_dir / "files")
+
+
+def object_storage(settings: Settings) -> S3BlobStore | None:
+    """Where the bytes of files are, if not in the data folder."""
     if settings.files_url is None:
-        return FolderBlobStore(settings.data_dir / "files")
+        return None
     parts, secret = urlsplit(settings.files_url), settings.files_secret_access_key
     return S3BlobStore(
         parts.netloc,

@@ -17,7 +17,7 @@ from pydantic_settings import (
 
 from chatledger.settings import (
     BLOCKED_EXTENSIONS,
-    Extension,
+    Extensions,
     NotEmpty,
     ProviderAddress,
     Settings,
@@ -56,8 +56,6 @@ def _is_origin(text: str) -> bool:
 
 Origins = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_listed), AfterValidator(_origins)]
 
-Extensions = Annotated[tuple[Extension, ...], NoDecode, BeforeValidator(_listed)]
-
 
 class ServerSettings(Settings, BaseSettings):
     """What a server needs to know beside; :func:`load_settings` finds it all.
@@ -86,7 +84,7 @@ class ServerSettings(Settings, BaseSettings):
     public_url: ProviderAddress | None = None
     """Where clients find the server: what links to files begin with. Without it, what each request says."""
 
-    blocked_file_extensions: Extensions = BLOCKED_EXTENSIONS
+    blocked_file_extensions: Annotated[Extensions, NoDecode, BeforeValidator(_listed)] = BLOCKED_EXTENSIONS
     passport_lifetime: float = Field(default=30 * 24 * 3_600, ge=60)
 
     @classmethod

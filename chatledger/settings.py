@@ -103,11 +103,12 @@ def _files_url(url: str) -> str:
     return url
 
 
-def _extension(given: str) -> str:
-    extension = given.removeprefix(".").lower()
-    if not extension or not extension.isprintable() or set(extension) & set("./\\"):
-        raise ValueError("must be what stands behind the last dot of a name")
-    return extension
+def _extensions(given: tuple[str, ...]) -> tuple[str, ...]:
+    extensions = tuple(extension.removeprefix(".").lower() for extension in given)
+    for extension in extensions:
+        if not extension or not extension.isprintable() or set(extension) & set("./\\ "):
+            raise ValueError(f"{extension!r} is not what stands behind the last dot of a name")
+    return extensions
 
 
 NotEmpty = Annotated[str, AfterValidator(_not_empty)]
@@ -115,7 +116,7 @@ Folder = Annotated[Path, BeforeValidator(_not_empty), AfterValidator(_folder)]
 DatabaseUrl = Annotated[str, AfterValidator(_database_url)]
 ProviderAddress = Annotated[str, AfterValidator(_provider_address)]
 FilesUrl = Annotated[str, AfterValidator(_files_url)]
-Extension = Annotated[str, AfterValidator(_extension)]
+Extensions = Annotated[tuple[str, ...], AfterValidator(_extensions)]
 
 BLOCKED_EXTENSIONS = ("bat", "cmd", "com", "cpl", "dll", "exe", "hta", "jar", "lnk", "msi", "ps1", "scr", "vbs")
 """What a double click runs on some system."""
@@ -168,7 +169,7 @@ class Settings(BaseModel):
     image_file_size_limit: int = Field(default=10, ge=1, le=1024)
     audio_file_size_limit: int = Field(default=50, ge=1, le=1024)
     video_file_size_limit: int = Field(default=100, ge=1, le=1024)
-    blocked_file_extensions: tuple[Extension, ...] = BLOCKED_EXTENSIONS
+    blocked_file_extensions: Extensions = BLOCKED_EXTENSIONS
     file_link_lifetime: int = Field(default=3_600, ge=1)
 
     openai_base_url: ProviderAddress | None = None
@@ -194,10 +195,15 @@ class Settings(BaseModel):
             raise ValueError("heartbeat: must be shorter than the lease")
         if self.first_retry_delay > self.longest_retry_delay:
             raise ValueError("first_retry_delay: must not be longer than longest_retry_delay")
-        if (self.files_access_key_id is None) != (self.files_secret_access_key is None):
-            raise ValueError("files_access_key_id: needs files_secret_access_key, and the other way round")
-        if self.files_endpoint is not None and self.files_url is None:
-            raise ValueError("files_endpoint: needs files_url")
+        needed = {
+            "files_endpoint": "files_url",
+            "files_access_key_id": "files_secret_access_key",
+            "files_secret_access_key": "files_access_key_id",
+        }
+        for name, other in needed.items():
+            for required in ("files_url", other):
+                if getattr(self, name) is not None and getattr(self, required) is None:
+                    raise ValueError(f"{name}: needs {required}")
         return self
 
     @property

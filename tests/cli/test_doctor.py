@@ -12,6 +12,7 @@ import pytest
 from tests.cli.conftest import Talk, make_app
 from tests.support.databases import ON_POSTGRES, ON_SQLITE, change_ledger, configure, connection_to, ledger_of
 from tests.support.process import ServerProcess, run_command
+from tests.support.s3 import ACCESS_KEY, BUCKET, SECRET_KEY, S3Server
 
 Fault = tuple[Callable[[Path], None], str, str]
 """What is done to a store, the check that finds it, and what that says."""
@@ -190,3 +191,21 @@ def test_a_folder_that_is_open_to_others_is_a_warning(data_folder: Path, app: di
 def test_there_is_nothing_yet(data_folder: Path) -> None:
     assert set(failures(data_folder)) == {"data folder", "store"}
     assert not data_folder.exists()
+
+
+@ON_SQLITE
+def test_an_object_storage_is_asked_for_its_bucket(store: Path, tmp_path: Path) -> None:
+    with S3Server(tmp_path / "s3") as storage:
+        environment = {
+            "CHATLEDGER_FILES_URL": f"s3://{BUCKET}",
+            "CHATLEDGER_FILES_ENDPOINT": storage.endpoint,
+            "CHATLEDGER_FILES_ACCESS_KEY_ID": ACCESS_KEY,
+            "CHATLEDGER_FILES_SECRET_ACCESS_KEY": SECRET_KEY,
+        }
+        verdicts = []
+        for more in ({}, {"CHATLEDGER_FILES_URL": "s3://another"}, {"CHATLEDGER_FILES_SECRET_ACCESS_KEY": "wrong"}):
+            report = run_command(store, "doctor", "--json", env=environment | more).stdout
+            (found,) = [check for check in json.loads(report)["checks"] if check["check"] == "files"]
+            verdicts.append(found["verdict"])
+            assert SECRET_KEY not in report
+    assert verdicts == ["ok", "failed", "failed"]

@@ -9,6 +9,8 @@ from urllib.parse import parse_qs, urlsplit
 import httpx
 import pytest
 
+from tests.support.databases import ON_SQLITE
+from tests.support.s3 import ACCESS_KEY, BUCKET, SECRET_KEY, S3Server
 from tests.support.server import LiveServer, live_server, until
 
 PNG = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR" + random.Random(1).randbytes(100)
@@ -93,6 +95,7 @@ async def test_the_user_may_stand_behind_the_file_and_be_left_out(chat) -> None:
     assert nobody.json()["created_by"] != before["created_by"]
 
 
+@ON_SQLITE
 async def test_what_a_form_can_lack_or_have_too_much_of(chat) -> None:
     user = part('name="user"', b"ada", None)
     file = part('name="file"; filename="a.png"', PNG)
@@ -108,6 +111,7 @@ async def test_what_a_form_can_lack_or_have_too_much_of(chat) -> None:
     assert_error(await post_form(chat, file, part('name="user"', b"a" * 256, None)), 400, "invalid_param", "user")
 
 
+@ON_SQLITE
 @pytest.mark.parametrize(
     ("filename", "reason"),
     [
@@ -123,10 +127,12 @@ async def test_names_that_no_file_may_have(chat, filename: str, reason: str) -> 
     assert response.json()["message"] == reason
 
 
+@ON_SQLITE
 async def test_a_long_name_is_shortened_and_keeps_its_extension(chat) -> None:
     assert (await uploaded(chat, name="n" * 300 + ".png"))["name"] == "n" * 196 + ".png"
 
 
+@ON_SQLITE
 @pytest.mark.parametrize(
     ("content_type", "content", "status"),
     [
@@ -201,6 +207,34 @@ async def test_what_was_received_and_then_refused_leaves_nothing(serve, tmp_path
         assert stored_files(tmp_path / "data") == []
 
 
+@ON_SQLITE
+async def test_files_in_an_object_storage(serve, tmp_path: Path) -> None:
+    content = PNG + random.Random(4).randbytes(300_000)
+    with S3Server(tmp_path / "s3") as storage:
+        where = {
+            "files_url": f"s3://{BUCKET}/some/folder",
+            "files_endpoint": storage.endpoint,
+            "files_access_key_id": ACCESS_KEY,
+            "files_secret_access_key": SECRET_KEY,
+        }
+        async with serve(**where) as server:
+            chat = await server.new_client()
+            body = await uploaded(chat, content)
+            assert (await fetch(chat, body["source_url"])).content == content
+            part = await fetch(chat, body["source_url"], Range="bytes=100000-100009")
+            assert part.content == content[100_000:100_010]
+            assert_error(await upload(chat, PNG + bytes(11 * MEGABYTE)), 413, "file_too_large")
+            assert {path.name for path in (tmp_path / "s3" / BUCKET / "some" / "folder").iterdir()} == {body["id"]}
+            assert not (tmp_path / "data" / "files").exists()
+            sealed = (tmp_path / "s3" / BUCKET / "some" / "folder" / body["id"]).read_bytes()
+            assert PNG not in sealed
+            link = body["source_url"]
+            storage.stop()
+            response = await fetch(chat, link)
+            assert_error(response, 503, "service_unavailable")
+            assert SECRET_KEY not in response.text
+
+
 # By a signed link
 
 
@@ -218,6 +252,7 @@ async def test_a_link_leads_to_the_bytes_for_whoever_holds_it(server, chat) -> N
     assert response.headers["content-disposition"] == "inline; filename*=UTF-8''a%20picture.png"
 
 
+@ON_SQLITE
 async def test_a_link_that_was_changed_or_has_ended_leads_nowhere(serve) -> None:
     async with serve(file_link_lifetime=1) as server:
         chat = await server.new_client()
@@ -250,6 +285,7 @@ async def test_links_begin_with_the_address_that_clients_are_told(tmp_path: Path
     assert link.startswith("https://chat.example.org/base/files/")
 
 
+@ON_SQLITE
 @pytest.mark.parametrize(
     ("asked", "first", "last"),
     [("bytes=0-9", 0, 9), ("bytes=70000-140000", 70_000, 140_000), ("bytes=199990-", 199_990, 199_999),
@@ -264,6 +300,7 @@ async def test_a_part_of_a_file(server, chat, asked: str, first: int, last: int)
     assert response.headers["content-range"] == f"bytes {first}-{last}/200000"
 
 
+@ON_SQLITE
 async def test_a_part_that_a_file_has_not_or_that_nobody_can_read(server, chat) -> None:
     link = (await uploaded(chat))["source_url"]
     for beyond in ("bytes=5000-", "bytes=-0"):
@@ -282,6 +319,7 @@ async def test_an_empty_file(server, chat) -> None:
     assert (response.status_code, response.content, response.headers["content-length"]) == (200, b"", "0")
 
 
+@ON_SQLITE
 async def test_a_page_among_the_files_runs_nothing_in_this_server_s_name(server, chat) -> None:
     page = b"<!DOCTYPE html><html><script>alert(1)</script></html>"
     response = await fetch(server.client(), (await uploaded(chat, page, name="a.html"))["source_url"])

@@ -45,6 +45,10 @@ class S3Server:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    def stop(self) -> None:
+        """End it; doing so again changes nothing."""
         self._process.terminate()
         self._process.wait(START_WITHIN)
 

@@ -41,6 +41,7 @@ def doctor(settings: Settings) -> Result:
         Finding("settings", "ok", "the environment and the file are understood"),
         *_check_folder(settings.data_dir),
         _check_server(settings),
+        *asyncio.run(_check_files(settings)),
         *asyncio.run(_check_store(settings)),
     ]
     is_sound = all(finding.verdict != "failed" for finding in findings)
@@ -105,6 +106,21 @@ def _check_lock(settings: Settings) -> Finding:
     except StoreBusyError as error:
         return Finding("server", "warning", f"{error}, which takes no orders: it starts, stops, or is another command")
     return Finding("server", "ok", "none is running")
+
+
+async def _check_files(settings: Settings) -> list[Finding]:
+    """Files in the data folder are looked at with it."""
+    from chatledger.application.ports.storage import StorageUnavailableError  # noqa: PLC0415
+    from chatledger.bootstrap import object_storage  # noqa: PLC0415
+
+    storage = object_storage(settings)
+    if storage is None:
+        return []
+    try:
+        await storage.check()
+    except StorageUnavailableError as error:
+        return [Finding("files", "failed", f"{settings.files_url}: {error}")]
+    return [Finding("files", "ok", f"{settings.files_url} is there")]
 
 
 # The store

@@ -116,6 +116,17 @@ class S3BlobStore:
         except self._trouble as error:
             raise self._unavailable(error) from error
 
+    async def check(self) -> None:
+        """Ask whether the bucket is there and lets us in.
+
+        Raises:
+            StorageUnavailableError: it is not, or does not.
+        """
+        try:
+            await self._s3.list_with_delimiter_async(self._store)
+        except self._trouble as error:
+            raise self._unavailable(error) from error
+
     @staticmethod
     def _unavailable(error: Exception) -> StorageUnavailableError:
         """By kind alone: the library's texts hold addresses and whole answers."""
