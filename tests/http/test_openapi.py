@@ -11,7 +11,7 @@ from tests.support.databases import ON_SQLITE, settings_of
 from tests.support.features import furnish, server_with_provider
 
 HERE = Path(__file__).parent
-ASK_WITHIN = 90.0
+ASK_WITHIN = 110.0
 
 
 @ON_SQLITE
