@@ -169,6 +169,19 @@ async def test_a_passport_for_a_visitor_whom_the_app_never_saw_opens_nothing(ser
         assert refusal(response) == (401, "unauthorized", "Access token is invalid")
 
 
+async def test_new_visitors_count_against_the_limit_of_an_app_s_visitors(server):
+    app = await server.new_app(configuration={"limits": {"requests_per_minute": 2}})
+    for _ in range(2):
+        await server.new_passport(app.site_code)
+    before = await server.head()
+    refused = await server.client().get("/api/passport", headers={"X-App-Code": app.site_code})
+
+    assert refusal(refused)[0] == 429
+    assert int(refused.headers["retry-after"]) > 0
+    assert await server.head() == before
+    assert (await server.client(app.api_key).get("/v1/conversations?user=ada")).status_code == 200
+
+
 async def test_no_code_and_an_unknown_code(server):
     nothing = await server.client().get("/api/passport")
     unknown = await server.client().get("/api/passport", headers={"X-App-Code": "A1b2C3d4E5f6G7h8"})

@@ -13,8 +13,10 @@ from chatledger.adapters.http.answers import HttpRequest, answer, correlation_id
 from chatledger.adapters.http.errors import CHALLENGE, HttpError
 from chatledger.adapters.http.openapi import Operation, Parameter, documented
 from chatledger.adapters.http.passports import Passport
+from chatledger.adapters.http.rate_limits import counted
 from chatledger.adapters.http.surface import Surface
 from chatledger.adapters.http.web_entrance import app_code, presented_passport
+from chatledger.application.caller import Caller
 from chatledger.application.errors import UnauthorizedError
 from chatledger.application.ports.views import AppView
 
@@ -34,7 +36,7 @@ _GIVE = Operation(
     credential=None,
     parameters=(Parameter("X-App-Code", "The code of the app's site.", where="header", required=True),),
     answers={200: GivenPassport},
-    errors=(400, 401, 404, 500, 503),
+    errors=(400, 401, 404, 429, 500, 503),
 )
 
 
@@ -48,6 +50,8 @@ def passport_routes(surface: Surface) -> Sequence[HTTPRouteHandler]:
         if not code:
             raise HttpError(401, "X-App-Code header is missing.", headers=CHALLENGE)
         app = await visiting.app_of_site(code)
+        # New visitors cost a record each: they count against what the app lets its visitors ask.
+        counted(request, Caller(app=app, user=None, correlation_id=correlation_id(request), kind="browser"))
         visitor_id = await known_visitor(request, app)
         if visitor_id is None:
             surface.require_open()
