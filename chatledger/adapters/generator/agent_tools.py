@@ -82,7 +82,7 @@ def calculate(expression: str) -> int | float | bool:
         operators=operators | {ast.Pow: _power}, functions=_FUNCTIONS, names={"pi": math.pi, "e": math.e}
     )
     try:
-        value = evaluator.eval(expression)
+        value = evaluator.eval(expression, previously_parsed=ast.parse(expression.strip(), mode="eval").body)
         is_number = isinstance(value, int | float) and (isinstance(value, int) or math.isfinite(value))
         # Python writes out no whole number of more digits than this.
         if not is_number or abs(value) >= 10**300:
