@@ -155,6 +155,7 @@ class Traffic:
             app_id=person.seen.app_id,
             end_user_id=person.id,
             hidden=self.dice.random() < 0.2,
+            automatic_name=self.dice.random() < 0.5,
             name=self.text(),
             inputs={"topic": self.text()},
             introduction=self.text(),
