@@ -372,3 +372,46 @@ async def test_an_asynchronous_answer_once_more_is_its_askers_own(server, chat):
     assert json.dumps(events[0]["data"]["end_user_id"]) in json.dumps(
         (await chat.get(f"/v1/messages/{asked['message_id']}/events")).json()["data"][0]["data"]
     )
+
+
+# Visitors
+
+
+async def test_a_visitor_begins_branches_and_narrows_the_list(server):
+    site = await server.new_app(tokens=1)
+    visitor = server.client(await server.new_passport(site.site_code))
+
+    async def send(query: str, **more: Any) -> dict[str, Any]:
+        response = await visitor.post("/api/chat-messages", json={"inputs": {}, "query": query} | more)
+        assert response.status_code == 200, response.text
+        answer: dict[str, Any] = response.json()
+        return answer
+
+    root = await send("root")
+    here = root["conversation_id"]
+    child = await send("child", conversation_id=here, parent_message_id=root["message_id"])
+    again = (await visitor.post(f"/api/messages/{child['message_id']}/regenerate", json={})).json()
+    second = await send("second", conversation_id=here, parent_message_id=None)
+    history = (await visitor.get("/api/messages", params={"conversation_id": here})).json()["data"]
+    assert [(entry["id"], entry["parent_message_id"]) for entry in history] == [
+        (root["message_id"], None),
+        (child["message_id"], root["message_id"]),
+        (again["message_id"], root["message_id"]),
+        (second["message_id"], None),
+    ]
+
+    other = await send("other")
+    await visitor.patch(f"/api/conversations/{here}/pin")
+
+    async def listed(pinned: str) -> list[str]:
+        page = (await visitor.get("/api/conversations", params={"pinned": pinned})).json()
+        return [entry["id"] for entry in page["data"]]
+
+    assert await listed("true") == [here]
+    assert await listed("0") == [other["conversation_id"]]
+    assert await listed("") == [other["conversation_id"], here]
+    assert refusal(await visitor.get("/api/conversations", params={"pinned": "maybe"}))[:2] == (400, "invalid_param")
+    assert (await visitor.delete(f"/api/conversations/{here}")).status_code == 204
+    assert await listed("") == [other["conversation_id"]]
+    strangers = server.client(await server.new_passport(site.site_code))
+    assert refusal(await strangers.delete(f"/api/conversations/{other['conversation_id']}")) == GONE
