@@ -1,5 +1,7 @@
 """What a generator is told of a conversation: the branch that a message stands in, and the variables as they were."""
 
+import asyncio
+
 import pytest
 
 from chatledger import AppConfiguration, DeclaredVariable, InputVariable, Text
@@ -16,16 +18,27 @@ class Recalling(Counting):
 
     name = "recalling"
 
+    def __init__(self):
+        super().__init__()
+        self.told = asyncio.Event()
+
     async def generate(self, request):
         if request.query == "silence":
             return
+        if request.query == "late":
+            await self.told.wait()
         said = " ".join(exchange.query for exchange in await request.history())
         yield Text(f"[{said}] {await fill_prompt(TEMPLATE, request)}")
 
 
 @pytest.fixture
-async def ledger(tmp_path):
-    async with hosted(tmp_path, generators=[Recalling()]) as opened:
+def recalling():
+    return Recalling()
+
+
+@pytest.fixture
+async def ledger(tmp_path, recalling):
+    async with hosted(tmp_path, generators=[recalling]) as opened:
         yield opened
 
 
@@ -93,6 +106,20 @@ async def test_history_fits_into_the_tokens_that_an_app_allows(ledger):
     assert said == ["bbb", "ccc"]
 
 
+async def test_a_prompt_sees_variables_as_they_were_when_its_message_was_sent(ledger, recalling):
+    app = await new_app(ledger)
+    _, first = await recalled(ledger, app, "hello")
+    here = first.conversation_id
+    _, count = (await ledger.conversations.variables(app, here, user="ada")).items
+    await ledger.conversations.set_variable(app, here, count.variable_id, 2, user="ada")
+    late = await ledger.messages.send(app, "late", user="ada", conversation_id=here)
+    await ledger.conversations.set_variable(app, here, count.variable_id, 3, user="ada")
+    recalling.told.set()
+    async for _ in ledger.messages.follow(late.message_id):
+        pass
+    assert (await ledger.messages.get(late.message_id)).message.answer.endswith(" 2 {{nothing}}")
+
+
 async def test_inputs_and_then_variables_fill_the_places_of_a_prompt(ledger):
     app = await new_app(ledger)
 
@@ -103,10 +130,7 @@ async def test_inputs_and_then_variables_fill_the_places_of_a_prompt(ledger):
     text, first = await filled(inputs={"tone": "dry", "mood": "mine"})
     assert text == "dry mine 1 {{nothing}}"
     here = first.conversation_id
-    mood, count = (await ledger.conversations.variables(app, here, user="ada")).items
+    _, count = (await ledger.conversations.variables(app, here, user="ada")).items
     await ledger.conversations.set_variable(app, here, count.variable_id, 2, user="ada")
-    text, second = await filled(conversation_id=here)
+    text, _ = await filled(conversation_id=here)
     assert text == "  2 {{nothing}}"
-    await ledger.conversations.set_variable(app, here, mood.variable_id, "wild", user="ada")
-    await ledger.conversations.set_variable(app, here, count.variable_id, 3, user="ada")
-    assert (await ledger.messages.get(second.message_id)).message.answer.endswith("2 {{nothing}}")
