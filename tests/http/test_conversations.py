@@ -73,10 +73,12 @@ async def test_a_manual_name_moves_the_conversation_to_the_front_and_an_automati
         listed = (await chat.get("/v1/conversations", params={"user": "ada", "limit": 1})).json()["data"]
         return listed[0]["id"]
 
-    await chat.post(f"/v1/conversations/{first['conversation_id']}/name", json={"auto_generate": True})
-    assert await front() == second["conversation_id"]
-    await chat.post(f"/v1/conversations/{first['conversation_id']}/name", json={"name": "first"})
+    path = f"/v1/conversations/{first['conversation_id']}/name"
+    await chat.post(path, json={"name": "Mine"})
     assert await front() == first["conversation_id"]
+    await ask(chat, "again", conversation_id=second["conversation_id"])
+    assert (await chat.post(path, json={"auto_generate": True})).json()["name"] == "first"
+    assert await front() == second["conversation_id"]
 
 
 async def test_a_name_that_is_made_of_the_first_message(chat):
@@ -89,6 +91,20 @@ async def test_a_name_that_is_made_of_the_first_message(chat):
     named = await chat.post(path, json={"auto_generate": True, "name": "Not this", "user": "ada"})
 
     assert (named.status_code, named.json()["name"]) == (200, query[:47] + "...")
+
+
+@pytest.mark.parametrize(
+    ("script", "name"), [({"title": "A greeting"}, "A greeting"), ({"text_fail_as": "transient"}, "Mine")]
+)
+async def test_a_name_that_a_model_finds_and_one_that_it_does_not(server, script, name):
+    client = await server.new_client(tokens=1, **script)
+    asked = await ask(client, auto_generate_name=False)
+    path = f"/v1/conversations/{asked['conversation_id']}/name"
+    await client.post(path, json={"name": "Mine"})
+
+    named = await client.post(path, json={"auto_generate": True})
+
+    assert (named.status_code, named.json()["name"]) == (200, name)
 
 
 @pytest.mark.parametrize("body", [{}, {"name": None}, {"name": " \t"}, {"name": "", "auto_generate": False}])
