@@ -1,5 +1,6 @@
 """Files over a socket: on their way in, and out again."""
 
+import asyncio
 import random
 import uuid
 from pathlib import Path
@@ -204,6 +205,23 @@ async def test_what_was_received_and_then_refused_leaves_nothing(serve, tmp_path
         assert_error(await post_form(chat, file, file), 400, "too_many_files")
         assert_error(await post_form(chat, file, part('name="user"', b"a" * 256, None)), 400, "invalid_param", "user")
         assert_error(await post_form(chat, file, part('name="user"', b"\xff", None)), 400, "bad_request")
+        assert stored_files(tmp_path / "data") == []
+
+
+@ON_SQLITE
+async def test_a_form_that_is_not_sent_on_ends(serve, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("chatledger.adapters.http.multipart.IDLE_SECONDS", 0.2)
+    async with serve() as server:
+        key, address = await server.new_key(), urlsplit(server.base_url)
+        reader, writer = await asyncio.open_connection(address.hostname, address.port)
+        head = (
+            f"POST /v1/files/upload HTTP/1.1\r\nHost: {address.netloc}\r\nAuthorization: Bearer {key}\r\n"
+            f"Content-Type: multipart/form-data; boundary={BOUNDARY}\r\nContent-Length: 100000\r\n\r\n"
+        )
+        writer.write(head.encode() + part('name="file"; filename="a.png"', PNG)[:-2])
+        async with asyncio.timeout(20):
+            assert b" 408 " in await reader.readline()
+        writer.close()
         assert stored_files(tmp_path / "data") == []
 
 

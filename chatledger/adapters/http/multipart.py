@@ -1,5 +1,6 @@
 """Forms with files (RFC 7578), read part by part: neither a part nor the whole is ever in memory."""
 
+import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from typing import Any
@@ -17,6 +18,9 @@ MAX_FIELD_BYTES = 64 * 1024
 
 OVERHEAD_BYTES = 1024 * 1024
 """What a form may have beside its file."""
+
+IDLE_SECONDS = 60.0
+"""For which a client may send nothing of a form that it has begun."""
 
 _NO_FORM = "The request body must be a form (Content-Type: multipart/form-data)."
 _BROKEN = "The form is not well-formed."
@@ -56,7 +60,7 @@ async def read_form(request: HttpRequest, largest_file: int) -> AsyncGenerator[P
     """The parts of a request's form, in its own order.
 
     Raises:
-        HttpError: it is no form (415), not well-formed (400), or larger than a file may be (413).
+        HttpError: it is no form (415), not well-formed (400), larger than a file may be (413), or not sent on (408).
     """
     media_type, options = parse_options_header(header(request, b"content-type") or "")
     if media_type != "multipart/form-data" or not options.get("boundary"):
@@ -88,7 +92,10 @@ async def _events(request: HttpRequest, boundary: str, limit: int) -> AsyncGener
     try:
         parser = PushMultipartParser(boundary, max_segment_count=MAX_PARTS)
         while not parser.closed:
-            message: Any = await request.receive()
+            try:
+                message: Any = await asyncio.wait_for(request.receive(), IDLE_SECONDS)
+            except TimeoutError:
+                raise HttpError(408, "The form was not sent on.", code="request_timeout") from None
             if message["type"] == "http.disconnect":
                 raise HttpError(400, _BROKEN)
             body = message.get("body", b"")

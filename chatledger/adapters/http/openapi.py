@@ -35,6 +35,7 @@ _DESCRIPTIONS = {
     401: "The credential is missing or opens nothing.",
     403: "The credential is not for this, or the provider refuses the app's credentials.",
     404: "It does not exist, or belongs to somebody else.",
+    408: "The body was begun, and not sent on.",
     410: "The content has been erased.",
     413: "The body, or a field of it, is too large.",
     415: "The body is not declared as what it has to be.",

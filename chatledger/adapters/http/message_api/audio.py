@@ -56,7 +56,7 @@ _HEAR = Operation(
     body=AudioForm,
     body_type=FORM,
     answers={200: Transcription},
-    errors=(*BODY_ERRORS, 403, 429),
+    errors=(*BODY_ERRORS, 408, 403, 429),
 )
 _SPEAK = Operation(
     tag="Audio",

@@ -73,7 +73,7 @@ _UPLOAD = Operation(
     body=UploadForm,
     body_type=FORM,
     answers={201: FileObject},
-    errors=BODY_ERRORS,
+    errors=(*BODY_ERRORS, 408),
 )
 _RANGE = Parameter("Range", "`bytes=first-last`: a part of it.", where="header")
 _PREVIEW = Operation(
