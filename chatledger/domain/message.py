@@ -67,6 +67,7 @@ class Message(Aggregate[MessageEvent]):
         resources: the passages that the current attempt rests on.
         thoughts: the steps of the current attempt by position.
         files: what tools of the current attempt made.
+        is_refused: whether the question may not be asked: then it is no part of a later prompt either.
         annotation: what answered in the current attempt in place of a generator.
         suggestions: what to ask next, where a model was asked for it.
         error: why the message failed, where it did.
@@ -85,6 +86,7 @@ class Message(Aggregate[MessageEvent]):
         self.thoughts: dict[int, Thought] = {}
         self.files: tuple[AttachedFile, ...] = ()
         self.annotation: AnnotationMatched | None = None
+        self.is_refused = False
         self.suggestions: tuple[str, ...] | None = None
         self.is_saved = False
         self.error: MessageErrored | None = None
@@ -318,7 +320,7 @@ class Message(Aggregate[MessageEvent]):
                 if body.file is not None:
                     self.files = (*self.files, body.file)
             case ModerationHit():
-                pass
+                self.is_refused = self.is_refused or (body.stage, body.action) == ("input", "direct_output")
             case AnnotationMatched():
                 self.annotation = body
             case ResourcesRetrieved():
@@ -358,6 +360,7 @@ class Message(Aggregate[MessageEvent]):
         self.thoughts = {}
         self.files = ()
         self.annotation = None
+        self.is_refused = False
         kept = self.answer[: started.offset]
         self._answer = [kept] if kept else []
         self.answer_length = len(kept)

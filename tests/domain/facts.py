@@ -120,5 +120,9 @@ def moderated(attempt: int) -> ModerationHit:
     return ModerationHit(attempt=attempt, stage="output", action="direct_output")
 
 
+def refused(attempt: int) -> ModerationHit:
+    return ModerationHit(attempt=attempt, stage="input", action="direct_output")
+
+
 def matched(attempt: int) -> AnnotationMatched:
     return AnnotationMatched(attempt=attempt, annotation_id=ANNOTATION, score=0.97, account=AUTHOR)

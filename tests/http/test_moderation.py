@@ -147,6 +147,19 @@ async def test_an_answer_goes_on_without_what_was_found(server):
     assert_ends_once(await names(chat, events), "MessageCompleted")
 
 
+async def test_what_an_agent_thought_goes_with_its_answer(server):
+    key = await server.new_key("agent-chat", configuration=avoiding(outputs=True, keywords="s3"), steps=3, text="End.")
+    agent = server.client(key)
+    events = await stream(agent)
+    shown = {event["id"]: event["thought"] for event in events if event["event"] == "agent_thought"}
+    assert any(event.get("thought") for event in events), "they were delivered before"
+    assert set(shown.values()) == {""}
+    assert [event["event"] for event in events[-2:]] == ["message_replace", "message_end"]
+    message = await stored(agent, events)
+    assert {thought["thought"] for thought in message["agent_thoughts"]} == {""}
+    assert (message["answer"], answer_of(events)) == (NO_ANSWER, NO_ANSWER)
+
+
 # By the provider
 
 
@@ -179,6 +192,27 @@ async def test_a_question_is_overridden_before_the_model_sees_it(serve, provider
         assert "ModerationHit" in await names(chat, events)
     asked = [message["content"] for message in provider.requests[0].body["messages"]]
     assert asked == ["Be ******ive.", "my ****** is out"]
+
+
+async def test_what_may_not_be_asked_is_no_part_of_a_later_prompt(serve, provider):
+    provider.then(answer("fine"))
+    openai = {"generator": "openai_compatible", "settings": {"model": "m"}}
+    async with serve(openai_base_url=provider.base_url) as server:
+        chat = await new_chat(server, avoiding(inputs=True, keywords="secret") | openai)
+        events = await stream(chat, "a secret", auto_generate_name=False)
+        await stream(chat, "hello", conversation_id=events[0]["conversation_id"])
+    assert [message["content"] for message in provider.requests[0].body["messages"]] == ["hello"]
+
+
+async def test_earlier_questions_are_overridden_in_later_prompts_too(serve, provider):
+    provider.then(answer("fine"), answer("good"))
+    openai = {"generator": "openai_compatible", "settings": {"model": "m"}}
+    async with serve(openai_base_url=provider.base_url) as server:
+        chat = await new_chat(server, avoiding(inputs={"action": "overridden"}, keywords="secret") | openai)
+        events = await stream(chat, "my secret", auto_generate_name=False)
+        await stream(chat, "hello", conversation_id=events[0]["conversation_id"])
+    asked = [message["content"] for message in provider.requests[1].body["messages"]]
+    assert asked == ["my ******", "fine", "hello"]
 
 
 @pytest.mark.parametrize("tokens", [12, 200], ids=["in what is left at the end", "in the middle"])

@@ -12,7 +12,9 @@ from chatledger.adapters.http.files import stable_links
 from chatledger.adapters.http.rendering import Rendering
 from chatledger.application.ledger.envelope import Envelope
 from chatledger.domain.events import (
+    AnnotationMatched,
     AnswerChunkAppended,
+    AnswerReplaced,
     FeedbackGiven,
     GenerationRequeued,
     GenerationStarted,
@@ -24,7 +26,7 @@ from chatledger.domain.events import (
     StopRequested,
 )
 from chatledger.domain.message import Message
-from chatledger.domain.values import NIL_UUID, Resource, Usage
+from chatledger.domain.values import NIL_UUID, Account, Resource, Usage
 from tests.support.server import answer_of, events_of, frames_of
 
 MESSAGE, CONVERSATION, TASK, OTHER = (UUID(int=number) for number in (1, 2, 3, 4))
@@ -70,6 +72,10 @@ def requeued(attempt: int = 1) -> GenerationRequeued:
 
 def completed(attempt: int = 1) -> MessageCompleted:
     return MessageCompleted(attempt=attempt, usage=Usage(), finish_reason="stop", fingerprint="")
+
+
+def stopped_by_moderation() -> MessageStopped:
+    return MessageStopped(by="moderation", attempt=1, offset=4, usage=Usage(), fingerprint="")
 
 
 def failed(attempt: int = 1) -> MessageErrored:
@@ -154,6 +160,57 @@ def test_passages_are_shown_where_the_app_shows_them(shows):
     (end,) = events_of(text_of(started(), retrieved, completed(), shows_resources=shows))
     shown = end["metadata"]["retriever_resources"]
     assert [(entry["position"], entry["content"]) for entry in shown] == ([(1, "a passage")] if shows else [])
+
+
+CITED = (
+    "position dataset_id dataset_name document_id document_name data_source_type segment_id retriever_from score "
+    "hit_count word_count segment_position index_node_hash content page doc_metadata title files summary"
+)
+
+
+def test_a_passage_has_every_field_of_the_contract():
+    full = Resource(
+        position=9, dataset_id="d", document_id="e", page=3, hit_count=2, doc_metadata={"by": "Ann"}, files=({"id": 1},)
+    )
+    (end,) = events_of(text_of(started(), ResourcesRetrieved(attempt=1, resources=(full,)), completed()))
+    (shown,) = end["metadata"]["retriever_resources"]
+    assert set(CITED.split()) <= set(shown)
+    assert (shown["position"], shown["page"], shown["hit_count"], shown["score"]) == (1, 3, 2, None)
+    assert (shown["doc_metadata"], shown["files"]) == ({"by": "Ann"}, [{"id": 1}])
+
+
+def test_passages_of_several_retrievals_are_one_list():
+    def retrieved(*documents: str) -> ResourcesRetrieved:
+        passages = tuple(Resource(position=1, dataset_id="d", document_id=document) for document in documents)
+        return ResourcesRetrieved(attempt=1, resources=passages)
+
+    (end,) = events_of(text_of(started(), retrieved("a", "b"), retrieved("b", "c"), completed()))
+    shown = end["metadata"]["retriever_resources"]
+    assert [(entry["position"], entry["document_id"]) for entry in shown] == [(1, "a"), (2, "b"), (3, "c")]
+
+
+def test_another_text_takes_the_place_of_the_answer():
+    replaced = AnswerReplaced(attempt=1, reason="output_moderation", text="No.")
+    events = events_of(text_of(started(), said("a"), replaced, said("b"), stopped_by_moderation()))
+    assert [event["event"] for event in events] == ["message", "message_replace", "message", "message_end"]
+    assert (events[1]["answer"], events[1]["reason"], answer_of(events)) == ("No.", "", "No.b")
+    assert events[1]["task_id"] == str(TASK)
+    assert events[-1]["metadata"]["stopped_by"] == "moderation"
+
+
+def test_another_attempt_replaces_a_replacement():
+    replaced = AnswerReplaced(attempt=1, reason="output_moderation", text="No.")
+    events = events_of(text_of(started(), said("a"), replaced, requeued(), started(2), said("b", 2), completed(2)))
+    assert answer_of(events) == "b"
+
+
+def test_the_annotation_that_answered_is_told_until_another_attempt():
+    matched = AnnotationMatched(attempt=1, annotation_id=OTHER, score=1.0, account=Account(id=TASK, name="Ann"))
+    (end,) = events_of(text_of(started(), matched, completed()))
+    expected = {"id": str(OTHER), "account": {"id": str(TASK), "name": "Ann"}}
+    assert end["metadata"]["annotation_reply"] == expected
+    (end,) = events_of(text_of(started(), matched, requeued(), started(2), completed(2)))
+    assert end["metadata"]["annotation_reply"] is None
 
 
 def test_passages_of_a_dropped_attempt_are_dropped_with_it():

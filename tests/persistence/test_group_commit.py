@@ -423,5 +423,5 @@ async def test_a_message_that_nobody_has_at_hand_is_folded_from_the_ledger(
     await asyncio.gather(asked, ended, rated)
     assert isinstance((await rated)[0].body, FeedbackGiven)
     conversation_id = message.created.conversation_id.bytes
-    assert store.query("SELECT state, has_answer, ended_position FROM messages") == [("errored", 1, 4)]
+    assert store.query("SELECT state, enters_prompts, ended_position FROM messages") == [("errored", 1, 4)]
     assert store.query("SELECT conversation_id, position FROM feedbacks") == [(conversation_id, 5)]

@@ -32,6 +32,9 @@ class KeywordModerator:
         if avoidance.model:
             raise SettingsError("model: the type keywords asks no model")
 
+    async def prepare(self) -> None:
+        """Nothing is needed."""
+
     async def judge(self, stage: ModerationStage, text: str, avoidance: WordAvoidance, judged: int = 0) -> Verdict:
         """Look for any of the keywords."""
         pattern, longest = _pattern(avoidance.keywords)

@@ -44,6 +44,14 @@ class OpenAIModerator:
         if not self._clients.has_provider:
             raise SettingsError("type: openai_moderation needs a provider: the server's openai_api_key")
 
+    async def prepare(self) -> None:
+        """Load the SDK.
+
+        Raises:
+            GeneratorError: there is no key where one is needed.
+        """
+        await self._clients.client()
+
     async def judge(self, stage: ModerationStage, text: str, avoidance: WordAvoidance, judged: int = 0) -> Verdict:  # noqa: ARG002 - the port's
         """Ask.
 

@@ -407,7 +407,7 @@ class SqlViews:
         """Those of the messages that had ended with an answer, in their order, each with its tokens."""
         table = MESSAGES.c
         query = sa.select(table.message_id, table.key_id, table.question, table.answer).where(
-            table.ended_position <= context_cut, table.has_answer
+            table.ended_position <= context_cut, table.enters_prompts
         )
         for first in range(0, len(message_ids), _PART):
             part = message_ids[first : first + _PART]

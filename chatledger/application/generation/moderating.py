@@ -8,7 +8,7 @@ attempt fails as it does where a provider fails.
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 
 import msgspec
@@ -16,7 +16,7 @@ import msgspec
 from chatledger.application.generation.annotations import Annotations
 from chatledger.application.generation.attempt import Attempt
 from chatledger.application.generation.failures import INTERNAL_MESSAGE
-from chatledger.application.ports.generator import GeneratorError
+from chatledger.application.ports.generator import Exchange, GeneratorError
 from chatledger.application.ports.keys import DataKey
 from chatledger.application.ports.moderator import AnsweredDirectly, Moderator, Overridden, Verdict
 from chatledger.application.ports.views import AppView
@@ -26,7 +26,7 @@ from chatledger.domain.values import FinishReason, Json, ModerationStage, Usage
 
 log = logging.getLogger(__name__)
 
-PATIENCE = 1.0
+PATIENCE = 1.5
 """Seconds that the last verdict on an answer may take that was stopped, or failed."""
 
 Ending = Callable[[Usage, DataKey], Awaitable[None]]
@@ -85,6 +85,8 @@ class Gate:
         """
         created = self._attempt.message.created
         question = Question(created.query, created.inputs)
+        if self.judges_answers and self._moderator is not None:
+            await self._moderator.prepare()
         if self._avoidance.applies_to("input"):
             admitted = await self._judge_question(question)
             if admitted is None:
@@ -100,6 +102,25 @@ class Gate:
             "stop",
         )
         return None
+
+    async def admit_history(self, exchanges: Sequence[Exchange]) -> Sequence[Exchange]:
+        """Earlier exchanges as they may be asked with: their questions are on record as they were put.
+
+        Those that might not be asked at all are no part of it anyhow.
+
+        Raises:
+            GeneratorError: there is no verdict.
+        """
+        if not self._avoidance.applies_to("input") or self._avoidance.inputs_config.action != "overridden":
+            return exchanges
+        return [await self._overridden(exchange) for exchange in exchanges]
+
+    async def _overridden(self, exchange: Exchange) -> Exchange:
+        match await self._judge("input", exchange.query):
+            case Overridden(other):
+                return Exchange(other, exchange.answer)
+            case _:
+                return exchange
 
     async def _judge_question(self, question: Question) -> Question | None:
         inputs = {name: value for name, value in question.inputs.items() if isinstance(value, str)}

@@ -323,7 +323,7 @@ class Worker:
         if question is None:
             return
         append, judges = attempt.append, gate.judges_answers
-        async with aclosing(generator.generate(self._request(attempt.message, question))) as parts:
+        async with aclosing(generator.generate(self._request(attempt.message, question, gate))) as parts:
             async for part in parts:
                 if isinstance(part, Text):
                     text = part.text
@@ -355,17 +355,18 @@ class Worker:
             case _:
                 raise TypeError(f"{type(part).__name__} is no part of an answer")
 
-    def _request(self, message: Message, question: Question) -> GenerationRequest:
+    def _request(self, message: Message, question: Question, gate: Gate) -> GenerationRequest:
         created = message.created
 
         async def history() -> Sequence[Exchange]:
-            return await self._views.exchanges(
+            exchanges = await self._views.exchanges(
                 created.conversation_id,
                 created.parent_id,
                 created.context_cut,
                 longest=HISTORY_LIMIT,
                 tokens=created.context_tokens,
             )
+            return await gate.admit_history(exchanges)
 
         async def variables() -> Mapping[str, Json]:
             envelopes = await self._ledger.read(created.conversation_id)

@@ -240,7 +240,7 @@ class Projections:
             "not_before": None,
             "ended_at": envelope.recorded_at,
             "ended_position": envelope.position,
-            "has_answer": bool(message.answer_length),
+            "enters_prompts": bool(message.answer_length) and not message.is_refused,
             "usage": None if usage is None else msgspec.json.encode(usage).decode(),
             "stopped_by": stopped_by,
             "error_code": error_code,

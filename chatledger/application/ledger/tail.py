@@ -9,6 +9,7 @@ from uuid import UUID
 from chatledger.application.ledger.envelope import Envelope
 from chatledger.domain.events import (
     AnswerChunkAppended,
+    AnswerReplaced,
     FeedbackGiven,
     MessageCreated,
     MessageErrored,
@@ -76,7 +77,12 @@ class Tail:
 def _size(envelope: Envelope) -> int:
     """About what an envelope holds on to, in characters."""
     match envelope.body:
-        case AnswerChunkAppended(_, text) | MessageCreated(query=text) | MessageErrored(message=text):
+        case (
+            AnswerChunkAppended(_, text)
+            | AnswerReplaced(text=text)
+            | MessageCreated(query=text)
+            | MessageErrored(message=text)
+        ):
             return ENVELOPE + len(text)
         case FeedbackGiven(content=content):
             return ENVELOPE + len(content or "")

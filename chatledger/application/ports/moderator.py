@@ -47,6 +47,14 @@ class Moderator(Protocol):
         """
         ...
 
+    async def prepare(self) -> None:
+        """Load what judging needs, so that no verdict has to wait for it.
+
+        Raises:
+            GeneratorError: there will be no verdicts.
+        """
+        ...
+
     async def judge(self, stage: ModerationStage, text: str, avoidance: WordAvoidance, judged: int = 0) -> Verdict:
         """Whether a text may be said at this stage, which the app has switched on.
 

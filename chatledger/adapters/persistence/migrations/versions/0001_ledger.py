@@ -333,7 +333,7 @@ def _create_messages() -> None:
         _number("started_at", nullable=True),
         _number("ended_at", nullable=True),
         _number("ended_position", nullable=True),
-        sa.Column("has_answer", sa.Boolean(), nullable=True),
+        sa.Column("enters_prompts", sa.Boolean(), nullable=True),
         _text("usage", nullable=True),
         _text("stopped_by", nullable=True),
         _text("error_code", nullable=True),
