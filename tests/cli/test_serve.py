@@ -89,6 +89,7 @@ def test_an_empty_data_folder_becomes_two_apps_and_an_operator(data_folder: Path
         assert set(made) == {"operator", "chat", "completion"}
         assert made["operator"]["scopes"] == ["operate", "audit"]
         assert httpx.get(f"{server.url}/v1/parameters", headers=bearer(made["chat"]["api_key"])).status_code == 200
+        assert httpx.get(f"{server.url}/api/passport", headers={"X-App-Code": made["chat"]["site_code"]}).is_success
 
         apps = run_json(data_folder, "apps", "list")
         assert [app["mode"] for app in apps] == ["chat", "completion"]

@@ -10,7 +10,7 @@ import msgspec
 import pytest
 
 from chatledger.adapters.http.passports import Passport, Passports
-from chatledger.application.commands.managing_apps import CreatedApp
+from chatledger.application.commands.managing_apps import CreatedApp, hash_secret
 from chatledger.application.errors import ForbiddenError
 from chatledger.domain.configuration import Site
 from tests.support.databases import ON_SQLITE
@@ -182,11 +182,16 @@ async def test_new_visitors_count_against_the_limit_of_an_app_s_visitors(server)
     assert (await server.client(app.api_key).get("/v1/conversations?user=ada")).status_code == 200
 
 
-async def test_no_code_and_an_unknown_code(server):
+async def test_no_code_and_an_unknown_code(server, chat):
     nothing = await server.client().get("/api/passport")
     unknown = await server.client().get("/api/passport", headers={"X-App-Code": "A1b2C3d4E5f6G7h8"})
 
+    key_hash = hash_secret(chat.api_key)
+    assert (await server.client(chat.api_key).get("/v1/info")).status_code == 200
+    of_a_key = await server.client().get("/api/passport", headers={"X-App-Code": key_hash})
+
     assert refusal(nothing) == (401, "unauthorized", "X-App-Code header is missing.")
+    assert refusal(of_a_key) == (404, "not_found", "Site Not Exists.")
     assert refusal(unknown) == (404, "not_found", "Site Not Exists.")
 
 

@@ -46,7 +46,8 @@ async def make_first_credentials(running: Running, folder: Path) -> str | None:
         for mode, name in APPS.items():
             configuration = first_configuration(mode, {}, {}, query_required=True)
             app = await application.apps.create(mode, name, configuration, context)
-            sections.append(_section(mode, {"app_id": str(app.app_id), "api_key": app.api_key}))
+            values = {"app_id": str(app.app_id), "api_key": app.api_key, "site_code": app.site_code}
+            sections.append(_section(mode, values))
     text = "\n".join([_HEADING, *sections])
     _write_private(file, text)
     log.info("the first credentials are in %s", file.absolute())

@@ -42,7 +42,9 @@ class AppDirectory:
 
     async def app_of_site(self, code: str) -> AppView | None:
         """The app whose site has this code, or once had it."""
-        return self._known.get(code) or await self._remember(code, self._app_of_site(code))
+        # Not by the code alone: whoever visits may send as one what is the hash of a key.
+        place = f"site {code}"
+        return self._known.get(place) or await self._remember(place, self._app_of_site(code))
 
     async def apps(self) -> list[AppView]:
         """All apps, oldest first."""
