@@ -10,7 +10,10 @@ from chatledger.domain.errors import InvalidInputError, VariableTypeError
 from chatledger.domain.events import ConversationVariableSet, Event
 from chatledger.domain.values import FileKind, Json, VariableType
 
-_NAME = re.compile(r"[A-Za-z0-9_.-]{1,255}")
+VARIABLE_NAME = r"[A-Za-z0-9_.-]{1,255}"
+"""The whole of a name, as a regular expression."""
+
+_NAME = re.compile(VARIABLE_NAME)
 _FILE_KINDS = get_args(FileKind)
 _ITEM_TYPES: Mapping[VariableType, VariableType] = {
     "array[string]": "string",

@@ -1,7 +1,7 @@
 """The variables of a conversation."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Annotated, Any
 from uuid import UUID
 
 import msgspec
@@ -22,6 +22,9 @@ from chatledger.application.caller import require_chat
 from chatledger.application.ports.views import Page, VariableView
 from chatledger.domain.inputs import input_text
 from chatledger.domain.values import VariableType
+from chatledger.domain.variables import VARIABLE_NAME
+
+VariableName = Annotated[str, msgspec.Meta(pattern=f"^{VARIABLE_NAME}$")]
 
 HIDDEN = "********"
 """What is shown of a secret: an app's key opens the conversations of all its users."""
@@ -61,7 +64,7 @@ _LIST = Operation(
         USER_PARAMETER,
         Parameter("last_id", "The last variable of the page before.", UUID),
         LIMIT_PARAMETER,
-        Parameter("variable_name", "Only the one of this name, in any case of its letters."),
+        Parameter("variable_name", "Only the one of this name, in any case of its letters.", VariableName),
     ),
     answers={200: VariablePage},
     errors=(400, 404),
