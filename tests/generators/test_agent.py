@@ -129,7 +129,10 @@ A_STEP_AND_AN_ANSWER = [
     Text("Let me "),
     Text("see."),
     TokenCount(10, 5),
-    StepEnded("Let me see.", (ToolCall(tool="calculate", arguments={"expression": "2 + 3 * 4"}),)),
+    StepEnded(
+        "Let me see.",
+        (ToolCall(tool="calculate", arguments={"expression": "2 + 3 * 4"}, labels={"en_US": "Calculate"}),),
+    ),
     ToolsReturned((14,)),
     StepBegan(),
     Text("It is "),

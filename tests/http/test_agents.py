@@ -119,7 +119,11 @@ async def test_an_agent_answers_and_its_steps_are_kept(server, provider):
         "position": 1,
         "thought": "Let me see.\n",
         "tool": names,
-        "tool_labels": {name: {} for name in names.split(";")},
+        "tool_labels": {
+            "calculate": {"en_US": "Calculate"},
+            "calculate (2)": {"en_US": "Calculate"},
+            "write_table": {"en_US": "Write table"},
+        },
         "tool_input": first["tool_input"],
         "observation": first["observation"],
         "created_at": message["created_at"],
@@ -213,6 +217,26 @@ async def test_another_attempt_begins_its_steps_again_in_place_of_the_earlier_on
     assert [each["tool"] for each in message["agent_thoughts"]] == ["calculate", ""]
     assert [each["message_files"] for each in message["agent_thoughts"]] == [[], []]
     assert message["answer"] == answer_of(events) == "14"
+
+
+@pytest.mark.parametrize(
+    ("action", "answered"), [("overridden", "s1\n**\ns3\nso it is"), ("direct_output", "Not that.")]
+)
+async def test_what_may_not_be_said_stands_in_no_thought_either(server, action, answered):
+    outputs = {"enabled": True, "action": action, "preset_response": "Not that."}
+    avoidance = {"enabled": True, "keywords": "s2", "outputs_config": outputs}
+    settings = {"steps": 3, "text": "so it is"}
+    configuration = {"settings": settings, "sensitive_word_avoidance": avoidance}
+    client = server.client(await server.new_key("agent-chat", configuration=configuration))
+    events = await ask(client)
+    message = await message_of(client, events[0])
+    assert message["answer"] == answer_of(events) == answered
+    shown = [event["thought"] for event in events if event["event"] == "agent_thought"]
+    assert "s1 " in shown
+    assert not any("s2" in thought for thought in shown)
+    kept = [thought["thought"] for thought in message["agent_thoughts"]]
+    assert kept == [""] * len(kept)
+    assert message["agent_thoughts"][0]["tool"] == "script"
 
 
 async def test_a_recorded_stream_of_an_agent_is_the_same_each_time(server):

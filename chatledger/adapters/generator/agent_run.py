@@ -237,7 +237,14 @@ def _text_of(event: AgentStreamEvent) -> str:
 
 
 def _calls(response: ModelResponse) -> tuple[ToolCall, ...]:
-    return tuple(ToolCall(tool=call.tool_name, arguments=call.args_as_dict()) for call in response.tool_calls)
+    return tuple(
+        ToolCall(tool=call.tool_name, arguments=call.args_as_dict(), labels={"en_US": _label(call.tool_name)})
+        for call in response.tool_calls
+    )
+
+
+def _label(name: str) -> str:
+    return name.replace("_", " ").capitalize()
 
 
 def _parts_of(response: ModelResponse, returns: Sequence[ToolReturnPart]) -> Iterator[Part]:
