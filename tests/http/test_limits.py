@@ -145,15 +145,18 @@ async def test_an_app_counts_on_the_routes_of_the_ledger_and_an_operator_does_no
 
 @ON_SQLITE
 async def test_visitors_are_limited_by_their_passport_and_apart_from_the_key(server: LiveServer) -> None:
-    made = await server.new_app(configuration={"limits": {"requests_per_minute": 3, "user_requests_per_minute": 2}})
+    made = await server.new_app(configuration={"limits": {"requests_per_minute": 5, "user_requests_per_minute": 2}})
     ada, bob = await server.new_visitor(made.site_code), await server.new_visitor(made.site_code)
     key = server.client(made.api_key)
     assert [(await ada.get("/api/conversations")).status_code for _ in range(3)] == [200, 200, 429]
     told = await bob.get("/api/parameters")
-    assert told.headers["ratelimit-policy"] == '"key";q=3;w=60, "user";q=2;w=60'
+    assert told.headers["ratelimit-policy"] == '"key";q=5;w=60, "user";q=2;w=60'
     assert told.headers["ratelimit"].startswith('"key";r=0;')
     assert (await bob.get("/api/parameters")).status_code == 429
-    assert (await key.get("/v1/parameters")).headers["ratelimit"].startswith('"key";r=2;')
+    # Nobody gets past it as somebody new: passports count too.
+    passport = await server.client().get("/api/passport", headers={"X-App-Code": made.site_code})
+    assert (passport.status_code, passport.json()["code"]) == (429, "rate_limit_error")
+    assert (await key.get("/v1/parameters")).headers["ratelimit"].startswith('"key";r=4;')
 
 
 # Every 429 says when to ask again
