@@ -70,6 +70,7 @@ if TYPE_CHECKING:
     from chatledger.application.ports.tracking import ParkedStream as ParkedStream
     from chatledger.application.ports.views import AppView as AppView
     from chatledger.application.ports.views import ConversationView as ConversationView
+    from chatledger.application.ports.views import EndUserDetail as EndUserDetail
     from chatledger.application.ports.views import FeedbackView as FeedbackView
     from chatledger.application.ports.views import FileView as FileView
     from chatledger.application.ports.views import MessageView as MessageView
@@ -77,10 +78,18 @@ if TYPE_CHECKING:
     from chatledger.application.ports.views import VariableView as VariableView
     from chatledger.application.queries.history import MessageDetail as MessageDetail
     from chatledger.application.queries.history import Task as Task
+    from chatledger.domain.configuration import AnnotationReply as AnnotationReply
     from chatledger.domain.configuration import AppConfiguration as AppConfiguration
     from chatledger.domain.configuration import DeclaredVariable as DeclaredVariable
+    from chatledger.domain.configuration import EmojiIcon as EmojiIcon
     from chatledger.domain.configuration import FileUpload as FileUpload
+    from chatledger.domain.configuration import Limits as Limits
+    from chatledger.domain.configuration import ModerationOfStage as ModerationOfStage
+    from chatledger.domain.configuration import Prices as Prices
+    from chatledger.domain.configuration import Site as Site
     from chatledger.domain.configuration import Switch as Switch
+    from chatledger.domain.configuration import TextToSpeech as TextToSpeech
+    from chatledger.domain.configuration import WordAvoidance as WordAvoidance
     from chatledger.domain.events import AgentThoughtRecorded as AgentThoughtRecorded
     from chatledger.domain.events import AnswerChunkAppended as AnswerChunkAppended
     from chatledger.domain.events import FeedbackGiven as FeedbackGiven
@@ -184,6 +193,7 @@ _HOMES = {
     "application.ports.views": (
         "AppView",
         "ConversationView",
+        "EndUserDetail",
         "FeedbackView",
         "FileView",
         "MessageView",
@@ -195,10 +205,18 @@ _HOMES = {
         "Task",
     ),
     "domain.configuration": (
+        "AnnotationReply",
         "AppConfiguration",
         "DeclaredVariable",
+        "EmojiIcon",
         "FileUpload",
+        "Limits",
+        "ModerationOfStage",
+        "Prices",
+        "Site",
         "Switch",
+        "TextToSpeech",
+        "WordAvoidance",
     ),
     "domain.events": (
         "AgentThoughtRecorded",
