@@ -81,13 +81,20 @@ class WordAvoidance(Part, frozen=True, kw_only=True):
 
 
 class FileUpload(Part, frozen=True, kw_only=True):
-    """Which files a message may carry, and how many. Without ``kinds`` it may carry any kind."""
+    """Which files a message may carry, and how many. Without ``kinds`` it may carry any kind.
+
+    The size limits are megabytes, and narrow those of the server; 0 leaves them as they are.
+    """
 
     enabled: bool = False
     kinds: tuple[FileKind, ...] = ("image",)
     number_limits: Annotated[int, msgspec.Meta(ge=1, le=MOST)] = 3
     transfer_methods: tuple[Literal["remote_url", "local_file"], ...] = ("remote_url", "local_file")
     detail: Literal["low", "high"] = "high"
+    file_size_limit: Count = 0
+    image_file_size_limit: Count = 0
+    audio_file_size_limit: Count = 0
+    video_file_size_limit: Count = 0
 
 
 class DeclaredVariable(Part, frozen=True, kw_only=True):

@@ -209,6 +209,18 @@ async def test_what_was_received_and_then_refused_leaves_nothing(serve, tmp_path
 
 
 @ON_SQLITE
+async def test_an_app_s_own_limits_are_narrower(server) -> None:
+    own = {"file_upload": {"file_size_limit": 1, "image_file_size_limit": 1, "video_file_size_limit": 500}}
+    chat = server.client(await server.new_key(configuration={"generator": "scripted"} | own))
+    assert (await upload(chat, PNG + bytes(MEGABYTE - len(PNG)))).status_code == 201
+    for content in (PNG + bytes(MEGABYTE), b"words " * 200_000):
+        assert_error(await upload(chat, content), 413, "file_too_large")
+    shown = (await chat.get("/v1/parameters")).json()["system_parameters"]
+    limits = ("file_size_limit", "image_file_size_limit", "audio_file_size_limit", "video_file_size_limit")
+    assert [shown[limit] for limit in limits] == [1, 1, 50, 100]
+
+
+@ON_SQLITE
 async def test_a_form_that_is_not_sent_on_ends(serve, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("chatledger.adapters.http.multipart.IDLE_SECONDS", 0.2)
     async with serve() as server:

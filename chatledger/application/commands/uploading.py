@@ -12,6 +12,7 @@ from chatledger.application.files.storing import StoredBytes, StoringFiles
 from chatledger.application.ledger.hand_ins import NotUniqueError, VersionConflictError
 from chatledger.application.ledger.ledger import MAX_TRIES, Ledger
 from chatledger.application.people import People
+from chatledger.application.ports.views import AppView
 from chatledger.domain.values import FileKind
 
 
@@ -36,10 +37,9 @@ class Uploading:
         self._people = people
         self._files = files
 
-    @property
-    def limits(self) -> FileLimits:
-        """What a file may be."""
-        return self._files.limits
+    def limits(self, app: AppView) -> FileLimits:
+        """What a file may be that is sent to an app."""
+        return self._files.limits.narrowed_by(app.configuration.file_upload)
 
     async def upload(self, caller: Caller, name: str, content: AsyncIterable[bytes]) -> UploadedFile:
         """Store a file and put it on record.
@@ -49,9 +49,9 @@ class Uploading:
             FileTooLargeError: it has more bytes than its kind may have; nothing is stored.
             StorageUnavailableError: the store is in trouble; nothing is stored.
         """
-        return await self.keep(caller, name, await self.receive(name, content))
+        return await self.keep(caller, name, await self.receive(caller.app, name, content))
 
-    async def receive(self, name: str, content: AsyncIterable[bytes]) -> StoredBytes:
+    async def receive(self, app: AppView, name: str, content: AsyncIterable[bytes]) -> StoredBytes:
         """The first half: the bytes. What is received is to be kept or discarded.
 
         Raises:
@@ -59,8 +59,9 @@ class Uploading:
             FileTooLargeError: it has more bytes than its kind may have; nothing is stored.
             StorageUnavailableError: the store is in trouble; nothing is stored.
         """
-        self.limits.accept_name(name)
-        return await self._files.store(content)
+        limits = self.limits(app)
+        limits.accept_name(name)
+        return await self._files.store(content, limits)
 
     async def discard(self, stored: StoredBytes) -> None:
         """Drop what was received."""
@@ -72,7 +73,7 @@ class Uploading:
         Raises:
             StorageUnavailableError: the store is in trouble; nothing is stored.
         """
-        return await self._files.settle(stored, self._keep(caller, self.limits.accept_name(name), stored))
+        return await self._files.settle(stored, self._keep(caller, self.limits(caller.app).accept_name(name), stored))
 
     async def _keep(self, caller: Caller, name: str, stored: StoredBytes) -> UploadedFile:
         for _ in range(MAX_TRIES):

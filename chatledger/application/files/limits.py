@@ -6,6 +6,7 @@ import msgspec
 
 from chatledger.application.accepting import accept_text
 from chatledger.application.errors import InvalidParameterError
+from chatledger.domain.configuration import FileUpload
 from chatledger.domain.values import FileKind
 
 MEGABYTE = 1024 * 1024
@@ -37,6 +38,16 @@ class FileLimits(msgspec.Struct, frozen=True, kw_only=True):
     def largest(self) -> int:
         """The most bytes that a file may have, of whatever kind."""
         return max(self.image, self.audio, self.video, self.other) * MEGABYTE
+
+    def narrowed_by(self, upload: FileUpload) -> "FileLimits":
+        """The limits of an app that has some of its own."""
+        return msgspec.structs.replace(
+            self,
+            image=min(self.image, upload.image_file_size_limit or self.image),
+            audio=min(self.audio, upload.audio_file_size_limit or self.audio),
+            video=min(self.video, upload.video_file_size_limit or self.video),
+            other=min(self.other, upload.file_size_limit or self.other),
+        )
 
     def accept_name(self, given: object) -> str:
         """A file's name; one that is too long loses the end of what stands before its extension.

@@ -45,7 +45,7 @@ class StoringFiles:
         self._new_id = new_id
         self.limits = limits
 
-    async def store(self, content: AsyncIterable[bytes]) -> StoredBytes:
+    async def store(self, content: AsyncIterable[bytes], limits: FileLimits) -> StoredBytes:
         """Store bytes as they come, within the bound of what they turn out to be.
 
         Raises:
@@ -53,7 +53,7 @@ class StoringFiles:
             StorageUnavailableError: the store is in trouble; nothing is stored.
         """
         file_id, key = self._new_id(), self._ledger.keyring.new_key(None)
-        measured = _Measured(content, self.limits)
+        measured = _Measured(content, limits)
         sealed = seal_content(self._ledger.keyring.key(key.key_id), file_id, measured)
         async with aclosing(sealed):
             await self._blobs.write(file_id, sealed)
@@ -115,7 +115,7 @@ class StoringFiles:
         person = await self._ledger.load(EndUser, created.end_user_id)
         if person is None or person.key_id is None:
             raise LookupError(str(created.end_user_id))
-        stored = await self.store(_whole(content) if isinstance(content, bytes) else content)
+        stored = await self.store(_whole(content) if isinstance(content, bytes) else content, self.limits)
         file, key = self.stage(
             stored,
             app_id=created.app_id,

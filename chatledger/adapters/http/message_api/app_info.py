@@ -100,7 +100,7 @@ def app_info_routes(surface: Surface, entrance: Entrance) -> Sequence[HTTPRouteH
     @get(f"{entrance.prefix}/parameters", opt=entrance.documented(_PARAMETERS))
     async def describe_parameters(request: HttpRequest) -> ASGIResponse:
         app = (await entrance.admit(request)).by_credential().app
-        return answer(request, app_parameters(app.configuration, surface.application.uploading.limits))
+        return answer(request, app_parameters(app.configuration, surface.application.uploading.limits(app)))
 
     @get(f"{entrance.prefix}/meta", opt=entrance.documented(_META))
     async def describe_tools(request: HttpRequest) -> ASGIResponse:

@@ -34,6 +34,7 @@ from chatledger.application.commands.uploading import UploadedFile, Uploading
 from chatledger.application.errors import ApplicationError
 from chatledger.application.files.limits import extension_of
 from chatledger.application.files.storing import StoredBytes
+from chatledger.application.ports.views import AppView
 
 
 class UploadForm(msgspec.Struct, frozen=True, kw_only=True):
@@ -110,8 +111,8 @@ def file_routes(surface: Surface, entrance: Entrance) -> Sequence[HTTPRouteHandl
         surface.require_open()
         place = surface.take_place()
         try:
-            form = read_form(request, uploading.limits.largest)
-            async with _Reception(uploading) as reception, aclosing(form):
+            form = read_form(request, uploading.limits(visit.app).largest)
+            async with _Reception(uploading, visit.app) as reception, aclosing(form):
                 await reception.take_in(form)
                 caller = visit.by_body({"user": reception.user})
                 uploaded = await reception.keep(caller)
@@ -147,8 +148,9 @@ def file_link_routes(surface: Surface) -> Sequence[HTTPRouteHandler]:
 class _Reception:
     """What a form has brought so far. Left with an error, it keeps nothing."""
 
-    def __init__(self, uploading: Uploading) -> None:
+    def __init__(self, uploading: Uploading, app: AppView) -> None:
         self._uploading = uploading
+        self._app = app
         self._files = 0
         self._part: Part | None = None
         self._stored: StoredBytes | None = None
@@ -177,7 +179,7 @@ class _Reception:
     async def _receive(self, part: Part, name: str) -> None:
         if name and part.content_type:
             try:
-                self._stored = await self._uploading.receive(name, part.content)
+                self._stored = await self._uploading.receive(self._app, name, part.content)
             except ApplicationError as error:
                 self._refusal = error
 
