@@ -111,6 +111,7 @@ if TYPE_CHECKING:
     from chatledger.embedding.chatledger import Chatledger as Chatledger
     from chatledger.embedding.values import SentMessage as SentMessage
     from chatledger.embedding.values import Slice as Slice
+    from chatledger.embedding.values import Visitor as Visitor
     from chatledger.settings import Settings as Settings
     from chatledger.settings import SettingsProblemError as SettingsProblemError
 
@@ -244,6 +245,7 @@ _HOMES = {
     "embedding.values": (
         "SentMessage",
         "Slice",
+        "Visitor",
     ),
     "settings": (
         "Settings",

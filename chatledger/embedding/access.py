@@ -8,8 +8,10 @@ from chatledger.application.accepting import accept_id, accept_user, is_trace
 from chatledger.application.application import Application
 from chatledger.application.caller import Auditor, Caller, Reader
 from chatledger.application.context import OPERATOR, Context
-from chatledger.application.errors import ApplicationError, ClosedError, InvalidParameterError
+from chatledger.application.errors import ApplicationError, ClosedError, InvalidParameterError, NotFoundError
+from chatledger.application.ports.views import AppView
 from chatledger.application.queries.credentials import require_answering
+from chatledger.embedding.values import User, Visitor
 
 
 class Access:
@@ -41,26 +43,41 @@ class Access:
                 raise ClosedError from error
             raise
 
-    async def caller(self, app: UUID, user: str | None, trace: str | None = None) -> Caller:
+    async def caller(self, app: UUID, user: User | None, trace: str | None = None) -> Caller:
         """An app, on behalf of a person or, with None, of nobody in particular.
 
         Raises:
-            NotFoundError: there is no such app.
+            NotFoundError: there is no such app, or it has no such visitor.
             ForbiddenError: the app is switched off, or gone.
             InvalidParameterError: an argument is not acceptable.
         """
         accept_id("app", app)
         if trace is not None and not is_trace(trace):
             raise InvalidParameterError("trace", "trace must be up to 128 letters, digits, hyphens and underscores")
+        if isinstance(user, Visitor):
+            return await self._visitor(app, accept_id("user", user.end_user_id), trace)
         person = accept_user(user)
         if user is not None and person is None:
             # A name that was lost on the way must not open what is another's.
             raise InvalidParameterError("user", "user must not be empty")
+        return Caller(
+            app=await self._answering(app), user=person, correlation_id=self._application.new_id(), trace=trace
+        )
+
+    async def _visitor(self, app: UUID, end_user_id: UUID, trace: str | None) -> Caller:
+        found = await self._answering(app)
+        if not await self._application.visiting.knows(found, end_user_id):
+            raise NotFoundError("end_user")
+        return Caller(
+            app=found, user=str(end_user_id), correlation_id=self._application.new_id(), kind="browser", trace=trace
+        )
+
+    async def _answering(self, app: UUID) -> AppView:
         found = await self._application.directory.app(app)
         require_answering(found)
-        return Caller(app=found, user=person, correlation_id=self._application.new_id(), trace=trace)
+        return found
 
-    async def person(self, app: UUID, user: str) -> Caller:
+    async def person(self, app: UUID, user: User) -> Caller:
         """An app, on behalf of a person: for what only a person can do.
 
         Raises:
@@ -72,7 +89,7 @@ class Access:
             raise InvalidParameterError("user", "user is required")
         return caller
 
-    async def reader(self, app: UUID | None, user: str | None) -> Reader:
+    async def reader(self, app: UUID | None, user: User | None) -> Reader:
         """An app, within what is its own; without one the host itself, who may read everything.
 
         Raises:

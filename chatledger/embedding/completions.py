@@ -11,7 +11,7 @@ from chatledger.application.commands.sending import NewMessage
 from chatledger.application.files.attaching import FileReference
 from chatledger.application.ports.views import MessageView, Page
 from chatledger.embedding.access import Access
-from chatledger.embedding.values import SentMessage, Slice
+from chatledger.embedding.values import SentMessage, Slice, User
 
 
 class Completions:
@@ -27,7 +27,7 @@ class Completions:
         inputs: Mapping[str, Any] | None = None,
         query: str = "",
         files: Sequence[FileReference] = (),
-        user: str | None = None,
+        user: User | None = None,
         trace: str | None = None,
     ) -> SentMessage:
         """Ask for a completion; committed when this returns, and answered whether or not anybody follows.
@@ -63,7 +63,7 @@ class Completions:
         inputs: Mapping[str, Any] | None = None,
         query: str = "",
         files: Sequence[FileReference] = (),
-        user: str | None = None,
+        user: User | None = None,
         trace: str | None = None,
     ) -> Answer:
         """Ask, and wait for the whole text. Who stops waiting stops nothing: it is made all the same.
@@ -82,7 +82,7 @@ class Completions:
             )
 
     async def send_more_like(
-        self, app: UUID, message_id: UUID, *, user: str | None = None, trace: str | None = None
+        self, app: UUID, message_id: UUID, *, user: User | None = None, trace: str | None = None
     ) -> SentMessage:
         """Ask for another completion of the same, of a model that is set to be bolder where it can be.
 
@@ -102,7 +102,7 @@ class Completions:
             sent.follower.close()
             return SentMessage(message_id=sent.message_id, task_id=sent.task_id, conversation_id=sent.conversation_id)
 
-    async def save(self, app: UUID, message_id: UUID, *, user: str) -> None:
+    async def save(self, app: UUID, message_id: UUID, *, user: User) -> None:
         """Keep a completion at hand for the user. Doing so again changes nothing.
 
         Raises:
@@ -114,7 +114,7 @@ class Completions:
             require_completion(caller.app)
             await application.saving.save(caller, accept_id("message_id", message_id))
 
-    async def unsave(self, app: UUID, message_id: UUID, *, user: str) -> None:
+    async def unsave(self, app: UUID, message_id: UUID, *, user: User) -> None:
         """Keep a completion at hand no longer. Doing so again changes nothing.
 
         Raises:
@@ -127,7 +127,7 @@ class Completions:
             await application.saving.unsave(caller, accept_id("message_id", message_id))
 
     async def saved(
-        self, app: UUID, *, user: str, last_id: UUID | None = None, limit: int = DEFAULT_PAGE
+        self, app: UUID, *, user: User, last_id: UUID | None = None, limit: int = DEFAULT_PAGE
     ) -> Slice[MessageView]:
         """What the user keeps at hand, the last saved first, and whether there is more.
 

@@ -7,7 +7,7 @@ from chatledger.application.accepting import DEFAULT_PAGE, accept_id
 from chatledger.application.caller import Caller, require_chat
 from chatledger.application.ports.views import ConversationOrder, ConversationView, Page, VariableView
 from chatledger.embedding.access import Access
-from chatledger.embedding.values import Slice
+from chatledger.embedding.values import Slice, User
 
 
 class Conversations:
@@ -20,7 +20,7 @@ class Conversations:
         self,
         app: UUID,
         *,
-        user: str | None = None,
+        user: User | None = None,
         sort_by: ConversationOrder = "-updated_at",
         pinned: bool | None = None,
         last_id: UUID | None = None,
@@ -47,7 +47,7 @@ class Conversations:
             found, has_more = await application.history.conversations(caller, sort_by, page, pinned=pinned)
             return Slice(tuple(found), has_more)
 
-    async def pin(self, app: UUID, conversation_id: UUID, *, user: str) -> None:
+    async def pin(self, app: UUID, conversation_id: UUID, *, user: User) -> None:
         """Put a conversation above the user's others. Doing so again changes nothing.
 
         Raises:
@@ -59,7 +59,7 @@ class Conversations:
             require_chat(caller.app)
             await application.pinning.pin(caller, accept_id("conversation_id", conversation_id))
 
-    async def unpin(self, app: UUID, conversation_id: UUID, *, user: str) -> None:
+    async def unpin(self, app: UUID, conversation_id: UUID, *, user: User) -> None:
         """Put a conversation back among the user's others. Doing so again changes nothing.
 
         Raises:
@@ -71,7 +71,7 @@ class Conversations:
             require_chat(caller.app)
             await application.pinning.unpin(caller, accept_id("conversation_id", conversation_id))
 
-    async def get(self, app: UUID, conversation_id: UUID, *, user: str | None = None) -> ConversationView:
+    async def get(self, app: UUID, conversation_id: UUID, *, user: User | None = None) -> ConversationView:
         """One conversation.
 
         Raises:
@@ -83,7 +83,7 @@ class Conversations:
             return await application.history.conversation(caller, accept_id("conversation_id", conversation_id))
 
     async def rename(
-        self, app: UUID, conversation_id: UUID, name: str | None = None, *, user: str | None = None
+        self, app: UUID, conversation_id: UUID, name: str | None = None, *, user: User | None = None
     ) -> ConversationView:
         """Give the conversation a name; None has one found in its first message, if that can be done.
 
@@ -99,7 +99,7 @@ class Conversations:
                 return await application.renaming.name_automatically(caller, conversation_id)
             return await application.renaming.rename(caller, conversation_id, name)
 
-    async def delete(self, app: UUID, conversation_id: UUID, *, user: str | None = None) -> None:
+    async def delete(self, app: UUID, conversation_id: UUID, *, user: User | None = None) -> None:
         """Make the conversation gone for its user, and stop what is being answered in it. The ledger keeps it.
 
         Raises:
@@ -115,7 +115,7 @@ class Conversations:
         app: UUID,
         conversation_id: UUID,
         *,
-        user: str | None = None,
+        user: User | None = None,
         name: str | None = None,
         last_id: UUID | None = None,
         limit: int = DEFAULT_PAGE,
@@ -143,7 +143,7 @@ class Conversations:
             return Slice(tuple(found), has_more)
 
     async def set_variable(
-        self, app: UUID, conversation_id: UUID, variable_id: UUID, value: Any, *, user: str | None = None
+        self, app: UUID, conversation_id: UUID, variable_id: UUID, value: Any, *, user: User | None = None
     ) -> VariableView:
         """Give a variable of the conversation another value, which prompts see from the next message on.
 
@@ -159,7 +159,7 @@ class Conversations:
             variable_id = accept_id("variable_id", variable_id)
             return await application.setting_variables.set(caller, conversation_id, variable_id, value)
 
-    async def _chat(self, app: UUID, user: str | None) -> Caller:
+    async def _chat(self, app: UUID, user: User | None) -> Caller:
         caller = await self._access.caller(app, user)
         require_chat(caller.app)
         return caller

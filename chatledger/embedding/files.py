@@ -9,6 +9,7 @@ from chatledger.application.commands.uploading import UploadedFile
 from chatledger.application.errors import InvalidParameterError
 from chatledger.application.ports.views import FileView
 from chatledger.embedding.access import Access
+from chatledger.embedding.values import User
 
 
 class Files:
@@ -18,7 +19,7 @@ class Files:
         self._access = access
 
     async def upload(
-        self, app: UUID, name: str, content: bytes | AsyncIterable[bytes], *, user: str | None = None
+        self, app: UUID, name: str, content: bytes | AsyncIterable[bytes], *, user: User | None = None
     ) -> UploadedFile:
         """Store a file, to be sent with messages of the same user. Its bytes show what it is, and so its limit.
 
@@ -42,7 +43,7 @@ class Files:
                 raise InvalidParameterError("content", "content must be bytes, or come in pieces of bytes")
             return await application.uploading.upload(caller, name, _whole(content))
 
-    async def get(self, file_id: UUID, *, app: UUID | None = None, user: str | None = None) -> FileView:
+    async def get(self, file_id: UUID, *, app: UUID | None = None, user: User | None = None) -> FileView:
         """What is on record of a file: an upload, or what a tool made for an answer.
 
         Raises:
@@ -57,7 +58,7 @@ class Files:
         file_id: UUID,
         *,
         app: UUID | None = None,
-        user: str | None = None,
+        user: User | None = None,
     ) -> AsyncGenerator[bytes, None]:
         """The bytes of a file from ``start`` up to ``stop``, piece by piece.
 

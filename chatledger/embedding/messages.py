@@ -16,7 +16,7 @@ from chatledger.application.queries.following import require_recorded
 from chatledger.application.queries.history import MessageDetail
 from chatledger.domain.values import NIL_UUID, Rating
 from chatledger.embedding.access import Access
-from chatledger.embedding.values import SentMessage, Slice
+from chatledger.embedding.values import SentMessage, Slice, User
 
 LARGEST_VERSION = 2**63 - 1
 
@@ -36,7 +36,7 @@ class Messages:
         app: UUID,
         query: str,
         *,
-        user: str | None = None,
+        user: User | None = None,
         inputs: Mapping[str, Any] | None = None,
         files: Sequence[FileReference] = (),
         conversation_id: UUID | None = None,
@@ -78,7 +78,7 @@ class Messages:
         app: UUID,
         query: str,
         *,
-        user: str | None = None,
+        user: User | None = None,
         inputs: Mapping[str, Any] | None = None,
         files: Sequence[FileReference] = (),
         conversation_id: UUID | None = None,
@@ -101,7 +101,7 @@ class Messages:
                 caller, _new(query, inputs, files, conversation_id, parent_id, automatic_name)
             )
 
-    async def regenerate(self, app: UUID, message_id: UUID, *, user: str | None = None) -> SentMessage:
+    async def regenerate(self, app: UUID, message_id: UUID, *, user: User | None = None) -> SentMessage:
         """Ask the same once more: a message of its own, with the parent of the first.
 
         Raises:
@@ -118,7 +118,7 @@ class Messages:
             return SentMessage(message_id=sent.message_id, task_id=sent.task_id, conversation_id=sent.conversation_id)
 
     async def follow(
-        self, message_id: UUID, *, after: int = 0, app: UUID | None = None, user: str | None = None
+        self, message_id: UUID, *, after: int = 0, app: UUID | None = None, user: User | None = None
     ) -> AsyncGenerator[Envelope, None]:
         """The events of a message after a version, each as soon as it is committed, up to the one that ends the answer.
 
@@ -141,7 +141,7 @@ class Messages:
             if self._access.is_closed and not follower.has_ended:
                 raise ClosedError
 
-    async def get(self, message_id: UUID, *, app: UUID | None = None, user: str | None = None) -> MessageDetail:
+    async def get(self, message_id: UUID, *, app: UUID | None = None, user: User | None = None) -> MessageDetail:
         """One message as it stands, with the version of its stream.
 
         Raises:
@@ -158,7 +158,7 @@ class Messages:
         after: int = 0,
         limit: int = DEFAULT_PAGE,
         app: UUID | None = None,
-        user: str | None = None,
+        user: User | None = None,
     ) -> Slice[Fact]:
         """The recorded events of a message after a version, each with who did it and why.
 
@@ -180,7 +180,7 @@ class Messages:
         app: UUID,
         conversation_id: UUID,
         *,
-        user: str | None = None,
+        user: User | None = None,
         first_id: UUID | None = None,
         limit: int = DEFAULT_PAGE,
     ) -> Slice[MessageView]:
@@ -206,7 +206,9 @@ class Messages:
             messages, has_more = await application.history.messages(caller, conversation_id, page)
             return Slice(tuple(messages), has_more)
 
-    async def rate(self, app: UUID, message_id: UUID, rating: Rating, *, user: str, content: str | None = None) -> None:
+    async def rate(
+        self, app: UUID, message_id: UUID, rating: Rating, *, user: User, content: str | None = None
+    ) -> None:
         """Give the user's rating; a second one replaces the first.
 
         Raises:
@@ -218,7 +220,7 @@ class Messages:
             accept_choice("rating", rating, get_args(Rating))
             await application.rating.rate(caller, accept_id("message_id", message_id), rating, content)
 
-    async def withdraw_rating(self, app: UUID, message_id: UUID, *, user: str) -> None:
+    async def withdraw_rating(self, app: UUID, message_id: UUID, *, user: User) -> None:
         """Take the user's rating back.
 
         Raises:
@@ -229,7 +231,7 @@ class Messages:
             caller = await self._access.person(app, user)
             await application.rating.rate(caller, accept_id("message_id", message_id), None, None)
 
-    async def suggest(self, app: UUID, message_id: UUID, *, user: str | None = None) -> tuple[str, ...]:
+    async def suggest(self, app: UUID, message_id: UUID, *, user: User | None = None) -> tuple[str, ...]:
         """Questions that may follow on an answer; none where the app has no model for it, or the model fails.
 
         A model is asked once. What it suggests is kept with the message; a failure is not.
@@ -243,7 +245,7 @@ class Messages:
             caller = await self._access.caller(app, user)
             return await application.suggesting.suggest(caller, accept_id("message_id", message_id))
 
-    async def stop(self, app: UUID, message_id: UUID, *, user: str | None = None) -> None:
+    async def stop(self, app: UUID, message_id: UUID, *, user: User | None = None) -> None:
         """Ask for the end of the answer. What it has said stays; one that has ended is left alone.
 
         Raises:

@@ -5,6 +5,7 @@ from uuid import UUID
 from chatledger.application.accepting import accept_id
 from chatledger.application.queries.history import Task
 from chatledger.embedding.access import Access
+from chatledger.embedding.values import User
 
 
 class Tasks:
@@ -13,7 +14,7 @@ class Tasks:
     def __init__(self, access: Access) -> None:
         self._access = access
 
-    async def get(self, task_id: UUID, *, app: UUID | None = None, user: str | None = None) -> Task:
+    async def get(self, task_id: UUID, *, app: UUID | None = None, user: User | None = None) -> Task:
         """How far a generation has come.
 
         Raises:
@@ -23,7 +24,7 @@ class Tasks:
             reader = await self._access.reader(app, user)
             return await application.history.task(reader, accept_id("task_id", task_id))
 
-    async def stop(self, app: UUID, task_id: UUID, *, user: str | None = None) -> None:
+    async def stop(self, app: UUID, task_id: UUID, *, user: User | None = None) -> None:
         """Ask for the end of a generation. What it has said stays; one that has ended is left alone.
 
         Raises:

@@ -4,7 +4,7 @@ from uuid import UUID
 
 import pytest
 
-from chatledger import Chatledger, InvalidParameterError, NotFoundError, Settings, WrongModeError
+from chatledger import Chatledger, InvalidParameterError, NotFoundError, Settings, Visitor, WrongModeError
 from chatledger.application.errors import ForbiddenError
 from tests.embedding.hosting import hosted, new_app
 from tests.support.databases import ON_SQLITE
@@ -31,6 +31,35 @@ async def test_a_host_reads_what_visitors_say_and_is_none_of_them(tmp_path, data
             await ledger.messages.get(message_id, app=app.app_id, user=visitor)
         with pytest.raises(NotFoundError):
             await ledger.messages.send(app.app_id, "I am", user=visitor, conversation_id=conversation_id)
+
+
+async def test_a_host_acts_for_a_visitor_whom_it_does_not_name(tmp_path, database_url):
+    async with live_server(tmp_path / "data") as live:
+        app = await live.new_app(tokens=1)
+        passport = await live.new_passport(app.site_code)
+        sent = await live.client(passport).post("/api/chat-messages", json={"inputs": {}, "query": "Anybody here?"})
+        conversation_id = UUID(sent.json()["conversation_id"])
+
+    async with Chatledger.open(Settings(data_dir=tmp_path / "data")) as ledger:
+        (read,) = (await ledger.messages.history(app.app_id, conversation_id)).items
+        ada = Visitor(read.end_user_id)
+        await ledger.messages.ask(app.app_id, "We are.", user=ada, conversation_id=conversation_id)
+        await ledger.messages.rate(app.app_id, read.message_id, "like", user=ada)
+        (listed,) = (await ledger.conversations.list(app.app_id, user=ada)).items
+        assert listed.conversation_id == conversation_id
+        other = await new_app(ledger)
+        for unknown, where in ((Visitor(NOBODY_S), app.app_id), (ada, other)):
+            with pytest.raises(NotFoundError) as refused:
+                await ledger.messages.send(where, "Who?", user=unknown)
+            assert refused.value.missing == "end_user"
+        with pytest.raises(InvalidParameterError) as unfit:
+            await ledger.messages.send(app.app_id, "Who?", user=Visitor("ada"))
+        assert unfit.value.field == "user"
+
+    async with live_server(tmp_path / "data") as live:
+        page = await live.client(passport).get("/api/messages", params={"conversation_id": str(conversation_id)})
+        assert [message["query"] for message in page.json()["data"]] == ["Anybody here?", "We are."]
+        assert page.json()["data"][0]["feedback"] == {"rating": "like"}
 
 
 async def test_completions_that_a_person_keeps_at_hand(tmp_path, database_url):
