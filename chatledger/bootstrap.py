@@ -236,7 +236,9 @@ async def open_chatledger(
             stopping=stopping,
             renaming=RenamingConversations(ledger, ownership, naming, history),
             deleting=DeletingConversations(ledger, views, ownership, stopping),
-            setting_variables=SettingVariables(ledger, views, ownership, settings.max_query_characters),
+            setting_variables=SettingVariables(
+                ledger, views, ownership, Attaching(views, new_id), settings.max_query_characters
+            ),
             rating=RatingMessages(ledger, views, ownership, settings.max_query_characters),
             naming=naming,
             suggesting=suggesting,

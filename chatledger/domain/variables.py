@@ -89,12 +89,13 @@ def require_fit(name: str, value_type: VariableType, value: Json) -> None:
     Raises:
         VariableTypeError: it is of another type.
     """
-    if not _fits(value_type, value):
+    if not fits(value_type, value):
         found = type_of(value)
         raise VariableTypeError(f"Type mismatch: variable '{name}' expects {value_type}, but got {found} type")
 
 
-def _fits(value_type: VariableType, value: Json) -> bool:
+def fits(value_type: VariableType, value: Json) -> bool:
+    """Whether a variable of that type can hold this value."""
     match value_type:
         case "string" | "secret":
             return isinstance(value, str)
@@ -112,7 +113,7 @@ def _fits(value_type: VariableType, value: Json) -> bool:
 
 def _fits_in(array_type: VariableType, item: Json) -> bool:
     item_type = _ITEM_TYPES.get(array_type)
-    return item_type is None or _fits(item_type, item)
+    return item_type is None or fits(item_type, item)
 
 
 def _is_number(value: Json) -> bool:
@@ -135,12 +136,12 @@ def type_of(value: Json) -> FoundType:
     if value is None:
         return "none"
     for plain_type in _PLAIN_TYPES:
-        if _fits(plain_type, value):
+        if fits(plain_type, value):
             return plain_type
     if not isinstance(value, list):
         return "unknown"
     for array_type in _ITEM_TYPES:
-        if value and _fits(array_type, value):
+        if value and fits(array_type, value):
             return array_type
     return "array[any]"
 

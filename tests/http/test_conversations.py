@@ -7,6 +7,7 @@ from typing import Any
 import httpx
 import pytest
 
+from tests.support.features import PNG
 from tests.support.server import LiveServer, chat_body, events_of, until
 
 NOWHERE = "00000000-0000-4000-8000-000000000000"
@@ -276,6 +277,23 @@ async def test_a_value_of_another_type_is_refused(chat, name, value, message):
 
     assert refusal(await chat.put(f"{path}/{before[0]['id']}", json={"value": value})) == (400, "bad_request", message)
     assert (await chat.get(path, params={"variable_name": name})).json()["data"] == before
+
+
+async def test_a_file_in_a_variable_is_its_owners(chat):
+    asked = await ask(chat)
+    path = f"/v1/conversations/{asked['conversation_id']}/variables"
+    (picture,) = (await chat.get(path, params={"variable_name": "picture"})).json()["data"]
+
+    async def with_a_file_of(user: str) -> httpx.Response:
+        given = {"file": ("a.png", PNG, "image/png")}
+        uploaded = (await chat.post("/v1/files/upload", files=given, data={"user": user})).json()
+        value = {"type": "image", "transfer_method": "local_file", "upload_file_id": uploaded["id"]}
+        return await chat.put(f"{path}/{picture['id']}", json={"value": value})
+
+    assert (await with_a_file_of("ada")).status_code == 200
+    foreign = await with_a_file_of("bob")
+    assert (refusal(foreign)[:2], foreign.json()["params"]) == ((400, "invalid_param"), "value")
+    assert "upload_file_id names no file of this user" in foreign.json()["message"]
 
 
 async def test_variables_that_there_are_not(chat):

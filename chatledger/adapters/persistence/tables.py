@@ -248,13 +248,6 @@ for _order in ("created_position", "updated_position"):
         postgresql_where=sa.text("is_pinned"),
     )
 sa.Index(
-    "conversations_pinned",
-    CONVERSATIONS.c.end_user_id,
-    CONVERSATIONS.c.updated_position,
-    sqlite_where=sa.text("is_pinned = 1"),
-    postgresql_where=sa.text("is_pinned"),
-)
-sa.Index(
     "conversations_to_be_named",
     CONVERSATIONS.c.created_position,
     sqlite_where=sa.text("is_to_be_named = 1"),

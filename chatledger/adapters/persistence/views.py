@@ -369,16 +369,17 @@ class SqlViews:
         """The other messages that go on from the same one, or begin the conversation as it does, oldest first."""
         table = MESSAGES.c
         own = table.conversation_id == message.conversation_id
-        places = sa.select(table.message_id, table.parent_id, table.position).where(own).order_by(table.position)
+        places = sa.select(table.message_id, table.parent_id, table.position).where(own)
 
         def read(connection: sa.Connection) -> list[UUID]:
             parent_id = _parent(connection, message)
             after = 0 if parent_id is None else _position(connection, message.conversation_id, parent_id)
             children = connection.execute(places.where(table.is_branch, table.parent_id == parent_id)).all()
-            next_in_time = connection.execute(places.where(table.position > after).limit(1)).all()
-            in_line = [row.message_id for row in next_in_time if row.parent_id == NIL_UUID]
-            found = [*in_line, *(row.message_id for row in children)]
-            return [message_id for message_id in found if message_id != message.message_id]
+            next_in_time = places.where(table.position > after).order_by(table.position).limit(1)
+            in_line = [row for row in connection.execute(next_in_time) if row.parent_id == NIL_UUID]
+            # Sorted here: the databases would read the whole conversation to have them in order.
+            found = sorted((*in_line, *children), key=lambda row: row.position)
+            return [row.message_id for row in found if row.message_id != message.message_id]
 
         return await self._reader.query(read)
 

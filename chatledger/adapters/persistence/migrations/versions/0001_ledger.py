@@ -298,13 +298,6 @@ def _create_conversations() -> None:
             postgresql_where=sa.text("is_pinned"),
         )
     op.create_index(
-        "conversations_pinned",
-        "conversations",
-        ["end_user_id", "updated_position"],
-        sqlite_where=sa.text("is_pinned = 1"),
-        postgresql_where=sa.text("is_pinned"),
-    )
-    op.create_index(
         "conversations_to_be_named",
         "conversations",
         ["created_position"],
