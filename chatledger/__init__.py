@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from chatledger.adapters.generator.agent_tools import ToolOutput as ToolOutput
     from chatledger.adapters.keys.store import MasterKeyError as MasterKeyError
     from chatledger.adapters.persistence.tracking import Projection as Projection
+    from chatledger.application.commands.annotating import AnnotationPage as AnnotationPage
     from chatledger.application.commands.asking import Answer as Answer
     from chatledger.application.commands.managing_apps import CreatedApp as CreatedApp
     from chatledger.application.commands.managing_operators import IssuedToken as IssuedToken
@@ -30,10 +31,13 @@ if TYPE_CHECKING:
     from chatledger.application.errors import InvalidParameterError as InvalidParameterError
     from chatledger.application.errors import NotFoundError as NotFoundError
     from chatledger.application.errors import QuotaUsedUpError as QuotaUsedUpError
+    from chatledger.application.errors import SpeechToTextDisabledError as SpeechToTextDisabledError
+    from chatledger.application.errors import SpeechToTextUnsupportedError as SpeechToTextUnsupportedError
     from chatledger.application.errors import TooLongError as TooLongError
     from chatledger.application.errors import TooManyRequestsError as TooManyRequestsError
     from chatledger.application.errors import TypeMismatchError as TypeMismatchError
     from chatledger.application.errors import UnauthorizedError as UnauthorizedError
+    from chatledger.application.errors import UnsupportedAudioError as UnsupportedAudioError
     from chatledger.application.errors import WrongModeError as WrongModeError
     from chatledger.application.files.attaching import FileReference as FileReference
     from chatledger.application.ledger.envelope import Envelope as Envelope
@@ -43,6 +47,7 @@ if TYPE_CHECKING:
     from chatledger.application.ledger.subscription import SubscriptionStatus as SubscriptionStatus
     from chatledger.application.ledger.subscription import SubscriptionStoppedError as SubscriptionStoppedError
     from chatledger.application.ledger.subscriptions import SubscriptionProblemError as SubscriptionProblemError
+    from chatledger.application.ports.annotations import AnnotationView as AnnotationView
     from chatledger.application.ports.generator import Exchange as Exchange
     from chatledger.application.ports.generator import FileMade as FileMade
     from chatledger.application.ports.generator import Finish as Finish
@@ -91,7 +96,9 @@ if TYPE_CHECKING:
     from chatledger.domain.configuration import TextToSpeech as TextToSpeech
     from chatledger.domain.configuration import WordAvoidance as WordAvoidance
     from chatledger.domain.events import AgentThoughtRecorded as AgentThoughtRecorded
+    from chatledger.domain.events import AnnotationMatched as AnnotationMatched
     from chatledger.domain.events import AnswerChunkAppended as AnswerChunkAppended
+    from chatledger.domain.events import AnswerReplaced as AnswerReplaced
     from chatledger.domain.events import FeedbackGiven as FeedbackGiven
     from chatledger.domain.events import FeedbackWithdrawn as FeedbackWithdrawn
     from chatledger.domain.events import FileAttached as FileAttached
@@ -101,9 +108,11 @@ if TYPE_CHECKING:
     from chatledger.domain.events import MessageCreated as MessageCreated
     from chatledger.domain.events import MessageErrored as MessageErrored
     from chatledger.domain.events import MessageStopped as MessageStopped
+    from chatledger.domain.events import ModerationHit as ModerationHit
     from chatledger.domain.events import ResourcesRetrieved as ResourcesRetrieved
     from chatledger.domain.events import StopRequested as StopRequested
     from chatledger.domain.inputs import InputVariable as InputVariable
+    from chatledger.domain.values import Account as Account
     from chatledger.domain.values import AttachedFile as AttachedFile
     from chatledger.domain.values import Resource as Resource
     from chatledger.domain.values import Thought as Thought
@@ -123,6 +132,7 @@ _HOMES = {
     ),
     "adapters.keys.store": ("MasterKeyError",),
     "adapters.persistence.tracking": ("Projection",),
+    "application.commands.annotating": ("AnnotationPage",),
     "application.commands.asking": ("Answer",),
     "application.commands.managing_apps": ("CreatedApp",),
     "application.commands.managing_operators": ("IssuedToken",),
@@ -142,10 +152,13 @@ _HOMES = {
         "InvalidParameterError",
         "NotFoundError",
         "QuotaUsedUpError",
+        "SpeechToTextDisabledError",
+        "SpeechToTextUnsupportedError",
         "TooLongError",
         "TooManyRequestsError",
         "TypeMismatchError",
         "UnauthorizedError",
+        "UnsupportedAudioError",
         "WrongModeError",
     ),
     "application.files.attaching": ("FileReference",),
@@ -153,13 +166,14 @@ _HOMES = {
         "Envelope",
         "Fact",
     ),
+    "application.ledger.hand_ins": ("VersionConflictError",),
     "application.ledger.subscription": (
         "Handler",
         "SubscriptionStatus",
         "SubscriptionStoppedError",
     ),
     "application.ledger.subscriptions": ("SubscriptionProblemError",),
-    "application.ledger.hand_ins": ("VersionConflictError",),
+    "application.ports.annotations": ("AnnotationView",),
     "application.ports.generator": (
         "Exchange",
         "FileMade",
@@ -221,7 +235,9 @@ _HOMES = {
     ),
     "domain.events": (
         "AgentThoughtRecorded",
+        "AnnotationMatched",
         "AnswerChunkAppended",
+        "AnswerReplaced",
         "FeedbackGiven",
         "FeedbackWithdrawn",
         "FileAttached",
@@ -231,11 +247,13 @@ _HOMES = {
         "MessageCreated",
         "MessageErrored",
         "MessageStopped",
+        "ModerationHit",
         "ResourcesRetrieved",
         "StopRequested",
     ),
     "domain.inputs": ("InputVariable",),
     "domain.values": (
+        "Account",
         "AttachedFile",
         "Resource",
         "Thought",

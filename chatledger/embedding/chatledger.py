@@ -12,7 +12,9 @@ if TYPE_CHECKING:
     from chatledger.application.ports.generator import Generator
     from chatledger.bootstrap import Running
     from chatledger.embedding.access import Access
+    from chatledger.embedding.annotations import Annotations
     from chatledger.embedding.apps import Apps
+    from chatledger.embedding.audio import Audio
     from chatledger.embedding.completions import Completions
     from chatledger.embedding.conversations import Conversations
     from chatledger.embedding.files import Files
@@ -37,12 +39,16 @@ class Chatledger:
         messages: send, follow, read, rate and stop.
         completions: ask apps that have no conversations.
         conversations: list a person's conversations.
+        annotations: have an app answer questions without its generator.
+        audio: write down what is said, say what is written.
         files: upload what goes with messages, and read it back.
         tasks: see how far a generation has come, and stop it.
         subscriptions: see how the host's own projections and handlers do, and read what they made.
     """
 
+    annotations: "Annotations"
     apps: "Apps"
+    audio: "Audio"
     operators: "Operators"
     messages: "Messages"
     completions: "Completions"
@@ -53,7 +59,9 @@ class Chatledger:
 
     def __init__(self, access: "Access", running: "Running") -> None:
         from chatledger.embedding import (  # noqa: PLC0415
+            annotations,
             apps,
+            audio,
             completions,
             conversations,
             files,
@@ -63,7 +71,9 @@ class Chatledger:
             tasks,
         )
 
+        self.annotations = annotations.Annotations(access)
         self.apps = apps.Apps(access)
+        self.audio = audio.Audio(access)
         self.operators = operators.Operators(access)
         self.messages = messages.Messages(access)
         self.completions = completions.Completions(access)

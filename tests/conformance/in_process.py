@@ -7,6 +7,7 @@ from typing import Any
 import chatledger
 from chatledger import (
     AnswerChunkAppended,
+    AnswerReplaced,
     Chatledger,
     GenerationStarted,
     MessageErrored,
@@ -28,6 +29,18 @@ class EmbeddedService:
 
     async def configure(self, app, configuration):
         await self._ledger.apps.configure(app, configuration)
+
+    async def annotate(self, app, question, answer, annotation=None):
+        if annotation is None:
+            return (await self._ledger.annotations.add(app, question, answer)).annotation_id
+        return (await self._ledger.annotations.change(app, annotation, question, answer)).annotation_id
+
+    async def remove_annotation(self, app, annotation):
+        await self._ledger.annotations.remove(app, annotation)
+
+    async def annotations(self, app, keyword=""):
+        page = await self._ledger.annotations.list(app, keyword=keyword)
+        return [(view.question, view.answer, view.hit_count) for view in page.annotations]
 
     async def rotate_key(self, app):
         await self._ledger.apps.rotate_key(app)
@@ -72,6 +85,8 @@ class EmbeddedService:
                     text = ""
                 case AnswerChunkAppended(text=more):
                     text += more
+                case AnswerReplaced(text=other):
+                    text = other
                 case MessageErrored(code=code):
                     return Streamed(text, code)
                 case MessageStopped():

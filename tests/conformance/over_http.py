@@ -44,6 +44,19 @@ class HttpService:
     async def configure(self, app, configuration):
         await self._apps.configure(app, configuration, operator_context(self._server.running))
 
+    async def annotate(self, app, question, answer, annotation=None):
+        path = "/v1/apps/annotations" if annotation is None else f"/v1/apps/annotations/{annotation}"
+        method = "POST" if annotation is None else "PUT"
+        response = await self._clients[app].request(method, path, json={"question": question, "answer": answer})
+        return UUID(_content(response)["id"])
+
+    async def remove_annotation(self, app, annotation):
+        _content(await self._clients[app].delete(f"/v1/apps/annotations/{annotation}"))
+
+    async def annotations(self, app, keyword=""):
+        page = _content(await self._clients[app].get("/v1/apps/annotations", params={"keyword": keyword}))
+        return [(item["question"], item["answer"], item["hit_count"]) for item in page["data"]]
+
     async def rotate_key(self, app):
         key = await self._apps.rotate_key(app, operator_context(self._server.running))
         self._clients[app] = self._server.client(key)
@@ -187,7 +200,7 @@ def _chat_body(query, user, inputs, conversation) -> dict[str, Any]:
 
 
 def _content(response: httpx.Response) -> Any:
-    if response.status_code not in {200, 202, 204}:
+    if response.status_code not in {200, 201, 202, 204}:
         raise _refusal(response)
     return response.json() if response.content else None
 

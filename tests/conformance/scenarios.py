@@ -20,7 +20,16 @@ from chatledger.application.errors import (
     WrongModeError,
 )
 from chatledger.application.files.attaching import FileReference
-from chatledger.domain.configuration import AppConfiguration, DeclaredVariable, FileUpload, Limits, Switch
+from chatledger.domain.configuration import (
+    AnnotationReply,
+    AppConfiguration,
+    DeclaredVariable,
+    FileUpload,
+    Limits,
+    ModerationOfStage,
+    Switch,
+    WordAvoidance,
+)
 from chatledger.domain.inputs import InputVariable
 from tests.conformance.service import Listed, Seen, Service, Streamed
 from tests.support.server import until
@@ -594,6 +603,46 @@ async def more_of_the_same(service: Service) -> None:
     assert refused.value.needs == "completion"
 
 
+# Answers that no model gives
+
+
+async def what_may_not_be_said(service: Service) -> None:
+    preset = ModerationOfStage(enabled=True, preset_response="No.")
+    avoidance = WordAvoidance(enabled=True, keywords="secret\nso it", inputs_config=preset, outputs_config=preset)
+    app = await service.create_app("chat", msgspec.structs.replace(says(), sensitive_word_avoidance=avoidance))
+    refused = await service.ask(app, "a Secret?")
+    assert (refused.text, refused.end, refused.tokens) == ("No.", "completed", 0)
+    blocked = await service.ask(app, "Is it so?")
+    assert (blocked.text, blocked.end) == ("No.", "stopped")
+    assert (await service.message(app, blocked.ids.message))[0] == Seen("Is it so?", "No.", False, None)
+    ids = await service.send(app, "Is it so?")
+    assert await service.follow(app, ids) == Streamed("No.", "stopped")
+    without = msgspec.structs.replace(avoidance, keywords=" ")
+    await refused_by_name(
+        "sensitive_word_avoidance.keywords",
+        service.configure(app, msgspec.structs.replace(says(), sensitive_word_avoidance=without)),
+    )
+
+
+async def annotations_answer(service: Service) -> None:
+    app = await service.create_app(
+        "chat", msgspec.structs.replace(says(), annotation_reply=AnnotationReply(enabled=True))
+    )
+    open_hours = await service.annotate(app, "Open?", "From nine.")
+    await service.annotate(app, "Bread?", "Rye.")
+    answered = await service.ask(app, " OPEN? ")
+    assert (answered.text, answered.end, answered.tokens) == ("From nine.", "completed", 0)
+    assert await service.annotate(app, "Open?", "From ten.", open_hours) == open_hours
+    assert (await service.ask(app, "open?")).text == "From ten."
+    assert await service.annotations(app) == [("Bread?", "Rye.", 0), ("Open?", "From ten.", 2)]
+    assert await service.annotations(app, "RYE") == [("Bread?", "Rye.", 0)]
+    await service.remove_annotation(app, open_hours)
+    assert (await service.ask(app, "open?")).text == "so it is"
+    await nothing_is_found("annotation", service.remove_annotation(app, open_hours))
+    await refused_by_name("question", service.annotate(app, " ", "x"))
+    await refused_by_name("answer", service.annotate(app, "x", ""))
+
+
 # Files
 
 
@@ -664,6 +713,8 @@ async def limits_of_an_app(service: Service) -> None:
 
 
 SCENARIOS = (
+    what_may_not_be_said,
+    annotations_answer,
     limits_of_an_app,
     files_go_with_a_message,
     files_that_may_not_go,
