@@ -458,6 +458,15 @@ async def test_a_rating_needs_no_user(server, chat):
     assert shown.json()["data"][0]["feedback"] == {"rating": "like", "content": "well said"}
 
 
+async def test_sound_is_for_visitors_where_the_app_has_it(server, chat):
+    ada = await server.new_visitor(chat.site_code)
+    said = await ada.post("/api/text-to-audio", json={"text": "hello"})
+    heard = await ada.post("/api/audio-to-text", files={"file": ("a.wav", b"RIFF", "audio/wav")})
+
+    assert refusal(said) == (400, "invalid_param", "TTS is not enabled")
+    assert refusal(heard)[:2] == (400, "speech_to_text_disabled")
+
+
 @pytest.mark.parametrize("route", ["/api/completion-messages", "/api/completion-messages/some-task/stop"])
 async def test_a_completion_route_of_a_chat_app(server, chat, route):
     ada = await server.new_visitor(chat.site_code)
