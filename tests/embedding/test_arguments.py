@@ -23,6 +23,13 @@ from tests.embedding.hosting import ENDLESS, first_text, hosted, new_app
 NOWHERE = UUID("00000000-0000-4000-8000-000000000000")
 
 
+def nested(depth):
+    value = []
+    for _ in range(depth):
+        value = [value]
+    return value
+
+
 @pytest.fixture(scope="module")
 async def ledger(tmp_path_factory):
     async with hosted(tmp_path_factory.mktemp("host")) as opened:
@@ -61,6 +68,27 @@ async def ledger(tmp_path_factory):
         ("task_id", lambda ledger, app, sent: ledger.tasks.stop(app, str(sent.task_id))),
         ("first_id", lambda ledger, app, sent: ledger.messages.history(app, sent.conversation_id, first_id="1")),
         ("last_id", lambda ledger, app, sent: ledger.conversations.list(app, last_id="1")),
+        ("pinned", lambda ledger, app, sent: ledger.conversations.list(app, pinned="no")),
+        ("pinned", lambda ledger, app, sent: ledger.conversations.list(app, pinned=1)),
+        ("parent_id", lambda ledger, app, sent: ledger.messages.send(app, "hello", parent_id="1")),
+        ("message_id", lambda ledger, app, sent: ledger.messages.regenerate(app, str(sent.message_id))),
+        ("conversation_id", lambda ledger, app, sent: ledger.conversations.get(app, str(sent.conversation_id))),
+        ("conversation_id", lambda ledger, app, sent: ledger.conversations.rename(app, "1", "Mine")),
+        ("name", lambda ledger, app, sent: ledger.conversations.rename(app, sent.conversation_id, 5)),
+        ("conversation_id", lambda ledger, app, sent: ledger.conversations.delete(app, "1")),
+        ("conversation_id", lambda ledger, app, sent: ledger.conversations.variables(app, "1")),
+        ("variable_name", lambda ledger, app, sent: ledger.conversations.variables(app, sent.conversation_id, name=5)),
+        ("last_id", lambda ledger, app, sent: ledger.conversations.variables(app, sent.conversation_id, last_id="1")),
+        ("variable_id", lambda ledger, app, sent: ledger.conversations.set_variable(app, sent.conversation_id, "1", 5)),
+        *(
+            (
+                "value",
+                lambda ledger, app, sent, value=value: ledger.conversations.set_variable(
+                    app, sent.conversation_id, NOWHERE, value
+                ),
+            )
+            for value in (object(), "half of a pair: \ud83d", nested(5_000))
+        ),
         ("limit", lambda ledger, app, sent: ledger.messages.events(sent.message_id, limit=0)),
         ("limit", lambda ledger, app, sent: ledger.messages.events(sent.message_id, limit=True)),
         ("after", lambda ledger, app, sent: ledger.messages.events(sent.message_id, after=-1)),

@@ -7,7 +7,7 @@ from uuid import UUID
 
 import msgspec
 
-from chatledger.application.accepting import MAX_PAGE, accept_choice, accept_number
+from chatledger.application.accepting import MAX_PAGE, accept_choice, accept_number, accept_text
 from chatledger.application.caller import Caller, EndUsers, Ownership, Reader
 from chatledger.application.errors import InvalidParameterError, NotFoundError
 from chatledger.application.ledger.ledger import Ledger
@@ -159,6 +159,8 @@ class History:
         """
         accept_number("limit", page.limit, 1, MAX_PAGE)
         order = accept_choice("sort_by", order, get_args(ConversationOrder))
+        if pinned is not None and not isinstance(pinned, bool):
+            raise InvalidParameterError("pinned", "pinned must be a boolean")
         app_id = caller.app.app_id
         person = await self._end_users.find(app_id, caller.kind, caller.user or SHARED_EXTERNAL_ID)
         if page.beyond is not None and order.endswith("updated_at"):
@@ -203,7 +205,7 @@ class History:
                 not that long.
         """
         accept_number("limit", page.limit, 1, MAX_PAGE)
-        if name is not None and not is_variable_name(name):
+        if name is not None and not is_variable_name(accept_text("variable_name", name)):
             reason = "variable_name must be 1 to 255 letters, digits, hyphens, underscores and dots"
             raise InvalidParameterError("variable_name", reason)
         await self._ownership.require_conversation(caller, conversation_id)
