@@ -10,6 +10,7 @@ from uuid import UUID
 
 import pytest
 
+from chatledger.adapters.persistence.tables import METADATA
 from chatledger.application.context import SYSTEM, Context
 from chatledger.application.ledger.hand_ins import HandIn, NewEvent
 from chatledger.application.ledger.ledger import CATEGORIES
@@ -350,3 +351,11 @@ async def test_an_empty_ledger_empties_the_read_models(store: Store) -> None:
     store.execute("INSERT INTO api_keys SELECT 'planted', incarnation, incarnation FROM head")
     assert replay(store, store) == []
     assert all(rows == [] for rows in read_models(store).values())
+
+
+def test_every_other_table_is_of_the_ledger_itself_or_tells_what_no_event_tells() -> None:
+    """A table that a replay would neither empty nor compare is one of these."""
+    of_the_ledger = {"event_types", "events", "head", "streams"}
+    of_the_library = {"library_events", "library_snapshots", "library_tracking"}
+    kept_or_losable = {"tracking", "parked_streams", "leases"}
+    assert set(METADATA.tables) - set(READ_MODELS) == of_the_ledger | of_the_library | kept_or_losable
