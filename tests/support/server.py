@@ -15,6 +15,7 @@ import msgspec
 from chatledger.adapters.http.app import create_http_app
 from chatledger.adapters.http.server import ServerKind, serving
 from chatledger.adapters.http.settings import HttpSettings, Shutdown
+from chatledger.adapters.http.stream_events import StreamEvent
 from chatledger.application.commands.managing_apps import CreatedApp
 from chatledger.application.context import SYSTEM, Context
 from chatledger.bootstrap import Running, open_chatledger
@@ -111,8 +112,11 @@ def frames_of(text: str) -> list[str]:
 
 
 def events_of(text: str) -> list[dict[str, Any]]:
-    """The JSON events of an event stream; pings and ids are no such events."""
-    return [json.loads(block[6:]) for block in frames_of(text) if block.startswith("data: ")]
+    """The JSON events of an event stream, each as it is described; pings and ids are no such events."""
+    events = [json.loads(block[6:]) for block in frames_of(text) if block.startswith("data: ")]
+    for event in events:
+        assert json.loads(msgspec.json.encode(msgspec.convert(event, StreamEvent))) == event
+    return events
 
 
 def answer_of(events: Sequence[dict[str, Any]]) -> str:

@@ -14,17 +14,20 @@ OPERATION = "operation"
 
 EVENT_STREAM = "text/event-stream"
 
+_REF = "#/components/schemas/{name}"
 _EVENT = {
     "type": "object",
     "description": "Each event of the stream.",
     "properties": {
-        "data": {"type": "string", "contentMediaType": "application/json"},
+        "data": {
+            "type": "string",
+            "contentMediaType": "application/json",
+            "contentSchema": {"$ref": _REF.format(name="StreamEvent")},
+        },
         "id": {"type": "string", "description": "Where asked for: what `Last-Event-ID` takes."},
     },
     "required": ["data"],
 }
-
-_REF = "#/components/schemas/{name}"
 _DESCRIPTIONS = {
     200: "Done.",
     201: "Made.",
@@ -139,8 +142,11 @@ def documented(operation: Operation) -> dict[str, Any]:
     return {OPERATION: operation}
 
 
-def api_document(routes: Iterable[BaseRoute], version: str) -> bytes:
-    """The description of these routes, as JSON. Handlers without an :class:`Operation` are no part of the API."""
+def api_document(routes: Iterable[BaseRoute], version: str, stream_event: Any) -> bytes:
+    """The description of these routes, as JSON. Handlers without an :class:`Operation` are no part of the API.
+
+    ``stream_event`` is the type of what each event of a stream holds.
+    """
     found = sorted(
         (route.path_format, method.lower(), handler.opt[OPERATION], dict(route.path_parameters))
         for route in routes
@@ -150,9 +156,10 @@ def api_document(routes: Iterable[BaseRoute], version: str) -> bytes:
         for method in handler.http_methods
         if method != "HEAD"
     )
-    types = _types(operation for _, _, operation, _ in found)
+    types = [*_types(operation for _, _, operation, _ in found), stream_event]
     schemas, components = msgspec.json.schema_components(types, ref_template=_REF)
     schema_of = {id(kind): schema for kind, schema in zip(types, schemas, strict=True)}
+    components["StreamEvent"] = schema_of[id(stream_event)]
     paths: dict[str, dict[str, Any]] = {}
     for path, method, operation, path_parameters in found:
         paths.setdefault(path, {})[method] = _operation(path, method, operation, path_parameters, schema_of)

@@ -15,6 +15,7 @@ from chatledger.adapters.http.answers import HttpRequest, answer_headers
 from chatledger.adapters.http.errors import HttpError
 from chatledger.adapters.http.openapi import api_document
 from chatledger.adapters.http.settings import HttpSettings
+from chatledger.adapters.http.stream_events import StreamEvent
 
 _OWN_FOLDER = Path(__file__).parent
 _OWN_ASSETS = {"docs.js": "text/javascript", "site.css": "text/css"}
@@ -57,7 +58,7 @@ def page_routes(settings: HttpSettings) -> Sequence[HTTPRouteHandler]:
     async def describe_api(request: HttpRequest) -> ASGIResponse:
         state = request.app.state
         if "api_document" not in state:
-            state["api_document"] = api_document(request.app.routes, settings.version)
+            state["api_document"] = api_document(request.app.routes, settings.version, StreamEvent)
         return ASGIResponse(body=state["api_document"], media_type="application/json", headers=answer_headers(request))
 
     return show_home, show_documentation, serve_asset, describe_api
