@@ -4,6 +4,7 @@ import asyncio
 import logging
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import aclosing
@@ -315,6 +316,11 @@ async def test_the_text_is_passed_on_as_it_comes(provider, generator):
         assert [await anext(answered) for _ in range(2)] == [StepBegan(), Text("one")]
 
 
+async def test_what_a_server_does_not_count_is_not_told(provider, generator):
+    provider.then(Stream([token("x"), finish("stop"), DONE]))
+    assert await parts(generator, request()) == [StepBegan(), Text("x"), StepEnded("x"), Finish("stop")]
+
+
 # Tools of a host
 
 
@@ -600,6 +606,23 @@ async def test_a_tool_is_cancelled_with_its_run():
     async with asyncio.timeout(1):
         await asyncio.wait([running])
     assert ended.is_set()
+
+
+async def test_a_run_does_not_wait_for_a_tool_in_a_thread():
+    begun, may_end = threading.Event(), threading.Event()
+
+    def wait() -> str:
+        begun.set()
+        may_end.wait(30)
+        return "late"
+
+    generator = AgentGenerator(model=saying(call("wait")), tools=[wait])
+    running = asyncio.create_task(run(generator))
+    await asyncio.to_thread(begun.wait, 10)
+    running.cancel()
+    ended, _ = await asyncio.wait([running], timeout=5)
+    may_end.set()
+    assert ended
 
 
 # Settings

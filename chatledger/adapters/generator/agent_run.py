@@ -125,7 +125,8 @@ class AgentRuns:
                 elif isinstance(node, CallToolsNode):
                     response = node.model_response
                     reason = response.finish_reason
-                    yield TokenCount(run.usage.input_tokens, run.usage.output_tokens)
+                    if run.usage.total_tokens:  # some servers count nothing
+                        yield TokenCount(run.usage.input_tokens, run.usage.output_tokens)
                     may_call = step <= settings.max_steps
                     yield StepEnded(thought, _calls(response) if may_call else ())
                     if not may_call:
