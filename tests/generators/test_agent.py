@@ -11,6 +11,7 @@ from contextlib import aclosing
 from typing import Any
 from uuid import UUID
 
+import msgspec
 import pytest
 from pydantic_ai import RunContext
 from pydantic_ai.models.function import DeltaToolCall, FunctionModel
@@ -224,11 +225,22 @@ async def test_what_a_search_finds_is_cited(provider, generator, tmp_path):
 async def test_the_provider_is_told_the_instructions_the_history_and_the_settings(provider, generator):
     provider.then(answer("x"))
     history = [Exchange(f"q{n}", f"a{n}") for n in range(30)]
-    settings = {"instructions": "Be {{tone}}.", "history_limit": 1, "temperature": 0.5, "top_p": 0.9, "max_tokens": 9}
-    await parts(generator, request("now", inputs={"tone": "dry"}, history=history, **settings))
+
+    async def variables() -> dict[str, Any]:
+        return {"tone": "not this", "mood": "calm"}
+
+    settings = {
+        "instructions": "Be {{tone}} and {{mood}}.",
+        "history_limit": 1,
+        "temperature": 0.5,
+        "top_p": 0.9,
+        "max_tokens": 9,
+    }
+    asked = request("now", inputs={"tone": "dry"}, history=history, **settings)
+    await parts(generator, msgspec.structs.replace(asked, variables=variables))
     body = provider.requests[0].body
     assert body["messages"] == [
-        {"role": "system", "content": "Be dry."},
+        {"role": "system", "content": "Be dry and calm."},
         {"role": "user", "content": "q29"},
         {"role": "assistant", "content": "a29"},
         {"role": "user", "content": "now"},

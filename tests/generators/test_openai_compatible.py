@@ -11,6 +11,7 @@ from contextlib import aclosing
 from typing import Any
 from uuid import UUID
 
+import msgspec
 import pytest
 
 from chatledger.adapters.generator.openai_compatible import OpenAICompatibleGenerator
@@ -174,6 +175,16 @@ async def test_inputs_fill_the_system_prompt_once(provider, generator):
     inputs = {"tone": "dry {{name}}", "name": "Ada", "n": 2}
     await parts(generator, request(inputs=inputs, system_prompt="Be {{tone}}, {{ name }}, {{n}}, {{other}}."))
     assert provider.requests[0].body["messages"][0]["content"] == "Be dry {{name}}, Ada, 2, {{other}}."
+
+
+async def test_the_conversations_variables_fill_what_inputs_leave(provider, generator):
+    async def variables() -> dict[str, Any]:
+        return {"mood": "calm", "name": "not this", "count": 3}
+
+    provider.then(answer("x"))
+    asked = request(inputs={"name": "Ada"}, system_prompt="Be {{mood}}, {{name}}, {{count}}, {{other}}.")
+    await parts(generator, msgspec.structs.replace(asked, variables=variables))
+    assert provider.requests[0].body["messages"][0]["content"] == "Be calm, Ada, 3, {{other}}."
 
 
 @pytest.mark.parametrize(
