@@ -332,6 +332,12 @@ async def test_an_unknown_conversation(server, chat):
         ("/v1/app/feedbacks?page=0", "page"),
         ("/v1/app/feedbacks?limit=102", "limit"),
         ("/v1/app/feedbacks?limit=%EF%BC%91", "limit"),
+        ("/v1/app/feedbacks?format=xml", "format"),
+        ("/v1/apps/annotations?page=0", "page"),
+        (f"/v1/conversations/{NOWHERE}/variables?limit=0", "limit"),
+        (f"/v1/conversations/{NOWHERE}/variables?last_id=x", "last_id"),
+        (f"/v1/conversations/{NOWHERE}/variables?variable_name=a%20b", "variable_name"),
+        (f"/v1/messages/{NOWHERE}/suggested?user={'u' * 256}", "user"),
         (f"/v1/messages/{NOWHERE}/events?cursor=next", "cursor"),
         (f"/v1/messages/{NOWHERE}/events?limit=-1", "limit"),
         (f"/v1/messages/{NOWHERE}/stream?after=-1", "after"),
@@ -351,6 +357,11 @@ async def test_a_value_in_the_query_string(server, chat, path, params):
         (f"/v1/messages/{NOWHERE}/events", "Message Not Exists."),
         (f"/v1/messages/{NOWHERE}/stream", "Message Not Exists."),
         (f"/v1/tasks/{NOWHERE}", "Task Not Exists."),
+        (f"/v1/conversations/{NOWHERE}/variables", "Conversation Not Exists."),
+        ("/v1/conversations/no-uuid/variables", ""),
+        ("/v1/end-users/no-uuid", ""),
+        ("/v1/files/no-uuid/preview", ""),
+        ("/v1/messages/no-uuid/suggested", ""),
         ("/v1/messages/no-uuid", ""),
         ("/v1/messages/no-uuid/stream", ""),
         ("/v1/tasks/no-uuid", ""),
@@ -365,6 +376,24 @@ async def test_a_value_in_the_query_string(server, chat, path, params):
 )
 async def test_what_does_not_exist(server, chat, path, message):
     await assert_refused(server, await chat.get(path), 404, "not_found", message=message)
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body", "params"),
+    [
+        ("POST", f"/v1/conversations/{NOWHERE}/name", {"name": 5}, "name"),
+        ("POST", f"/v1/conversations/{NOWHERE}/name", {"auto_generate": "maybe"}, "auto_generate"),
+        ("PUT", f"/v1/conversations/{NOWHERE}/variables/{NOWHERE}", {}, "value"),
+        ("PATCH", f"/v1/conversations/{NOWHERE}/variables/{NOWHERE}", {"user": "ada"}, "value"),
+        ("DELETE", f"/v1/conversations/{NOWHERE}", {"user": "u" * 256}, "user"),
+        ("POST", f"/v1/messages/{NOWHERE}/regenerate", {"response_mode": "fast"}, "response_mode"),
+        ("POST", "/v1/apps/annotations", {"question": 5, "answer": "yes"}, "question"),
+        ("PUT", f"/v1/apps/annotations/{NOWHERE}", {"question": "why", "answer": []}, "answer"),
+        ("POST", "/v1/text-to-audio", {"message_id": "no-uuid"}, "message_id"),
+    ],
+)
+async def test_a_field_of_another_route(server, chat, method, path, body, params):
+    await assert_refused(server, await chat.request(method, path, json=body), 400, "invalid_param", params=params)
 
 
 @pytest.mark.parametrize("method", ["PUT", "DELETE", "PATCH", "TRACE", "BREW"])
