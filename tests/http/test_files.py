@@ -209,6 +209,25 @@ async def test_what_was_received_and_then_refused_leaves_nothing(serve, tmp_path
 
 
 @ON_SQLITE
+async def test_a_form_is_no_larger_than_its_file_may_be(server, tmp_path: Path) -> None:
+    kinds = ("file_size_limit", "image_file_size_limit", "audio_file_size_limit", "video_file_size_limit")
+    own = {"file_upload": dict.fromkeys(kinds, 1)}
+    chat = server.client(await server.new_key(configuration={"generator": "scripted"} | own))
+    padding = part('name="padding"', bytes(2 * MEGABYTE), None)
+    form = padding + part('name="file"; filename="a.png"', PNG)
+
+    async def without_a_length() -> Any:
+        for at in range(0, len(form), 100_000):
+            yield form[at : at + 100_000]
+
+    for content in (form, without_a_length()):
+        headers = {"Content-Type": f"multipart/form-data; boundary={BOUNDARY}"}
+        assert_error(await chat.post("/v1/files/upload", content=content, headers=headers), 413, "file_too_large")
+    field = part('name="user"', b"a" * 100_000, None)
+    assert_error(await post_form(chat, field), 413, "request_entity_too_large")
+
+
+@ON_SQLITE
 async def test_an_app_s_own_limits_are_narrower(server) -> None:
     own = {"file_upload": {"file_size_limit": 1, "image_file_size_limit": 1, "video_file_size_limit": 500}}
     chat = server.client(await server.new_key(configuration={"generator": "scripted"} | own))
