@@ -62,19 +62,24 @@ async def test_content_that_fails_leaves_nothing_and_fails_as_it_is(blobs, piece
     assert await joined(blobs.read(blob_id, 0, 12)) == b"a second try"
 
 
-async def test_a_write_that_is_cancelled_leaves_nothing(blobs) -> None:
-    blob_id, has_begun = new_id(), asyncio.Event()
+async def test_a_write_that_is_cancelled_leaves_nothing_and_waits_for_nothing(blobs) -> None:
+    blob_id, has_begun, has_ended = new_id(), asyncio.Event(), asyncio.Event()
 
     async def endless() -> AsyncIterator[bytes]:
         yield bytes(1000)
         has_begun.set()
-        await asyncio.Event().wait()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            has_ended.set()
 
     writing = asyncio.create_task(blobs.write(blob_id, endless()))
     await has_begun.wait()
     writing.cancel()
     with pytest.raises(asyncio.CancelledError):
         await writing
+    async with asyncio.timeout(5):
+        await has_ended.wait()
     with pytest.raises(BlobMissingError):
         await joined(blobs.read(blob_id, 0, 1))
 
