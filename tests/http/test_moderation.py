@@ -245,12 +245,9 @@ async def test_an_answer_is_judged_each_three_hundred_characters_and_at_its_end(
 async def test_what_a_stopped_answer_has_delivered_is_judged(serve, provider):
     provider.always("/moderations", flags("t3 "))
     async with serve(openai_base_url=provider.base_url) as server:
-        chat = await new_chat(
-            server, by_provider(outputs=True), text="t1 t2 t3 t4", first_token_ms=0, interval_ms=20_000
-        )
-        shown = []
-        body = chat_body("/script tokens=60 interval_ms=40", response_mode="streaming")
-        async with chat.stream("POST", "/v1/chat-messages", json=body) as response:
+        chat = await new_chat(server, by_provider(outputs=True), tokens=75, interval_ms=200)
+        shown: list[dict[str, Any]] = []
+        async with chat.stream("POST", "/v1/chat-messages", json=chat_body(response_mode="streaming")) as response:
             async for line in response.aiter_lines():
                 shown += events_of(line)
                 if shown and "t3 " in answer_of(shown):
@@ -259,7 +256,9 @@ async def test_what_a_stopped_answer_has_delivered_is_judged(serve, provider):
         async with asyncio.timeout(10):
             while (message := await stored(chat, shown))["answer"] != NO_ANSWER:  # noqa: ASYNC110
                 await asyncio.sleep(0.02)
-        assert message["status"] == "normal"
+        recorded = await names(chat, shown)
+        assert (message["status"], recorded.count("StopRequested")) == ("normal", 1)
+        assert_ends_once(recorded, "MessageStopped")
 
 
 @pytest.mark.parametrize("stage", ["inputs", "outputs"])
