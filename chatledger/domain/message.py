@@ -155,10 +155,14 @@ class Message(Aggregate[MessageEvent]):
     def replace_answer(self, attempt: int, text: str, reason: str) -> None:
         """Put another text in the place of all that was answered.
 
+        The words of an agent's steps go too: they are what was answered, step by step.
+
         Raises:
             FencedOutError: the attempt is not the open one.
         """
         self._require_open(attempt)
+        for thought in [each for each in self.thoughts.values() if each.thought]:
+            self.record_thought(attempt, msgspec.structs.replace(thought, thought=""))
         self._record(AnswerReplaced(attempt=attempt, reason=reason, text=text))
 
     def record_thought(self, attempt: int, thought: Thought) -> None:
@@ -313,7 +317,6 @@ class Message(Aggregate[MessageEvent]):
             case AnswerReplaced():
                 self._answer = [body.text]
                 self.answer_length = len(body.text)
-                self.thoughts = {at: msgspec.structs.replace(each, thought="") for at, each in self.thoughts.items()}
             case AgentThoughtRecorded():
                 self.thoughts[body.position] = _thought(body)
             case FileAttached():

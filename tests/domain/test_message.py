@@ -165,6 +165,12 @@ FOLLOWS = [
     ("a chunk while a stop is pending", [asked, started(1), stop_requested], append(1, "Be"), [chunk(1, "Be")]),
     ("passages", [asked, started(1)], retrieve(1), [ResourcesRetrieved(attempt=1, resources=(PASSAGE,))]),
     ("another text in place of the answer", [asked, started(1), chunk(1, "Be")], replace(1), [replaced(1, "No.")]),
+    (
+        "another text, which takes the words of the steps with it",
+        [asked, started(1), thought(1)],
+        replace(1),
+        [msgspec.structs.replace(thought(1), thought=""), replaced(1, "No.")],
+    ),
     ("a step of an agent", [asked, started(1)], think(1), [thought(1)]),
     ("a file that a tool made", [asked, started(1)], attach(1), [attached(1)]),
     ("a hit of the moderation", [asked, started(1)], moderate(1), [moderated(1)]),
@@ -308,11 +314,6 @@ SEEN = [
         "what an agent did",
         [asked, started(1), thought(1), attached(1)],
         {"thoughts": {1: THOUGHT}, "files": (CHART,)},
-    ),
-    (
-        "another text takes the words of the steps with it",
-        [asked, started(1), thought(1), replaced(1, "No.")],
-        {"thoughts": {1: msgspec.structs.replace(THOUGHT, thought="")}},
     ),
     ("a file that was erased", [asked, started(1), FileAttached(attempt=1, file=None)], {"files": ()}),
     (

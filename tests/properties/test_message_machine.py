@@ -201,8 +201,12 @@ class MessageMachine(RuleBasedStateMachine):
     @rule(caller=callers, text=texts)
     def replace_answer(self, caller: str, text: str) -> None:
         attempt = self.attempt_of(caller)
-        replaced = AnswerReplaced(attempt=attempt, reason="r", text=text)
-        if self.call(self.plain.bar(attempt), lambda: self.message.replace_answer(attempt, text, "r"), replaced):
+        silenced = [step(position, "", tool) for position, (words, tool) in self.plain.steps.items() if words]
+        expected = [
+            *(AgentThoughtRecorded(attempt=attempt, **msgspec.structs.asdict(thought)) for thought in silenced),
+            AnswerReplaced(attempt=attempt, reason="r", text=text),
+        ]
+        if self.call(self.plain.bar(attempt), lambda: self.message.replace_answer(attempt, text, "r"), *expected):
             self.plain.attempts[-1] = ("reset", 0, list(text))
             self.plain.steps = {position: ("", tool) for position, (_, tool) in self.plain.steps.items()}
 

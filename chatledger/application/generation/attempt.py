@@ -6,8 +6,6 @@ from contextlib import suppress
 from datetime import datetime
 from typing import Any
 
-import msgspec
-
 from chatledger.application.errors import GenerationStoppedError
 from chatledger.application.ledger.envelope import Envelope
 from chatledger.application.ledger.hand_ins import VersionConflictError
@@ -182,18 +180,11 @@ class Attempt:
 
         def decide(message: Message) -> None:
             message.note_moderation(self.number, "output", "overridden")
-            self._replace_answer(message, text)
+            message.replace_answer(self.number, text, OUTPUT_MODERATION)
 
         self.is_overridden = True
         self._take_pending()
         await self._record(decide)
-
-    def _replace_answer(self, message: Message, text: str) -> None:
-        """What was thought goes too: it is what was answered, step by step."""
-        for thought in list(message.thoughts.values()):
-            if thought.thought:
-                message.record_thought(self.number, msgspec.structs.replace(thought, thought=""))
-        message.replace_answer(self.number, text, OUTPUT_MODERATION)
 
     # How it ends
 
@@ -230,7 +221,7 @@ class Attempt:
 
         def decide(message: Message) -> None:
             message.note_moderation(self.number, "output", "direct_output")
-            self._replace_answer(message, text)
+            message.replace_answer(self.number, text, OUTPUT_MODERATION)
             message.stop(self.number, "moderation", usage, key.fingerprint(message.answer.encode()))
 
         self._take_pending()
