@@ -12,8 +12,11 @@ import pytest
 
 from chatledger.adapters.http.message_api.audio import HEARD_AT_ONCE
 from chatledger.application.commands.speaking import MAX_AUDIO_BYTES
+from tests.support.databases import ON_SQLITE
 from tests.support.fake_openai import Event, FakeOpenAI, Refusal, Stall, Stream, spoken, transcription
 from tests.support.server import LiveServer, answer_of, chat_body, events_of
+
+pytestmark = ON_SQLITE  # nothing of audio is on the ledger
 
 HEARS = {"speech_to_text": {"enabled": True}}
 SPEAKS = {"text_to_speech": {"enabled": True, "voice": "nova"}}
