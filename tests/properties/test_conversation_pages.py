@@ -154,4 +154,4 @@ def test_paging_while_conversations_move(place: Place) -> None:
         place.runner.run(run(order, pinned, limit, before, between))
 
     histories()
-    assert min(seen["moved"], seen["the last one moved"]) > 1, seen
+    assert min(seen["moved"], seen["the last one moved"]) > 0, seen

@@ -283,4 +283,5 @@ def test_a_prompt_is_made_of_what_was_answered_by_its_cut_and_stays_so(place: Pl
         place.runner.run(run(history, tokens))
 
     histories()
-    assert min(seen["several"], seen["grew"], seen["without an answer"], seen["in a tree"]) > 20, seen
+    assert min(seen["several"], seen["grew"], seen["without an answer"]) > 5, seen
+    assert seen["in a tree"], seen
