@@ -26,6 +26,7 @@ class Conversation(Aggregate[ConversationEvent]):
 
     Attributes:
         named_by: who gave the name; None while it is the first one, made from the first query.
+        named_at: the version at which the user last gave it a name, or 0.
         variables: each as it was last set.
     """
 
@@ -35,6 +36,7 @@ class Conversation(Aggregate[ConversationEvent]):
     def __init__(self, aggregate_id: UUID) -> None:
         super().__init__(aggregate_id)
         self.named_by: RenamedBy | None = None
+        self.named_at = 0
         self.variables: dict[UUID, ConversationVariableSet] = {}
         self.is_pinned = False
         self.is_deleted = False
@@ -67,17 +69,26 @@ class Conversation(Aggregate[ConversationEvent]):
         )
         return conversation
 
-    def rename(self, by: RenamedBy, name: str) -> None:
-        """Give it a name at a user's wish: their own or, with ``automatic``, one that was found for it.
-
-        The name that it has, found once more, is no fact.
+    def rename(self, name: str) -> None:
+        """Give it a name of the user's own.
 
         Raises:
             ConversationDeletedError: it is gone.
         """
         self._require_living()
-        if by == "user" or name != self.name:
-            self._record(ConversationRenamed(by=by, name=name))
+        self._record(ConversationRenamed(by="user", name=name))
+
+    def take_found_name(self, name: str, asked_at: int) -> None:
+        """Give it the name that was found for it at the user's wish, when it was at this version.
+
+        The name that it has, found once more, is no fact; nor is one that a name of the user's own has overtaken.
+
+        Raises:
+            ConversationDeletedError: it is gone.
+        """
+        self._require_living()
+        if self.named_at <= asked_at and name != self.name:
+            self._record(ConversationRenamed(by="automatic", name=name))
 
     def take_first_name(self, name: str) -> None:
         """Give it the name that was found for it. Once it has been renamed, by whomever, it needs none: no fact.
@@ -166,6 +177,8 @@ class Conversation(Aggregate[ConversationEvent]):
             case ConversationRenamed():
                 self.named_by = body.by
                 self.name = body.name
+                if body.by == "user":
+                    self.named_at = self.version + 1
             case ConversationVariableSet():
                 self.variables[body.variable_id] = body
             case ConversationPinned():

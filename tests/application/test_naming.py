@@ -42,7 +42,7 @@ async def named(chat: Chat) -> ConversationView:
 async def rename(chat: Chat, conversation_id: UUID, name: str) -> None:
     context = chat.caller().context(None)
     await chat.running.ledger.decide(
-        Conversation, conversation_id, lambda staged: staged.aggregate.rename("user", name), context
+        Conversation, conversation_id, lambda staged: staged.aggregate.rename(name), context
     )
 
 
@@ -112,6 +112,27 @@ async def test_a_name_of_the_users_that_comes_while_the_model_writes_stays(open_
         await chat.to_the_end(following)
         await until(partial(renamings, chat, following.conversation_id))
         assert [renaming.body.name for renaming in await renamings(chat, sent.conversation_id)] == ["Mine"]
+
+
+async def test_a_name_of_the_users_that_comes_while_one_is_found_at_their_wish_stays(open_chat, monkeypatch):
+    find_name = Naming.find_name
+    async with open_chat(with_worker=False) as chat:
+        sent = await chat.send("title=Theirs")
+        sent.follower.close()
+        await rename(chat, sent.conversation_id, "Before")
+
+        async def while_the_user_renames(naming, first):
+            name = await find_name(naming, first)
+            await rename(chat, sent.conversation_id, "Mine")
+            return name
+
+        monkeypatch.setattr(Naming, "find_name", while_the_user_renames)
+        view = await chat.application.renaming.name_automatically(chat.caller(), sent.conversation_id)
+        assert view.name == "Mine"
+
+        monkeypatch.setattr(Naming, "find_name", find_name)
+        view = await chat.application.renaming.name_automatically(chat.caller(), sent.conversation_id)
+        assert view.name == "Theirs"
 
 
 async def test_a_conversation_that_was_left_without_a_name_gets_it_after_a_restart(open_chat):

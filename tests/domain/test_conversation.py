@@ -58,8 +58,12 @@ def renamed(by, name):
     return ConversationRenamed(by=by, name=name)
 
 
-def rename(by, name):
-    return lambda conversation: conversation.rename(by, name)
+def rename(name):
+    return lambda conversation: conversation.rename(name)
+
+
+def wished_for(name, asked_at=1):
+    return lambda conversation: conversation.take_found_name(name, asked_at)
 
 
 def found(name):
@@ -77,20 +81,26 @@ def set_to(value, variable_id=VARIABLE):
 
 
 FOLLOWS = [
-    ("a user's name", [opened], rename("user", "Mine"), [renamed("user", "Mine")]),
-    ("a user's name again", [opened, renamed("user", "A")], rename("user", "A"), [renamed("user", "A")]),
-    ("a better name", [opened], rename("automatic", "The sky"), [renamed("automatic", "The sky")]),
-    ("no better name", [opened], rename("automatic", "Sky"), []),
+    ("a user's name", [opened], rename("Mine"), [renamed("user", "Mine")]),
+    ("a user's name again", [opened, renamed("user", "A")], rename("A"), [renamed("user", "A")]),
+    ("a better name", [opened], wished_for("The sky"), [renamed("automatic", "The sky")]),
+    ("no better name", [opened], wished_for("Sky"), []),
     (
         "a name that is found at a user's wish takes the place of theirs",
         [opened, renamed("user", "Mine")],
-        rename("automatic", "The sky"),
+        wished_for("The sky", asked_at=2),
         [renamed("automatic", "The sky")],
+    ),
+    (
+        "a name that is found at a user's wish gives way to one that is theirs since",
+        [opened, renamed("user", "Mine")],
+        wished_for("The sky", asked_at=1),
+        [],
     ),
     (
         "an automatic name gives way to a later one",
         [opened, renamed("automatic", "Air")],
-        rename("automatic", "The sky"),
+        wished_for("The sky"),
         [renamed("automatic", "The sky")],
     ),
     ("a name is found", [opened], found("The sky"), [renamed("automatic", "The sky")]),
@@ -117,8 +127,8 @@ def test_what_follows(history, command, events) -> None:
 @pytest.mark.parametrize(
     "command",
     [
-        rename("user", "Mine"),
-        rename("automatic", "The sky"),
+        rename("Mine"),
+        wished_for("The sky"),
         found("The sky"),
         declare,
         set_to("da"),

@@ -174,8 +174,10 @@ class Traffic:
             return
         conversation = self.dice.choice(living)
         draw = self.dice.random()
-        if draw < 0.3:
-            conversation.rename(self.dice.choice(["user", "automatic"]), self.text())
+        if draw < 0.2:
+            conversation.rename(self.text())
+        elif draw < 0.4:
+            conversation.take_found_name(self.text(), conversation.version)
         elif draw < 0.5:
             conversation.pin()
         elif draw < 0.6:

@@ -81,11 +81,11 @@ class Listed:
                 )
                 self.moved.add(conversation_id)
             case "rename":
-                conversation.rename("user", "A name")
+                conversation.rename("A name")
                 self.updated[conversation_id] = await self.hand_in(staged)
                 self.moved.add(conversation_id)
             case "name automatically":
-                conversation.rename("automatic", f"A name that was found at {conversation.version}")
+                conversation.take_found_name(f"A name that was found at {conversation.version}", conversation.version)
                 await self.hand_in(staged)
             case "pin" if not conversation.is_pinned:
                 conversation.pin()

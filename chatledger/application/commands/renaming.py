@@ -1,17 +1,17 @@
 """Naming a conversation by hand, or having a name found for it."""
 
+from collections.abc import Callable
 from uuid import UUID
 
 from chatledger.application.accepting import accept_text
 from chatledger.application.caller import Caller, Ownership
 from chatledger.application.commands.naming import Naming
 from chatledger.application.errors import InvalidParameterError, NotFoundError
-from chatledger.application.ledger.ledger import Ledger, Staged
+from chatledger.application.ledger.ledger import Ledger
 from chatledger.application.ports.views import ConversationView
 from chatledger.application.queries.history import History
 from chatledger.domain.conversation import Conversation
 from chatledger.domain.errors import ConversationDeletedError
-from chatledger.domain.values import RenamedBy
 
 LONGEST_NAME = 255
 
@@ -36,29 +36,34 @@ class RenamingConversations:
         name = accept_text("name", name, LONGEST_NAME).strip()
         if not name:
             raise InvalidParameterError("name", "name is required when auto_generate is false")
-        return await self._rename(caller, conversation_id, "user", name)
+        return await self._decide(caller, conversation_id, lambda conversation: conversation.rename(name))
 
     async def name_automatically(self, caller: Caller, conversation_id: UUID) -> ConversationView:
-        """Give the conversation a name that is made of its first message; where none is found the old one stays.
+        """Give the conversation a name that is made of its first message.
+
+        Where none is found, or the user names it while it is being found, the name that it has stays.
 
         Raises:
             NotFoundError: it is not the caller's.
         """
         await self._ownership.require_conversation(caller, conversation_id)
         first = await self._naming.first_message(conversation_id)
+        staged = await self._ledger.load(Conversation, conversation_id)
         name = await self._naming.find_name(first.created)
-        if name is None:
+        if staged is None or name is None:
             return await self._history.conversation(caller, conversation_id)
-        return await self._rename(caller, conversation_id, "automatic", name)
+        asked_at = staged.aggregate.version
+        return await self._decide(
+            caller, conversation_id, lambda conversation: conversation.take_found_name(name, asked_at)
+        )
 
-    async def _rename(self, caller: Caller, conversation_id: UUID, by: RenamedBy, name: str) -> ConversationView:
+    async def _decide(
+        self, caller: Caller, conversation_id: UUID, command: Callable[[Conversation], None]
+    ) -> ConversationView:
         owner_id = await self._ownership.require_conversation(caller, conversation_id)
-
-        def decide(staged: Staged[Conversation]) -> None:
-            staged.aggregate.rename(by, name)
-
+        context = caller.context_of_change(owner_id)
         try:
-            await self._ledger.decide(Conversation, conversation_id, decide, caller.context_of_change(owner_id))
+            await self._ledger.decide(Conversation, conversation_id, lambda staged: command(staged.aggregate), context)
         except ConversationDeletedError as error:
             raise NotFoundError("conversation") from error
         return await self._history.conversation(caller, conversation_id)
