@@ -1,22 +1,18 @@
-"""The annotations of apps, read from their tables."""
+"""The annotations of apps."""
 
 from typing import Any
 from uuid import UUID
 
 import sqlalchemy as sa
 
-from chatledger.adapters.persistence.store import Reader
 from chatledger.adapters.persistence.tables import ANNOTATIONS, MESSAGES
-from chatledger.application.ledger.sealed_rows import AnnotationContent, RowSeals
+from chatledger.adapters.persistence.views.reading import SqlReading
+from chatledger.application.ledger.sealed_rows import AnnotationContent
 from chatledger.application.ports.annotations import AnnotationView
 
 
-class SqlAnnotationViews:
+class SqlAnnotationViews(SqlReading):
     """Counts what an annotation has answered when it is asked: no row is written for each answer."""
-
-    def __init__(self, reader: Reader, seals: RowSeals) -> None:
-        self._reader = reader
-        self._seals = seals
 
     async def annotation(self, app_id: UUID, annotation_id: UUID) -> AnnotationView | None:
         """One of an app's."""

@@ -1,0 +1,115 @@
+"""How the messages of a conversation go on from each other."""
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+from uuid import UUID
+
+import sqlalchemy as sa
+
+from chatledger.adapters.persistence.tables import (
+    MESSAGES,
+)
+from chatledger.adapters.persistence.views.reading import SqlReading
+from chatledger.application.ledger.sealed_rows import (
+    Answer,
+    Question,
+)
+from chatledger.application.ports.generator import Exchange
+from chatledger.application.ports.views import (
+    MessageView,
+)
+from chatledger.domain.branch import Link, branch
+from chatledger.domain.context_window import estimated_tokens, within
+from chatledger.domain.values import NIL_UUID
+
+_PART = 50
+"""How many messages of a branch are read at once."""
+
+
+class SqlBranchViews(SqlReading):
+    """Parents, siblings, and what was said along a branch."""
+
+    async def siblings(self, message: MessageView) -> list[UUID]:
+        """The other messages that go on from the same one, or begin the conversation as it does, oldest first."""
+        table = MESSAGES.c
+        own = table.conversation_id == message.conversation_id
+        places = sa.select(table.message_id, table.parent_id, table.position).where(own)
+
+        def read(connection: sa.Connection) -> list[UUID]:
+            parent_id = _parent(connection, message)
+            after = 0 if parent_id is None else _position(connection, message.conversation_id, parent_id)
+            children = connection.execute(places.where(table.is_branch, table.parent_id == parent_id)).all()
+            next_in_time = places.where(table.position > after).order_by(table.position).limit(1)
+            in_line = [row for row in connection.execute(next_in_time) if row.parent_id == NIL_UUID]
+            # Sorted here: the databases would read the whole conversation to have them in order.
+            found = sorted((*in_line, *children), key=lambda row: row.position)
+            return [row.message_id for row in found if row.message_id != message.message_id]
+
+        return await self._reader.query(read)
+
+    async def parent(self, message: MessageView) -> UUID | None:
+        """The message that this one goes on from; where its parent is the nil id, the one before it in time."""
+        return await self._reader.query(lambda c: _parent(c, message))
+
+    async def exchanges(
+        self, conversation_id: UUID, parent_id: UUID | None, context_cut: int, *, longest: int, tokens: int
+    ) -> Sequence[Exchange]:
+        """The answered messages of a branch as they were at a ledger position, oldest first."""
+
+        def read(connection: sa.Connection) -> list[Exchange]:
+            def older(parent_id: UUID, before: int) -> list[Link]:
+                return _older(connection, conversation_id, parent_id, before)
+
+            ancestors = branch(parent_id, context_cut + 1, older, longest)
+            said = self._said(connection, [ancestor.message_id for ancestor in ancestors], context_cut)
+            return list(within(tokens, said))[::-1]
+
+        return await self._reader.query(read)
+
+    def _said(
+        self, connection: sa.Connection, message_ids: Sequence[UUID], context_cut: int
+    ) -> Iterator[tuple[Exchange, int]]:
+        """Those of the messages that had ended with an answer, in their order, each with its tokens."""
+        table = MESSAGES.c
+        query = sa.select(table.message_id, table.key_id, table.question, table.answer).where(
+            table.ended_position <= context_cut, table.enters_prompts
+        )
+        for first in range(0, len(message_ids), _PART):
+            part = message_ids[first : first + _PART]
+            rows = {row.message_id: row for row in connection.execute(query.where(table.message_id.in_(part)))}
+            for message_id in part:
+                if message_id in rows:
+                    exchange = self._exchange(rows[message_id])
+                    yield exchange, estimated_tokens(exchange.query) + estimated_tokens(exchange.answer)
+
+    def _exchange(self, row: Any) -> Exchange:
+        question = self._seals.open(row.key_id, Question, row.question, row.message_id)
+        answer = self._seals.open(row.key_id, Answer, row.answer, row.message_id)
+        return Exchange(question.query, answer.text)
+
+
+def _older(connection: sa.Connection, conversation_id: UUID, parent_id: UUID, before: int) -> list[Link]:
+    """A part of a conversation, newest first, that begins with a message or, for the nil id, before a position."""
+    table = MESSAGES.c
+    query = sa.select(table.message_id, table.parent_id, table.position).where(table.conversation_id == conversation_id)
+    if parent_id == NIL_UUID:
+        query = query.where(table.position < before)
+    else:
+        query = query.where(table.position <= _position(connection, conversation_id, parent_id))
+    rows = connection.execute(query.order_by(table.position.desc()).limit(_PART))
+    return [Link(row.message_id, row.parent_id, row.position) for row in rows]
+
+
+def _position(connection: sa.Connection, conversation_id: UUID, message_id: UUID) -> int:
+    """Of a message of the conversation; 0 where there is none."""
+    table = MESSAGES.c
+    query = sa.select(table.position).where(table.message_id == message_id, table.conversation_id == conversation_id)
+    position: int | None = connection.execute(query).scalar()
+    return position or 0
+
+
+def _parent(connection: sa.Connection, message: MessageView) -> UUID | None:
+    if message.parent_id != NIL_UUID:
+        return message.parent_id
+    before = _older(connection, message.conversation_id, NIL_UUID, message.position)
+    return before[0].message_id if before else None

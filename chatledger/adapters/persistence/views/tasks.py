@@ -1,0 +1,81 @@
+"""Answers under way."""
+
+from typing import Any
+from uuid import UUID
+
+import sqlalchemy as sa
+
+from chatledger.adapters.persistence.tables import (
+    LEASES,
+    MESSAGES,
+)
+from chatledger.adapters.persistence.views.reading import SqlReading
+from chatledger.application.ports.views import (
+    UnfinishedTask,
+)
+
+_LIVING_LEASE = LEASES.c.message_id == MESSAGES.c.message_id
+_TASK = (
+    MESSAGES.c.task_id,
+    MESSAGES.c.message_id,
+    MESSAGES.c.conversation_id,
+    MESSAGES.c.mode,
+    MESSAGES.c.state,
+    MESSAGES.c.attempt,
+)
+
+
+class SqlTaskViews(SqlReading):
+    """What recovery, stopping and joining find."""
+
+    async def running_request(self, end_user_id: UUID, fingerprint: str) -> UUID | None:
+        """The newest message of a person that is unfinished and was asked for by a request with this fingerprint."""
+        table = MESSAGES.c
+        query = (
+            sa.select(table.message_id)
+            .where(table.fingerprint == fingerprint, table.end_user_id == end_user_id, table.ended_position.is_(None))
+            .order_by(table.position.desc())
+            .limit(1)
+        )
+        return await self._reader.query(lambda c: c.execute(query).scalar())
+
+    async def unfinished_in(self, conversation_id: UUID) -> list[UUID]:
+        """The messages of a conversation whose answers are under way."""
+        table = MESSAGES.c
+        query = sa.select(table.message_id).where(
+            table.conversation_id == conversation_id, table.ended_position.is_(None)
+        )
+        return await self._reader.query(lambda c: list(c.execute(query).scalars()))
+
+    async def unclaimed(self, now: int, limit: int) -> list[UnfinishedTask]:
+        """Tasks that are due and that no worker holds a living lease on, at this time in microseconds."""
+        table = MESSAGES.c
+        living = sa.exists().where(_LIVING_LEASE, LEASES.c.expires_at > now)
+        due = sa.or_(table.not_before.is_(None), table.not_before <= now)
+        query = (
+            sa.select(*_TASK)
+            .where(table.ended_position.is_(None), due, sa.not_(living))
+            .order_by(table.position)
+            .limit(limit)
+        )
+        return await self._reader.query(lambda c: [_task(row) for row in c.execute(query)])
+
+    async def held_by(self, worker: str) -> list[UnfinishedTask]:
+        """Unfinished tasks that this worker holds a lease on."""
+        query = (
+            sa.select(*_TASK)
+            .select_from(MESSAGES.join(LEASES, _LIVING_LEASE))
+            .where(LEASES.c.worker == worker, MESSAGES.c.ended_position.is_(None))
+        )
+        return await self._reader.query(lambda c: [_task(row) for row in c.execute(query)])
+
+
+def _task(row: Any) -> UnfinishedTask:
+    return UnfinishedTask(
+        task_id=row.task_id,
+        message_id=row.message_id,
+        conversation_id=row.conversation_id,
+        mode=row.mode,
+        state=row.state,
+        attempt=row.attempt,
+    )

@@ -1,0 +1,298 @@
+"""An open chatledger: everything made, joined and started, and closed at the end."""
+
+import asyncio
+import os
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, closing
+
+import msgspec
+
+from chatledger.adapters.persistence.migrate import upgrade
+from chatledger.adapters.persistence.open_ledgers import lent_ledger
+from chatledger.adapters.persistence.store import Reader, SqlLedgerStore
+from chatledger.adapters.persistence.tracking import Projection, SqlTrackedProjection, SqlTracking
+from chatledger.adapters.persistence.views import SqlViews
+from chatledger.adapters.persistence.views.annotations import SqlAnnotationViews
+from chatledger.adapters.queue.in_process import InProcessLiveBus, InProcessTaskQueue
+from chatledger.adapters.rate_limiter.in_process import InProcessRateLimiter
+from chatledger.application.app_limits import AppLimits
+from chatledger.application.application import Application
+from chatledger.application.caller import EndUsers, Ownership
+from chatledger.application.commands.annotating import Annotating
+from chatledger.application.commands.asking import Asking
+from chatledger.application.commands.deleting import DeletingConversations
+from chatledger.application.commands.managing_apps import ManagingApps
+from chatledger.application.commands.managing_operators import ManagingOperators
+from chatledger.application.commands.naming import Naming
+from chatledger.application.commands.pinning import PinningConversations
+from chatledger.application.commands.rating import RatingMessages
+from chatledger.application.commands.renaming import RenamingConversations
+from chatledger.application.commands.repeating import Repeating
+from chatledger.application.commands.saving import SavingMessages
+from chatledger.application.commands.sending import Sending
+from chatledger.application.commands.setting_variables import SettingVariables
+from chatledger.application.commands.speaking import Speaking
+from chatledger.application.commands.stopping import Stopping
+from chatledger.application.commands.suggesting import Suggesting
+from chatledger.application.commands.uploading import Uploading
+from chatledger.application.commands.visiting import Visiting
+from chatledger.application.files.attaching import Attaching
+from chatledger.application.files.storing import StoringFiles
+from chatledger.application.generation.annotations import Annotations
+from chatledger.application.generation.automatic_naming import AutomaticNaming
+from chatledger.application.generation.dispatch import Dispatcher, Sweeper
+from chatledger.application.generation.failures import RetryPolicy
+from chatledger.application.generation.moderating import Gates
+from chatledger.application.generation.worker import Worker, WorkerSettings
+from chatledger.application.ledger.codec import EventCodec
+from chatledger.application.ledger.ledger import HOT_MESSAGES, Ledger
+from chatledger.application.ledger.log import LedgerLog
+from chatledger.application.ledger.projections import Projections
+from chatledger.application.ledger.sealed_rows import RowSeals
+from chatledger.application.ledger.subscription import (
+    Handler,
+    HandlerSubscription,
+    ProjectionSubscription,
+    SubscriptionSettings,
+)
+from chatledger.application.ledger.subscriptions import Subscriptions
+from chatledger.application.ledger.tail import Tail
+from chatledger.application.ledger.writer import GroupCommitWriter
+from chatledger.application.people import People
+from chatledger.application.ports.generator import Generator
+from chatledger.application.ports.queue import LiveBus
+from chatledger.application.queries.credentials import Credentials
+from chatledger.application.queries.directory import AppDirectory
+from chatledger.application.queries.facts import Facts
+from chatledger.application.queries.feedbacks import Feedbacks
+from chatledger.application.queries.following import Following
+from chatledger.application.queries.history import History
+from chatledger.application.system_clock import SystemClock, new_id
+from chatledger.bootstrap.background import Background
+from chatledger.bootstrap.data_folder import alone, make_folders, open_keys, require_keys
+from chatledger.bootstrap.files import open_files
+from chatledger.bootstrap.providers import built_in, by_name_of, open_features
+from chatledger.bootstrap.stores import database_of, forget_operational_state
+from chatledger.settings import Settings, require_no_server
+
+
+class Running(msgspec.Struct, frozen=True):
+    """An open chatledger: its use cases, and what its server and its command line need beside them."""
+
+    application: Application
+    worker: Worker | None
+    ledger: Ledger
+    writer: GroupCommitWriter
+    store: SqlLedgerStore
+    codec: EventCodec
+    projections: Projections
+    reader: Reader
+    subscriptions: Subscriptions
+
+
+@asynccontextmanager
+async def open_chatledger(
+    settings: Settings,
+    *,
+    with_server: bool = True,
+    with_worker: bool = True,
+    generators: Sequence[Generator] = (),
+    projections: Sequence[Projection] = (),
+    handlers: Sequence[Handler] = (),
+) -> AsyncIterator[Running]:
+    """Open the store, start what runs beside it, and close everything at the end, the given generators too.
+
+    Args:
+        settings: of this server.
+        with_server: whether settings of a server mean anything here; else they are refused.
+        with_worker: whether it answers messages itself.
+        generators: what may answer beside the built-in ones.
+        projections: read models of the host's own, which follow the ledger.
+        handlers: code of the host's own that reacts to events.
+
+    Raises:
+        InvalidParameterError: a generator has the name of another one.
+        SubscriptionProblemError: one of the projections or handlers cannot be run.
+        SettingsProblemError: a setting is one of a server, which there is not, or a folder that the settings name
+            cannot be made, or not be written to.
+        StorageUnavailableError: the store is in trouble, or its database cannot be reached.
+        StoreBusyError: another server has the store open.
+        SchemaError: the store was written by a newer release.
+        MasterKeyError: the master key is missing, or is not the one of the key store.
+    """
+    async with AsyncExitStack() as stack:
+        every_generator = (*built_in(settings, generators), *generators)
+        for generator in every_generator:
+            stack.push_async_callback(generator.close)
+        by_name = by_name_of(every_generator)
+        features = open_features(settings, stack)
+        if not with_server:
+            require_no_server(settings)
+        make_folders(settings)
+        clock, loop = SystemClock(), asyncio.get_running_loop()
+
+        database = database_of(settings)
+        writing = await asyncio.to_thread(stack.enter_context, alone(settings, database))
+        await asyncio.to_thread(upgrade, writing)
+        lent = lent_ledger(settings.ledger_url, database, settings.durability, writing, clock, new_id)
+        stack.enter_context(lent)
+        keyring, signing_keys = await asyncio.to_thread(stack.enter_context, open_keys(settings, clock))
+        reader = Reader(database.reading())
+        store = SqlLedgerStore(writing, reader, has_one_writer=database.has_one_writer)
+        stack.push_async_callback(store.close)
+        await reader.query(lambda connection: require_keys(connection, keyring))
+        codec, seals = EventCodec(keyring), RowSeals(keyring)
+        inline, views, annotation_views = Projections(seals), SqlViews(reader, seals), SqlAnnotationViews(reader, seals)
+
+        await asyncio.to_thread(forget_operational_state, store)
+        writer = GroupCommitWriter(store, codec, keyring, inline, clock, loop)
+        writer.start((await store.head()).position)
+        stack.push_async_callback(writer.close)
+
+        bus, tail = InProcessLiveBus(), Tail()
+        ledger = Ledger(store, codec, keyring, writer, new_id, hot_messages=HOT_MESSAGES if with_worker else 0)
+        end_users = EndUsers(views, keyring)
+        people, ownership = People(ledger, end_users, new_id), Ownership(end_users, views)
+        directory = AppDirectory(views)
+        following = stack.enter_context(closing(Following(ledger, tail, bus)))
+        storing, files = await asyncio.to_thread(open_files, settings, ledger, views, clock, ownership)
+        annotations = Annotations(annotation_views, features.embedder)
+        sending = Sending(
+            ledger,
+            people,
+            ownership,
+            Attaching(views, new_id),
+            following,
+            by_name,
+            new_id,
+            longest_query=settings.max_query_characters,
+            limits=AppLimits(views, keyring, clock, settings.max_app_concurrency),
+        )
+        stopping, naming = Stopping(ledger, views, ownership, bus), Naming(ledger, views, by_name)
+        history = History(ledger, views, end_users, ownership)
+        suggesting = Suggesting(ledger, views, history, by_name)
+        stack.push_async_callback(suggesting.close)
+        application = Application(
+            sending=sending,
+            asking=Asking(sending),
+            stopping=stopping,
+            renaming=RenamingConversations(ledger, ownership, naming, history),
+            deleting=DeletingConversations(ledger, views, ownership, stopping),
+            setting_variables=SettingVariables(
+                ledger, views, ownership, Attaching(views, new_id), settings.max_query_characters
+            ),
+            rating=RatingMessages(ledger, views, ownership, settings.max_query_characters),
+            naming=naming,
+            suggesting=suggesting,
+            repeating=Repeating(ledger, views, history, by_name),
+            speaking=Speaking(history, features, settings.max_query_characters),
+            annotating=Annotating(ledger, annotation_views, features, new_id, settings.max_query_characters),
+            apps=ManagingApps(ledger, by_name, features, new_id),
+            uploading=Uploading(ledger, people, storing),
+            saving=SavingMessages(ledger, views, end_users, ownership),
+            pinning=PinningConversations(ledger, views, ownership),
+            visiting=Visiting(ledger, directory, end_users, new_id),
+            operators=ManagingOperators(ledger, new_id),
+            directory=directory,
+            credentials=Credentials(views, directory),
+            history=history,
+            feedbacks=Feedbacks(views),
+            following=following,
+            facts=Facts(store, codec),
+            files=files,
+            end_users=end_users,
+            views=views,
+            signing_keys=signing_keys,
+            rate_limiter=InProcessRateLimiter(),
+            clock=clock,
+            new_id=new_id,
+        )
+
+        tracking = SqlTracking(writing, reader, writer.run_alone, clock)
+        subscriptions = _subscriptions(settings, tracking, LedgerLog(store, codec), projections, handlers)
+        stack.push_async_callback(subscriptions.close)
+        await subscriptions.start()
+
+        for observer in (tail, directory, annotations, subscriptions):
+            writer.observe(observer.committed)
+        worker = None
+        if with_worker:
+            gates = Gates(directory, features.moderators, annotations)
+            worker = await _start_worker(
+                stack, settings, application, ledger, bus, by_name, gates, writer, storing=storing
+            )
+        yield Running(application, worker, ledger, writer, store, codec, inline, reader, subscriptions)
+
+
+async def _start_worker(
+    stack: AsyncExitStack,
+    settings: Settings,
+    application: Application,
+    ledger: Ledger,
+    bus: LiveBus,
+    generators: Mapping[str, Generator],
+    gates: Gates,
+    writer: GroupCommitWriter,
+    *,
+    storing: StoringFiles,
+) -> Worker:
+    """Begin what follows the commits of this process. It is drained first, and then cancelled."""
+    queue, views, clock = InProcessTaskQueue(), application.views, application.clock
+    worker = Worker(
+        _worker_settings(settings),
+        ledger,
+        views,
+        queue,
+        bus,
+        generators,
+        gates,
+        clock,
+        store_made_file=storing.store_made_file,
+        sent_files=application.files.sent,
+    )
+    followers = (
+        worker,
+        Dispatcher(queue),
+        Sweeper(views, queue, clock, settings.heartbeat),
+        AutomaticNaming(ledger, views, application.naming),
+    )
+    for follower in followers:
+        writer.observe(follower.committed)
+    background = await stack.enter_async_context(Background())
+    background.start(*(follower.run for follower in followers), worker.keep_leases)
+    stack.push_async_callback(worker.drain, settings.shutdown_grace)
+    return worker
+
+
+def _worker_settings(settings: Settings) -> WorkerSettings:
+    return WorkerSettings(
+        name=f"{settings.worker_name}:{os.getpid()}",
+        concurrency=settings.worker_concurrency,
+        lease=settings.lease,
+        heartbeat=settings.heartbeat,
+        timeout=settings.generation_timeout,
+        flush_interval=settings.flush_interval_ms / 1000,
+        retry=RetryPolicy(
+            attempts=settings.attempts,
+            first_delay=settings.first_retry_delay,
+            longest_delay=settings.longest_retry_delay,
+        ),
+    )
+
+
+def _subscriptions(
+    settings: Settings,
+    tracking: SqlTracking,
+    ledger_log: LedgerLog,
+    projections: Sequence[Projection],
+    handlers: Sequence[Handler],
+) -> Subscriptions:
+    pace = SubscriptionSettings(poll=settings.subscription_poll, attempts=settings.subscription_attempts)
+    tracked = [SqlTrackedProjection(projection, tracking) for projection in projections]
+    return Subscriptions(
+        [
+            *(ProjectionSubscription(projection, tracking, ledger_log, pace) for projection in tracked),
+            *(HandlerSubscription(handler, tracking, ledger_log, pace) for handler in handlers),
+        ],
+        settings.shutdown_grace,
+    )

@@ -1,0 +1,120 @@
+"""A store for those who only read, repair or migrate it; nothing answers messages there."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
+
+import msgspec
+
+from chatledger.adapters.keys.store import SqliteKeyring
+from chatledger.adapters.persistence.database import Database, database_at
+from chatledger.adapters.persistence.migrate import HEAD_REVISION, require_current, schema_revision, upgrade
+from chatledger.adapters.persistence.store import Reader, SqlLedgerStore
+from chatledger.adapters.persistence.views import SqlViews
+from chatledger.application.ledger.codec import EventCodec
+from chatledger.application.ledger.projections import Projections
+from chatledger.application.ledger.sealed_rows import RowSeals
+from chatledger.bootstrap.data_folder import alone, make_folders, open_keyring, require_keys
+from chatledger.settings import Settings
+
+OPERATIONAL_STATE = ("leases",)
+SECONDS_FOR_A_COMMAND = 3_600.0
+
+
+class Reading(msgspec.Struct, frozen=True):
+    """A store that is open for reading, whoever else may be writing to it."""
+
+    reader: Reader
+    keyring: SqliteKeyring
+    codec: EventCodec
+    projections: Projections
+    views: SqlViews
+
+
+class Repairing(msgspec.Struct, frozen=True):
+    """A store that is open for the repair of its read models, whatever their version; nothing runs beside it."""
+
+    store: SqlLedgerStore
+    codec: EventCodec
+    projections: Projections
+
+
+class NoStoreError(Exception):
+    """There is nothing to read yet."""
+
+
+@asynccontextmanager
+async def open_for_reading(settings: Settings) -> AsyncIterator[Reading]:
+    """Open an existing store on connections that cannot write; a server may go on beside it.
+
+    Raises:
+        NoStoreError: there is no store yet.
+        SchemaError: the store's schema is not the one of this release.
+        MasterKeyError: the master key is missing, or is not the one of the key store.
+    """
+    _require_store(settings)
+    engine = database_of(settings).reading(patience=SECONDS_FOR_A_COMMAND)
+    async with AsyncExitStack() as stack:
+        stack.callback(engine.dispose)
+        await asyncio.to_thread(require_current, engine)
+        keyring = stack.enter_context(open_keyring(settings, read_only=True))
+        reader = Reader(engine)
+        stack.push_async_callback(asyncio.to_thread, reader.close)
+        seals = RowSeals(keyring)
+        yield Reading(reader, keyring, EventCodec(keyring), Projections(seals), SqlViews(reader, seals))
+
+
+@asynccontextmanager
+async def open_for_repair(settings: Settings) -> AsyncIterator[Repairing]:
+    """Open an existing store alone, bring its schema up to date, and leave its read models as they are.
+
+    Raises:
+        NoStoreError: there is no store yet.
+        StoreBusyError: a server has the store open.
+        SchemaError: the store was written by a newer release.
+        MasterKeyError: the master key is missing, or is not the one of the key store.
+    """
+    async with AsyncExitStack() as stack:
+        _require_store(settings)
+        database = database_of(settings)
+        writing = await asyncio.to_thread(stack.enter_context, alone(settings, database))
+        store = SqlLedgerStore(writing, Reader(database.reading(patience=SECONDS_FOR_A_COMMAND)))
+        stack.push_async_callback(store.close)
+        await asyncio.to_thread(upgrade, writing)
+        keyring = stack.enter_context(open_keyring(settings))
+        yield Repairing(store, EventCodec(keyring), Projections(RowSeals(keyring)))
+
+
+def migrate(settings: Settings) -> tuple[str | None, str]:
+    """Bring the store's schema up to date, from nothing if need be; the revision before, and the one now. Blocks.
+
+    Raises:
+        SettingsProblemError: a folder that the settings name cannot be made, or not be written to.
+        StoreBusyError: a server has the store open.
+        SchemaError: the store was written by a newer release.
+        MasterKeyError: the master key is missing, or is not the one of the key store.
+    """
+    make_folders(settings)
+    with alone(settings, database_of(settings)) as engine, ExitStack() as stack:
+        before = schema_revision(engine)
+        upgrade(engine)
+        keyring = stack.enter_context(open_keyring(settings))
+        require_keys(stack.enter_context(engine.connect()), keyring)
+    return before, HEAD_REVISION
+
+
+def database_of(settings: Settings) -> Database:
+    """Where the ledger is."""
+    return database_at(settings.ledger_url, settings.durability)
+
+
+def _require_store(settings: Settings) -> None:
+    for path in (settings.database_path, settings.data_dir / "keys.db"):
+        if path is not None and not path.exists():
+            raise NoStoreError(f"there is no {path} yet: `chatledger serve` or `chatledger migrate` makes a store")
+
+
+def forget_operational_state(store: SqlLedgerStore) -> None:
+    """Whoever holds the lock knows that every earlier worker is dead: its leases bind nobody."""
+    with store.write() as transaction:
+        transaction.clear(OPERATIONAL_STATE)
