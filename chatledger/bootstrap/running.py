@@ -40,6 +40,7 @@ from chatledger.application.files.attaching import Attaching
 from chatledger.application.files.storing import StoringFiles
 from chatledger.application.generation.annotations import Annotations
 from chatledger.application.generation.automatic_naming import AutomaticNaming
+from chatledger.application.generation.deleted_conversations import DeletedConversations
 from chatledger.application.generation.dispatch import Dispatcher, Sweeper
 from chatledger.application.generation.failures import RetryPolicy
 from chatledger.application.generation.moderating import Gates
@@ -177,7 +178,7 @@ async def open_chatledger(
             asking=Asking(sending),
             stopping=stopping,
             renaming=RenamingConversations(ledger, ownership, naming, history),
-            deleting=DeletingConversations(ledger, views, ownership, stopping),
+            deleting=DeletingConversations(ledger, ownership),
             setting_variables=SettingVariables(
                 ledger, views, ownership, Attaching(views, new_id), settings.max_query_characters
             ),
@@ -255,6 +256,7 @@ async def _start_worker(
         Dispatcher(queue),
         Sweeper(views, queue, clock, settings.heartbeat),
         AutomaticNaming(ledger, views, application.naming),
+        DeletedConversations(views, application.stopping),
     )
     for follower in followers:
         writer.observe(follower.committed)

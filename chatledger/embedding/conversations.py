@@ -100,7 +100,7 @@ class Conversations:
             return await application.renaming.rename(caller, conversation_id, name)
 
     async def delete(self, app: UUID, conversation_id: UUID, *, user: User | None = None) -> None:
-        """Make the conversation gone for its user, and stop what is being answered in it. The ledger keeps it.
+        """Make the conversation gone for its user. The ledger keeps it; answers under way are stopped soon after.
 
         Raises:
             WrongModeError: the app has no conversations.

@@ -3,10 +3,8 @@
 from uuid import UUID
 
 from chatledger.application.caller import Caller, Ownership
-from chatledger.application.commands.stopping import Stopping
 from chatledger.application.errors import NotFoundError
 from chatledger.application.ledger.ledger import Ledger
-from chatledger.application.ports.views import Views
 from chatledger.domain.conversation import Conversation
 from chatledger.domain.errors import ConversationDeletedError
 
@@ -14,14 +12,12 @@ from chatledger.domain.errors import ConversationDeletedError
 class DeletingConversations:
     """The use case of the delete route."""
 
-    def __init__(self, ledger: Ledger, views: Views, ownership: Ownership, stopping: Stopping) -> None:
+    def __init__(self, ledger: Ledger, ownership: Ownership) -> None:
         self._ledger = ledger
-        self._views = views
         self._ownership = ownership
-        self._stopping = stopping
 
     async def delete(self, caller: Caller, conversation_id: UUID) -> None:
-        """Delete a conversation, and stop what is being answered in it.
+        """Delete a conversation. What is being answered in it is stopped soon after, in the background.
 
         Raises:
             NotFoundError: it does not exist, is not the caller's, or is gone already.
@@ -32,6 +28,3 @@ class DeletingConversations:
             await self._ledger.decide(Conversation, conversation_id, lambda staged: staged.aggregate.delete(), context)
         except ConversationDeletedError as error:
             raise NotFoundError("conversation") from error
-        # No message can come after the deletion: these are all that there are.
-        for message_id in await self._views.unfinished_in(conversation_id):
-            await self._stopping.stop_message(caller, message_id)

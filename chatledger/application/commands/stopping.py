@@ -3,6 +3,7 @@
 from uuid import UUID
 
 from chatledger.application.caller import Caller, Ownership
+from chatledger.application.context import SYSTEM, Context
 from chatledger.application.errors import Missing, NotFoundError
 from chatledger.application.ledger.ledger import Ledger, Staged
 from chatledger.application.ports.queue import LiveBus, QueueItem
@@ -13,7 +14,7 @@ from chatledger.domain.values import Usage
 
 
 class Stopping:
-    """The use case of both stop routes."""
+    """The use case of both stop routes, and what ends the answers in conversations that are gone."""
 
     def __init__(self, ledger: Ledger, views: Views, ownership: Ownership, bus: LiveBus) -> None:
         self._ledger = ledger
@@ -37,13 +38,20 @@ class Stopping:
         """
         await self._stop(caller, "message", await self._views.message(message_id))
 
+    async def stop_unseen(self, message_id: UUID) -> None:
+        """Ask for the end of a generation in a conversation that is gone: whose it was can ask no more."""
+        view = await self._views.message(message_id)
+        if view is not None:
+            await self._request(view, Context(actor=SYSTEM, correlation_id=view.task_id, app_id=view.app_id))
+
     async def _stop(self, caller: Caller, missing: Missing, view: MessageView | None) -> None:
         if view is None:
             raise NotFoundError(missing)
         await self._ownership.require(caller, missing, view.app_id, view.end_user_id)
-        committed = await self._ledger.decide(
-            Message, view.message_id, self._request_stop, caller.context_of_change(view.end_user_id)
-        )
+        await self._request(view, caller.context_of_change(view.end_user_id))
+
+    async def _request(self, view: MessageView, context: Context) -> None:
+        committed = await self._ledger.decide(Message, view.message_id, self._request_stop, context)
         for envelope in committed:
             self._bus.publish(
                 QueueItem(

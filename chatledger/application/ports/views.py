@@ -322,8 +322,8 @@ class Views(Protocol):
         """
         ...
 
-    async def unfinished_in(self, conversation_id: UUID) -> list[UUID]:
-        """The messages of a conversation whose answers are under way."""
+    async def unseen(self, limit: int) -> list[UUID]:
+        """Messages of deleted conversations whose answers nobody has asked to end, oldest first."""
         ...
 
     async def unclaimed(self, now: int, limit: int) -> list[UnfinishedTask]:

@@ -6,6 +6,7 @@ from uuid import UUID
 import sqlalchemy as sa
 
 from chatledger.adapters.persistence.tables import (
+    CONVERSATIONS,
     LEASES,
     MESSAGES,
 )
@@ -39,11 +40,15 @@ class SqlTaskViews(SqlReading):
         )
         return await self._reader.query(lambda c: c.execute(query).scalar())
 
-    async def unfinished_in(self, conversation_id: UUID) -> list[UUID]:
-        """The messages of a conversation whose answers are under way."""
+    async def unseen(self, limit: int) -> list[UUID]:
+        """Messages of deleted conversations whose answers nobody has asked to end, oldest first."""
         table = MESSAGES.c
-        query = sa.select(table.message_id).where(
-            table.conversation_id == conversation_id, table.ended_position.is_(None)
+        living = sa.exists().where(CONVERSATIONS.c.conversation_id == table.conversation_id)
+        query = (
+            sa.select(table.message_id)
+            .where(table.ended_position.is_(None), table.state != "stopping", sa.not_(living))
+            .order_by(table.position)
+            .limit(limit)
         )
         return await self._reader.query(lambda c: list(c.execute(query).scalars()))
 

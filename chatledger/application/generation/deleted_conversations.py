@@ -1,0 +1,56 @@
+"""Ending the answers in deleted conversations: a reaction to the deletion, as nobody can stop them any more."""
+
+import asyncio
+import logging
+from collections.abc import Sequence
+from contextlib import suppress
+
+from chatledger.application.commands.stopping import Stopping
+from chatledger.application.fault_report import describe
+from chatledger.application.ledger.envelope import Envelope
+from chatledger.application.ports.views import Views
+from chatledger.domain.events import ConversationDeleted
+
+log = logging.getLogger(__name__)
+
+LOOK_INTERVAL = 10.0
+"""Seconds between two looks for answers that were passed over: by trouble in the store, or by an end."""
+
+LOOK_LIMIT = 1_000
+
+
+class DeletedConversations:
+    """Stops what is being answered in them.
+
+    It hears of deletions as they are committed. The read model knows what still runs: what an earlier process left
+    behind is found there, too.
+    """
+
+    def __init__(self, views: Views, stopping: Stopping) -> None:
+        self._views = views
+        self._stopping = stopping
+        self._news = asyncio.Event()
+
+    def committed(self, envelopes: Sequence[Envelope]) -> None:
+        """Take note of committed events, in order."""
+        if any(isinstance(envelope.body, ConversationDeleted) for envelope in envelopes):
+            self._news.set()
+
+    async def run(self) -> None:
+        """Stop what is there, then what comes."""
+        while True:
+            self._news.clear()
+            try:
+                await self._look()
+            except Exception as error:  # noqa: BLE001 - the next look finds them again
+                log.warning("answers in deleted conversations are stopped later: %s", describe(error))
+            with suppress(TimeoutError):
+                async with asyncio.timeout(LOOK_INTERVAL):
+                    await self._news.wait()
+
+    async def _look(self) -> None:
+        for message_id in await self._views.unseen(LOOK_LIMIT):
+            try:
+                await self._stopping.stop_unseen(message_id)
+            except Exception as error:  # noqa: BLE001 - one answer's failure is not the others'
+                log.warning("message %s is stopped later: %s", message_id, describe(error))
