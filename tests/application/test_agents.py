@@ -138,6 +138,29 @@ async def test_a_worker_that_goes_hands_over_only_what_may_be_repeated(open_chat
         assert (await chat.view(sent.message_id)).state == state
 
 
+async def test_a_worker_may_go_while_what_was_stopped_is_still_cleaning_up(open_chat):
+    began, is_cleaning, may_end = asyncio.Event(), asyncio.Event(), asyncio.Event()
+
+    async def work() -> None:
+        began.set()
+        try:
+            await asyncio.sleep(60)
+        finally:
+            is_cleaning.set()
+            await may_end.wait()
+
+    generator = Acting(StepBegan(), work)
+    async with open_chat(generators=[generator]) as chat:
+        sent = await begun(chat, generator)
+        sent.follower.close()
+        await asyncio.wait_for(began.wait(), 10)
+        await chat.application.stopping.stop(chat.caller(), sent.task_id)
+        await asyncio.wait_for(is_cleaning.wait(), 10)
+        asyncio.get_running_loop().call_later(0.05, may_end.set)
+        await chat.running.worker.drain(0)
+        assert (await chat.view(sent.message_id)).state == "stopped"
+
+
 async def test_a_tool_is_not_called_by_who_was_fenced_out(quick_leases):
     begun_once, go_on = asyncio.Event(), asyncio.Event()
 

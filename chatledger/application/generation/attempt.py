@@ -129,7 +129,7 @@ class Attempt:
 
     def _interrupt(self) -> None:
         self._is_interrupted = True
-        if self._scope is not None:
+        if self._scope is not None and not self._scope.expired():
             self._scope.reschedule(self._loop.time())
 
     # What the producer appends
