@@ -7,7 +7,18 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.support.fake_openai import FakeOpenAI, Received, Refusal, answer, moderation
+from tests.support.fake_openai import (
+    Cut,
+    FakeOpenAI,
+    Pause,
+    Received,
+    Refusal,
+    Stall,
+    Stream,
+    answer,
+    moderation,
+    token,
+)
 from tests.support.server import LiveServer, answer_of, chat_body, events_of
 
 NO_QUESTION = "Ask something else."
@@ -273,3 +284,37 @@ async def test_without_a_verdict_the_message_fails(serve, provider, stage):
         if stage == "inputs":
             assert answer_of(events) == ""
             assert (await names(chat, events)).count("GenerationRequeued") == 2
+
+
+async def test_an_answer_that_is_stopped_during_a_verdict_is_judged_again(serve, provider):
+    provider.always("/moderations", lambda _: Stream([Stall()]) if len(provider.requests) == 1 else moderation(True))
+    async with serve(openai_base_url=provider.base_url) as server:
+        chat = await new_chat(server, by_provider(outputs=True), tokens=90, interval_ms=1)
+        shown: list[dict[str, Any]] = []
+        async with chat.stream("POST", "/v1/chat-messages", json=chat_body(response_mode="streaming")) as response:
+            async for line in response.aiter_lines():
+                if not shown and events_of(line):
+                    await provider.asked()
+                    await chat.post(f"/v1/chat-messages/{events_of(line)[0]['task_id']}/stop", json={"user": "ada"})
+                shown += events_of(line)
+        assert (answer_of(shown), (await stored(chat, shown))["answer"]) == (NO_ANSWER, NO_ANSWER)
+        assert_ends_once(await names(chat, shown), "MessageStopped")
+
+
+async def test_masked_words_do_not_write_the_answer_again(server):
+    chat = await new_chat(server, avoiding(outputs={"action": "overridden"}, keywords="t"), tokens=20, interval_ms=1)
+    events = await stream(chat)
+    assert answer_of(events) == "".join(f"*{number} " for number in range(20))
+    assert "message_replace" not in {event["event"] for event in events}
+    recorded = await names(chat, events)
+    assert (recorded.count("ModerationHit"), recorded.count("AnswerReplaced")) == (1, 0)
+
+
+async def test_after_masked_words_no_other_attempt_begins(serve, provider):
+    provider.then(Stream([token("secret"), Pause(0.1), Cut()]), answer("fine"))
+    openai = {"generator": "openai_compatible", "settings": {"model": "m"}}
+    async with serve(openai_base_url=provider.base_url, first_retry_delay=0.01) as server:
+        chat = await new_chat(server, avoiding(outputs={"action": "overridden"}, keywords="secret") | openai)
+        events = await stream(chat, auto_generate_name=False)
+        assert (events[-1]["event"], answer_of(events)) == ("error", "******")
+        assert_ends_once(await names(chat, events), "MessageErrored")

@@ -175,6 +175,12 @@ class Attempt:
         """Note that something may not be said."""
         await self._record(lambda message: message.note_moderation(self.number, stage, action))
 
+    async def note_overridden(self) -> None:
+        """Note, once, that what may be said goes on in the place of what may not."""
+        if not self.is_overridden:
+            self.is_overridden = True
+            await self.note_moderation("output", "overridden")
+
     async def override(self, text: str) -> None:
         """Put a text that may be said in the place of all that was answered, and of what waits for a commit."""
 

@@ -69,7 +69,7 @@ class Gate:
         self._moderator = moderator
         self._annotations = annotations
         self.prices = app.configuration.prices
-        self._answer = ""
+        self._answer = ""  # what was let through, and of that what was judged
         self._judged = 0
         self._ending: Ending | None = None
         self._cadence = moderator.cadence if moderator else 0
@@ -159,10 +159,11 @@ class Gate:
         Raises:
             GeneratorError: there is no verdict.
         """
-        self._answer += text
-        if len(self._answer) - self._judged <= self._cadence:
-            return text
-        return await self._judge_answer(text)
+        answer = self._answer + text
+        if len(answer) - self._judged > self._cadence:
+            return await self._judge_answer(answer)
+        self._answer = answer
+        return text
 
     async def judge_rest(self) -> None:
         """Judge what of the answer was let through since the last verdict.
@@ -170,8 +171,8 @@ class Gate:
         Raises:
             GeneratorError: there is no verdict.
         """
-        if self._judged < len(self._answer):
-            await self._judge_answer("")
+        if self._judged < len(self._answer) and not self.is_shut:
+            await self._judge_answer(self._answer)
 
     async def judge_broken_off(self) -> None:
         """The same for an answer that was stopped, or failed: where there is no verdict in time, it stays."""
@@ -179,18 +180,22 @@ class Gate:
             async with asyncio.timeout(PATIENCE):
                 await self.judge_rest()
 
-    async def _judge_answer(self, piece: str) -> str:
-        judged, self._judged = self._judged, len(self._answer)
-        match await self._judge("output", self._answer, judged):
-            case AnsweredDirectly(answer):
-                self._ending = lambda usage, key: self._attempt.end_moderated(answer, usage, key)
+    async def _judge_answer(self, answer: str) -> str:
+        """What may be delivered beyond what was let through. Broken off, it leaves all of that to be judged again."""
+        match await self._judge("output", answer, self._judged):
+            case AnsweredDirectly(preset):
+                self._ending = lambda usage, key: self._attempt.end_moderated(preset, usage, key)
                 return ""
+            case Overridden(other) if other.startswith(self._answer):
+                await self._attempt.note_overridden()
+                answer, piece = other, other[len(self._answer) :]
             case Overridden(other):
-                self._answer, self._judged = other, len(other)
                 await self._attempt.override(other)
-                return ""
+                answer, piece = other, ""
             case _:
-                return piece
+                piece = answer[len(self._answer) :]
+        self._answer, self._judged = answer, len(answer)
+        return piece
 
     async def _judge(self, stage: ModerationStage, text: str, judged: int = 0) -> Verdict:
         if self._moderator is None:

@@ -270,8 +270,7 @@ class Worker:
             tally.prices = gate.prices
             failure = await self._pump(attempt, generator, tally, gate, steps)
             attempt.raise_failure()
-            if not attempt.is_left:
-                await gate.judge_broken_off()
+            await gate.judge_broken_off()
             if gate.is_shut:
                 await gate.end(tally.usage(), key)
             elif failure is not None:
