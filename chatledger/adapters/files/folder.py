@@ -8,8 +8,7 @@ from pathlib import Path
 from typing import IO
 from uuid import UUID
 
-from chatledger.application.ports.files import BlobMissingError
-from chatledger.application.ports.storage import StorageUnavailableError
+from chatledger.application.ports.files import BlobMissingError, BlobsUnavailableError
 
 PIECE_BYTES = 256 * 1024
 INCOMING = "incoming"
@@ -37,7 +36,7 @@ class FolderBlobStore:
         """Store all of it, or nothing where ``content`` raises. It is durable when this returns.
 
         Raises:
-            StorageUnavailableError: the store is in trouble; nothing was stored.
+            BlobsUnavailableError: the store is in trouble; nothing was stored.
         """
         unfinished = self._incoming / str(blob_id)
         try:
@@ -51,14 +50,14 @@ class FolderBlobStore:
                 await asyncio.to_thread(_give_up, file, unfinished)
                 raise
         except OSError as error:
-            raise StorageUnavailableError(f"files: {error.strerror}") from error
+            raise BlobsUnavailableError(f"files: {error.strerror}") from error
 
     async def read(self, blob_id: UUID, start: int, length: int) -> AsyncGenerator[bytes, None]:
         """``length`` bytes from ``start`` on.
 
         Raises:
             BlobMissingError: while iterating.
-            StorageUnavailableError: while iterating.
+            BlobsUnavailableError: while iterating.
         """
         try:
             file = await asyncio.to_thread(_open, self._path(blob_id), start)
@@ -70,18 +69,18 @@ class FolderBlobStore:
         except FileNotFoundError:
             raise BlobMissingError(str(blob_id)) from None
         except OSError as error:
-            raise StorageUnavailableError(f"files: {error.strerror}") from error
+            raise BlobsUnavailableError(f"files: {error.strerror}") from error
 
     async def delete(self, blob_id: UUID) -> None:
         """Remove it. What is not there is removed already.
 
         Raises:
-            StorageUnavailableError: the store is in trouble.
+            BlobsUnavailableError: the store is in trouble.
         """
         try:
             await asyncio.to_thread(_remove, self._path(blob_id))
         except OSError as error:
-            raise StorageUnavailableError(f"files: {error.strerror}") from error
+            raise BlobsUnavailableError(f"files: {error.strerror}") from error
 
     def _path(self, blob_id: UUID) -> Path:
         """By the last byte, which is random: the first ones of our ids are the time."""

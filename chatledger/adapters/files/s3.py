@@ -6,8 +6,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 from uuid import UUID
 
-from chatledger.application.ports.files import BlobMissingError
-from chatledger.application.ports.storage import StorageUnavailableError
+from chatledger.application.ports.files import BlobMissingError, BlobsUnavailableError
 
 if TYPE_CHECKING:
     from obstore.store import ClientConfig, S3Config
@@ -69,7 +68,7 @@ class S3BlobStore:
         """Store all of it, or nothing where ``content`` raises. It is durable when this returns.
 
         Raises:
-            StorageUnavailableError: the store is in trouble; nothing was stored.
+            BlobsUnavailableError: the store is in trouble; nothing was stored.
         """
         pieces = _Pieces(content)
         try:
@@ -91,7 +90,7 @@ class S3BlobStore:
 
         Raises:
             BlobMissingError: while iterating.
-            StorageUnavailableError: while iterating.
+            BlobsUnavailableError: while iterating.
         """
         for at in range(start, start + length, PIECE_BYTES):
             stop = min(at + PIECE_BYTES, start + length)
@@ -107,7 +106,7 @@ class S3BlobStore:
         """Remove it. What is not there is removed already.
 
         Raises:
-            StorageUnavailableError: the store is in trouble.
+            BlobsUnavailableError: the store is in trouble.
         """
         try:
             await self._s3.delete_async(self._store, str(blob_id))
@@ -120,7 +119,7 @@ class S3BlobStore:
         """Ask whether the bucket is there and lets us in.
 
         Raises:
-            StorageUnavailableError: it is not, or does not.
+            BlobsUnavailableError: it is not, or does not.
         """
         try:
             await self._s3.list_with_delimiter_async(self._store)
@@ -128,9 +127,9 @@ class S3BlobStore:
             raise self._unavailable(error) from error
 
     @staticmethod
-    def _unavailable(error: Exception) -> StorageUnavailableError:
+    def _unavailable(error: Exception) -> BlobsUnavailableError:
         """By kind alone: the library's texts hold addresses and whole answers."""
-        return StorageUnavailableError(f"files: the object storage failed: {type(error).__name__}")
+        return BlobsUnavailableError(f"files: the object storage failed: {type(error).__name__}")
 
 
 class _Pieces:

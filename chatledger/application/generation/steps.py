@@ -7,6 +7,7 @@ import msgspec
 
 from chatledger.application.errors import ApplicationError
 from chatledger.application.generation.attempt import Attempt
+from chatledger.application.ports.files import BlobsUnavailableError
 from chatledger.application.ports.generator import (
     FileMade,
     GeneratorError,
@@ -116,6 +117,8 @@ class Steps:
             file = await self._keep_file(name, content)
         except ApplicationError as error:
             raise GeneratorError("invalid", f"A tool made a file that cannot be kept: {error}") from error
+        except BlobsUnavailableError as error:
+            raise GeneratorError("transient", "A file that a tool made cannot be stored right now.") from error
         self._files.append(file.file_id)
         await self._attempt.attach(file)
 

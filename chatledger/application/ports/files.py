@@ -4,6 +4,12 @@ from collections.abc import AsyncGenerator, AsyncIterable
 from typing import Protocol
 from uuid import UUID
 
+from chatledger.application.ports.storage import StorageUnavailableError
+
+
+class BlobsUnavailableError(StorageUnavailableError):
+    """The bytes cannot be had or stored right now. The ledger may well do."""
+
 
 class BlobMissingError(LookupError):
     """There are no such bytes."""
@@ -16,7 +22,7 @@ class BlobStore(Protocol):
         """Store all of it, or nothing where ``content`` raises. It is durable when this returns.
 
         Raises:
-            StorageUnavailableError: the store is in trouble; nothing was stored.
+            BlobsUnavailableError: the store is in trouble; nothing was stored.
         """
         ...
 
@@ -25,7 +31,7 @@ class BlobStore(Protocol):
 
         Raises:
             BlobMissingError: while iterating.
-            StorageUnavailableError: while iterating.
+            BlobsUnavailableError: while iterating.
         """
         ...
 
@@ -33,6 +39,6 @@ class BlobStore(Protocol):
         """Remove it. What is not there is removed already.
 
         Raises:
-            StorageUnavailableError: the store is in trouble.
+            BlobsUnavailableError: the store is in trouble.
         """
         ...

@@ -10,7 +10,7 @@ from chatledger.application.caller import Caller, Ownership, Reader
 from chatledger.application.errors import FileAccessDeniedError, NotFoundError
 from chatledger.application.files.links import FileLinks
 from chatledger.application.files.sealing import open_content
-from chatledger.application.ports.files import BlobMissingError, BlobStore
+from chatledger.application.ports.files import BlobMissingError, BlobStore, BlobsUnavailableError
 from chatledger.application.ports.generator import GeneratorError, SentFile
 from chatledger.application.ports.keys import KeyDestroyedError, Keyring, SealBrokenError
 from chatledger.application.ports.views import FileView, Views
@@ -102,6 +102,8 @@ class StoredFiles:
                     yield piece
         except (NotFoundError, BlobMissingError, KeyDestroyedError, SealBrokenError) as error:
             raise GeneratorError("invalid", "A file of the message cannot be read.") from error
+        except BlobsUnavailableError as error:
+            raise GeneratorError("transient", "A file of the message cannot be read right now.") from error
 
     async def _file(self, file_id: UUID) -> FileView:
         file = await self._views.file(file_id)
