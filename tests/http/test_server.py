@@ -10,6 +10,7 @@ import pytest
 from chatledger.adapters.http.server import ServerError
 from chatledger.adapters.http.settings import HttpSettings
 from chatledger.application.ports.storage import StorageUnavailableError
+from tests.support.databases import ON_SQLITE
 from tests.support.server import DEADLINE, chat_body, events_of, live_server, until
 
 KINDS = pytest.mark.parametrize("kind", ["granian", "uvicorn"])
@@ -272,3 +273,20 @@ async def test_options_names_all_methods_of_a_path(server):
     for path, methods in (("/api/saved-messages", "GET, OPTIONS, POST"), ("/v1/messages", "GET, OPTIONS")):
         response = await server.client().options(path)
         assert (response.status_code, response.headers["allow"]) == (204, methods)
+
+
+@ON_SQLITE
+async def test_a_query_string_of_raw_bytes_is_utf_8(server):
+    """As clients send it that do not percent-encode."""
+    client = await server.new_client(tokens=1)
+    asked = (await client.post("/v1/chat-messages", json=chat_body(user="Zoë"))).json()
+    reader, writer = await asyncio.open_connection(client.base_url.host, client.base_url.port)
+    head = f"Host: x\r\nAuthorization: {client.headers['authorization']}\r\nConnection: close"
+
+    writer.write(f"GET /v1/conversations?user=Zoë HTTP/1.1\r\n{head}\r\n\r\n".encode())
+    async with asyncio.timeout(DEADLINE):
+        answered = await reader.read()
+    writer.close()
+
+    assert b" 200 " in answered.splitlines()[0]
+    assert asked["conversation_id"].encode() in answered

@@ -8,7 +8,9 @@ from uuid import UUID
 from chatledger.adapters.http.answers import HttpRequest
 from chatledger.adapters.http.errors import HttpError, invalid
 from chatledger.application.accepting import accept_choice, accept_number, accept_user, is_trace
-from chatledger.domain.inputs import read_flag
+from chatledger.domain.inputs import is_storable, read_flag
+
+_AS_SURROGATES = "surrogateescape"
 
 _INTEGER = re.compile(r"-?[0-9]{1,18}")
 _UUID = re.compile(r"[0-9A-Fa-f]{8}(?:-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}")
@@ -23,27 +25,38 @@ def header(request: HttpRequest, name: bytes) -> str | None:
 
 
 class Query:
-    """The query string. An empty value counts as absent: a widespread client sends what its caller left out so."""
+    """The query string. An empty value counts as absent: a widespread client sends what its caller left out so.
+
+    It is UTF-8, percent-encoded or raw (WHATWG URL, section 5.1). Other bytes are kept apart until somebody reads them:
+    to replace them would make one user of several.
+    """
 
     def __init__(self, request: HttpRequest) -> None:
-        given = request.scope["query_string"]
+        given = request.scope["query_string"].decode(errors=_AS_SURROGATES)
         self._values: dict[str, str] = {}
-        if given:
-            for name, value in parse_qsl(given.decode("latin-1"), keep_blank_values=True):
-                self._values.setdefault(name, value)
+        for name, value in parse_qsl(given, keep_blank_values=True, errors=_AS_SURROGATES):
+            self._values.setdefault(name, value)
 
     def __contains__(self, name: str) -> bool:
         return name in self._values
 
     def text(self, name: str) -> str | None:
-        """A value as it was sent, or None."""
-        return self._values.get(name) or None
+        """A value as it was sent, or None.
+
+        Raises:
+            HttpError: it is no UTF-8.
+        """
+        value = self._values.get(name) or None
+        if value is not None and not is_storable(value):
+            raise invalid(name, f"{name} must be a text in UTF-8")
+        return value
 
     def user(self) -> str | None:
         """The person that the request speaks for, or None.
 
         Raises:
-            InvalidParameterError: the name is too long.
+            HttpError: the name is no UTF-8.
+            InvalidParameterError: it is too long.
         """
         return user_named(self.text("user"))
 
