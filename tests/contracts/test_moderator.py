@@ -1,12 +1,13 @@
 """What every moderator promises: one suite, for each of them."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from typing import Any
 
 import msgspec
 import pytest
 
-from chatledger.adapters.moderator.keywords import KeywordModerator
+from chatledger.adapters.moderator.keywords import MAX_KEYWORDS, KeywordModerator
 from chatledger.adapters.moderator.openai_compatible import OpenAIModerator
 from chatledger.adapters.openai_clients import OpenAIClients
 from chatledger.application.ports.generator import GeneratorError, SettingsError
@@ -96,6 +97,39 @@ async def test_keywords_may_stand_on_lines_of_their_own():
 async def test_of_two_keywords_at_one_place_the_longer_one_is_found():
     verdict = await KeywordModerator().judge("output", "abcd", overriding(keywords=("ab", "abc")))
     assert verdict == Overridden("***d")
+
+
+async def test_where_keywords_overlap_all_of_both_is_overridden():
+    verdict = await KeywordModerator().judge("output", "abcde", overriding(keywords=("abc", "cd")))
+    assert verdict == Overridden("****e")
+
+
+@pytest.mark.parametrize(
+    ("word", "text", "overridden"),
+    [
+        ("maß", "MAẞ für Maß, maß", "*** für ***, ***"),
+        ("istanbul", "İstanbul", "********"),
+        ("ΟΔΟΣ", "ﬁne οδος", "ﬁne ****"),
+    ],
+)
+async def test_letters_of_whatever_case_keep_their_places(word, text, overridden):
+    assert await KeywordModerator().judge("output", text, overriding(keywords=(word,))) == Overridden(overridden)
+
+
+async def test_only_what_was_not_passed_before_is_looked_at():
+    verdict = await KeywordModerator().judge("output", "bad, then bad", overriding(keywords=("bad",)), 8)
+    assert verdict == Overridden("bad, then ***")
+
+
+async def test_others_have_their_turn_while_many_keywords_are_looked_for():
+    words = tuple(f"{place:03}w" for place in range(MAX_KEYWORDS))
+    looking = asyncio.create_task(KeywordModerator().judge("input", "a0b1 w" * 16_000, overriding(keywords=words)))
+    turns = 0
+    while not looking.done():
+        await asyncio.sleep(0)
+        turns += 1
+    assert looking.result() == Passed()
+    assert turns > 10
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """A moderator that looks for words, whatever their case, wherever they stand in a text."""
 
-import re
+import asyncio
+from collections.abc import Sequence
 from functools import lru_cache
 
 from chatledger.application.ports.generator import SettingsError
@@ -10,6 +11,9 @@ from chatledger.domain.values import ModerationStage
 
 MAX_KEYWORDS = 1_000
 MAX_CHARACTERS = 10_000
+
+MUCH = 1_000_000
+"""Words times characters that are too many to be looked through while others wait."""
 
 
 class KeywordModerator:
@@ -37,12 +41,15 @@ class KeywordModerator:
 
     async def judge(self, stage: ModerationStage, text: str, avoidance: WordAvoidance, judged: int = 0) -> Verdict:
         """Look for any of the keywords."""
-        pattern, longest = _pattern(avoidance.keywords)
-        if pattern.search(text, max(0, judged - longest + 1)) is None:
+        words, longest = _folded_words(avoidance.keywords)
+        start = max(0, judged - longest + 1)
+        beginning, rest = text[:start], text[start:]
+        found = await asyncio.to_thread(_found, words, rest) if len(words) * len(rest) > MUCH else _found(words, rest)
+        if not found:
             return Passed()
         setting = avoidance.at(stage)
         if setting.action == "overridden":
-            return Overridden(pattern.sub(lambda found: "*" * len(found[0]), text))
+            return Overridden(beginning + await asyncio.to_thread(_masked, rest, found))
         return AnsweredDirectly(setting.preset_response)
 
 
@@ -52,7 +59,32 @@ def _words(keywords: str | tuple[str, ...]) -> list[str]:
 
 
 @lru_cache(maxsize=256)
-def _pattern(keywords: str | tuple[str, ...]) -> tuple[re.Pattern[str], int]:
-    """The pattern of these keywords, and how long a text it can match. Of two at one place the longer one counts."""
-    words = sorted(_words(keywords), key=len, reverse=True)
-    return re.compile("|".join(map(re.escape, words)), re.IGNORECASE), len(words[0])
+def _folded_words(keywords: str | tuple[str, ...]) -> tuple[Sequence[str], int]:
+    """The keywords without differences of case, and the length of the longest."""
+    words = [_folded(word) for word in dict.fromkeys(_words(keywords))]
+    return words, max(map(len, words))
+
+
+def _folded(text: str) -> str:
+    """A text without differences of case, each character in its place."""
+    folded = text.casefold()
+    if len(folded) == len(text):
+        return folded
+    return "".join(one if len(one := character.casefold()) == 1 else character.lower()[0] for character in text)
+
+
+def _found(words: Sequence[str], text: str) -> Sequence[str]:
+    # Word by word: one pattern of them all looks at each of them at each place, and lets nobody else have a turn.
+    folded = _folded(text)
+    return [word for word in words if word in folded]
+
+
+def _masked(text: str, words: Sequence[str]) -> str:
+    """The text with asterisks wherever one of the words stands, also where two of them overlap."""
+    folded, masked = _folded(text), list(text)
+    for word in words:
+        place = folded.find(word)
+        while place >= 0:
+            masked[place : place + len(word)] = "*" * len(word)
+            place = folded.find(word, place + 1)
+    return "".join(masked)
