@@ -76,7 +76,32 @@ def test_an_archive_is_not_taken_at_its_own_word_for_what_a_browser_would_run() 
 def test_a_character_that_the_head_cuts_in_two_makes_no_binary_of_a_text() -> None:
     text = ("x" + "你" * HEAD_BYTES).encode()
     assert mime_type_of(text[:HEAD_BYTES]) == "text/plain"
-    assert mime_type_of(text[:99]) != "text/plain"
+
+
+@pytest.mark.parametrize(
+    ("text", "encoding"),
+    [
+        ("Name;Größe\r\nJürgen;1,80\r\n", "cp1252"),
+        ("BMW;Größe\r\n", "latin-1"),
+        ("你好世界\n", "gbk"),
+        ("こんにちは\n", "shift-jis"),
+        ("こんにちは\n", "iso-2022-jp"),
+        ("Größe\n", "utf-16"),
+        ("", "utf-8"),
+    ],
+)
+def test_text_is_text_in_other_encodings_too(text: str, encoding: str) -> None:
+    assert mime_type_of(text.encode(encoding)) == "text/plain"
+
+
+@pytest.mark.parametrize(
+    ("folder", "name"),
+    [("word", "wordprocessingml.document"), ("xl", "spreadsheetml.sheet"), ("ppt", "presentationml.presentation")],
+)
+def test_an_office_file_may_list_its_types_last(folder: str, name: str) -> None:
+    document = zipped("docProps/app.xml", f"{folder}/a.xml", "a" * 1_000, "[Content_Types].xml")
+    assert mime_type_of(document[:1_000]) == f"{OFFICE}.{name}"
+    assert mime_type_of(zipped(f"mine/{folder}/a.xml")) == "application/zip"
 
 
 @settings(max_examples=200, deadline=None)

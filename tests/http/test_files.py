@@ -119,7 +119,15 @@ async def test_what_a_form_can_lack_or_have_too_much_of(chat) -> None:
         ("../../a.png", "Filename contains invalid characters"),
         (r"a\\b.png", "Filename contains invalid characters"),
         ("a/b.png", "Filename contains invalid characters"),
+        (".", "Filename contains invalid characters"),
+        (". .\u00a0", "Filename contains invalid characters"),
+        ("a\u0085.png", "Filename contains invalid characters"),
+        ("a\u2028.png", "Filename contains invalid characters"),
+        ("gnp.\u202eexe", "Filename contains invalid characters"),
         ("a.EXE", "File extension '.exe' is not allowed for security reasons"),
+        ("a.exe ", "File extension '.exe' is not allowed for security reasons"),
+        ("a.exe. .", "File extension '.exe' is not allowed for security reasons"),
+        ("a.exe\u00a0", "File extension '.exe' is not allowed for security reasons"),
     ],
 )
 async def test_names_that_no_file_may_have(chat, filename: str, reason: str) -> None:

@@ -8,6 +8,7 @@ import httpx
 import pytest
 
 from tests.http.test_files import PNG, assert_error, fetch, uploaded
+from tests.support.databases import ON_SQLITE
 from tests.support.fake_openai import FakeOpenAI, answer
 from tests.support.server import LiveServer, chat_body, events_of
 
@@ -172,16 +173,46 @@ async def test_somebody_else_s_file_is_as_unknown_as_none(server) -> None:
     assert unknown.json() == foreign.json()
 
 
+@ON_SQLITE
 @pytest.mark.parametrize(
     "url",
     ["", "ftp://example.org/a.png", "file:///etc/passwd", "javascript:alert(1)", "https://", "http://[", "a.png", 7,
-     "data:image/png;base64,AA==", "https://example.org/" + "a" * 5_000],
+     "data:image/png;base64,AA==", "https://example.org/" + "a" * 5_000, "https://ada:secret@example.org/a.png",
+     "https://example.org/a.png\r\nX: y", "https://example.org/a b.png", "https://example.org\\@evil.org/a.png",
+     " https://example.org/a.png", "https://example.org/\u0085a.png"],
 )  # fmt: skip
 async def test_addresses_that_are_none_of_the_web(server, url: Any) -> None:
     chat = await new_chat(server)
     assert_error(
         await send(chat, {"type": "image", "transfer_method": "remote_url", "url": url}), 400, "invalid_param", "files"
     )
+
+
+@ON_SQLITE
+async def test_a_file_on_the_web_is_called_by_the_end_of_its_path_and_by_nothing_that_breaks_out(server) -> None:
+    chat = await new_chat(server, number_limits=9)
+    names = {
+        "https://example.org/x%2f..%2f..%2fetc%2fpasswd": "passwd",
+        "https://example.org/x%5c..%5cwin.ini": "win.ini",
+        "https://example.org/a%0d%0aX-Y:%20z%2e%20.png": "aX-Y: z. .png",
+        "https://example.org/a/%2e%2e": "example.org",
+        "https://example.org?a=b": "example.org",
+    }
+    message = await message_of(chat, await send(chat, *[remote(url) for url in names]))
+    assert {file["url"]: file["filename"] for file in message["message_files"]} == names
+
+
+@ON_SQLITE
+@pytest.mark.parametrize(
+    "content",
+    ["Name;Größe\r\nJürgen;1,80\r\n".encode("cp1252"), "Größe\n".encode("utf-16-le"), b"", b"PK\x03\x04" + bytes(40)],
+)
+async def test_what_the_bytes_do_not_tell_can_be_sent_as_a_document(server, content: bytes) -> None:
+    chat = await new_chat(server, kinds=["document", "image"])
+    file = await uploaded(chat, content, "a.csv")
+    message = await message_of(chat, await send(chat, local(file, "document")))
+    assert [file["type"] for file in message["message_files"]] == ["document"]
+    assert_error(await send(chat, local(file, "image")), 400, "invalid_param", "files")
 
 
 FORM = [
@@ -233,6 +264,23 @@ async def test_files_that_may_not_be_values_of_inputs(server) -> None:
         {"photo": local(picture), "papers": [local(notes, "document")] * 4},
     ]:
         assert_error(await send(chat, inputs=inputs), 400, "invalid_param", "inputs")
+
+
+@ON_SQLITE
+async def test_a_value_that_is_no_file_is_told_by_the_name_of_its_variable(server) -> None:
+    chat = await new_chat(
+        server, form=[{"variable": "papers", "type": "file-list"}, {"variable": "photo", "type": "file"}]
+    )
+    picture = await uploaded(chat)
+    for inputs, message in [
+        ({"photo": {}}, "photo in input form must be a file"),
+        ({"photo": local(picture, upload_file_id=7)}, "photo in input form must be a file"),
+        ({"papers": [local(picture), {"type": "image"}]}, "papers in input form must be a list of files"),
+        ({"papers": [local(picture, kind="audio")]}, "papers in input form: the file is of type image, not audio"),
+    ]:
+        response = await send(chat, inputs=inputs)
+        assert_error(response, 400, "invalid_param", "inputs")
+        assert response.json()["message"] == message
 
 
 async def test_an_object_that_looks_like_a_file_is_none(server) -> None:

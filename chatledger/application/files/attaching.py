@@ -1,5 +1,6 @@
 """The files of a message: what its sender refers to, and whether they may."""
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, get_args
 from urllib.parse import unquote, urlsplit
@@ -9,7 +10,7 @@ import msgspec
 
 from chatledger.application.accepting import accept_text
 from chatledger.application.errors import InvalidParameterError
-from chatledger.application.files.limits import extension_of
+from chatledger.application.files.limits import extension_of, plain_name
 from chatledger.application.ports.clock import IdFactory
 from chatledger.application.ports.views import AppView, Views
 from chatledger.domain.configuration import AppConfiguration, FileUpload
@@ -17,6 +18,8 @@ from chatledger.domain.inputs import InputVariable
 from chatledger.domain.values import AttachedFile, FileKind
 
 LONGEST_URL = 4_096
+
+_NOT_IN_ADDRESSES = re.compile(r"[\s\\\x00-\x1f\x7f-\x9f]")
 
 Method = Literal["remote_url", "local_file"]
 
@@ -41,11 +44,15 @@ class FileRules(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         field: what refusals name.
+        place: what the text of a refusal begins with, if not with the field.
+        no_reference: the whole text for a value that is no reference, in place of what is wrong with it.
         most: how many.
         extensions: in lower case, with or without a dot.
     """
 
     field: str
+    place: str = ""
+    no_reference: str = ""
     kinds: tuple[FileKind, ...] = ()
     methods: tuple[Method, ...] = ()
     extensions: tuple[str, ...] = ()
@@ -59,12 +66,19 @@ class FileRules(msgspec.Struct, frozen=True, kw_only=True):
     @classmethod
     def of_variable(cls, variable: InputVariable) -> "FileRules":
         """The rules for the value of an input. How many it may have is checked with its form."""
+        place = f"{variable.variable} in input form"
         return cls(
             field="inputs",
+            place=place,
+            no_reference=f"{place} must be {'a file' if variable.type == 'file' else 'a list of files'}",
             kinds=variable.allowed_file_types,
             methods=variable.allowed_file_upload_methods,
             extensions=variable.allowed_file_extensions,
         )
+
+    def refusal(self, reason: str) -> InvalidParameterError:
+        """That a file may not be there."""
+        return InvalidParameterError(self.field, f"{self.place or self.field}: {reason}")
 
 
 class Attaching:
@@ -117,13 +131,13 @@ class Attaching:
             raise InvalidParameterError(rules.field, f"{rules.field} must be a list")
         if rules.most is not None and len(given) > rules.most:
             raise InvalidParameterError(rules.field, f"{rules.field} may hold {rules.most} files")
-        return [await self._accept(rules, end_user_id, read_reference(rules.field, reference)) for reference in given]
+        return [await self._accept(rules, end_user_id, read_reference(rules, reference)) for reference in given]
 
     async def _accept(self, rules: FileRules, end_user_id: UUID, reference: FileReference) -> AttachedFile:
         if rules.kinds and reference.type not in rules.kinds:
-            raise _refused(rules, f"a file of type {reference.type} is not allowed")
+            raise rules.refusal(f"a file of type {reference.type} is not allowed")
         if rules.methods and reference.transfer_method not in rules.methods:
-            raise _refused(rules, f"the transfer method {reference.transfer_method} is not allowed")
+            raise rules.refusal(f"the transfer method {reference.transfer_method} is not allowed")
         file = (
             self._remote(rules, reference)
             if reference.transfer_method == "remote_url"
@@ -131,18 +145,18 @@ class Attaching:
         )
         allowed = {extension.lower().removeprefix(".") for extension in rules.extensions}
         if allowed and extension_of(file.name) not in allowed:
-            raise _refused(rules, "a file with this extension is not allowed")
+            raise rules.refusal("a file with this extension is not allowed")
         return file
 
     async def _local(self, rules: FileRules, end_user_id: UUID, reference: FileReference) -> AttachedFile:
         """Somebody else's file is as unknown as one that does not exist. Each app has users of its own."""
         if reference.upload_file_id is None:
-            raise _refused(rules, "upload_file_id is required for a local_file")
+            raise rules.refusal("upload_file_id is required for a local_file")
         file = await self._views.file(reference.upload_file_id)
         if file is None or file.end_user_id != end_user_id:
-            raise _refused(rules, "upload_file_id names no file of this user")
-        if reference.type not in {file.kind, "custom"}:
-            raise _refused(rules, f"the file is of type {file.kind}, not {reference.type}")
+            raise rules.refusal("upload_file_id names no file of this user")
+        if reference.type not in {file.kind, "custom"} and (file.kind, reference.type) != ("custom", "document"):
+            raise rules.refusal(f"the file is of type {file.kind}, not {reference.type}")
         return AttachedFile(
             file_id=self._new_id(),
             kind=reference.type,
@@ -157,18 +171,18 @@ class Attaching:
     def _remote(self, rules: FileRules, reference: FileReference) -> AttachedFile:
         url = accept_text(rules.field, reference.url or "")
         if not _is_web_address(url):
-            raise _refused(rules, "url must be an http:// or https:// address")
+            raise rules.refusal("url must be an http:// or https:// address without blanks and credentials")
         return AttachedFile(
             file_id=self._new_id(),
             kind=reference.type,
             transfer_method="remote_url",
             belongs_to="user",
-            name=unquote(urlsplit(url).path.rpartition("/")[2]) or url,
+            name=_name_in(url),
             url=url,
         )
 
 
-def read_reference(field: str, given: object) -> FileReference:
+def read_reference(rules: FileRules, given: object) -> FileReference:
     """A reference, from JSON perhaps.
 
     Raises:
@@ -177,15 +191,19 @@ def read_reference(field: str, given: object) -> FileReference:
     if isinstance(given, FileReference):
         return given
     if not isinstance(given, Mapping):
-        raise InvalidParameterError(field, f"{field} must hold objects with type and transfer_method")
+        raise _no_reference(rules, f"{rules.field} must hold objects with type and transfer_method")
     for name, choices in (("type", get_args(FileKind)), ("transfer_method", get_args(Method))):
         if given.get(name) not in choices:
-            raise InvalidParameterError(field, f"{field}: {name} must be one of: {', '.join(choices)}")
+            raise _no_reference(rules, f"{rules.field}: {name} must be one of: {', '.join(choices)}")
     known = {name: given.get(name) or None for name in FileReference.__struct_fields__}
     try:
         return msgspec.convert(known, FileReference)
     except msgspec.ValidationError:
-        raise InvalidParameterError(field, f"{field}: upload_file_id must be a UUID, and url a text") from None
+        raise _no_reference(rules, f"{rules.field}: upload_file_id must be a UUID, and url a text") from None
+
+
+def _no_reference(rules: FileRules, reason: str) -> InvalidParameterError:
+    return InvalidParameterError(rules.field, rules.no_reference or reason)
 
 
 def _file_variables(configuration: AppConfiguration) -> list[InputVariable]:
@@ -193,13 +211,16 @@ def _file_variables(configuration: AppConfiguration) -> list[InputVariable]:
 
 
 def _is_web_address(url: str) -> bool:
+    """Whether it leads to a host, in one reading only, and carries no secret of whoever sent it."""
     try:
         parts = urlsplit(url)
-        has_port = parts.port != 0
+        is_plain = parts.port != 0 and "@" not in parts.netloc and _NOT_IN_ADDRESSES.search(url) is None
     except ValueError:
         return False
-    return has_port and parts.scheme in {"http", "https"} and bool(parts.hostname) and len(url) <= LONGEST_URL
+    return is_plain and parts.scheme in {"http", "https"} and bool(parts.hostname) and len(url) <= LONGEST_URL
 
 
-def _refused(rules: FileRules, reason: str) -> InvalidParameterError:
-    return InvalidParameterError(rules.field, f"{rules.field}: {reason}")
+def _name_in(url: str) -> str:
+    """What a file at this address is called: the last part of its path; without one, its host."""
+    parts = urlsplit(url)
+    return plain_name(unquote(parts.path)) or parts.hostname or url

@@ -13,7 +13,11 @@ MEGABYTE = 1024 * 1024
 LONGEST_NAME = 200
 LONGEST_EXTENSION = 32
 
-_FORBIDDEN = re.compile(r"[/\\\x00-\x1f\x7f]")
+_FORBIDDEN = re.compile(r"[/\\\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
+"""What leads to another folder, ends a line, or turns the direction of what follows (Unicode, UAX 9)."""
+
+_NO_ENDING = "." + "".join(chr(code) for code in range(0x3001) if chr(code).isspace())
+"""What a system may drop at the end of a name: with it an extension would be another one than it seems."""
 
 
 class FileLimits(msgspec.Struct, frozen=True, kw_only=True):
@@ -50,13 +54,14 @@ class FileLimits(msgspec.Struct, frozen=True, kw_only=True):
         )
 
     def accept_name(self, given: object) -> str:
-        """A file's name; one that is too long loses the end of what stands before its extension.
+        """A file's name, without blanks and dots at its end; one too long loses what stands before its extension.
 
         Raises:
             InvalidParameterError: it would lead out of a folder or break a header, or ends in what is blocked.
         """
         name = given if isinstance(given, str) else accept_text("file", given)
-        if not name.strip() or _FORBIDDEN.search(name):
+        name = name.rstrip(_NO_ENDING)
+        if not name or _FORBIDDEN.search(name):
             raise InvalidParameterError("file", "Filename contains invalid characters")
         name = accept_text("file", name)
         extension = extension_of(name)
@@ -66,6 +71,11 @@ class FileLimits(msgspec.Struct, frozen=True, kw_only=True):
             return name
         kept = name[len(name) - len(extension) - 1 :] if extension else ""
         return name[: LONGEST_NAME - len(kept)] + kept
+
+
+def plain_name(path: str) -> str:
+    """The last part of a path as a file's name, without what no name may have; empty where nothing is left."""
+    return _FORBIDDEN.sub("", path.replace("\\", "/").rpartition("/")[2]).rstrip(_NO_ENDING)
 
 
 def extension_of(name: str) -> str:

@@ -101,7 +101,8 @@ class SentFile(msgspec.Struct, frozen=True, kw_only=True):
     """A file that goes with a message.
 
     Attributes:
-        kind: what its sender means it to be used as; of a stored file it is what its bytes are, or ``custom``.
+        kind: what its sender means it to be used as; of a stored file it is what its bytes are, or ``custom``, or
+            ``document`` where they do not tell.
         mime_type: what its bytes are; None for a file that stays where it is.
         size: in bytes; None for a file that stays where it is.
         url: where it is, if it is not stored here. Nobody has looked what is there.
