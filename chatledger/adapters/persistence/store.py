@@ -21,6 +21,7 @@ from chatledger.application.ports.storage import (
     SchemaError,
     StorageUnavailableError,
     StoreBusyError,
+    StoredStream,
 )
 
 T = TypeVar("T")
@@ -183,6 +184,10 @@ class SqlLedgerStore:
     ) -> T:
         """Committed rows of one stream in order of version. ``decode`` runs off the event loop."""
         return await self._reader.run(lambda tx: decode(tx.read_stream(stream_id, after, limit)))
+
+    async def stream_head(self, stream_id: UUID) -> StoredStream | None:
+        """What is on record of a stream, without its events; None where there is no such stream."""
+        return (await self._reader.run(lambda tx: tx.streams([stream_id]))).get(stream_id)
 
     async def log(self, decode: Callable[[Sequence[EventRow]], T], *, after: int, limit: int) -> T:
         """Committed rows in order of position. ``decode`` runs off the event loop."""

@@ -262,6 +262,7 @@ CONVERSATION_VARIABLES = sa.Table(
     _id("key_id"),
     _text("value_type"),
     _number("position"),
+    _number("updated_position"),
     _number("created_at"),
     _number("updated_at"),
     _bytes("content"),

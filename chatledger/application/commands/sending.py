@@ -294,16 +294,14 @@ class Sending:
     async def _place(self, caller: Caller, person: Person, new: NewMessage, asked: _Asked) -> _Place:
         if new.conversation_id is None:
             return self._new_place(caller, person, new, asked)
-        staged = await self._ledger.load(Conversation, new.conversation_id)
-        if staged is None or staged.aggregate.started.hidden or staged.aggregate.is_deleted:
+        # The version first: if the conversation is deleted after the look at its row, the commit conflicts.
+        head = await self._ledger.stream_head(new.conversation_id)
+        if head is None:
             raise NotFoundError("conversation")
-        conversation = staged.aggregate
-        await self._ownership.require(
-            caller, "conversation", conversation.started.app_id, conversation.started.end_user_id
-        )
+        await self._ownership.require_conversation(caller, new.conversation_id)
         if new.parent_id is not None and new.parent_id != NIL_UUID:
-            await self._ownership.require_among(conversation.id, new.parent_id)
-        return _Place(conversation.id, staged.key_id, {conversation.id: conversation.version})
+            await self._ownership.require_among(new.conversation_id, new.parent_id)
+        return _Place(new.conversation_id, head.key_id, {new.conversation_id: head.version})
 
     def _new_place(self, caller: Caller, person: Person, new: NewMessage, asked: _Asked) -> _Place:
         if new.parent_id not in {None, NIL_UUID}:

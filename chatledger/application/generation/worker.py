@@ -368,8 +368,13 @@ class Worker:
             return await gate.admit_history(exchanges)
 
         async def variables() -> Mapping[str, Json]:
+            cut = created.context_cut
+            kept = await self._views.variables(created.conversation_id)
+            if kept and all(variable.updated_position <= max(cut, variable.position) for variable in kept):
+                return {variable.name: variable.value for variable in kept}
+            # Set again since, or gone with the conversation: the rows no longer say what held then.
             envelopes = await self._ledger.read(created.conversation_id)
-            return variables_at(created.context_cut, ((known.position, known.body) for known in envelopes))
+            return variables_at(cut, ((known.position, known.body) for known in envelopes))
 
         return GenerationRequest(
             message_id=message.id,

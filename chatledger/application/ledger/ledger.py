@@ -16,7 +16,7 @@ from chatledger.application.ledger.hand_ins import HandIn, NewEvent, VersionConf
 from chatledger.application.ledger.writer import GroupCommitWriter
 from chatledger.application.ports.clock import IdFactory
 from chatledger.application.ports.keys import Keyring, NewKey
-from chatledger.application.ports.storage import Category, Change, Guard, LedgerStore
+from chatledger.application.ports.storage import Category, Change, Guard, LedgerStore, StoredStream
 from chatledger.domain.aggregate import Aggregate
 from chatledger.domain.app import App
 from chatledger.domain.conversation import Conversation
@@ -86,6 +86,10 @@ class Ledger:
         """The event that a stream began with, or None where there is no such stream."""
         found = await self._store.stream(stream_id, self._codec.decode_all, limit=1)
         return found[0] if found else None
+
+    async def stream_head(self, stream_id: UUID) -> StoredStream | None:
+        """A stream's version and data key, without its events; None where there is no such stream."""
+        return await self._store.stream_head(stream_id)
 
     async def load(self, kind: type[A], aggregate_id: UUID) -> Staged[A] | None:
         """An aggregate as it stands on the ledger, or None where it does not exist."""

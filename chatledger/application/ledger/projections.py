@@ -305,6 +305,7 @@ class Projections:
         values = {
             "content": self._seals.seal(envelope.key_id, content, body.variable_id),
             "updated_at": envelope.recorded_at,
+            "updated_position": envelope.position,
         }
         key = {"variable_id": body.variable_id}
         row = (

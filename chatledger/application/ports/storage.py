@@ -211,6 +211,10 @@ class LedgerStore(Protocol):
         """Committed rows of one stream in order of version. ``decode`` runs off the event loop."""
         ...
 
+    async def stream_head(self, stream_id: UUID) -> StoredStream | None:
+        """What is on record of a stream, without its events; None where there is no such stream."""
+        ...
+
     async def log(self, decode: Callable[[Sequence[EventRow]], T], *, after: int, limit: int) -> T:
         """Committed rows in order of position. ``decode`` runs off the event loop."""
         ...

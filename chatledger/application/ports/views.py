@@ -84,7 +84,7 @@ class ConversationView(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class VariableView(msgspec.Struct, frozen=True, kw_only=True):
-    """A conversation's variable as it was last set."""
+    """A conversation's variable as it was last set. The positions are those of its first value and of its last."""
 
     variable_id: UUID
     conversation_id: UUID
@@ -92,6 +92,8 @@ class VariableView(msgspec.Struct, frozen=True, kw_only=True):
     value_type: VariableType
     value: Json
     description: str
+    position: int
+    updated_position: int
     created_at: int
     updated_at: int
 

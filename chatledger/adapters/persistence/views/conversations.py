@@ -127,6 +127,8 @@ class SqlConversationViews(SqlReading):
             value_type=row.value_type,
             value=content.value,
             description=content.description,
+            position=row.position,
+            updated_position=row.updated_position,
             created_at=row.created_at,
             updated_at=row.updated_at,
         )

@@ -277,6 +277,7 @@ def _create_conversations() -> None:
         _id("key_id"),
         _text("value_type"),
         _number("position"),
+        _number("updated_position"),
         _number("created_at"),
         _number("updated_at"),
         _bytes("content"),
