@@ -12,6 +12,7 @@ from chatledger.application.errors import QuotaUsedUpError, TooManyRequestsError
 from chatledger.application.ports.views import AppView
 from chatledger.domain.configuration import AppConfiguration, Limits, Switch
 from chatledger.domain.inputs import InputVariable
+from chatledger.domain.message import Message
 from tests.application.chat import Chat
 from tests.support.databases import ON_SQLITE
 
@@ -209,6 +210,23 @@ async def test_a_repeated_request_needs_no_place_of_its_own(silent_chat: Chat) -
 async def test_after_the_end_the_same_request_is_a_new_one(chat: Chat) -> None:
     app = await limited_app(chat, dedupe_window=60)
     assert (await answered(chat, app)).message_id != (await answered(chat, app)).message_id
+
+
+async def test_an_answer_that_is_being_stopped_is_not_joined(silent_chat: Chat) -> None:
+    app = await limited_app(silent_chat, dedupe_window=60)
+    first = await send(silent_chat, app)
+    context = Context(actor=SYSTEM, correlation_id=silent_chat.application.new_id())
+    await silent_chat.running.ledger.decide(
+        Message, first.message_id, lambda staged: staged.aggregate.start_attempt("slow to stop"), context
+    )
+    await silent_chat.application.stopping.stop(silent_chat.caller("ada", app), first.task_id)
+    created = first.created.body
+    assert await silent_chat.application.views.running_request(created.end_user_id, created.fingerprint) is None
+
+    second = await send(silent_chat, app)
+
+    assert second.message_id != first.message_id
+    assert (await send(silent_chat, app)).message_id == second.message_id
 
 
 @ON_SQLITE

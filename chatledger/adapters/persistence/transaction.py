@@ -45,7 +45,7 @@ FROM events WHERE stream = ? AND version > ? ORDER BY version LIMIT ?
 
 _SELECT_RUNNING = """
 SELECT 1 FROM messages
-WHERE fingerprint = ? AND end_user_id = ? AND ended_position IS NULL AND created_at >= ? LIMIT 1
+WHERE fingerprint = ? AND end_user_id = ? AND ended_position IS NULL AND state <> 'stopping' AND created_at >= ? LIMIT 1
 """
 _COUNT_UNFINISHED = "SELECT count(*) FROM messages WHERE app_id = ? AND ended_position IS NULL"
 

@@ -271,7 +271,7 @@ class Views(Protocol):
         ...
 
     async def running_request(self, end_user_id: UUID, fingerprint: str) -> UUID | None:
-        """The newest message of a person that is unfinished and was asked for by a request with this fingerprint."""
+        """The newest message of a person that answers a request with this fingerprint: no ended or stopping one."""
         ...
 
     async def tokens_used(self, app_id: UUID, day: int) -> int:

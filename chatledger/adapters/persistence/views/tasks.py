@@ -30,11 +30,16 @@ class SqlTaskViews(SqlReading):
     """What recovery, stopping and joining find."""
 
     async def running_request(self, end_user_id: UUID, fingerprint: str) -> UUID | None:
-        """The newest message of a person that is unfinished and was asked for by a request with this fingerprint."""
+        """The newest message of a person that answers a request with this fingerprint: no ended or stopping one."""
         table = MESSAGES.c
         query = (
             sa.select(table.message_id)
-            .where(table.fingerprint == fingerprint, table.end_user_id == end_user_id, table.ended_position.is_(None))
+            .where(
+                table.fingerprint == fingerprint,
+                table.end_user_id == end_user_id,
+                table.ended_position.is_(None),
+                table.state != "stopping",
+            )
             .order_by(table.position.desc())
             .limit(1)
         )
