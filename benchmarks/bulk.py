@@ -19,7 +19,7 @@ from benchmarks.stores import Store
 from chatledger.application.caller import Caller
 from chatledger.application.ledger.envelope import Envelope
 from chatledger.application.ledger.ledger import Staged
-from chatledger.application.ledger.sealed_rows import Answer, ConversationContent, Question, RowSeals
+from chatledger.application.ledger.sealed_rows import Answer, ConversationContent, ConversationName, Question, RowSeals
 from chatledger.application.ports.storage import Insert, Update
 from chatledger.application.system_clock import new_id
 from chatledger.bootstrap import Running
@@ -32,7 +32,8 @@ from chatledger.domain.values import Usage
 USER = "ada"
 QUESTION = Question("What is a ledger?", {})
 ANSWER = Answer("An answer of some forty words, which is what people get to read most of the time. " * 3, None, ())
-CONTENT = ConversationContent("What is a ledger?", {}, "")
+NAME = ConversationName("What is a ledger?")
+CONTENT = ConversationContent({}, "")
 
 EVENTS_OF_A_MESSAGE = 4
 
@@ -119,6 +120,7 @@ class _Rows:
                 "key_id": conversation.key_id,
                 "created_position": self._position,
                 "updated_position": self._position,
+                "name": self._seals.seal(conversation.key_id, NAME, conversation.conversation_id),
                 "content": self._seals.seal(conversation.key_id, CONTENT, conversation.conversation_id),
             }
             yield like | own

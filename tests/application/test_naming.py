@@ -177,7 +177,7 @@ async def test_more_are_not_asked_at_once_than_may_be(open_chat, monkeypatch):
     monkeypatch.setattr(Naming, "find_name", counted)
     async with open_chat() as chat:
         for number in range(6):
-            (await chat.send(f"title=T{number} text_ms=20 tokens=1")).follower.close()
+            (await chat.send(f"title=T{number} text_ms=250 tokens=1")).follower.close()
 
         async def none_waits() -> bool:
             return not await chat.application.views.unnamed(10)

@@ -121,4 +121,4 @@ def test_the_words_for_people(data_folder: Path, app: dict[str, str]) -> None:
     assert result.returncode == 0
     assert "messages" in result.stdout
     assert "what the ledger says" in result.stdout
-    assert run_command(data_folder, "rebuild").stdout == "The read models are made anew from 3 events.\n"
+    assert run_command(data_folder, "rebuild").stdout == "The read models are made anew from 4 events.\n"
