@@ -10,7 +10,7 @@ from typing import Any
 import httpx
 import pytest
 
-from chatledger.adapters.http.message_api.audio import HEARD_AT_ONCE
+from chatledger.adapters.http.surface import HEARD_AT_ONCE
 from chatledger.application.commands.speaking import MAX_AUDIO_BYTES
 from tests.support.databases import ON_SQLITE
 from tests.support.fake_openai import Event, FakeOpenAI, Refusal, Stall, Stream, spoken, transcription
@@ -161,11 +161,13 @@ async def test_what_the_provider_refuses_is_told(audible, provider, given, expec
 
 async def test_so_many_are_heard_at_once_and_no_more(audible, provider):
     provider.always("/audio/transcriptions", lambda _: Stream([], silent_for=30))
-    client = await new_client(audible, HEARS)
+    app = await audible.new_app(configuration=HEARS)
+    client, visitor = audible.client(app.api_key), await audible.new_visitor(app.site_code)
     waiting = [asyncio.create_task(hear(client)) for _ in range(HEARD_AT_ONCE)]
     await provider.asked(HEARD_AT_ONCE, within=20)
-    response = await hear(client)
-    assert (response.status_code, response.headers["retry-after"]) == (503, "1")
+    for one, path in (client, "/v1/audio-to-text"), (visitor, "/api/audio-to-text"):
+        response = await one.post(path, files={"file": ("a.mp3", MP3, "audio/mp3")})
+        assert (response.status_code, response.headers["retry-after"]) == (503, "1")
     for task in waiting:
         task.cancel()
     await asyncio.gather(*waiting, return_exceptions=True)

@@ -247,21 +247,58 @@ async def test_an_app_s_own_limits_are_narrower(server) -> None:
     assert [shown[limit] for limit in limits] == [1, 1, 50, 100]
 
 
+async def begin_form(
+    server: LiveServer, credential: str, path: str = "/v1/files/upload"
+) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    """A form of which the beginning is sent."""
+    address = urlsplit(server.base_url)
+    reader, writer = await asyncio.open_connection(address.hostname, address.port)
+    head = (
+        f"POST {path} HTTP/1.1\r\nHost: {address.netloc}\r\nAuthorization: Bearer {credential}\r\n"
+        f"Content-Type: multipart/form-data; boundary={BOUNDARY}\r\nContent-Length: 100000\r\n\r\n"
+    )
+    writer.write(head.encode() + part('name="file"; filename="a.png"', PNG)[:-2])
+    return reader, writer
+
+
 @ON_SQLITE
 async def test_a_form_that_is_not_sent_on_ends(serve, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("chatledger.adapters.http.multipart.IDLE_SECONDS", 0.2)
+    monkeypatch.setattr("chatledger.adapters.http.multipart.PATIENCE_SECONDS", 0.2)
     async with serve() as server:
-        key, address = await server.new_key(), urlsplit(server.base_url)
-        reader, writer = await asyncio.open_connection(address.hostname, address.port)
-        head = (
-            f"POST /v1/files/upload HTTP/1.1\r\nHost: {address.netloc}\r\nAuthorization: Bearer {key}\r\n"
-            f"Content-Type: multipart/form-data; boundary={BOUNDARY}\r\nContent-Length: 100000\r\n\r\n"
-        )
-        writer.write(head.encode() + part('name="file"; filename="a.png"', PNG)[:-2])
+        reader, writer = await begin_form(server, await server.new_key())
         async with asyncio.timeout(20):
             assert b" 408 " in await reader.readline()
         writer.close()
         assert stored_files(tmp_path / "data") == []
+
+
+@ON_SQLITE
+async def test_a_form_that_is_sent_on_byte_by_byte_ends(serve, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("chatledger.adapters.http.multipart.PATIENCE_SECONDS", 0.5)
+    async with serve() as server:
+        reader, writer = await begin_form(server, await server.new_key())
+        async with asyncio.timeout(20), asyncio.TaskGroup() as tasks:
+            dripping = tasks.create_task(drip(writer))
+            assert b" 408 " in await reader.readline()
+            dripping.cancel()
+        writer.close()
+
+
+async def drip(writer: asyncio.StreamWriter) -> None:
+    while True:
+        writer.write(b"\0")
+        await asyncio.sleep(0.05)
+
+
+@ON_SQLITE
+async def test_a_visitor_is_counted_before_the_form_is_read(server) -> None:
+    app = await server.new_app(configuration={"limits": {"user_requests_per_minute": 1}})
+    passport = await server.new_passport(app.site_code)
+    assert (await server.client(passport).get("/api/parameters")).status_code == 200
+    reader, writer = await begin_form(server, passport, "/api/files/upload")
+    async with asyncio.timeout(20):
+        assert b" 429 " in await reader.readline()
+    writer.close()
 
 
 @ON_SQLITE

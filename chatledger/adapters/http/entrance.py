@@ -44,6 +44,15 @@ class Visit:
             return self._caller(self._visitor, trace)
         return self._caller(required_user(body) if required else user_named(body.get("user")), trace)
 
+    def count_visitor(self) -> None:
+        """Count the request before its body is read, where the credential says whose it is.
+
+        Raises:
+            RateLimitedError: the visitor asks too often.
+        """
+        if self._visitor is not None:
+            self.by_credential()
+
     def by_credential(self) -> Caller:
         """The caller, of whom the request says nothing more.
 

@@ -19,8 +19,11 @@ MAX_FIELD_BYTES = 64 * 1024
 OVERHEAD_BYTES = 1024 * 1024
 """What a form may have beside its file."""
 
-IDLE_SECONDS = 60.0
-"""For which a client may send nothing of a form that it has begun."""
+PATIENCE_SECONDS = 60.0
+"""For which a form is waited for in all. What arrives gives of it back, never more than there was."""
+
+SLOWEST_BYTES = 8 * 1024
+"""A second's worth: whoever sends a form more slowly in the long run, a byte now and then perhaps, is cut off."""
 
 _NO_FORM = "The request body must be a form (Content-Type: multipart/form-data)."
 _BROKEN = "The form is not well-formed."
@@ -88,18 +91,20 @@ async def _content(events: AsyncGenerator[Any, None]) -> AsyncGenerator[bytes, N
 
 async def _events(request: HttpRequest, boundary: str, limit: int) -> AsyncGenerator[Any, None]:
     """The parser's events. Whoever reads a part's content reads on here, and meets the errors of the form."""
-    size = 0
+    size, patience, clock = 0, PATIENCE_SECONDS, asyncio.get_running_loop().time
     try:
         parser = PushMultipartParser(boundary, max_segment_count=MAX_PARTS)
         while not parser.closed:
+            since = clock()
             try:
-                message: Any = await asyncio.wait_for(request.receive(), IDLE_SECONDS)
+                message: Any = await asyncio.wait_for(request.receive(), patience)
             except TimeoutError:
                 raise HttpError(408, "The form was not sent on.", code="request_timeout") from None
             if message["type"] == "http.disconnect":
                 raise HttpError(400, _BROKEN)
             body = message.get("body", b"")
             size += len(body)
+            patience = min(patience - (clock() - since) + len(body) / SLOWEST_BYTES, PATIENCE_SECONDS)
             if size > limit:
                 raise HttpError(413, code="file_too_large")
             if body:

@@ -12,6 +12,9 @@ from chatledger.adapters.http.web_entrance import WebEntrance
 from chatledger.application.application import Application
 from chatledger.application.rate_limiting import RateLimiting, RequestRates
 
+HEARD_AT_ONCE = 8
+"""Requests whose audio may be in memory."""
+
 
 class Surface:
     """The use cases, the bounds, and the count of those who wait for an answer."""
@@ -21,6 +24,7 @@ class Surface:
         self.settings = settings
         self.shutdown = shutdown
         self.open_streams = 0
+        self.hearing = Bound(HEARD_AT_ONCE)
         self.rate_limiting = RateLimiting(
             application.rate_limiter,
             application.end_users,
@@ -71,3 +75,19 @@ class Place:
         if self._surface is not None:
             self._surface.open_streams -= 1
             self._surface = None
+
+
+class Bound:
+    """So many may be inside at once: whoever comes too many is told to come again."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._inside = 0
+
+    def __enter__(self) -> None:
+        if self._inside >= self._most:
+            raise unavailable()
+        self._inside += 1
+
+    def __exit__(self, *_: object) -> None:
+        self._inside -= 1

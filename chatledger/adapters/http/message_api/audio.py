@@ -12,7 +12,7 @@ from litestar.response.base import ASGIResponse
 from chatledger.adapters.http.answers import HttpRequest, answer, answer_headers
 from chatledger.adapters.http.bodies import read_body, text_field
 from chatledger.adapters.http.entrance import Entrance
-from chatledger.adapters.http.errors import HttpError, unavailable
+from chatledger.adapters.http.errors import HttpError
 from chatledger.adapters.http.multipart import Part, read_form
 from chatledger.adapters.http.openapi import BODY_ERRORS, FORM, Operation, Upload, User
 from chatledger.adapters.http.reading import parse_uuid
@@ -22,9 +22,6 @@ from chatledger.application.accepting import MAX_USER_CHARACTERS
 from chatledger.application.commands.speaking import MAX_AUDIO_BYTES
 
 MP3 = "audio/mpeg"
-
-HEARD_AT_ONCE = 8
-"""Requests whose audio may be in memory."""
 
 
 class AudioForm(msgspec.Struct, frozen=True, kw_only=True):
@@ -72,14 +69,14 @@ _SPEAK = Operation(
 def audio_routes(surface: Surface, entrance: Entrance) -> Sequence[HTTPRouteHandler]:
     """The handlers."""
     speaking = surface.application.speaking
-    ears = _Ears()
 
     @post(f"{entrance.prefix}/audio-to-text", status_code=200, opt=entrance.documented(_HEAR))
     async def write_down(request: HttpRequest) -> ASGIResponse:
         visit = await entrance.admit(request)
         surface.require_open()
         speaking.require_hearing(visit.app)
-        with ears:
+        visit.count_visitor()
+        with surface.hearing:
             audio, user = await _read_audio(request)
             caller = visit.by_body({"user": user})
             text = await speaking.transcribe(caller, audio)
@@ -101,21 +98,6 @@ def audio_routes(surface: Surface, entrance: Entrance) -> Sequence[HTTPRouteHand
         return await streamed(surface, pieces, status=200, media_type=MP3, headers=answer_headers(request))
 
     return write_down, say
-
-
-class _Ears:
-    """A bound on what is in memory: whoever comes too many is told to come again."""
-
-    def __init__(self) -> None:
-        self._busy = 0
-
-    def __enter__(self) -> None:
-        if self._busy >= HEARD_AT_ONCE:
-            raise unavailable()
-        self._busy += 1
-
-    def __exit__(self, *_: object) -> None:
-        self._busy -= 1
 
 
 async def _read_audio(request: HttpRequest) -> tuple[bytes, str | None]:

@@ -109,6 +109,7 @@ def file_routes(surface: Surface, entrance: Entrance) -> Sequence[HTTPRouteHandl
     async def upload_file(request: HttpRequest) -> ASGIResponse:
         visit = await entrance.admit(request)
         surface.require_open()
+        visit.count_visitor()
         place = surface.take_place()
         try:
             form = read_form(request, uploading.limits(visit.app).largest)
