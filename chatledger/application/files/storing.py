@@ -1,5 +1,6 @@
 """Bytes into the store under a key of their own, and onto the ledger as a file."""
 
+import asyncio
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Awaitable
 from contextlib import aclosing, suppress
 from typing import TypeVar
@@ -26,14 +27,19 @@ from chatledger.domain.values import AttachedFile, BelongsTo, FileKind
 T = TypeVar("T")
 
 
-class StoredBytes(msgspec.Struct, frozen=True, kw_only=True):
-    """Bytes that are stored and on no record yet: whose they are is not known, and their key is in memory alone."""
+class StoredBytes(msgspec.Struct, kw_only=True):
+    """Bytes that are stored and on no record yet: whose they are is not known, and their key is in memory alone.
+
+    Attributes:
+        is_staged: whether they may have been handed in; then the ledger alone knows if they are on record.
+    """
 
     file_id: UUID
     key: NewKey
     kind: FileKind
     mime_type: str
     size: int
+    is_staged: bool = False
 
 
 class StoringFiles:
@@ -72,6 +78,10 @@ class StoringFiles:
             return await commit
         except CommitInDoubtError:
             raise
+        except asyncio.CancelledError:
+            if not stored.is_staged:
+                await asyncio.shield(self.discard(stored))
+            raise
         except Exception:
             await self.discard(stored)
             raise
@@ -87,6 +97,7 @@ class StoringFiles:
         belongs_to: BelongsTo,
     ) -> tuple[Staged[File], NewKey]:
         """The file to hand in, and its key, which the person's wraps from now on."""
+        stored.is_staged = True
         uploaded = FileUploaded(
             app_id=app_id,
             end_user_id=end_user_id,
