@@ -169,7 +169,8 @@ async def open_chatledger(
             longest_query=settings.max_query_characters,
             limits=AppLimits(views, keyring, clock, settings.max_app_concurrency),
         )
-        stopping, naming = Stopping(ledger, views, ownership, bus), Naming(ledger, views, by_name)
+        gates = Gates(directory, features.moderators, annotations)
+        stopping, naming = Stopping(ledger, views, ownership, bus), Naming(ledger, views, by_name, gates)
         history = History(ledger, views, end_users, ownership)
         suggesting = Suggesting(ledger, views, history, by_name)
         stack.push_async_callback(suggesting.close)
@@ -218,7 +219,6 @@ async def open_chatledger(
             writer.observe(observer.committed)
         worker = None
         if with_worker:
-            gates = Gates(directory, features.moderators, annotations)
             worker = await _start_worker(
                 stack, settings, application, ledger, bus, by_name, gates, writer, storing=storing
             )

@@ -130,11 +130,15 @@ class FileAttached(msgspec.Struct, frozen=True, kw_only=True):
 
 @REGISTRY.register("ModerationHit")
 class ModerationHit(msgspec.Struct, frozen=True, kw_only=True):
-    """The question or the answer holds what may not be said."""
+    """The question or the answer holds what may not be said.
+
+    ``query`` is what is asked in the query's place, where a question is overridden.
+    """
 
     attempt: Public[int]
     stage: Public[ModerationStage]
     action: Public[ModerationAction]
+    query: Sealed[str | None] = None
 
 
 @REGISTRY.register("AnnotationMatched")

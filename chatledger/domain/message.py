@@ -68,6 +68,7 @@ class Message(Aggregate[MessageEvent]):
         thoughts: the steps of the current attempt by position.
         files: what tools of the current attempt made.
         is_refused: whether the question may not be asked: then it is no part of a later prompt either.
+        admitted_query: what is asked in the query's place, where moderation overrides it; later prompts have it too.
         annotation: what answered in the current attempt in place of a generator.
         suggestions: what to ask next, where a model was asked for it.
         error: why the message failed, where it did.
@@ -87,6 +88,7 @@ class Message(Aggregate[MessageEvent]):
         self.files: tuple[AttachedFile, ...] = ()
         self.annotation: AnnotationMatched | None = None
         self.is_refused = False
+        self.admitted_query: str | None = None
         self.suggestions: tuple[str, ...] | None = None
         self.is_saved = False
         self.error: MessageErrored | None = None
@@ -183,14 +185,16 @@ class Message(Aggregate[MessageEvent]):
         self._require_open(attempt)
         self._record(FileAttached(attempt=attempt, file=file))
 
-    def note_moderation(self, attempt: int, stage: ModerationStage, action: ModerationAction) -> None:
+    def note_moderation(
+        self, attempt: int, stage: ModerationStage, action: ModerationAction, query: str | None = None
+    ) -> None:
         """Note that the question or the answer holds what may not be said.
 
         Raises:
             FencedOutError: the attempt is not the open one.
         """
         self._require_open(attempt)
-        self._record(ModerationHit(attempt=attempt, stage=stage, action=action))
+        self._record(ModerationHit(attempt=attempt, stage=stage, action=action, query=query))
 
     def match_annotation(self, attempt: int, annotation_id: UUID, score: float, account: Account) -> None:
         """Note that an annotation answers in place of the generator.
@@ -324,6 +328,7 @@ class Message(Aggregate[MessageEvent]):
                     self.files = (*self.files, body.file)
             case ModerationHit():
                 self.is_refused = self.is_refused or (body.stage, body.action) == ("input", "direct_output")
+                self.admitted_query = self.admitted_query if body.query is None else body.query
             case AnnotationMatched():
                 self.annotation = body
             case ResourcesRetrieved():
@@ -364,6 +369,7 @@ class Message(Aggregate[MessageEvent]):
         self.files = ()
         self.annotation = None
         self.is_refused = False
+        self.admitted_query = None
         kept = self.answer[: started.offset]
         self._answer = [kept] if kept else []
         self.answer_length = len(kept)

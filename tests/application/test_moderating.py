@@ -1,18 +1,23 @@
 """Moderation where a worker dies, is told to go, or loses a race: whoever takes over judges again."""
 
 import asyncio
+import json
 from collections.abc import AsyncIterator, Mapping
+from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import pytest
 
+from chatledger.application.commands.sending import NewMessage, Sent
 from chatledger.application.context import SYSTEM, Context
 from chatledger.application.ports.generator import Part, Text
-from chatledger.domain.configuration import AppConfiguration, ModerationOfStage, WordAvoidance
+from chatledger.domain.configuration import AppConfiguration, ModerationOfStage, Switch, WordAvoidance
 from chatledger.domain.events import AnswerReplaced
+from chatledger.domain.inputs import InputVariable
 from chatledger.domain.message import Message
 from tests.application.chat import Chat, open_chat
-from tests.support.fake_openai import FakeOpenAI, moderation
+from tests.support.fake_openai import FakeOpenAI, Received, answer, moderation
 
 PRESET = "Let us talk about something else."
 SCRIPT = {"tokens": 40, "interval_ms": 5, "vary_by_attempt": True}
@@ -20,14 +25,26 @@ ON = ModerationOfStage(enabled=True, preset_response=PRESET)
 
 
 async def moderate(
-    chat: Chat, *, generator: str = "scripted", settings: Mapping[str, Any] = SCRIPT, **avoidance: Any
+    chat: Chat,
+    *,
+    generator: str = "scripted",
+    settings: Mapping[str, Any] = SCRIPT,
+    user_input_form: tuple[InputVariable, ...] = (),
+    suggests: bool = False,
+    **avoidance: Any,
 ) -> None:
     """Have the chat's app judge so."""
     configuration = AppConfiguration(
         generator=generator,
         settings=settings,
+        user_input_form=user_input_form,
+        suggested_questions_after_answer=Switch(enabled=suggests),
         sensitive_word_avoidance=WordAvoidance(enabled=True, **avoidance),
     )
+    await configure(chat, configuration)
+
+
+async def configure(chat: Chat, configuration: AppConfiguration) -> None:
     context = Context(actor=SYSTEM, correlation_id=chat.application.new_id())
     await chat.application.apps.configure(chat.app.app_id, configuration, context)
     chat.app = await chat.application.directory.app(chat.app.app_id)
@@ -117,3 +134,100 @@ async def test_what_was_said_is_judged_where_nobody_goes_on_with_it(tmp_path):
         async with open_chat(tmp_path, with_worker=False, **following) as chat:
             view = await chat.view(sent.message_id)
             assert (view.answer, view.stopped_by) == (PRESET, "moderation")
+
+
+# What models are asked
+
+
+OVERRIDDEN = ModerationOfStage(enabled=True, action="overridden")
+MODEL = {"generator": "openai_compatible", "settings": {"model": "m"}}
+
+
+@pytest.fixture
+async def provider() -> AsyncIterator[FakeOpenAI]:
+    async with FakeOpenAI() as fake:
+        fake.always("/chat/completions", lambda _: answer('["fine"]'))
+        yield fake
+
+
+@pytest.fixture
+async def asking(tmp_path: Path, provider: FakeOpenAI) -> AsyncIterator[Chat]:
+    async with open_chat(tmp_path, openai_base_url=provider.base_url) as chat:
+        yield chat
+
+
+async def ask(chat: Chat, query: str, conversation: UUID | None = None, *, named: bool = False, **inputs: Any) -> Sent:
+    new = NewMessage(query=query, inputs=inputs, conversation_id=conversation, automatic_name=named)
+    sent = await chat.application.sending.send(chat.caller(), new)
+    await chat.to_the_end(sent)
+    return sent
+
+
+def texts_of(request: Received) -> str:
+    return json.dumps([message["content"] for message in request.body["messages"]])
+
+
+async def test_a_prompt_has_earlier_questions_as_they_were_asked(asking, provider):
+    await moderate(asking, **MODEL, inputs_config=OVERRIDDEN, keywords="secret")
+    first = await ask(asking, "my secret")
+    await configure(asking, AppConfiguration(**MODEL))
+    await ask(asking, "my secret and yours", first.conversation_id)
+    assert [message["content"] for message in provider.requests[1].body["messages"]] == [
+        "my ******",
+        '["fine"]',
+        "my secret and yours",
+    ]
+
+
+@pytest.mark.parametrize("by_hand", [False, True])
+async def test_a_name_is_found_for_what_may_be_asked(asking, provider, by_hand):
+    await moderate(asking, **MODEL, inputs_config=OVERRIDDEN, keywords="secret")
+    sent = await ask(asking, "my secret", named=not by_hand)
+    if by_hand:
+        await asking.application.renaming.name_automatically(asking.caller(), sent.conversation_id)
+    title = await provider.asked(2)
+    assert "secret" not in "".join(map(texts_of, provider.requests))
+    assert "my ******" in texts_of(title)
+
+
+async def test_for_a_question_that_may_not_be_asked_no_model_is_asked_for_anything(asking, provider):
+    await moderate(
+        asking,
+        **MODEL,
+        inputs_config=ON,
+        keywords="secret",
+        suggests=True,
+    )
+    sent = await ask(asking, "my secret")
+    named = await asking.application.renaming.name_automatically(asking.caller(), sent.conversation_id)
+    assert named.name == "my secret"
+    assert await asking.application.suggesting.suggest(asking.caller(), sent.message_id) == ()
+    assert provider.requests == []
+
+
+async def test_suggestions_are_asked_for_by_what_was_asked(asking, provider):
+    await moderate(
+        asking,
+        **MODEL,
+        inputs_config=OVERRIDDEN,
+        keywords="secret",
+        suggests=True,
+    )
+    sent = await ask(asking, "my secret")
+    assert await asking.application.suggesting.suggest(asking.caller(), sent.message_id) == ("fine",)
+    assert "secret" not in texts_of(provider.requests[1])
+
+
+@pytest.mark.parametrize(("stage", "end"), [(ON, PRESET), (OVERRIDDEN, '["fine"]')])
+async def test_what_stands_in_an_object_is_judged_as_well(asking, provider, stage, end):
+    model = {"generator": "openai_compatible", "settings": {"model": "m", "system_prompt": "Of {{facts}}."}}
+    await moderate(
+        asking,
+        **model,
+        inputs_config=stage,
+        keywords="secret",
+        user_input_form=(InputVariable(variable="facts", type="json_object"),),
+    )
+    sent = await ask(asking, "hello", facts={"known": ["a secret"]})
+    assert (await asking.view(sent.message_id)).answer == end
+    assert "secret" not in "".join(map(texts_of, provider.requests))

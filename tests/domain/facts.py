@@ -124,5 +124,9 @@ def refused(attempt: int) -> ModerationHit:
     return ModerationHit(attempt=attempt, stage="input", action="direct_output")
 
 
+def reworded(attempt: int) -> ModerationHit:
+    return ModerationHit(attempt=attempt, stage="input", action="overridden", query="what ***?")
+
+
 def matched(attempt: int) -> AnnotationMatched:
     return AnnotationMatched(attempt=attempt, annotation_id=ANNOTATION, score=0.97, account=AUTHOR)

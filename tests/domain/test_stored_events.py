@@ -28,7 +28,7 @@ STORED: dict[str, tuple[int, str, str]] = {
         "thought tool tool_labels tool_input observation",
     ),
     "FileAttached": (1, "attempt", "file"),
-    "ModerationHit": (1, "attempt stage action", ""),
+    "ModerationHit": (1, "attempt stage action", "query"),
     "AnnotationMatched": (1, "attempt annotation_id score", "account"),
     "ResourcesRetrieved": (1, "attempt", "resources"),
     "GenerationRequeued": (1, "attempt cause not_before", "detail"),

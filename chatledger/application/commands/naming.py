@@ -7,6 +7,7 @@ from uuid import UUID
 import msgspec
 
 from chatledger.application.errors import NotFoundError
+from chatledger.application.generation.moderating import Gates
 from chatledger.application.generation.small_texts import model_of, title_request, write_text
 from chatledger.application.ledger.ledger import Ledger
 from chatledger.application.ports.generator import Generator, GeneratorError
@@ -27,10 +28,11 @@ class FirstMessage(msgspec.Struct, frozen=True):
 class Naming:
     """Asks the model that the first message was for, under the settings that it was sent with. Records nothing."""
 
-    def __init__(self, ledger: Ledger, views: Views, generators: Mapping[str, Generator]) -> None:
+    def __init__(self, ledger: Ledger, views: Views, generators: Mapping[str, Generator], gates: Gates) -> None:
         self._ledger = ledger
         self._views = views
         self._generators = generators
+        self._gates = gates
 
     async def first_message(self, conversation_id: UUID) -> FirstMessage:
         """The first message of a conversation.
@@ -45,7 +47,7 @@ class Naming:
         return FirstMessage(first.event_id, first.body)
 
     async def find_name(self, first: MessageCreated) -> str | None:
-        """A name for the conversation that begins with this: a line of the query, where the app has no model for it.
+        """A name for the conversation that begins with this: a line of the query, where no model is or may be asked.
 
         None where the model fails.
         """
@@ -53,7 +55,10 @@ class Naming:
         if model is None:
             return line_of(first.query)
         try:
-            return title_in(await write_text(model, title_request(first.query))) or None
+            query = await self._gates.admitted_query(first.app_id, first.query)
+            if query is None:
+                return line_of(first.query)
+            return title_in(await write_text(model, title_request(query))) or None
         except GeneratorError as error:
             # Its text may be a provider's, and quote what was asked.
             log.warning("no name for a conversation: %s", error.kind)

@@ -112,13 +112,15 @@ class Suggesting:
 
     async def _ask(self, message: MessageView) -> Questions:
         """What the model says that the message was for, under the settings that it was sent with."""
-        model = await self._model_of(message) if message.answer else None
+        if message.prompt is None:
+            return ()
+        model = await self._model_of(message)
         if model is None:
             return ()
         earlier = await self._views.exchanges(
             message.conversation_id, message.parent_id, message.position - 1, longest=MAX_ANCESTORS, tokens=0
         )
-        exchanges = [*earlier, Exchange(message.query, message.answer)]
+        exchanges = [*earlier, Exchange(message.prompt, message.answer)]
         try:
             return questions_in(await write_text(model, suggestions_request(exchanges)))
         except GeneratorError as error:

@@ -171,9 +171,9 @@ class Attempt:
         """Add a file that a tool made."""
         await self._record(lambda message: message.attach_file(self.number, file))
 
-    async def note_moderation(self, stage: ModerationStage, action: ModerationAction) -> None:
-        """Note that something may not be said."""
-        await self._record(lambda message: message.note_moderation(self.number, stage, action))
+    async def note_moderation(self, stage: ModerationStage, action: ModerationAction, query: str | None = None) -> None:
+        """Note that something may not be said, and the query that is asked instead."""
+        await self._record(lambda message: message.note_moderation(self.number, stage, action, query))
 
     async def note_overridden(self) -> None:
         """Note, once, that what may be said goes on in the place of what may not."""

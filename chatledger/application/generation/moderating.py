@@ -8,19 +8,21 @@ attempt fails as it does where a provider fails.
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
+from uuid import UUID
 
 import msgspec
 
 from chatledger.application.generation.annotations import Annotations
 from chatledger.application.generation.attempt import Attempt
 from chatledger.application.generation.failures import INTERNAL_MESSAGE
-from chatledger.application.ports.generator import Exchange, GeneratorError
+from chatledger.application.ports.generator import GeneratorError
 from chatledger.application.ports.keys import DataKey
 from chatledger.application.ports.moderator import AnsweredDirectly, Moderator, Overridden, Verdict
 from chatledger.application.ports.views import AppView
 from chatledger.application.queries.directory import AppDirectory
+from chatledger.domain.configuration import WordAvoidance
 from chatledger.domain.message import Message
 from chatledger.domain.values import FinishReason, Json, ModerationStage, Usage
 
@@ -52,6 +54,24 @@ class Gates:
         app = await self._directory.app(attempt.message.created.app_id)
         moderator = self._moderators.get(app.configuration.sensitive_word_avoidance.type)
         return Gate(attempt, app, moderator, self._annotations)
+
+    async def admitted_query(self, app_id: UUID, query: str) -> str | None:
+        """What a model may be asked of a query outside of any attempt; None where it may not be asked.
+
+        Raises:
+            GeneratorError: there is no verdict.
+            NotFoundError: the app is gone.
+        """
+        avoidance = (await self._directory.app(app_id)).configuration.sensitive_word_avoidance
+        if not avoidance.applies_to("input"):
+            return query
+        match await _verdict(self._moderators.get(avoidance.type), avoidance, "input", query):
+            case AnsweredDirectly():
+                return None
+            case Overridden(other):
+                return other
+            case _:
+                return query
 
 
 class Gate:
@@ -103,36 +123,23 @@ class Gate:
         )
         return None
 
-    async def admit_history(self, exchanges: Sequence[Exchange]) -> Sequence[Exchange]:
-        """Earlier exchanges as they may be asked with: their questions are on record as they were put.
-
-        Those that might not be asked at all are no part of it anyhow.
-
-        Raises:
-            GeneratorError: there is no verdict.
-        """
-        if not self._avoidance.applies_to("input") or self._avoidance.inputs_config.action != "overridden":
-            return exchanges
-        return [await self._overridden(exchange) for exchange in exchanges]
-
-    async def _overridden(self, exchange: Exchange) -> Exchange:
-        match await self._judge("input", exchange.query):
-            case Overridden(other):
-                return Exchange(other, exchange.answer)
-            case _:
-                return exchange
-
     async def _judge_question(self, question: Question) -> Question | None:
-        inputs = {name: value for name, value in question.inputs.items() if isinstance(value, str)}
-        judged = [await self._judge_input(text) for text in (question.query, *inputs.values())]
+        objects = {field.variable for field in self._app.configuration.user_input_form if field.type == "json_object"}
+        texts = {
+            name: value if isinstance(value, str) else msgspec.json.encode(value).decode()
+            for name, value in question.inputs.items()
+            if isinstance(value, str) or name in objects
+        }
+        judged = [await self._judge_input(text) for text in (question.query, *texts.values())]
         passed = [text for text in judged if text is not None]
         if len(passed) < len(judged):
             return None
         query, *values = passed
-        admitted = Question(query, {**question.inputs, **dict(zip(inputs, values, strict=True))})
-        if admitted != question:
-            await self._attempt.note_moderation("input", "overridden")
-        return admitted
+        overridden = {name: text for name, text in zip(texts, values, strict=True) if text != texts[name]}
+        if query == question.query and not overridden:
+            return question
+        await self._attempt.note_moderation("input", "overridden", query)
+        return Question(query, {**question.inputs, **overridden})
 
     async def _judge_input(self, text: str) -> str | None:
         """What may be asked of a text; None where the message is answered directly."""
@@ -198,10 +205,7 @@ class Gate:
         return piece
 
     async def _judge(self, stage: ModerationStage, text: str, judged: int = 0) -> Verdict:
-        if self._moderator is None:
-            log.warning("no moderator named %s", self._avoidance.type)
-            raise GeneratorError("internal", INTERNAL_MESSAGE)
-        return await self._moderator.judge(stage, text, self._avoidance, judged)
+        return await _verdict(self._moderator, self._avoidance, stage, text, judged)
 
     # The end
 
@@ -214,3 +218,12 @@ class Gate:
         """End the message. ``usage`` is what its generator has cost, if it was asked."""
         if self._ending is not None:
             await self._ending(usage, key)
+
+
+async def _verdict(
+    moderator: Moderator | None, avoidance: WordAvoidance, stage: ModerationStage, text: str, judged: int = 0
+) -> Verdict:
+    if moderator is None:
+        log.warning("no moderator named %s", avoidance.type)
+        raise GeneratorError("internal", INTERNAL_MESSAGE)
+    return await moderator.judge(stage, text, avoidance, judged)

@@ -322,7 +322,7 @@ class Worker:
         if question is None:
             return
         append, judges = attempt.append, gate.judges_answers
-        async with aclosing(generator.generate(self._request(attempt.message, question, gate))) as parts:
+        async with aclosing(generator.generate(self._request(attempt.message, question))) as parts:
             async for part in parts:
                 if isinstance(part, Text):
                     text = part.text
@@ -354,18 +354,17 @@ class Worker:
             case _:
                 raise TypeError(f"{type(part).__name__} is no part of an answer")
 
-    def _request(self, message: Message, question: Question, gate: Gate) -> GenerationRequest:
+    def _request(self, message: Message, question: Question) -> GenerationRequest:
         created = message.created
 
         async def history() -> Sequence[Exchange]:
-            exchanges = await self._views.exchanges(
+            return await self._views.exchanges(
                 created.conversation_id,
                 created.parent_id,
                 created.context_cut,
                 longest=HISTORY_LIMIT,
                 tokens=created.context_tokens,
             )
-            return await gate.admit_history(exchanges)
 
         async def variables() -> Mapping[str, Json]:
             cut = created.context_cut

@@ -234,7 +234,9 @@ class Projections:
         error = message.error.message if message.error else None
         thoughts = tuple(message.thoughts.values())
         account = message.annotation.account if message.annotation else None
-        answer = Answer(message.answer, error, message.resources, thoughts, message.files, account)
+        answer = Answer(
+            message.answer, error, message.resources, thoughts, message.files, account, message.admitted_query
+        )
         values = {
             "state": state,
             "not_before": None,

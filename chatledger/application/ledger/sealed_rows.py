@@ -74,6 +74,12 @@ class Answer(msgspec.Struct, frozen=True):
     thoughts: tuple[Thought, ...] = ()
     files: tuple[AttachedFile, ...] = ()
     account: Account | None = None
+    admitted_query: str | None = None
+
+
+def prompt_of(question: Question, answer: Answer) -> str:
+    """What prompts have of a query."""
+    return question.query if answer.admitted_query is None else answer.admitted_query
 
 
 class Suggestions(msgspec.Struct, frozen=True):

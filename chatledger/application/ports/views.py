@@ -99,7 +99,11 @@ class VariableView(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class MessageView(msgspec.Struct, frozen=True, kw_only=True):
-    """A message as history shows it. ``answer`` is empty and ``ended_at`` None while it is being generated."""
+    """A message as history shows it. ``answer`` is empty and ``ended_at`` None while it is being generated.
+
+    ``prompt`` is what a model may read of the query; None as long as there is no answer to it, and where it may not be
+    asked.
+    """
 
     message_id: UUID
     conversation_id: UUID
@@ -115,6 +119,7 @@ class MessageView(msgspec.Struct, frozen=True, kw_only=True):
     started_at: int | None
     ended_at: int | None
     query: str
+    prompt: str | None
     inputs: dict[str, Json]
     query_files: tuple[AttachedFile, ...]
     answer: str

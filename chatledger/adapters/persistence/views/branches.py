@@ -13,6 +13,7 @@ from chatledger.adapters.persistence.views.reading import SqlReading
 from chatledger.application.ledger.sealed_rows import (
     Answer,
     Question,
+    prompt_of,
 )
 from chatledger.application.ports.generator import Exchange
 from chatledger.application.ports.views import (
@@ -85,7 +86,7 @@ class SqlBranchViews(SqlReading):
     def _exchange(self, row: Any) -> Exchange:
         question = self._seals.open(row.key_id, Question, row.question, row.message_id)
         answer = self._seals.open(row.key_id, Answer, row.answer, row.message_id)
-        return Exchange(question.query, answer.text)
+        return Exchange(prompt_of(question, answer), answer.text)
 
 
 def _older(connection: sa.Connection, conversation_id: UUID, parent_id: UUID, before: int) -> list[Link]:

@@ -16,6 +16,7 @@ from chatledger.application.ledger.sealed_rows import (
     FeedbackContent,
     Question,
     Suggestions,
+    prompt_of,
 )
 from chatledger.application.ports.views import (
     MessageView,
@@ -138,6 +139,7 @@ class SqlMessageViews(SqlReading):
             started_at=row.started_at,
             ended_at=row.ended_at,
             query=question.query,
+            prompt=prompt_of(question, answer) if row.enters_prompts else None,
             inputs=question.inputs,
             query_files=question.files,
             answer=answer.text,
