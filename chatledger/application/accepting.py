@@ -7,7 +7,7 @@ from uuid import UUID
 import msgspec
 
 from chatledger.application.errors import InvalidParameterError, TooLongError
-from chatledger.domain.inputs import is_storable
+from chatledger.domain.inputs import clean_json, is_storable
 from chatledger.domain.values import Json
 
 T = TypeVar("T", bound=str)
@@ -74,16 +74,17 @@ def accept_user(given: str | None) -> str | None:
 
 
 def accept_json(field: str, given: object, longest: int) -> Json:
-    """A JSON value, as it reads once it has been written.
+    """A JSON value, as it reads once it has been written, without the NUL characters that some stores cannot hold.
 
     Raises:
-        InvalidParameterError: it is none, or holds text that UTF-8 cannot.
+        InvalidParameterError: it is none, nests too deep, or holds text that UTF-8 cannot.
         TooLongError: written, it has more bytes than ``longest``.
     """
     try:
         written = msgspec.json.encode(given)
         if len(written) <= longest:
-            return msgspec.json.decode(written)
+            value: Json = clean_json(msgspec.json.decode(written))
+            return value
     except (TypeError, ValueError, RecursionError) as error:
         raise InvalidParameterError(field, f"{field} must be a JSON value") from error
     raise TooLongError(field, f"{field} must not be longer than {longest} bytes of JSON")

@@ -23,7 +23,7 @@ class EndUser(Aggregate[EndUserEvent]):
             EndUserSeen(
                 app_id=app_id,
                 kind=kind,
-                anonymous=external_id == SHARED_EXTERNAL_ID,
+                anonymous=kind == "browser" or external_id == SHARED_EXTERNAL_ID,
                 lookup=lookup,
                 external_id=external_id,
             )

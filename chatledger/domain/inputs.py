@@ -198,14 +198,18 @@ def _accept_object(variable: InputVariable, value: Any) -> dict[str, Any]:
     if not isinstance(value, Mapping):
         raise _refuse(variable, "in input form must be a dict")
     try:
-        clean: dict[str, Any] = _clean_json(value, _DEEPEST_JSON)
+        clean: dict[str, Any] = clean_json(value)
     except ValueError as error:
         raise _refuse(variable, f"in input form must be JSON: {error}") from error
     return clean
 
 
-def _clean_json(value: Any, depth: int) -> Any:
-    """A JSON value whose texts have no NUL characters."""
+def clean_json(value: Any, depth: int = _DEEPEST_JSON) -> Any:
+    """A JSON value whose texts have no NUL characters.
+
+    Raises:
+        ValueError: it is no JSON, nests deeper than ``depth``, or holds text that UTF-8 cannot.
+    """
     if not depth:
         raise ValueError("it is nested too deep")
     match value:
@@ -219,9 +223,9 @@ def _clean_json(value: Any, depth: int) -> Any:
         case int() | float() if abs(value) <= sys.float_info.max:
             return value
         case [*_]:
-            return [_clean_json(entry, depth - 1) for entry in value]
+            return [clean_json(entry, depth - 1) for entry in value]
         case Mapping() if all(isinstance(name, str) for name in value):
-            return {_clean_json(name, depth): _clean_json(entry, depth - 1) for name, entry in value.items()}
+            return {clean_json(name, depth): clean_json(entry, depth - 1) for name, entry in value.items()}
         case _:
             raise ValueError(f"a {type(value).__name__} is none")
 

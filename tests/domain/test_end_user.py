@@ -12,7 +12,7 @@ from tests.domain.specification import AN_ID, given
     ("kind", "external_id", "anonymous"),
     [
         ("service-api", "ann", False),
-        ("browser", "ann", False),
+        ("browser", "ann", True),
         ("service-api", SHARED_EXTERNAL_ID, True),
         ("service-api", SHARED_EXTERNAL_ID.lower(), False),
         ("service-api", "", False),

@@ -233,10 +233,12 @@ async def test_variables_page_by_page_and_by_name(chat):
     ("name", "value", "shown"),
     [
         ("mood", "wild", "wild"),
+        ("mood", "wi\0ld", "wild"),
         ("visits", 2.5, "2.5"),
         ("token", "psst", "********"),
         ("open", True, "true"),
         ("profile", {"age": 8}, '{"age":8}'),
+        ("profile", {"a\0": ["\0b"]}, '{"a":["b"]}'),
         ("tags", [], "[]"),
         (
             "picture",

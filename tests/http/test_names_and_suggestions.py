@@ -101,6 +101,14 @@ async def test_of_nobody_elses_message(suggesting):
             assert (answer.status_code, answer.json()["code"], answer.json()["message"]) == (404, "not_found", text)
 
 
+async def test_of_a_deleted_conversation(suggesting):
+    asked = await ask(suggesting)
+    await suggesting.delete(f"/v1/conversations/{asked['conversation_id']}")
+    for path, text in (("suggested", "Conversation Not Exists."), ("suggested-questions", "Conversation not found")):
+        answer = await suggested(suggesting, asked["message_id"], path, user="ada")
+        assert (answer.status_code, answer.json()["code"], answer.json()["message"]) == (404, "not_found", text)
+
+
 @pytest.mark.parametrize("path", ["suggested", "suggested-questions"])
 async def test_switched_off_or_not_for_this_kind_of_app(chat, completion, path):
     off = await suggested(chat, (await ask(chat))["message_id"], path)

@@ -68,7 +68,8 @@ class Suggesting:
             ClosedError: chatledger closes.
         """
         require_suggestions(caller.app)
-        return await self._join(await self._history.message(caller, message_id), caller)
+        message = await self._history.message(caller, message_id, where_deleted="conversation")
+        return await self._join(message, caller)
 
     async def close(self) -> None:
         """End what is under way."""

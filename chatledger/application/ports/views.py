@@ -58,7 +58,7 @@ class EndUserView(msgspec.Struct, frozen=True):
 
 
 class EndUserDetail(msgspec.Struct, frozen=True, kw_only=True):
-    """A person as an app knows them. Nobody, who is everybody that names nobody, is anonymous."""
+    """A person as an app knows them. Visitors are anonymous, and so is the one who is everybody that names nobody."""
 
     end_user_id: UUID
     app_id: UUID

@@ -9,7 +9,7 @@ import msgspec
 
 from chatledger.application.accepting import MAX_PAGE, accept_choice, accept_number, accept_text
 from chatledger.application.caller import Caller, EndUsers, Ownership, Reader
-from chatledger.application.errors import InvalidParameterError, NotFoundError
+from chatledger.application.errors import InvalidParameterError, Missing, NotFoundError
 from chatledger.application.ledger.ledger import Ledger
 from chatledger.application.ports.views import (
     ConversationOrder,
@@ -94,8 +94,13 @@ class History:
         messages, has_more = found
         return [await self._up_to_date(message) for message in messages], has_more
 
-    async def message(self, caller: Reader, message_id: UUID) -> MessageView:
+    async def message(self, caller: Reader, message_id: UUID, *, where_deleted: Missing = "message") -> MessageView:
         """One message. Those of a deleted conversation are there for auditors alone.
+
+        Args:
+            caller: who asks.
+            message_id: for which.
+            where_deleted: what is said to be missing where its conversation is deleted.
 
         Raises:
             NotFoundError: it is not the caller's, or its conversation is gone.
@@ -105,7 +110,7 @@ class History:
             raise NotFoundError("message")
         await self._ownership.require(caller, "message", view.app_id, view.end_user_id)
         if isinstance(caller, Caller) and await self._is_deleted(view):
-            raise NotFoundError("message")
+            raise NotFoundError(where_deleted)
         return view
 
     async def _is_deleted(self, view: MessageView) -> bool:

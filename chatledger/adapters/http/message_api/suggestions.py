@@ -65,6 +65,6 @@ def suggestion_routes(surface: Surface, entrance: Entrance) -> Sequence[HTTPRout
         try:
             return answer(request, SuggestedQuestions(await suggest(request, message_id)))
         except NotFoundError as error:
-            raise HttpError(404, "Message not found") from error
+            raise HttpError(404, f"{error.missing.capitalize()} not found") from error
 
     return list_suggested, list_suggested_questions
