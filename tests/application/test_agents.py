@@ -191,6 +191,7 @@ async def test_a_tool_is_not_called_by_who_was_fenced_out(quick_leases):
     [
         ((CALL,), "internal_server_error", "Internal Server Error"),
         ((StepBegan(), CALL, ToolsReturned((1, 2))), "internal_server_error", "Internal Server Error"),
+        ((FileMade("a.txt", "c29tZQ=="),), "internal_server_error", "Internal Server Error"),
         ((StepBegan(), FileMade("a/b", b"")), "completion_request_error", "A tool made a file that cannot be kept"),
         (
             (FileMade("big.txt", b"x" * 1_100_000),),

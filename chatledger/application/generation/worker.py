@@ -342,7 +342,9 @@ class Worker:
 
     async def _note(self, part: Part, attempt: Attempt, tally: "Tally", steps: Steps) -> None:
         # Strictly: a value of a wrong type would go onto the ledger, and could not be read from it.
-        match msgspec.convert(msgspec.to_builtins(part), type(part)):
+        # Bytes stay as they are: as text a large file would take long, and text would pass for bytes.
+        builtins = msgspec.to_builtins(part, builtin_types=(bytes,))
+        match msgspec.convert(builtins, type(part), builtin_types=(bytes,)):
             case Retrieved(resources):
                 await attempt.retrieve(resources)
             case TokenCount() as counted:
