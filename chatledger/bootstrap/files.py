@@ -12,19 +12,20 @@ from chatledger.application.ledger.ledger import Ledger
 from chatledger.application.ports.clock import Clock
 from chatledger.application.ports.files import BlobStore
 from chatledger.application.ports.views import Views
+from chatledger.application.queries.directory import AppDirectory
 from chatledger.application.queries.stored_files import StoredFiles
 from chatledger.application.system_clock import new_id
 from chatledger.settings import Settings
 
 
 def open_files(
-    settings: Settings, ledger: Ledger, views: Views, clock: Clock, ownership: Ownership
+    settings: Settings, ledger: Ledger, views: Views, directory: AppDirectory, clock: Clock, ownership: Ownership
 ) -> tuple[StoringFiles, StoredFiles]:
     """Files on their way in, and out again."""
     blobs = _blob_store(settings)
     links = FileLinks(ledger.keyring, clock, settings.file_link_lifetime)
     storing = StoringFiles(ledger, blobs, _file_limits(settings), new_id)
-    return storing, StoredFiles(views, ledger.keyring, blobs, links, ownership)
+    return storing, StoredFiles(views, directory, ledger.keyring, blobs, links, ownership)
 
 
 def _blob_store(settings: Settings) -> BlobStore:

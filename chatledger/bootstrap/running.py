@@ -156,7 +156,7 @@ async def open_chatledger(
         people, ownership = People(ledger, end_users, new_id), Ownership(end_users, views)
         directory = AppDirectory(views)
         following = stack.enter_context(closing(Following(ledger, tail, bus)))
-        storing, files = await asyncio.to_thread(open_files, settings, ledger, views, clock, ownership)
+        storing, files = await asyncio.to_thread(open_files, settings, ledger, views, directory, clock, ownership)
         annotations = Annotations(annotation_views, features.embedder)
         sending = Sending(
             ledger,

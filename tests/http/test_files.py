@@ -12,7 +12,7 @@ import pytest
 
 from tests.support.databases import ON_SQLITE
 from tests.support.s3 import ACCESS_KEY, BUCKET, SECRET_KEY, S3Server
-from tests.support.server import LiveServer, live_server, until
+from tests.support.server import LiveServer, a_context, live_server, until
 
 PNG = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR" + random.Random(1).randbytes(100)
 MEGABYTE = 1024 * 1024
@@ -368,6 +368,19 @@ async def test_a_link_that_was_changed_or_has_ended_leads_nowhere(serve) -> None
 
         await until(has_ended)
         assert_error(await fetch(chat, link), 403, "file_access_denied")
+
+
+@ON_SQLITE
+async def test_a_link_leads_nowhere_while_the_app_is_switched_off(server) -> None:
+    app = await server.new_app()
+    link = (await uploaded(server.client(app.api_key)))["source_url"]
+    apps = server.running.application.apps
+    await apps.disable(app.app_id, a_context())
+    assert_error(await fetch(server.client(), link), 404, "file_not_found")
+    await apps.enable(app.app_id, a_context())
+    assert (await fetch(server.client(), link)).content == PNG
+    await apps.delete(app.app_id, a_context())
+    assert_error(await fetch(server.client(), link), 404, "file_not_found")
 
 
 async def test_links_begin_with_the_address_that_clients_are_told(tmp_path: Path) -> None:

@@ -360,8 +360,12 @@ FILES = sa.Table(
     _text("mime_type"),
     _number("size"),
     _number("created_at"),
-    _flag("is_referenced"),
     _bytes("content"),
+)
+
+# Which conversations have a message that shows a file. A deleted one is no longer among the conversations.
+FILE_REFERENCES = sa.Table(
+    "file_references", METADATA, _id("file_id", primary_key=True), _id("conversation_id", primary_key=True)
 )
 
 # What the answers of an app have cost. A day is so many days after 1970-01-01, in UTC.

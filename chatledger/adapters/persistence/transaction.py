@@ -401,7 +401,8 @@ def _upsert(table: str, key: tuple[str, ...], columns: tuple[str, ...], replaced
     marks = ", ".join("?" * len(columns))
     assignments = ", ".join(f"{column} = excluded.{column}" for column in replaced)
     inserted = f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({marks})"
-    return f"{inserted} ON CONFLICT ({', '.join(key)}) DO UPDATE SET {assignments}"
+    action = f"UPDATE SET {assignments}" if replaced else "NOTHING"
+    return f"{inserted} ON CONFLICT ({', '.join(key)}) DO {action}"
 
 
 @cache

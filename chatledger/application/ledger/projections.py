@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from typing import Any
+from uuid import UUID
 
 import msgspec
 
@@ -81,6 +82,7 @@ READ_MODELS = (
     "conversation_variables",
     "messages",
     "files",
+    "file_references",
     "token_usage",
     "feedbacks",
 )
@@ -133,7 +135,7 @@ class Projections:
             case FeedbackWithdrawn():
                 return (Delete("feedbacks", {"message_id": envelope.stream_id, "source": body.source}),)
             case FileAttached():
-                return _references(() if body.file is None else (body.file,))
+                return _references(() if body.file is None else (body.file,), folded().created.conversation_id)
             case AnnotationMatched():
                 return (_message(envelope, {"annotation_id": body.annotation_id}),)
             case SuggestedQuestionsProposed():
@@ -219,7 +221,7 @@ class Projections:
             {"conversation_id": body.conversation_id},
             {"updated_at": at, "updated_position": position},
         )
-        return (Insert("messages", row), bump, *_references(body.files))
+        return (Insert("messages", row), bump, *_references(body.files, body.conversation_id))
 
     def _message_ended(
         self,
@@ -334,7 +336,6 @@ class Projections:
             "mime_type": body.mime_type,
             "size": body.size,
             "created_at": envelope.recorded_at,
-            "is_referenced": False,
             "content": self._seals.seal(envelope.key_id, FileContent(body.name), envelope.stream_id),
         }
         return Insert("files", row)
@@ -391,13 +392,14 @@ def _site_code_issued(envelope: Envelope, body: SiteCodeIssued) -> Sequence[Chan
     )
 
 
-def _references(files: Sequence[AttachedFile]) -> Sequence[Change]:
-    """A file may be looked at once a message shows it."""
-    return tuple(
-        Update("files", {"file_id": file.upload_file_id}, {"is_referenced": True})
+def _references(files: Sequence[AttachedFile], conversation_id: UUID) -> Sequence[Change]:
+    """A file may be looked at once a message shows it, and for as long as there is its conversation."""
+    rows = [
+        {"file_id": file.upload_file_id, "conversation_id": conversation_id}
         for file in files
         if file.upload_file_id is not None
-    )
+    ]
+    return tuple(Upsert("file_references", row, row, {}) for row in rows)
 
 
 def _app(envelope: Envelope, values: dict[str, Any]) -> Change:

@@ -137,7 +137,7 @@ class MessageView(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class FileView(msgspec.Struct, frozen=True, kw_only=True):
-    """A stored file. ``is_referenced`` once a message shows it; ``size`` is in bytes."""
+    """A stored file. ``is_referenced`` while a message of a conversation shows it; ``size`` is in bytes."""
 
     file_id: UUID
     app_id: UUID

@@ -14,6 +14,7 @@ from chatledger.application.ports.files import BlobMissingError, BlobStore, Blob
 from chatledger.application.ports.generator import GeneratorError, SentFile
 from chatledger.application.ports.keys import KeyDestroyedError, Keyring, SealBrokenError
 from chatledger.application.ports.views import FileView, Views
+from chatledger.application.queries.directory import AppDirectory
 from chatledger.domain.events import MessageCreated
 
 
@@ -21,16 +22,25 @@ class StoredFiles:
     """The queries of the routes that give files out."""
 
     def __init__(
-        self, views: Views, keyring: Keyring, blobs: BlobStore, links: FileLinks, ownership: Ownership
+        self,
+        views: Views,
+        directory: AppDirectory,
+        keyring: Keyring,
+        blobs: BlobStore,
+        links: FileLinks,
+        ownership: Ownership,
     ) -> None:
         self._views = views
+        self._directory = directory
         self._keyring = keyring
         self._blobs = blobs
         self._ownership = ownership
         self.links = links
 
     async def shown(self, caller: Caller, file_id: UUID) -> FileView:
-        """A file that a message of the caller's app shows. A visitor sees what is their own, an app everybody's.
+        """A file that a message of the caller's app shows, in a conversation that there is.
+
+        A visitor sees what is their own, an app everybody's.
 
         Raises:
             NotFoundError: there is none, or no message shows it, or it is another visitor's.
@@ -60,10 +70,14 @@ class StoredFiles:
 
         Raises:
             LinkRefusedError: the link was not made here, was changed, or has ended.
-            NotFoundError: there is no such file any more.
+            NotFoundError: there is no such file any more, or its app is switched off or gone.
         """
         self.links.check(file_id, expires, signature)
-        return await self._file(file_id)
+        file = await self._file(file_id)
+        app = await self._directory.app(file.app_id)
+        if app.status != "normal":
+            raise NotFoundError("file")
+        return file
 
     async def content(self, file: FileView, start: int = 0, stop: int | None = None) -> AsyncGenerator[bytes, None]:
         """The bytes of a file from ``start`` up to ``stop``. Whoever reads closes it.

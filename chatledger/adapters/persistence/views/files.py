@@ -6,6 +6,8 @@ from uuid import UUID
 import sqlalchemy as sa
 
 from chatledger.adapters.persistence.tables import (
+    CONVERSATIONS,
+    FILE_REFERENCES,
     FILES,
 )
 from chatledger.adapters.persistence.views.reading import SqlReading
@@ -22,7 +24,11 @@ class SqlFileViews(SqlReading):
 
     async def file(self, file_id: UUID) -> FileView | None:
         """One stored file."""
-        query = sa.select(FILES).where(FILES.c.file_id == file_id)
+        references, conversations = FILE_REFERENCES.c, CONVERSATIONS.c
+        is_referenced = sa.exists().where(
+            references.file_id == file_id, references.conversation_id == conversations.conversation_id
+        )
+        query = sa.select(FILES, is_referenced.label("is_referenced")).where(FILES.c.file_id == file_id)
         return await self._reader.query(lambda c: self._file(c.execute(query).first()))
 
     def _file(self, row: Any) -> FileView | None:
@@ -39,5 +45,5 @@ class SqlFileViews(SqlReading):
             mime_type=row.mime_type,
             size=row.size,
             created_at=row.created_at,
-            is_referenced=row.is_referenced,
+            is_referenced=bool(row.is_referenced),
         )

@@ -396,9 +396,9 @@ def _create_files() -> None:
         _text("mime_type"),
         _number("size"),
         _number("created_at"),
-        sa.Column("is_referenced", sa.Boolean(), nullable=False),
         _bytes("content"),
     )
+    op.create_table("file_references", _id("file_id", primary_key=True), _id("conversation_id", primary_key=True))
 
 
 def _create_operational_state() -> None:
