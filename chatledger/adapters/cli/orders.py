@@ -232,19 +232,18 @@ class Orders:
         return Created(app.app_id, app.api_key, app.mode, app.site_code)
 
     async def _configure(self, order: ConfigureApp) -> Configured:
-        from chatledger.application.errors import InvalidParameterError, NotFoundError  # noqa: PLC0415
+        from chatledger.application.errors import InvalidParameterError  # noqa: PLC0415
 
-        application = self._running.application
-        app = await application.views.app(order.app_id)
-        if app is None:
-            raise NotFoundError("app")
-        try:
-            configuration = changed_configuration(app.configuration, order)
-        except ImpossibleConfigurationError as error:
-            raise InvalidParameterError(error.field, str(error)) from error
-        except KeyError as error:
-            raise InvalidParameterError("settings", f"{error.args[0]} is not set") from error
-        await application.apps.configure(order.app_id, configuration, self._context())
+        def change(current: AppConfiguration) -> AppConfiguration:
+            try:
+                return changed_configuration(current, order)
+            except ImpossibleConfigurationError as error:
+                raise InvalidParameterError(error.field, str(error)) from error
+            except KeyError as error:
+                raise InvalidParameterError("settings", f"{error.args[0]} is not set") from error
+
+        apps = self._running.application.apps
+        configuration = await apps.reconfigure(order.app_id, change, self._context())
         return Configured(order.app_id, msgspec.to_builtins(configuration))
 
     async def _switch(self, order: SwitchApp) -> Switched:

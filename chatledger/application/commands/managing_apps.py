@@ -86,8 +86,33 @@ class ManagingApps:
             NotFoundError: there is no such app.
             ForbiddenError: it is deleted.
         """
-        self._check(configuration)
-        await self._decide(app_id, lambda staged: staged.aggregate.configure(configuration), context)
+        await self.reconfigure(app_id, lambda _: configuration, context)
+
+    async def reconfigure(
+        self, app_id: UUID, change: Callable[[AppConfiguration], AppConfiguration], context: Context
+    ) -> AppConfiguration:
+        """Make another configuration of the one that an app has, and no change of anybody else's is lost.
+
+        Args:
+            app_id: whose.
+            change: gives the new configuration; it is called again where another change came first.
+            context: of the change.
+
+        Raises:
+            InvalidParameterError: the configuration is not acceptable.
+            NotFoundError: there is no such app.
+            ForbiddenError: it is deleted.
+        """
+        changed: list[AppConfiguration] = []
+
+        def decide(staged: Staged[App]) -> None:
+            configuration = change(staged.aggregate.configuration)
+            self._check(configuration)
+            staged.aggregate.configure(configuration)
+            changed.append(configuration)
+
+        await self._decide(app_id, decide, context)
+        return changed[-1]
 
     async def rotate_key(self, app_id: UUID, context: Context) -> str:
         """A new key; all earlier ones open nothing from here on.
