@@ -60,7 +60,7 @@ class Files:
         app: UUID | None = None,
         user: User | None = None,
     ) -> AsyncGenerator[bytes, None]:
-        """The bytes of a file from ``start`` up to ``stop``, piece by piece.
+        """The bytes of a file, piece by piece.
 
         Raises:
             NotFoundError: it does not exist, or is not the app's or the user's.
