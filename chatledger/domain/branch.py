@@ -1,6 +1,6 @@
 """Which earlier messages a message goes on from: the way from it to the root of its branch."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from uuid import UUID
 
 import msgspec
@@ -27,8 +27,10 @@ Older = Callable[[UUID, int], Sequence[Link]]
 before that position. Nothing, where there is no such message."""
 
 
-def branch(parent_id: UUID | None, before: int, read: Older, longest: int) -> list[Link]:
+def branch(parent_id: UUID | None, before: int, read: Older, longest: int) -> Iterator[Link]:
     """The ancestors of a message, newest first: at most so many, in about as few readings as they lie close together.
+
+    Nothing is read before it is asked for.
 
     Args:
         parent_id: the message's own parent.
@@ -36,15 +38,15 @@ def branch(parent_id: UUID | None, before: int, read: Older, longest: int) -> li
         read: gives the messages.
         longest: how many ancestors at most.
     """
-    ancestors: list[Link] = []
+    found = 0
     while parent_id is not None:
         page = read(parent_id, before)
         for link in page:
-            if len(ancestors) == longest:
-                return ancestors
+            if found == longest:
+                return
             if parent_id in {NIL_UUID, link.message_id}:
-                ancestors.append(link)
+                yield link
+                found += 1
                 parent_id, before = link.parent_id, link.position
         if not page:
-            break
-    return ancestors
+            return

@@ -1,6 +1,6 @@
 """How much of what was said before fits into a prompt."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import TypeVar
 
 T = TypeVar("T")
@@ -24,11 +24,12 @@ def end_within(limit: int, text: str) -> str:
     return encoded[max(0, len(encoded) - kept) :].decode(errors="ignore")
 
 
-def within(limit: int, newest_first: Iterable[tuple[T, int]]) -> Iterator[T]:
-    """The newest of some things with their tokens, as many in a row as the limit holds; 0 is no limit."""
+def within(limit: int, newest_first: Iterable[T], tokens: Callable[[T], int]) -> Iterator[T]:
+    """The newest of some things, as many in a row as the limit holds by their tokens; 0 is no limit."""
     left = limit
-    for thing, tokens in newest_first:
-        left -= tokens
-        if limit and left < 0:
-            return
+    for thing in newest_first:
+        if limit:
+            left -= tokens(thing)
+            if left < 0:
+                return
         yield thing

@@ -6,15 +6,17 @@ from uuid import UUID
 
 import pytest
 
+from chatledger.application.commands.sending import NewMessage, Sent
 from chatledger.application.context import SYSTEM, Context
 from chatledger.application.errors import NotFoundError
+from chatledger.application.ledger.sealed_rows import Answer, Question
 from chatledger.application.ports.generator import Part, Text
 from chatledger.domain.configuration import AppConfiguration, DeclaredVariable
-from tests.application.chat import Chat
+from tests.application.chat import Chat, text_of
 
 
 class Remembering:
-    """Says what the variable is, for whoever asks for it."""
+    """Says what the variable is or, where it is asked, what the last questions were."""
 
     name = "remembering"
     repeatable = True
@@ -25,7 +27,10 @@ class Remembering:
         return settings
 
     async def generate(self, request: Any) -> AsyncGenerator[Part, None]:
-        yield Text(str((await request.variables())["mood"]))
+        if request.query == "before":
+            yield Text(" ".join(exchange.query for exchange in await request.history(2)))
+        else:
+            yield Text(str((await request.variables())["mood"]))
 
     async def close(self) -> None: ...
 
@@ -68,6 +73,29 @@ async def test_a_message_is_sent_and_answered_without_the_events_of_its_conversa
     streams_read.clear()
     assert (await chat.answered(conversation=first.conversation_id)).answer == "glad"
     assert first.conversation_id not in streams_read
+
+
+async def test_no_more_of_what_was_said_is_opened_than_a_generator_wants(chat, monkeypatch):
+    first = await chat.answered()
+    for query in ("two", "three", "four"):
+        await chat.to_the_end(await ask(chat, first.conversation_id, query))
+    seals, opened = chat.application.views._seals, []
+    open_row = seals.open
+
+    def note(key_id: UUID, kind: type, *rest: Any) -> Any:
+        opened.append(kind)
+        return open_row(key_id, kind, *rest)
+
+    monkeypatch.setattr(seals, "open", note)
+    sent = await ask(chat, first.conversation_id, "before")
+    events = await chat.to_the_end(sent)
+    assert text_of(events) == "three four"
+    assert (opened.count(Question), opened.count(Answer)) == (2, 2)
+
+
+async def ask(chat: Chat, conversation: UUID, query: str) -> Sent:
+    new = NewMessage(query=query, inputs={}, conversation_id=conversation)
+    return await chat.application.sending.send(chat.caller(), new)
 
 
 async def test_what_is_set_after_the_sending_changes_nothing_in_the_prompt(chat, monkeypatch):

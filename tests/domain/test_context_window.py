@@ -4,6 +4,8 @@ import pytest
 
 from chatledger.domain.context_window import end_within, estimated_tokens, within
 
+TOKENS = {"new": 3, "old": 4, "older": 3, "long": 9, "short": 1}
+
 
 @pytest.mark.parametrize(
     ("text", "tokens"),
@@ -45,17 +47,21 @@ def test_the_end_of_a_text_stays(limit, text, kept) -> None:
     ids=str,
 )
 def test_the_newest_stay(limit, kept) -> None:
-    assert list(within(limit, [("new", 3), ("old", 4), ("older", 3)])) == kept
+    assert list(within(limit, ["new", "old", "older"], TOKENS.__getitem__)) == kept
 
 
 def test_nothing_stands_before_a_gap() -> None:
-    assert list(within(5, [("new", 3), ("long", 9), ("short", 1)])) == ["new"]
+    assert list(within(5, ["new", "long", "short"], TOKENS.__getitem__)) == ["new"]
 
 
 def test_no_more_is_read_than_is_kept() -> None:
     def things():
-        yield "new", 3
-        yield "long", 9
+        yield "new"
+        yield "long"
         pytest.fail("nobody has to read this far")
 
-    assert list(within(5, things())) == ["new"]
+    assert list(within(5, things(), TOKENS.__getitem__)) == ["new"]
+
+
+def test_without_a_limit_nothing_is_counted() -> None:
+    assert list(within(0, ["new", "old"], pytest.fail)) == ["new", "old"]

@@ -87,8 +87,8 @@ def request(
     files: Sequence[SentFile] = (),
     **settings: object,
 ) -> GenerationRequest:
-    async def read_history() -> Sequence[Exchange]:
-        return history
+    async def read_history(most: int | None = None) -> Sequence[Exchange]:
+        return history[-most:] if most else history
 
     return GenerationRequest(
         message_id=UUID(int=1),

@@ -49,7 +49,7 @@ def folder(tmp_path: Path) -> Path:
 def request(
     query: str, *, mode: AppMode = "chat", inputs: dict[str, Any] | None = None, **chosen: object
 ) -> GenerationRequest:
-    async def no_history() -> list[Any]:
+    async def no_history(most: int | None = None) -> list[Any]:
         return []
 
     return GenerationRequest(

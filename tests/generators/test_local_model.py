@@ -76,8 +76,8 @@ async def gone(process: psutil.Process) -> None:
 
 
 def request(query: str = "List three fruits.", *, history: Sequence[Exchange] = (), **settings: object) -> Any:
-    async def read_history() -> Sequence[Exchange]:
-        return history
+    async def read_history(most: int | None = None) -> Sequence[Exchange]:
+        return history[-most:] if most else history
 
     return GenerationRequest(
         message_id=UUID(int=1),

@@ -73,8 +73,8 @@ def request(
     history: Sequence[Exchange] = (),
     **settings: object,
 ) -> GenerationRequest:
-    async def read_history() -> Sequence[Exchange]:
-        return history
+    async def read_history(most: int | None = None) -> Sequence[Exchange]:
+        return history[-most:] if most else history
 
     return GenerationRequest(
         message_id=UUID(int=1),

@@ -68,7 +68,7 @@ def test_a_branch_is_the_way_to_the_root(tree, hook, page, longest) -> None:
     links = grown(tree)
     leaf = Link(UUID(int=500), parent_of(hook, len(links)), 1_000)
     seen: list[int] = []
-    found = branch(leaf.parent_id, leaf.position, reading(links, page, seen), longest)
+    found = list(branch(leaf.parent_id, leaf.position, reading(links, page, seen), longest))
     assert found == way_to_the_root(links, leaf)[:longest]
     assert len(seen) <= len(found) + 1
 
@@ -77,8 +77,16 @@ def test_a_branch_is_the_way_to_the_root(tree, hook, page, longest) -> None:
 def test_a_line_is_read_page_by_page(length, page) -> None:
     links = grown([LINE] * length)
     seen: list[int] = []
-    assert branch(NIL_UUID, 1_000, reading(links, page, seen), 100) == links[::-1]
+    assert list(branch(NIL_UUID, 1_000, reading(links, page, seen), 100)) == links[::-1]
     assert len(seen) == -(-length // page) + 1
+
+
+def test_no_more_pages_are_read_than_are_wanted() -> None:
+    seen: list[int] = []
+    ancestors = branch(NIL_UUID, 1_000, reading(grown([LINE] * 9), 3, seen), 100)
+    assert not seen
+    assert [next(ancestors).message_id.int for _ in range(4)] == [9, 8, 7, 6]
+    assert len(seen) == 2
 
 
 def test_a_root_in_between_is_no_ancestor() -> None:

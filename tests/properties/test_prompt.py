@@ -192,10 +192,19 @@ class Life:
             created = staged.aggregate.created
             whole = self.first_read[staged.aggregate.id]
             assert await self.exchanges(created, tokens=tokens) == fitting(whole, tokens)
+            for most in range(1, 3):
+                assert await self.exchanges(created, tokens=tokens, most=most) == fitting(whole[-most:], tokens)
 
-    async def exchanges(self, created: MessageCreated, *, longest: int = ALL, tokens: int = 0) -> Said:
+    async def exchanges(
+        self, created: MessageCreated, *, longest: int = ALL, tokens: int = 0, most: int | None = None
+    ) -> Said:
         exchanges = await self.place.views.exchanges(
-            created.conversation_id, created.parent_id, created.context_cut, longest=longest, tokens=tokens
+            created.conversation_id,
+            created.parent_id,
+            created.context_cut,
+            longest=longest,
+            tokens=tokens,
+            most=most,
         )
         return [(exchange.query, exchange.answer) for exchange in exchanges]
 

@@ -222,7 +222,7 @@ async def _content(file: SentFile, model: Model) -> UserContent:
 async def _history(request: GenerationRequest, limit: int) -> Sequence[ModelMessage]:
     if request.mode == "completion" or not limit:
         return []
-    return [message for exchange in (await request.history())[-limit:] for message in _messages(exchange)]
+    return [message for exchange in await request.history(limit) for message in _messages(exchange)]
 
 
 def _messages(exchange: Exchange) -> Sequence[ModelMessage]:

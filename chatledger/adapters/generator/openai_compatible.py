@@ -269,7 +269,7 @@ async def _prompt(request: GenerationRequest, settings: OpenAICompatibleSettings
     if settings.system_prompt:
         messages.append({"role": "system", "content": await fill_prompt(settings.system_prompt, request)})
     if request.mode != "completion" and settings.history_limit:
-        for exchange in (await request.history())[-settings.history_limit :]:
+        for exchange in await request.history(settings.history_limit):
             messages.append({"role": "user", "content": exchange.query})
             messages.append({"role": "assistant", "content": exchange.answer})
     question = question_of(request)

@@ -38,5 +38,5 @@ def text_model_by(
     return write
 
 
-async def _no_history() -> Sequence[Exchange]:
+async def _no_history(most: int | None = None) -> Sequence[Exchange]:  # noqa: ARG001 - as the protocol has it
     return ()

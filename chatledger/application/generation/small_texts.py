@@ -78,7 +78,7 @@ def suggestions_request(exchanges: Sequence[Exchange]) -> TextRequest:
     """What to ask a model for the questions that may follow on these exchanges, of which the last ones count."""
     latest = exchanges[-1 : -MAX_EXCHANGES - 1 : -1]
     told = [f"User: {exchange.query}\nAssistant: {exchange.answer}" for exchange in latest]
-    fitting = list(within(MAX_TOKENS, ((text, estimated_tokens(text)) for text in told)))
+    fitting = list(within(MAX_TOKENS, told, estimated_tokens))
     text = "\n\n".join(reversed(fitting)) or end_within(MAX_TOKENS, told[0])
     return TextRequest(purpose="suggestions", instruction=_SUGGESTIONS, text=text, max_tokens=512)
 

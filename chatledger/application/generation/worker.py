@@ -359,13 +359,14 @@ class Worker:
     def _request(self, message: Message, question: Question) -> GenerationRequest:
         created = message.created
 
-        async def history() -> Sequence[Exchange]:
+        async def history(most: int | None = None) -> Sequence[Exchange]:
             return await self._views.exchanges(
                 created.conversation_id,
                 created.parent_id,
                 created.context_cut,
                 longest=HISTORY_LIMIT,
                 tokens=created.context_tokens,
+                most=most,
             )
 
         async def variables() -> Mapping[str, Json]:

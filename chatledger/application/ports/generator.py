@@ -134,6 +134,14 @@ class SentFile(msgspec.Struct, frozen=True, kw_only=True):
             return b"".join([piece async for piece in pieces])
 
 
+class ReadHistory(Protocol):
+    """Reads the earlier exchanges of a message's branch, oldest first, as they were at the context cut."""
+
+    async def __call__(self, most: int | None = None) -> Sequence[Exchange]:
+        """The latest ones, at most so many: whoever needs few spares the reading of the others. None is no limit."""
+        ...
+
+
 async def _no_variables() -> Mapping[str, Json]:
     return {}
 
@@ -144,7 +152,7 @@ class GenerationRequest(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         attempt: counts from 1.
         settings: the generator's settings as they were when the message was sent.
-        history: reads the earlier exchanges of the message's branch, oldest first, as they were at the context cut.
+        history: reads what was said before.
         variables: reads the conversation's variables by name, as they were at the context cut.
         files: what goes with the message. A generator refuses with ``invalid`` what it cannot use, or says in its
             documentation that it passes over files.
@@ -156,7 +164,7 @@ class GenerationRequest(msgspec.Struct, frozen=True, kw_only=True):
     query: str
     inputs: Mapping[str, Any]
     settings: Mapping[str, Any]
-    history: Callable[[], Awaitable[Sequence[Exchange]]]
+    history: ReadHistory
     variables: Callable[[], Awaitable[Mapping[str, Json]]] = _no_variables
     files: Sequence[SentFile] = ()
 

@@ -316,7 +316,14 @@ class Views(Protocol):
         ...
 
     async def exchanges(
-        self, conversation_id: UUID, parent_id: UUID | None, context_cut: int, *, longest: int, tokens: int
+        self,
+        conversation_id: UUID,
+        parent_id: UUID | None,
+        context_cut: int,
+        *,
+        longest: int,
+        tokens: int,
+        most: int | None = None,
     ) -> Sequence[Exchange]:
         """The answered messages of a branch as they were at a ledger position, oldest first.
 
@@ -326,6 +333,7 @@ class Views(Protocol):
             context_cut: the position.
             longest: how many ancestors are looked at, answered or not.
             tokens: how many the newest may have together, by estimate; 0 is no limit.
+            most: how many of the newest are wanted; no others are opened. None is no limit.
         """
         ...
 

@@ -1,6 +1,7 @@
 """How the messages of a conversation go on from each other."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
 from typing import Any
 from uuid import UUID
 
@@ -53,7 +54,14 @@ class SqlBranchViews(SqlReading):
         return await self._reader.query(lambda c: _parent(c, message))
 
     async def exchanges(
-        self, conversation_id: UUID, parent_id: UUID | None, context_cut: int, *, longest: int, tokens: int
+        self,
+        conversation_id: UUID,
+        parent_id: UUID | None,
+        context_cut: int,
+        *,
+        longest: int,
+        tokens: int,
+        most: int | None = None,
     ) -> Sequence[Exchange]:
         """The answered messages of a branch as they were at a ledger position, oldest first."""
 
@@ -62,31 +70,32 @@ class SqlBranchViews(SqlReading):
                 return _older(connection, conversation_id, parent_id, before)
 
             ancestors = branch(parent_id, context_cut + 1, older, longest)
-            said = self._said(connection, [ancestor.message_id for ancestor in ancestors], context_cut)
-            return list(within(tokens, said))[::-1]
+            said = islice(self._said(connection, ancestors, context_cut), most)
+            return list(within(tokens, said, _tokens))[::-1]
 
         return await self._reader.query(read)
 
-    def _said(
-        self, connection: sa.Connection, message_ids: Sequence[UUID], context_cut: int
-    ) -> Iterator[tuple[Exchange, int]]:
-        """Those of the messages that had ended with an answer, in their order, each with its tokens."""
+    def _said(self, connection: sa.Connection, messages: Iterable[Link], context_cut: int) -> Iterator[Exchange]:
+        """Those of the messages that had ended with an answer, in their order; read in parts, as they are asked for."""
         table = MESSAGES.c
         query = sa.select(table.message_id, table.key_id, table.question, table.answer).where(
             table.ended_position <= context_cut, table.enters_prompts
         )
-        for first in range(0, len(message_ids), _PART):
-            part = message_ids[first : first + _PART]
+        ids = (message.message_id for message in messages)
+        while part := list(islice(ids, _PART)):
             rows = {row.message_id: row for row in connection.execute(query.where(table.message_id.in_(part)))}
             for message_id in part:
                 if message_id in rows:
-                    exchange = self._exchange(rows[message_id])
-                    yield exchange, estimated_tokens(exchange.query) + estimated_tokens(exchange.answer)
+                    yield self._exchange(rows[message_id])
 
     def _exchange(self, row: Any) -> Exchange:
         question = self._seals.open(row.key_id, Question, row.question, row.message_id)
         answer = self._seals.open(row.key_id, Answer, row.answer, row.message_id)
         return Exchange(prompt_of(question, answer), answer.text)
+
+
+def _tokens(exchange: Exchange) -> int:
+    return estimated_tokens(exchange.query) + estimated_tokens(exchange.answer)
 
 
 def _older(connection: sa.Connection, conversation_id: UUID, parent_id: UUID, before: int) -> list[Link]:
