@@ -6,22 +6,10 @@ from uuid import UUID
 import msgspec
 import sqlalchemy as sa
 
-from chatledger.adapters.persistence.tables import (
-    API_KEYS,
-    APPS,
-    OPERATOR_TOKENS,
-    SITE_CODES,
-    TOKEN_USAGE,
-)
+from chatledger.adapters.persistence.tables import API_KEYS, APPS, OPERATOR_TOKENS, SITE_CODES, TOKEN_USAGE
 from chatledger.adapters.persistence.views.reading import SqlReading
-from chatledger.application.ledger.sealed_rows import (
-    AppConfigurationContent,
-    AppName,
-)
-from chatledger.application.ports.views import (
-    AppView,
-    OperatorView,
-)
+from chatledger.application.ledger.sealed_rows import AppConfigurationContent, AppName
+from chatledger.application.ports.views import AppView, OperatorView
 from chatledger.domain.configuration import AppConfiguration
 
 

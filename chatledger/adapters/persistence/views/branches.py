@@ -7,19 +7,11 @@ from uuid import UUID
 
 import sqlalchemy as sa
 
-from chatledger.adapters.persistence.tables import (
-    MESSAGES,
-)
+from chatledger.adapters.persistence.tables import MESSAGES
 from chatledger.adapters.persistence.views.reading import SqlReading
-from chatledger.application.ledger.sealed_rows import (
-    Answer,
-    Question,
-    prompt_of,
-)
+from chatledger.application.ledger.sealed_rows import Answer, Question, prompt_of
 from chatledger.application.ports.generator import Exchange
-from chatledger.application.ports.views import (
-    MessageView,
-)
+from chatledger.application.ports.views import MessageView
 from chatledger.domain.branch import Link, branch
 from chatledger.domain.context_window import estimated_tokens, within
 from chatledger.domain.values import NIL_UUID

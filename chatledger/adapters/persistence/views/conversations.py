@@ -5,22 +5,10 @@ from uuid import UUID
 
 import sqlalchemy as sa
 
-from chatledger.adapters.persistence.tables import (
-    CONVERSATION_VARIABLES,
-    CONVERSATIONS,
-)
+from chatledger.adapters.persistence.tables import CONVERSATION_VARIABLES, CONVERSATIONS
 from chatledger.adapters.persistence.views.reading import SqlReading
-from chatledger.application.ledger.sealed_rows import (
-    ConversationContent,
-    ConversationName,
-    VariableContent,
-)
-from chatledger.application.ports.views import (
-    ConversationOrder,
-    ConversationView,
-    Page,
-    VariableView,
-)
+from chatledger.application.ledger.sealed_rows import ConversationContent, ConversationName, VariableContent
+from chatledger.application.ports.views import ConversationOrder, ConversationView, Page, VariableView
 
 
 class SqlConversationViews(SqlReading):

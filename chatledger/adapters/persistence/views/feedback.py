@@ -5,17 +5,10 @@ from uuid import UUID
 
 import sqlalchemy as sa
 
-from chatledger.adapters.persistence.tables import (
-    FEEDBACKS,
-)
+from chatledger.adapters.persistence.tables import FEEDBACKS
 from chatledger.adapters.persistence.views.reading import SqlReading
-from chatledger.application.ledger.sealed_rows import (
-    FeedbackContent,
-)
-from chatledger.application.ports.views import (
-    FeedbackView,
-    Period,
-)
+from chatledger.application.ledger.sealed_rows import FeedbackContent
+from chatledger.application.ports.views import FeedbackView, Period
 
 
 class SqlFeedbackViews(SqlReading):

@@ -5,18 +5,10 @@ from uuid import UUID
 
 import sqlalchemy as sa
 
-from chatledger.adapters.persistence.tables import (
-    CONVERSATIONS,
-    FILE_REFERENCES,
-    FILES,
-)
+from chatledger.adapters.persistence.tables import CONVERSATIONS, FILE_REFERENCES, FILES
 from chatledger.adapters.persistence.views.reading import SqlReading
-from chatledger.application.ledger.sealed_rows import (
-    FileContent,
-)
-from chatledger.application.ports.views import (
-    FileView,
-)
+from chatledger.application.ledger.sealed_rows import FileContent
+from chatledger.application.ports.views import FileView
 
 
 class SqlFileViews(SqlReading):

@@ -6,22 +6,10 @@ from uuid import UUID
 import msgspec
 import sqlalchemy as sa
 
-from chatledger.adapters.persistence.tables import (
-    FEEDBACKS,
-    MESSAGES,
-)
+from chatledger.adapters.persistence.tables import FEEDBACKS, MESSAGES
 from chatledger.adapters.persistence.views.reading import SqlReading
-from chatledger.application.ledger.sealed_rows import (
-    Answer,
-    FeedbackContent,
-    Question,
-    Suggestions,
-    prompt_of,
-)
-from chatledger.application.ports.views import (
-    MessageView,
-    Page,
-)
+from chatledger.application.ledger.sealed_rows import Answer, FeedbackContent, Question, Suggestions, prompt_of
+from chatledger.application.ports.views import MessageView, Page
 from chatledger.domain.values import Usage
 
 _OWN_FEEDBACK = sa.and_(FEEDBACKS.c.message_id == MESSAGES.c.message_id, FEEDBACKS.c.source == "user")

@@ -5,17 +5,10 @@ from uuid import UUID
 
 import sqlalchemy as sa
 
-from chatledger.adapters.persistence.tables import (
-    END_USERS,
-)
+from chatledger.adapters.persistence.tables import END_USERS
 from chatledger.adapters.persistence.views.reading import SqlReading
-from chatledger.application.ledger.sealed_rows import (
-    EndUserContent,
-)
-from chatledger.application.ports.views import (
-    EndUserDetail,
-    EndUserView,
-)
+from chatledger.application.ledger.sealed_rows import EndUserContent
+from chatledger.application.ports.views import EndUserDetail, EndUserView
 from chatledger.domain.values import EndUserKind
 
 

@@ -5,15 +5,9 @@ from uuid import UUID
 
 import sqlalchemy as sa
 
-from chatledger.adapters.persistence.tables import (
-    CONVERSATIONS,
-    LEASES,
-    MESSAGES,
-)
+from chatledger.adapters.persistence.tables import CONVERSATIONS, LEASES, MESSAGES
 from chatledger.adapters.persistence.views.reading import SqlReading
-from chatledger.application.ports.views import (
-    UnfinishedTask,
-)
+from chatledger.application.ports.views import UnfinishedTask
 
 _LIVING_LEASE = LEASES.c.message_id == MESSAGES.c.message_id
 _TASK = (
