@@ -346,6 +346,18 @@ async def test_a_link_leads_to_the_bytes_for_whoever_holds_it(server, chat) -> N
     assert response.headers["content-disposition"] == "inline; filename*=UTF-8''a%20picture.png"
 
 
+async def test_the_head_of_a_file_comes_without_its_bytes(server, chat) -> None:
+    client = server.client()
+    for content in PNG, b"some words":
+        link = urlsplit((await uploaded(chat, content))["source_url"])
+        path = f"{link.path}?{link.query}"
+        whole, head = await client.get(path), await client.head(path, headers={"Range": "bytes=0-9"})
+        assert (head.status_code, head.content) == (200, b"")
+        for name in ("content-type", "content-length", "accept-ranges", "content-disposition", "cache-control"):
+            assert head.headers[name] == whole.headers[name]
+    assert (await client.head(link.path)).status_code == 403
+
+
 @ON_SQLITE
 async def test_a_link_that_was_changed_or_has_ended_leads_nowhere(serve) -> None:
     async with serve(file_link_lifetime=1) as server:

@@ -77,9 +77,11 @@ async def test_a_preview_is_there_once_a_message_shows_the_file(server) -> None:
     await send(chat, local(picture))
 
     shown = await chat.get(path, params={"user": "somebody else"})
+    head = await chat.head(path)
     saved = await chat.get(path, params={"as_attachment": "true"})
 
     assert (shown.status_code, shown.content, shown.headers["content-type"]) == (200, PNG, "image/png")
+    assert (head.status_code, head.content, head.headers["content-length"]) == (200, b"", str(len(PNG)))
     assert shown.headers["cache-control"] == "private, max-age=3600"
     assert (saved.content, saved.headers["content-type"]) == (PNG, "application/octet-stream")
     assert saved.headers["content-disposition"] == "attachment; filename*=UTF-8''a%20picture.png"

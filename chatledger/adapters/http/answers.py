@@ -34,7 +34,11 @@ def add_header(request: HttpRequest, name: str, value: str) -> None:
 
 def answer_headers(request: HttpRequest) -> dict[str, str]:
     """The headers of every answer."""
-    return {"x-request-id": str(correlation_id(request)), **request.scope["state"].get(_HEADERS, {})}
+    headers = {"x-request-id": str(correlation_id(request)), **request.scope["state"].get(_HEADERS, {})}
+    if request.app.cors_config is not None:
+        # Said to all: what a cache keeps of an answer to no page could not be read by the page that asks next.
+        headers["vary"] = "Origin"
+    return headers
 
 
 def answer(

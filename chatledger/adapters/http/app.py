@@ -1,9 +1,9 @@
 """The HTTP application: every route, one error table, nothing between the server and the handlers."""
 
 from litestar import Litestar
-from litestar.config.cors import CORSConfig
 from litestar.datastructures import State
 
+from chatledger.adapters.http.cors import cors_config, pass_over_other_origins
 from chatledger.adapters.http.errors import answer_error
 from chatledger.adapters.http.ledger_api.messages import message_detail_routes
 from chatledger.adapters.http.ledger_api.streams import stream_routes
@@ -33,9 +33,6 @@ from chatledger.adapters.http.web_api.pins import pin_routes
 from chatledger.adapters.http.web_api.saved_messages import saved_message_routes
 from chatledger.application.application import Application
 
-EXPOSED_HEADERS = ["content-disposition", "location", "ratelimit", "ratelimit-policy", "retry-after", "x-request-id"]
-"""What a page of another origin may read beside the headers that each page may (Fetch, CORS-safelisted names)."""
-
 
 def create_http_app(
     application: Application, settings: HttpSettings, is_ready: ReadinessCheck, shutdown: Shutdown
@@ -45,7 +42,7 @@ def create_http_app(
     ``is_ready`` raises while the server cannot work; it may take its time, which the health route bounds.
     """
     surface = Surface(application, settings, shutdown)
-    return Litestar(
+    app = Litestar(
         route_handlers=with_options(
             [
                 *welcome_routes(surface),
@@ -77,18 +74,10 @@ def create_http_app(
             ]
         ),
         exception_handlers={Exception: answer_error},
-        cors_config=_cors(settings.cors_origins),
+        cors_config=cors_config(settings.cors_origins),
         logging_config=None,
         openapi_config=None,
         state=State({"new_id": application.new_id, "rate_limiting": surface.rate_limiting}),
     )
-
-
-def _cors(origins: tuple[str, ...]) -> CORSConfig | None:
-    """Cross-origin requests (Fetch, section 3.3); None takes its part out of every request.
-
-    Cookies are for origins that are named: who lets any page in cannot mean its visitor's.
-    """
-    if not origins:
-        return None
-    return CORSConfig(allow_origins=list(origins), allow_credentials="*" not in origins, expose_headers=EXPOSED_HEADERS)
+    pass_over_other_origins(app)
+    return app

@@ -21,7 +21,9 @@ _RANGE = re.compile(r"bytes=([0-9]{0,18})-([0-9]{0,18})")
 
 
 async def file_answer(surface: Surface, request: HttpRequest, file: FileView, query: Query) -> ASGIResponse:
-    """The file, or the part of it that the request names. Its first bytes are at hand before the answer begins.
+    """The file, or the part of it that a request names; for HEAD its headers alone.
+
+    Its first bytes are at hand before the answer begins.
 
     Raises:
         HttpError: there is no such part (416), or nobody can wait for it now.
@@ -38,13 +40,16 @@ async def file_answer(surface: Surface, request: HttpRequest, file: FileView, qu
         "content-disposition": f"{disposition}; filename*=UTF-8''{quote(file.name, '')}",
         "x-content-type-options": "nosniff",
     }
-    part = _part(header(request, b"range"), file.size)
+    is_head = request.method == "HEAD"
+    part = None if is_head else _part(header(request, b"range"), file.size)
     start, stop = part or (0, file.size)
     headers["content-length"] = str(stop - start)
     if part is not None:
         headers["content-range"] = f"bytes {start}-{stop - 1}/{file.size}"
-    pieces = surface.application.files.content(file, start, stop)
     media_type = BINARY if as_attachment else file.mime_type
+    if is_head:
+        return ASGIResponse(headers=headers, media_type=media_type)
+    pieces = surface.application.files.content(file, start, stop)
     return await streamed(surface, pieces, status=200 if part is None else 206, media_type=media_type, headers=headers)
 
 

@@ -6,7 +6,7 @@ from typing import Annotated, Self
 from uuid import UUID
 
 import msgspec
-from litestar import get, post
+from litestar import post, route
 from litestar.handlers import HTTPRouteHandler
 from litestar.params import FromPath
 from litestar.response.base import ASGIResponse
@@ -121,7 +121,11 @@ def file_routes(surface: Surface, entrance: Entrance) -> Sequence[HTTPRouteHandl
             place.leave()
         return answer(request, _file_object(surface, request, uploaded), status=201)
 
-    @get(f"{entrance.prefix}/files/{{file_id:uuid}}/preview", opt=entrance.documented(_PREVIEW))
+    @route(
+        f"{entrance.prefix}/files/{{file_id:uuid}}/preview",
+        http_method=["GET", "HEAD"],
+        opt=entrance.documented(_PREVIEW),
+    )
     async def preview_file(request: HttpRequest, file_id: FromPath[UUID]) -> ASGIResponse:
         require_plain_path(request, file_id)
         visit = await entrance.admit(request)
@@ -136,7 +140,7 @@ def file_link_routes(surface: Surface) -> Sequence[HTTPRouteHandler]:
     """The handler."""
     files = surface.application.files
 
-    @get("/files/{file_id:uuid}", opt=documented(_LINK))
+    @route("/files/{file_id:uuid}", http_method=["GET", "HEAD"], opt=documented(_LINK))
     async def fetch_linked_file(request: HttpRequest, file_id: FromPath[UUID]) -> ASGIResponse:
         require_plain_path(request, file_id)
         query = Query(request)
