@@ -11,16 +11,19 @@ import pytest
 
 from chatledger.application.commands.sending import NewMessage, Sent
 from chatledger.application.context import SYSTEM, Context
-from chatledger.application.ports.generator import Part, Text
+from chatledger.application.ports.generator import Part, StepBegan, StepEnded, Text, ToolCall, ToolsReturned
 from chatledger.domain.configuration import AppConfiguration, ModerationOfStage, Switch, WordAvoidance
 from chatledger.domain.events import AnswerReplaced
 from chatledger.domain.inputs import InputVariable
 from chatledger.domain.message import Message
-from tests.application.chat import Chat, open_chat
+from tests.application.chat import Chat
+from tests.application.chat import open_chat as open_chat_in
+from tests.application.test_agents import Acting
 from tests.support.fake_openai import FakeOpenAI, Received, answer, moderation
 
 PRESET = "Let us talk about something else."
 SCRIPT = {"tokens": 40, "interval_ms": 5, "vary_by_attempt": True}
+OVERRIDDEN = ModerationOfStage(enabled=True, action="overridden")
 ON = ModerationOfStage(enabled=True, preset_response=PRESET)
 
 
@@ -127,19 +130,57 @@ async def test_what_was_said_is_judged_where_nobody_goes_on_with_it(tmp_path):
     async with FakeOpenAI() as provider:
         provider.always("/moderations", lambda _: moderation(True))
         following = {"generators": [Halting()], "openai_base_url": provider.base_url}
-        async with open_chat(tmp_path, **following) as chat:
+        async with open_chat_in(tmp_path, **following) as chat:
             await moderate(chat, generator="halting", settings={}, type="openai_moderation", outputs_config=ON)
             sent = await chat.send()
             await chat.first_text(chat.batches(sent))
-        async with open_chat(tmp_path, with_worker=False, **following) as chat:
+        async with open_chat_in(tmp_path, with_worker=False, **following) as chat:
             view = await chat.view(sent.message_id)
             assert (view.answer, view.stopped_by) == (PRESET, "moderation")
+
+
+# What agents do
+
+
+SECRET = {"code": "a secret"}
+
+
+def acting(thought: str = "", arguments: Any = None, result: Any = None) -> Acting:
+    call = ToolCall(tool="launch", arguments=arguments or {})
+    return Acting(StepBegan(), StepEnded(thought, (call,)), ToolsReturned((result,)), StepBegan(), Text("Done."))
+
+
+@pytest.mark.parametrize("said", [{"thought": "my secret"}, {"arguments": SECRET}, {"result": SECRET}])
+async def test_what_an_agent_thinks_asks_and_hears_is_judged(open_chat, said):
+    generator = acting(**said)
+    async with open_chat(generators=[generator]) as chat:
+        chat.app = await chat.new_app("agent-chat", generator.name)
+        await moderate(chat, generator=generator.name, settings={}, outputs_config=ON, keywords="secret")
+        sent = await chat.send()
+        seen = await chat.to_the_end(sent)
+        view = await chat.view(sent.message_id)
+    assert (view.answer, view.stopped_by) == (PRESET, "moderation")
+    assert "secret" not in str([envelope.body for envelope in seen])
+
+
+async def test_what_an_agent_may_not_tell_is_left_out_where_it_goes_on(open_chat):
+    generator = acting("my secret", SECRET, SECRET)
+    async with open_chat(generators=[generator]) as chat:
+        chat.app = await chat.new_app("agent-chat", generator.name)
+        await moderate(chat, generator=generator.name, settings={}, outputs_config=OVERRIDDEN, keywords="secret")
+        sent = await chat.send()
+        seen = await chat.to_the_end(sent)
+        view = await chat.view(sent.message_id)
+    step = view.thoughts[0]
+    assert (view.answer, step.thought, step.tool) == ("Done.", "my ******", "launch")
+    assert (step.tool_input, step.observation) == ("", "")
+    assert "secret" not in str([envelope.body for envelope in seen])
+    assert [type(envelope.body).__name__ for envelope in seen].count("ModerationHit") == 1
 
 
 # What models are asked
 
 
-OVERRIDDEN = ModerationOfStage(enabled=True, action="overridden")
 MODEL = {"generator": "openai_compatible", "settings": {"model": "m"}}
 
 
@@ -152,7 +193,7 @@ async def provider() -> AsyncIterator[FakeOpenAI]:
 
 @pytest.fixture
 async def asking(tmp_path: Path, provider: FakeOpenAI) -> AsyncIterator[Chat]:
-    async with open_chat(tmp_path, openai_base_url=provider.base_url) as chat:
+    async with open_chat_in(tmp_path, openai_base_url=provider.base_url) as chat:
         yield chat
 
 

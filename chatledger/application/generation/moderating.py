@@ -172,6 +172,24 @@ class Gate:
         self._answer = answer
         return text
 
+    async def let_stand(self, text: str) -> str:
+        """What may be told of what an agent thinks and does beside its answer; nothing where the gate is shut by it.
+
+        Raises:
+            GeneratorError: there is no verdict.
+        """
+        if not self.judges_answers or not text:
+            return text
+        match await self._judge("output", text):
+            case AnsweredDirectly(preset):
+                self._shut(preset)
+                return ""
+            case Overridden(other):
+                await self._attempt.note_overridden()
+                return other
+            case _:
+                return text
+
     async def judge_rest(self) -> None:
         """Judge what of the answer was let through since the last verdict.
 
@@ -191,7 +209,7 @@ class Gate:
         """What may be delivered beyond what was let through. Broken off, it leaves all of that to be judged again."""
         match await self._judge("output", answer, self._judged):
             case AnsweredDirectly(preset):
-                self._ending = lambda usage, key: self._attempt.end_moderated(preset, usage, key)
+                self._shut(preset)
                 return ""
             case Overridden(other) if other.startswith(self._answer):
                 await self._attempt.note_overridden()
@@ -203,6 +221,9 @@ class Gate:
                 piece = answer[len(self._answer) :]
         self._answer, self._judged = answer, len(answer)
         return piece
+
+    def _shut(self, preset: str) -> None:
+        self._ending = lambda usage, key: self._attempt.end_moderated(preset, usage, key)
 
     async def _judge(self, stage: ModerationStage, text: str, judged: int = 0) -> Verdict:
         return await _verdict(self._moderator, self._avoidance, stage, text, judged)

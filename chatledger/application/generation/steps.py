@@ -1,6 +1,6 @@
 """The steps of an agent: what it thinks, which tools it calls, what they return and make, as facts of an attempt."""
 
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from uuid import UUID, uuid5
 
 import msgspec
@@ -20,6 +20,8 @@ from chatledger.domain.values import AttachedFile, Json, Thought
 
 KeepFile = Callable[[str, bytes], Awaitable[AttachedFile]]
 """Stores a file that a tool made, by its name and content."""
+LetStand = Callable[[str], Awaitable[str]]
+"""What moderation lets stand of a text."""
 
 
 class JoinedTexts:
@@ -57,11 +59,12 @@ class Steps:
         have_acted: whether a tool was called.
     """
 
-    def __init__(self, attempt: Attempt, keep_file: KeepFile) -> None:
+    def __init__(self, attempt: Attempt, keep_file: KeepFile, let_stand: LetStand) -> None:
         self.have_begun = False
         self.have_acted = False
         self._attempt = attempt
         self._keep_file = keep_file
+        self._let_stand = let_stand
         self._thought: Thought | None = None
         self._names: Sequence[str] = ()
         self._files: list[UUID] = []
@@ -75,7 +78,7 @@ class Steps:
         """Put on record what the agent did.
 
         Raises:
-            GeneratorError: a tool made a file that cannot be kept.
+            GeneratorError: a tool made a file that cannot be kept, or there is no verdict on what it was.
             TypeError: the step has not begun.
             ValueError: there are not as many results as there were calls.
         """
@@ -104,11 +107,10 @@ class Steps:
         self._names = _distinct(call.tool for call in calls)
         by_name = list(zip(self._names, calls, strict=True))
         changes = {
-            # What moderation masked in the answer must not stand here.
-            "thought": "" if self._attempt.is_overridden else thought,
+            "thought": await self._let_stand(thought),
             "tool": ";".join(self._names),
             "tool_labels": {name: call.labels for name, call in by_name},
-            "tool_input": _json({name: call.arguments for name, call in by_name}) if calls else "",
+            "tool_input": await self._told({name: call.arguments for name, call in by_name}) if calls else "",
         }
         await self._record(msgspec.structs.replace(self._current(), **changes))
 
@@ -123,8 +125,13 @@ class Steps:
         await self._attempt.attach(file)
 
     async def _observe(self, results: Sequence[Json]) -> None:
-        observation = _json(dict(zip(self._names, results, strict=True)))
+        observation = await self._told(dict(zip(self._names, results, strict=True)))
         await self._record(msgspec.structs.replace(self._current(), observation=observation, files=tuple(self._files)))
+
+    async def _told(self, data: Mapping[str, Json]) -> str:
+        """This as JSON; nothing where moderation would leave something out of it, since the rest may be no JSON."""
+        text = _json(data)
+        return text if await self._let_stand(text) == text else ""
 
     async def _record(self, thought: Thought) -> None:
         self._thought = thought
@@ -147,5 +154,5 @@ def _distinct(names: Iterable[str]) -> Sequence[str]:
     return distinct
 
 
-def _json(value: Json) -> str:
+def _json(value: Mapping[str, Json]) -> str:
     return msgspec.json.encode(value).decode()

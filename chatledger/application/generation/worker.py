@@ -260,13 +260,15 @@ class Worker:
     ) -> None:
         attempt = Attempt(staged, context_position, self._ledger, self._bus, self._settings.flush_interval, self._clock)
         tally = Tally(attempt, self._clock)
-        steps = Steps(attempt, lambda name, content: self._keep_file(attempt.message, name, content))
         message_id = attempt.message.id
         self._running[message_id] = attempt
         if self._is_leaving:
             attempt.leave()
         try:
             gate = await self._gates.gate(attempt)
+            steps = Steps(
+                attempt, lambda name, content: self._keep_file(attempt.message, name, content), gate.let_stand
+            )
             tally.prices = gate.prices
             failure = await self._pump(attempt, generator, tally, gate, steps)
             attempt.raise_failure()
@@ -338,6 +340,8 @@ class Worker:
                         await attempt.room()
                 else:
                     await self._note(part, attempt, tally, steps)
+                    if gate.is_shut:
+                        return
         await gate.judge_rest()
 
     async def _note(self, part: Part, attempt: Attempt, tally: "Tally", steps: Steps) -> None:
