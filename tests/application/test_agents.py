@@ -1,6 +1,7 @@
 """Agents whose worker dies, or is told to go, and agents that are not to act twice."""
 
 import asyncio
+import json
 from collections.abc import AsyncGenerator, Callable
 from typing import Any
 from uuid import UUID
@@ -207,3 +208,14 @@ async def test_a_step_that_makes_no_sense_ends_its_message_alone(open_chat, part
         assert (view.state, view.error_code, view.answer) == ("errored", code, "Well. ")
         assert view.error.startswith(reason)
         assert view.answer_files == ()
+
+
+async def test_a_step_tells_the_beginning_of_what_is_long(open_chat):
+    results = ("x" * 1_000_000, 7)
+    calls = StepEnded("", (ToolCall(tool="fetch", arguments={}), ToolCall(tool="count", arguments={})))
+    generator = Acting(StepBegan(), calls, ToolsReturned(results), StepBegan(), Text("Done."))
+    async with open_chat(generators=[generator]) as chat:
+        view = await ended(chat, generator)
+    told = json.loads(view.thoughts[0].observation)
+    assert (told["fetch"][:4], told["fetch"][-2:], told["count"]) == ('"xxx', "x…", 7)
+    assert len(view.thoughts[0].observation) < 33_000

@@ -1,6 +1,12 @@
-"""Where a stream ends when chatledger closes."""
+"""Where a stream ends when chatledger closes, and what is held for its followers."""
 
-from chatledger.domain.events import TERMINAL_EVENTS
+from uuid import UUID
+
+import pytest
+
+from chatledger.application.ledger.envelope import Envelope
+from chatledger.application.ledger.tail import Tail
+from chatledger.domain.events import TERMINAL_EVENTS, AgentThoughtRecorded
 from tests.application.chat import text_of
 
 
@@ -23,3 +29,14 @@ async def test_a_stream_that_is_closed_has_no_end(chat):
     chat.application.following.close()
     assert [batch async for batch in batches if batch] == []
     await chat.application.stopping.stop(chat.caller(), sent.task_id)
+
+
+@pytest.mark.parametrize("field", ["thought", "tool_input", "observation"])
+def test_what_agents_do_counts_as_what_is_held(field):
+    message_id, tail = UUID(int=1), Tail()
+    with tail.follow(message_id):
+        for version in range(1, 9):
+            step = AgentThoughtRecorded(attempt=1, thought_id=UUID(int=2), position=1, **{field: "x" * 100_000})
+            tail.committed([Envelope(version, message_id, "message", version, message_id, 1, 1, None, step)])
+        assert tail.after(message_id, 0) is None
+        assert [envelope.version for envelope in tail.after(message_id, 6) or ()] == [7, 8]

@@ -18,6 +18,9 @@ from chatledger.application.ports.generator import (
 )
 from chatledger.domain.values import AttachedFile, Json, Thought
 
+MAX_OBSERVATION = 32 * 1024
+"""Characters of JSON that a step tells of what all its tools have returned."""
+
 KeepFile = Callable[[str, bytes], Awaitable[AttachedFile]]
 """Stores a file that a tool made, by its name and content."""
 LetStand = Callable[[str], Awaitable[str]]
@@ -125,7 +128,9 @@ class Steps:
         await self._attempt.attach(file)
 
     async def _observe(self, results: Sequence[Json]) -> None:
-        observation = await self._told(dict(zip(self._names, results, strict=True)))
+        most = MAX_OBSERVATION // max(1, len(results))
+        told = [_beginning(result, most) for result in results]
+        observation = await self._told(dict(zip(self._names, told, strict=True)))
         await self._record(msgspec.structs.replace(self._current(), observation=observation, files=tuple(self._files)))
 
     async def _told(self, data: Mapping[str, Json]) -> str:
@@ -152,6 +157,12 @@ def _distinct(names: Iterable[str]) -> Sequence[str]:
             key, number = f"{name} ({number})", number + 1
         distinct.append(key)
     return distinct
+
+
+def _beginning(result: Json, most: int) -> Json:
+    """A result, or the beginning of its JSON where it has more than so many characters."""
+    text = msgspec.json.encode(result).decode()
+    return result if len(text) <= most else f"{text[:most]}…"
 
 
 def _json(value: Mapping[str, Json]) -> str:

@@ -8,6 +8,7 @@ from uuid import UUID
 
 from chatledger.application.ledger.envelope import Envelope
 from chatledger.domain.events import (
+    AgentThoughtRecorded,
     AnswerChunkAppended,
     AnswerReplaced,
     FeedbackGiven,
@@ -76,7 +77,8 @@ class Tail:
 
 def _size(envelope: Envelope) -> int:
     """About what an envelope holds on to, in characters."""
-    match envelope.body:
+    body = envelope.body
+    match body:
         case (
             AnswerChunkAppended(_, text)
             | AnswerReplaced(text=text)
@@ -84,6 +86,8 @@ def _size(envelope: Envelope) -> int:
             | MessageErrored(message=text)
         ):
             return ENVELOPE + len(text)
+        case AgentThoughtRecorded():
+            return ENVELOPE + len(body.thought) + len(body.tool_input) + len(body.observation)
         case FeedbackGiven(content=content):
             return ENVELOPE + len(content or "")
         case ResourcesRetrieved(resources=resources):
