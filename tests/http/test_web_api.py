@@ -356,6 +356,19 @@ async def test_visitors_and_users_are_distinct_even_by_the_same_name(server, cha
         assert refusal(response) == (404, "not_found", "Conversation Not Exists.")
 
 
+async def test_a_key_that_names_nobody_acts_as_the_visitor_whose_it_is(server, chat):
+    ada, by_key = await server.new_visitor(chat.site_code), server.client(chat.api_key)
+    asked = await ask(ada)
+
+    rated = await by_key.post(f"/v1/messages/{asked['message_id']}/feedbacks", json={"rating": "like"})
+    params = {"conversation_id": asked["conversation_id"]}
+    (message,) = (await ada.get("/api/messages", params=params)).json()["data"]
+    deleted = await by_key.delete(f"/v1/conversations/{asked['conversation_id']}")
+
+    assert (rated.status_code, message["feedback"]["rating"], deleted.status_code) == (200, "like", 204)
+    assert await ids(ada, "/api/conversations") == []
+
+
 async def test_a_visitor_cannot_pose_as_another_by_naming_a_user(server, chat):
     ada, bob = await server.new_visitor(chat.site_code), await server.new_visitor(chat.site_code)
     conversation_id = (await ask(ada))["conversation_id"]
