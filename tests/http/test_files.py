@@ -137,6 +137,28 @@ async def test_names_that_no_file_may_have(chat, filename: str, reason: str) -> 
 
 
 @ON_SQLITE
+@pytest.mark.parametrize(
+    ("given", "name"),
+    [
+        ("""filename="=?utf-8?B?5ris6KmmLnBuZw==?="; filename*=utf-8''%E6%B8%AC%E8%A9%A6.png""", "測試.png"),
+        ("""filename*=UTF-8'en'a%20b.png""", "a b.png"),
+        ("""filename="a.png"; filename*=utf-8''%ff.png""", "a.png"),
+        ("""filename="a.png"; filename*=nonsense""", "a.png"),
+        ("""filename="a; filename*=utf-8''b.png\"""", "a; filename*=utf-8''b.png"),
+    ],
+)
+async def test_a_name_may_be_given_in_the_extended_notation(chat, given: str, name: str) -> None:
+    response = await post_form(chat, part(f'name="file"; {given}', PNG))
+    assert (response.status_code, response.json()["name"]) == (201, name)
+
+
+@ON_SQLITE
+async def test_a_name_in_the_extended_notation_leads_out_of_no_folder(chat) -> None:
+    response = await post_form(chat, part("""name="file"; filename="a.png"; filename*=utf-8''..%2fa.png""", PNG))
+    assert_error(response, 400, "invalid_param", "file")
+
+
+@ON_SQLITE
 async def test_a_long_name_is_shortened_and_keeps_its_extension(chat) -> None:
     assert (await uploaded(chat, name="n" * 300 + ".png"))["name"] == "n" * 196 + ".png"
 
