@@ -1,6 +1,8 @@
 """Files of a host: uploaded, read back, and given to its own generator."""
 
+import io
 import random
+import zipfile
 from collections.abc import AsyncIterator
 from contextlib import aclosing
 from uuid import UUID
@@ -84,6 +86,24 @@ async def test_a_host_s_generator_gets_the_files_and_their_bytes(ledger, app):
         "image cat.png image/png None True",
         "document a.txt None https://example.org/a.txt False",
     ]
+
+
+@pytest.mark.parametrize("piece", [1_000, 60_000, 1_000_000])
+async def test_an_office_file_is_known_by_its_end_where_its_beginning_is_a_picture(ledger, app, piece):
+    held = io.BytesIO()
+    with zipfile.ZipFile(held, "w") as archive:
+        archive.writestr("docProps/thumbnail.jpeg", bytes(100_000))
+        archive.writestr("ppt/presentation.xml", bytes(100_000))
+        archive.writestr("[Content_Types].xml", bytes(100))
+    content = held.getvalue()
+
+    async def in_pieces() -> AsyncIterator[bytes]:
+        for at in range(0, len(content), piece):
+            yield content[at : at + piece]
+
+    file = await ledger.files.upload(app, "a.pptx", in_pieces())
+    presentation = "application/vnd.openxmlformats-officedocument.presentationml.presentation"
+    assert (file.kind, file.mime_type) == ("document", presentation)
 
 
 async def test_what_a_host_cannot_upload(ledger, app):

@@ -10,6 +10,7 @@ from chatledger.domain.values import FileKind
 HEAD_BYTES = 64 * 1024
 """So much of a file tells what it is."""
 
+ARCHIVE = "application/zip"
 UNKNOWN = "application/octet-stream"
 PLAIN_TEXT = "text/plain"
 
@@ -55,10 +56,11 @@ _ZIP_FOLDERS = {
     b"xl": f"{_OFFICE}.spreadsheetml.sheet",
     b"ppt": f"{_OFFICE}.presentationml.presentation",
 }
-_ZIP_ENTRY = re.compile(rb"PK\x03\x04.{26}(word|xl|ppt)/", re.DOTALL)
+_ZIP_ENTRY = re.compile(rb"PK(?:\x03\x04.{26}|\x01\x02.{42})(word|xl|ppt)/", re.DOTALL)
 """The header of a member in a folder that only such a document has; where the list of its types stands, is open.
 
-Sources: APPNOTE.TXT of PKWARE, section 4.3.7 (a name stands behind 30 bytes); ECMA-376, part 2.
+Sources: APPNOTE.TXT of PKWARE, sections 4.3.7 and 4.3.12 (a name stands behind 30 bytes, in the directory at the end
+behind 46); ECMA-376, part 2.
 """
 _ZIP_OWN_WORD = re.compile(rb"mimetype([a-z]+/[a-z0-9.+-]+)PK")
 """OpenDocument and EPUB put their type first, as it is, into a member of this name."""
@@ -74,7 +76,10 @@ class _Guess(NamedTuple):
 
 
 def mime_type_of(head: bytes) -> str:
-    """The media type of a file that begins with these bytes; :data:`UNKNOWN` where they tell nothing."""
+    """The media type of a file that begins with these bytes; :data:`UNKNOWN` where they tell nothing.
+
+    An archive tells more by its last bytes, which may follow its first ones here.
+    """
     if head.startswith(_ZIP):
         return _type_of_zip(head)
     guesses = _guesses(head)
@@ -137,4 +142,4 @@ def _type_of_zip(head: bytes) -> str:
     if own_word is not None and own_word[1].decode() in _DOCUMENTS:
         return own_word[1].decode()
     entry = _ZIP_ENTRY.search(head)
-    return "application/zip" if entry is None else _ZIP_FOLDERS[entry[1]]
+    return ARCHIVE if entry is None else _ZIP_FOLDERS[entry[1]]

@@ -10,7 +10,7 @@ import msgspec
 
 from chatledger.application.context import Context
 from chatledger.application.errors import FileTooLargeError
-from chatledger.application.files.content_type import HEAD_BYTES, kind_of, mime_type_of
+from chatledger.application.files.content_type import ARCHIVE, HEAD_BYTES, kind_of, mime_type_of
 from chatledger.application.files.limits import FileLimits
 from chatledger.application.files.sealing import seal_content
 from chatledger.application.ledger.ledger import Ledger, Staged
@@ -165,14 +165,21 @@ class _Measured:
             head += piece
             if len(head) >= HEAD_BYTES:
                 break
-        self.mime_type = mime_type_of(bytes(head[:HEAD_BYTES]))
-        self.kind = kind_of(self.mime_type)
+        first, last = bytes(head[:HEAD_BYTES]), bytes(head[-HEAD_BYTES:])
+        self._know(mime_type_of(first))
         most = self._limits.bytes_of(self.kind)
         self._count(head, most)
         yield bytes(head)
         async for piece in pieces:
             self._count(piece, most)
+            if self.mime_type == ARCHIVE:
+                last = (last + piece)[-HEAD_BYTES:]
             yield piece
+        if self.mime_type == ARCHIVE:
+            self._know(mime_type_of(first + last))
+
+    def _know(self, mime_type: str) -> None:
+        self.mime_type, self.kind = mime_type, kind_of(mime_type)
 
     def _count(self, piece: bytes | bytearray, most: int) -> None:
         self.size += len(piece)
