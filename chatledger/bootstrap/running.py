@@ -152,12 +152,12 @@ async def open_chatledger(
 
         bus, tail = InProcessLiveBus(), Tail()
         ledger = Ledger(store, codec, keyring, writer, new_id, hot_messages=HOT_MESSAGES if with_worker else 0)
-        end_users = EndUsers(views, keyring)
+        end_users, directory = EndUsers(views, keyring), AppDirectory(views)
         people, ownership = People(ledger, end_users, new_id), Ownership(end_users, views)
-        directory = AppDirectory(views)
         following = stack.enter_context(closing(Following(ledger, tail, bus)))
         storing, files = await asyncio.to_thread(open_files, settings, ledger, views, directory, clock, ownership)
         annotations = Annotations(annotation_views, features.embedder)
+        stack.push_async_callback(annotations.close)
         sending = Sending(
             ledger,
             people,
@@ -169,7 +169,10 @@ async def open_chatledger(
             longest_query=settings.max_query_characters,
             limits=AppLimits(views, keyring, clock, settings.max_app_concurrency),
         )
-        gates = Gates(directory, features.moderators, annotations)
+        gates, history = (
+            Gates(directory, features.moderators, annotations),
+            History(ledger, views, end_users, ownership),
+        )
         stopping, naming = Stopping(ledger, views, ownership, bus), Naming(ledger, views, by_name, gates)
         history = History(ledger, views, end_users, ownership)
         suggesting = Suggesting(ledger, views, history, by_name)

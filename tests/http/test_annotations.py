@@ -1,5 +1,6 @@
 """Annotations: their routes, and the questions that they answer in place of a model."""
 
+import asyncio
 import uuid
 from collections.abc import AsyncIterator
 from typing import Any
@@ -7,6 +8,7 @@ from typing import Any
 import httpx
 import pytest
 
+from chatledger.application.generation import annotations
 from tests.support.fake_openai import FakeOpenAI, Received, Refusal, embeddings
 from tests.support.server import LiveServer, answer_of, chat_body, events_of
 
@@ -234,6 +236,16 @@ async def test_a_question_that_may_not_be_asked_is_no_question_for_an_annotation
     assert (await ask(chat, "a secret?"))["answer"] == "No."
 
 
+async def test_annotations_are_read_once_for_many_questions(chat, monkeypatch):
+    read: list[str] = []
+    monkeypatch.setattr(annotations, "essence_of", lambda question: read.append(question) or question)
+    await add(chat, "When?", "Now.")
+    await add(chat, "Where?", "Here.")
+    await enable(chat)
+    assert [(await ask(chat, "Where?"))["answer"] for _ in range(3)] == ["Here."] * 3
+    assert (read.count("When?"), read.count("Where?")) == (1, 4)
+
+
 # By embeddings
 
 MEANINGS = {
@@ -272,9 +284,38 @@ async def test_a_question_that_means_the_same_is_answered(serve, provider):
         await enable(chat, score_threshold=0.99, embedding_provider_name="openai", embedding_model_name="small")
         assert (await ask(chat, "Opening hours?"))["answer"] == "t0 t1 t2 "
     asked = [request.body["input"] for request in provider.requests]
-    assert asked[0] == ["Opening hours?", "When do you open?", "Any bread?"]
+    assert asked[0] == ["When do you open?", "Any bread?"]
     assert all(len(texts) == 1 for texts in asked[1:]), "what was embedded before is remembered"
     assert {request.body["model"] for request in provider.requests} == {"small"}
+
+
+async def test_questions_that_come_together_have_annotations_embedded_once(serve, provider):
+    async with serve(openai_base_url=provider.base_url) as server:
+        chat = await server.new_client(tokens=1)
+        await add(chat, "Any bread?", "Rye.")
+        await add(chat, "When do you open?", "From nine.")
+        await enable(chat, embedding_provider_name="openai", embedding_model_name="small")
+        given = await asyncio.gather(*(ask(chat, "Opening hours?") for _ in range(8)))
+        assert {each["answer"] for each in given} == {"From nine."}
+        asked = [request.body["input"] for request in provider.requests]
+        assert [texts for texts in asked if texts != ["Opening hours?"]] == [["When do you open?", "Any bread?"]]
+        await add(chat, "Cake?", "Plum.")
+        await ask(chat, "Opening hours?")
+    asked = [request.body["input"] for request in provider.requests]
+    assert asked[-2:] == [["Cake?"], ["Opening hours?"]], "only what is new"
+
+
+async def test_the_annotations_of_the_app_that_was_asked_last_stay_embedded(serve, provider, monkeypatch):
+    monkeypatch.setattr(annotations, "REMEMBERED_VECTORS", 2)
+    async with serve(openai_base_url=provider.base_url) as server:
+        chats = [await server.new_client(tokens=1) for _ in range(3)]
+        for chat, question in zip(chats, ("Any bread?", "Cake?", "When do you open?"), strict=True):
+            await add(chat, question, "An answer.")
+            await enable(chat, embedding_provider_name="openai", embedding_model_name="small")
+        for place in (0, 1, 0, 2, 0, 1):
+            await ask(chats[place], "Opening hours?")
+    asked = [text for request in provider.requests for text in request.body["input"] if text != "Opening hours?"]
+    assert asked == ["Any bread?", "Cake?", "When do you open?", "Cake?"]
 
 
 async def test_where_embeddings_fail_the_model_answers(serve, provider):
