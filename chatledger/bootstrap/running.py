@@ -169,10 +169,7 @@ async def open_chatledger(
             longest_query=settings.max_query_characters,
             limits=AppLimits(views, keyring, clock, settings.max_app_concurrency),
         )
-        gates, history = (
-            Gates(directory, features.moderators, annotations),
-            History(ledger, views, end_users, ownership),
-        )
+        gates = Gates(directory, features.moderators, annotations)
         stopping, naming = Stopping(ledger, views, ownership, bus), Naming(ledger, views, by_name, gates)
         history = History(ledger, views, end_users, ownership)
         suggesting = Suggesting(ledger, views, history, by_name)
