@@ -9,6 +9,7 @@ import msgspec
 
 from chatledger.adapters.generator.agent import AgentGenerator
 from chatledger.adapters.generator.agent_settings import AgentSettings
+from chatledger.adapters.generator.scripted import ScriptedSettings
 from chatledger.domain.configuration import AppConfiguration
 from chatledger.server_settings import ServerSettings
 
@@ -45,6 +46,11 @@ def test_every_setting_and_every_tool_of_agents_is_documented():
         name for cell in re.findall(r"^\|([^|]*`[^|]*)\|", text, re.MULTILINE) for name in re.findall(r"`(.+?)`", cell)
     }
     assert named == {*AgentSettings.__struct_fields__, *AgentGenerator().tool_names}
+
+
+def test_every_setting_of_scripted_generators_is_documented():
+    named = set(re.findall(r"`(.+?)`", (ROOT / "docs" / "app-configuration.md").read_text()))
+    assert named >= set(ScriptedSettings.__struct_fields__)
 
 
 def fields_of(part: type[msgspec.Struct], prefix: str = "") -> Iterator[tuple[str, str]]:

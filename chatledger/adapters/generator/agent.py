@@ -102,7 +102,7 @@ class AgentGenerator:
         """
         chosen = read_settings(AgentSettings, settings)
         if chosen.model is None and self._model is None:
-            raise SettingsError("model: this agent has no model of its own")
+            raise SettingsError("model: has to be named, as this agent has no model of its own")
         for tool in chosen.tools or ():
             if tool not in self.tool_names:
                 raise SettingsError(f"tools: there is no {tool!r} among {', '.join(self.tool_names)}")
@@ -137,7 +137,7 @@ class AgentGenerator:
         elif self._model is not None:
             model = self._model
         else:
-            raise GeneratorError("invalid", "model: this agent has no model of its own")
+            raise GeneratorError("invalid", "model: has to be named, as this agent has no model of its own")
         async with aclosing(runs.run(model, settings, request)) as parts:
             async for part in parts:
                 yield part

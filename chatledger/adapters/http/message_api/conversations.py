@@ -52,8 +52,9 @@ _LIST = Operation(
     tag="Conversations",
     summary="List a person's conversations",
     description=(
-        "Without `user`, those of the one person whom all such callers share. By `updated_at`, one that goes "
-        "on meanwhile moves to its new place; those that do not come once each. `as_of` is reserved and refused."
+        "With a key and without `user`, those of the one person whom all such callers share. By `updated_at`, one "
+        "that goes on meanwhile moves to its new place; those that do not come once each. "
+        "`as_of` is reserved and refused."
     ),
     parameters=(
         Parameter("user", "Whose.", User),
