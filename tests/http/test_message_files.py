@@ -89,7 +89,7 @@ async def test_a_preview_is_there_once_a_message_shows_the_file(server) -> None:
     assert_error(await (await new_chat(server)).get(path), 403, "file_access_denied")
 
 
-async def test_a_preview_ends_with_the_last_conversation_that_shows_the_file(server) -> None:
+async def test_previews_and_links_end_with_the_last_conversation_that_shows_the_file(server) -> None:
     chat = await new_chat(server)
     picture = await uploaded(chat)
     path = f"/v1/files/{picture['id']}/preview"
@@ -99,8 +99,10 @@ async def test_a_preview_ends_with_the_last_conversation_that_shows_the_file(ser
         deleted = await chat.request("DELETE", f"/v1/conversations/{conversation_id}", json={"user": "ada"})
         assert deleted.status_code == 204
     assert_error(await chat.get(path), 404, "file_not_found")
+    assert_error(await fetch(server.client(), picture["source_url"]), 404, "file_not_found")
     assert (await send(chat, local(picture))).status_code == 200
     assert (await chat.get(path)).status_code == 200
+    assert (await fetch(server.client(), picture["source_url"])).content == PNG
 
 
 async def test_the_end_of_a_stream_names_the_files_and_its_replay_with_links_that_stay(server) -> None:

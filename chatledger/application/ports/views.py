@@ -137,7 +137,12 @@ class MessageView(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class FileView(msgspec.Struct, frozen=True, kw_only=True):
-    """A stored file. ``is_referenced`` while a message of a conversation shows it; ``size`` is in bytes."""
+    """A stored file; ``size`` is in bytes.
+
+    Attributes:
+        is_referenced: while a message of a conversation shows it.
+        was_referenced: once a message has shown it, whether or not its conversation is still there.
+    """
 
     file_id: UUID
     app_id: UUID
@@ -150,6 +155,7 @@ class FileView(msgspec.Struct, frozen=True, kw_only=True):
     size: int
     created_at: int
     is_referenced: bool
+    was_referenced: bool
 
 
 class FeedbackView(msgspec.Struct, frozen=True, kw_only=True):

@@ -70,12 +70,14 @@ class StoredFiles:
 
         Raises:
             LinkRefusedError: the link was not made here, was changed, or has ended.
-            NotFoundError: there is no such file any more, or its app is switched off or gone.
+            NotFoundError: there is no such file any more, its app is switched off or gone, or so is every
+                conversation that showed it.
         """
         self.links.check(file_id, expires, signature)
         file = await self._file(file_id)
         app = await self._directory.app(file.app_id)
-        if app.status != "normal":
+        is_forgotten = file.was_referenced and not file.is_referenced
+        if app.status != "normal" or is_forgotten:
             raise NotFoundError("file")
         return file
 

@@ -17,10 +17,11 @@ class SqlFileViews(SqlReading):
     async def file(self, file_id: UUID) -> FileView | None:
         """One stored file."""
         references, conversations = FILE_REFERENCES.c, CONVERSATIONS.c
-        is_referenced = sa.exists().where(
-            references.file_id == file_id, references.conversation_id == conversations.conversation_id
+        was_referenced = sa.exists().where(references.file_id == file_id)
+        is_referenced = was_referenced.where(references.conversation_id == conversations.conversation_id)
+        query = sa.select(FILES, is_referenced.label("is_referenced"), was_referenced.label("was_referenced")).where(
+            FILES.c.file_id == file_id
         )
-        query = sa.select(FILES, is_referenced.label("is_referenced")).where(FILES.c.file_id == file_id)
         return await self._reader.query(lambda c: self._file(c.execute(query).first()))
 
     def _file(self, row: Any) -> FileView | None:
@@ -38,4 +39,5 @@ class SqlFileViews(SqlReading):
             size=row.size,
             created_at=row.created_at,
             is_referenced=bool(row.is_referenced),
+            was_referenced=bool(row.was_referenced),
         )
