@@ -40,11 +40,14 @@ class WholeRequests:
             while not is_whole:
                 await receive_and_note()
 
-        async def send_when_whole(message: Message) -> None:
-            if not is_whole and message["type"] == "http.response.start":
-                with suppress(TimeoutError):
-                    await asyncio.wait_for(take_in_the_rest(), DRAIN_SECONDS)
+        async def begin_when_whole(message: Message) -> None:
+            with suppress(TimeoutError):
+                await asyncio.wait_for(take_in_the_rest(), DRAIN_SECONDS)
             await send(message)
+
+        def send_when_whole(message: Message) -> Awaitable[None]:
+            is_early = not is_whole and message["type"] == "http.response.start"
+            return begin_when_whole(message) if is_early else send(message)
 
         await self._app(scope, receive_and_note, send_when_whole)
 

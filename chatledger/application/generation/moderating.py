@@ -196,14 +196,19 @@ class Gate:
         Raises:
             GeneratorError: there is no verdict.
         """
-        if self._judged < len(self._answer) and not self.is_shut:
+        if self._is_behind:
             await self._judge_answer(self._answer)
 
     async def judge_broken_off(self) -> None:
         """The same for an answer that was stopped, or failed: where there is no verdict in time, it stays."""
-        with suppress(GeneratorError, TimeoutError):
-            async with asyncio.timeout(PATIENCE):
-                await self.judge_rest()
+        if self._is_behind:
+            with suppress(GeneratorError, TimeoutError):
+                async with asyncio.timeout(PATIENCE):
+                    await self._judge_answer(self._answer)
+
+    @property
+    def _is_behind(self) -> bool:
+        return self._judged < len(self._answer) and not self.is_shut
 
     async def _judge_answer(self, answer: str) -> str:
         """What may be delivered beyond what was let through. Broken off, it leaves all of that to be judged again."""
