@@ -9,6 +9,7 @@ from chatledger.application.caller import Caller
 from chatledger.application.context import Context
 from chatledger.application.errors import ClosedError, FeatureDisabledError, WrongModeError
 from chatledger.application.generation.small_texts import (
+    MAX_EXCHANGES,
     model_of,
     questions_in,
     suggestions_request,
@@ -26,6 +27,9 @@ log = logging.getLogger(__name__)
 
 CONCURRENCY = 32
 
+MAX_ANCESTORS = 10
+"""Messages that are looked at for the exchanges before an answer: some may have no answer."""
+
 Questions = tuple[str, ...]
 
 
@@ -40,10 +44,6 @@ def require_suggestions(app: AppView) -> None:
         raise WrongModeError("chat", is_feature=True)
     if not app.configuration.suggested_questions_after_answer.enabled:
         raise FeatureDisabledError("suggested_questions_after_answer")
-
-
-MAX_ANCESTORS = 10
-"""Messages that are looked at for the exchanges before an answer: some may have no answer."""
 
 
 class Suggesting:
@@ -119,7 +119,12 @@ class Suggesting:
         if model is None:
             return ()
         earlier = await self._views.exchanges(
-            message.conversation_id, message.parent_id, message.position - 1, longest=MAX_ANCESTORS, tokens=0
+            message.conversation_id,
+            message.parent_id,
+            message.position - 1,
+            longest=MAX_ANCESTORS,
+            tokens=0,
+            most=MAX_EXCHANGES - 1,
         )
         exchanges = [*earlier, Exchange(message.prompt, message.answer)]
         try:
