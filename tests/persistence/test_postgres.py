@@ -1,6 +1,7 @@
 """What is PostgreSQL's own: its locks, its connections and how they are lost, and what it tells its listeners."""
 
 import asyncio
+import logging
 import subprocess
 import sys
 import threading
@@ -15,6 +16,7 @@ import sqlalchemy as sa
 from chatledger.adapters.persistence import postgres
 from chatledger.adapters.persistence.database import database_at
 from chatledger.adapters.persistence.postgres import COPY_FROM, BoundedConnection
+from chatledger.adapters.persistence.statements import statements_of
 from chatledger.adapters.persistence.store import Reader, SqlLedgerStore, write_transaction
 from chatledger.adapters.persistence.transaction import EventTypes
 from chatledger.application.ports.storage import SchemaError, StorageUnavailableError, StoreBusyError
@@ -177,6 +179,16 @@ def test_a_connection_that_is_lost_in_the_middle_writes_nothing(url):
         with pytest.raises(StorageUnavailableError):
             write()
         assert append(engine) == [1]
+
+
+def test_a_connection_that_is_lost_before_it_is_given_back_is_no_error(url, caplog):
+    reading = database_at(url, "relaxed").reading(1)
+    for _ in range(2):
+        with reading.connect() as connection:
+            assert statements_of(connection).execute("SELECT 1") == [(1,)]
+            assert terminate(url) == 1
+    assert [record for record in caplog.records if record.levelno >= logging.WARNING] == []
+    reading.dispose()
 
 
 async def test_nobody_waits_for_ever_for_a_database_that_does_not_answer(postgres_server, url, monkeypatch):

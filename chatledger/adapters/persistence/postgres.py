@@ -193,16 +193,19 @@ class PostgresDatabase:
 
     def _engine(self, connections: int, *, is_asked_first: bool = False) -> sa.Engine:
         """A pool; ``is_asked_first``: a connection has to answer before it is used, or is made anew."""
-        return sa.create_engine(
+        engine = sa.create_engine(
             "postgresql+psycopg://",
             creator=self._connect,
             poolclass=sa.pool.QueuePool,
             pool_size=connections,
             max_overflow=0,
             pool_pre_ping=is_asked_first,
+            pool_reset_on_return=None,
             hide_parameters=True,
             use_native_hstore=False,
         )
+        sa.event.listen(engine, "reset", _reset)
+        return engine
 
     def _connect(self) -> BoundedConnection:
         try:
@@ -242,6 +245,16 @@ def _place(url: str) -> str:
     hosts, ports = (str(parts.get(name) or "").split(",") for name in ("host", "port"))
     servers = (":".join(filter(None, server)) for server in zip_longest(hosts, ports))
     return f"postgresql://{','.join(servers)}/{parts.get('dbname') or ''}"
+
+
+def _reset(connection: BoundedConnection, record: sa.pool.ConnectionPoolEntry, state: sa.PoolResetState) -> None:
+    """Roll back what a returned connection may have left open; one that was lost meanwhile is dropped, no error."""
+    if state.transaction_was_reset or state.terminate_only:
+        return
+    try:
+        connection.rollback()
+    except psycopg.OperationalError as error:
+        record.invalidate(error)
 
 
 def _first_line(error: Exception) -> str:
