@@ -142,6 +142,14 @@ class RateLimitedError(ApplicationError):
         self.allowances = allowances
 
 
+class ConversationBusyError(ApplicationError):
+    """A message of the conversation is unfinished, and the new one was not to be taken in beside it."""
+
+
+class IdempotencyKeyReusedError(ApplicationError):
+    """The key stands for another message; the text says why it cannot stand for this one."""
+
+
 class QuotaUsedUpError(ApplicationError):
     """The app's tokens of this day are used up.
 

@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 
 from chatledger.domain.inputs import InputVariable
-from chatledger.domain.values import FileKind, ModerationAction, ModerationStage, VariableType
+from chatledger.domain.values import FileKind, ModerationAction, ModerationStage, OnBusy, VariableType
 
 MOST = 1_000_000
 
@@ -174,6 +174,7 @@ class AppConfiguration(Part, frozen=True, kw_only=True):
         suggested_questions: what a client may offer to ask first.
         user_input_form: the variables that a message must or may carry.
         retriever_resource: whether answers show the passages that they rest on.
+        on_busy: what becomes of a message to a conversation in which another is unfinished, where it does not say.
         tool_icons: from a tool's name to the address of its icon, or to a sign.
     """
 
@@ -196,5 +197,6 @@ class AppConfiguration(Part, frozen=True, kw_only=True):
     conversation_variables: tuple[DeclaredVariable, ...] = ()
     prices: Prices = Prices()
     limits: Limits = Limits()
+    on_busy: OnBusy = "allow"
     site: Site = Site()
     tool_icons: dict[str, str | EmojiIcon] = msgspec.field(default_factory=dict)

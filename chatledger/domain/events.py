@@ -23,6 +23,8 @@ from chatledger.domain.values import (
     Json,
     ModerationAction,
     ModerationStage,
+    OnBusy,
+    OnDisconnect,
     Rating,
     RenamedBy,
     Resource,
@@ -46,7 +48,8 @@ class MessageCreated(msgspec.Struct, frozen=True, kw_only=True):
     ``context_cut`` is the ledger position up to which history is read for the prompt, so that every attempt and every
     audit builds the same one; ``context_tokens`` bounds what of it goes in, by estimate, and 0 is no bound. A
     ``parent_id`` of None begins a branch; the nil id stands for whatever came before in time. ``fingerprint`` is a
-    keyed hash of the request, where equal requests are to be found.
+    keyed hash of the request, where equal requests are to be found, and ``idempotency_key`` one of the key that it came
+    with. ``replayed_from`` is the failed message that this one asks again for.
     """
 
     conversation_id: Public[UUID]
@@ -60,6 +63,10 @@ class MessageCreated(msgspec.Struct, frozen=True, kw_only=True):
     context_cut: Public[int]
     context_tokens: Public[int] = 0
     fingerprint: Public[str | None] = None
+    idempotency_key: Public[str | None] = None
+    on_busy: Public[OnBusy] = "allow"
+    on_disconnect: Public[OnDisconnect] = "continue"
+    replayed_from: Public[UUID | None] = None
     parameters: Sealed[dict[str, Json]]
     inputs: Sealed[dict[str, Json]]
     query: Sealed[str]
@@ -71,13 +78,14 @@ class GenerationStarted(msgspec.Struct, frozen=True, kw_only=True):
     """A worker opened an attempt. Its number is the fencing token of everything that the attempt appends.
 
     ``base`` says what the attempt builds on: ``reset`` drops the earlier text, ``continue`` keeps its first ``offset``
-    code points.
+    code points. ``context_cut`` takes the place of the message's own, where that had to wait for its turn.
     """
 
     attempt: Public[int]
     worker: Public[str]
     base: Public[AttemptBase] = "reset"
     offset: Public[int] = 0
+    context_cut: Public[int | None] = None
 
 
 @REGISTRY.register("AnswerChunkAppended")

@@ -81,6 +81,7 @@ class Message(Aggregate[MessageEvent]):
         self.attempt = 0
         self.state: TaskState = "queued"
         self.attempt_is_open = False
+        self._context_cut: int | None = None
         self.not_before: datetime | None = None
         self.stop_requested_by: StoppedBy | None = None
         self.resources: tuple[Resource, ...] = ()
@@ -106,6 +107,11 @@ class Message(Aggregate[MessageEvent]):
         return self._answer[0] if self._answer else ""
 
     @property
+    def context_cut(self) -> int:
+        """The ledger position up to which history is read for the prompt of every attempt."""
+        return self.created.context_cut if self._context_cut is None else self._context_cut
+
+    @property
     def has_ended(self) -> bool:
         """Whether the terminal event is on record."""
         return self.state in TERMINAL_STATES
@@ -123,8 +129,12 @@ class Message(Aggregate[MessageEvent]):
         message._record(created)
         return message
 
-    def start_attempt(self, worker: str, base: AttemptBase = "reset", offset: int = 0) -> int:
+    def start_attempt(
+        self, worker: str, base: AttemptBase = "reset", offset: int = 0, context_cut: int | None = None
+    ) -> int:
         """Open the next attempt and fence out every earlier one; returns its number.
+
+        ``context_cut`` is that of a message that had to wait for its turn, with its first attempt.
 
         Raises:
             MessageEndedError: the message has its terminal event.
@@ -132,7 +142,9 @@ class Message(Aggregate[MessageEvent]):
         """
         self._require_going_on()
         keep = max(0, min(offset, self.answer_length)) if base == "continue" else 0
-        self._record(GenerationStarted(attempt=self.attempt + 1, worker=worker, base=base, offset=keep))
+        self._record(
+            GenerationStarted(attempt=self.attempt + 1, worker=worker, base=base, offset=keep, context_cut=context_cut)
+        )
         return self.attempt
 
     def append_chunk(self, attempt: int, text: str) -> None:
@@ -362,6 +374,8 @@ class Message(Aggregate[MessageEvent]):
 
     def _apply_attempt(self, started: GenerationStarted) -> None:
         self.attempt = started.attempt
+        if started.context_cut is not None:
+            self._context_cut = started.context_cut
         self.attempt_is_open = True
         self.not_before = None
         self.resources = ()

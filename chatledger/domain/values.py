@@ -16,7 +16,17 @@ EndUserKind = Literal["service-api", "browser"]
 TaskState = Literal["queued", "running", "retrying", "stopping", "completed", "stopped", "errored"]
 TERMINAL_STATES: frozenset[TaskState] = frozenset(("completed", "stopped", "errored"))
 
-StoppedBy = Literal["user", "timeout", "moderation"]
+StoppedBy = Literal["user", "timeout", "moderation", "interruption", "disconnect"]
+"""Who or what ended an answer; an interruption is a later message that came with ``on_busy`` of ``interrupt``."""
+
+OnBusy = Literal["allow", "reject", "queue", "interrupt"]
+"""What becomes of a message to a conversation in which another is unfinished."""
+TURN_TAKERS: frozenset[OnBusy] = frozenset(("queue", "interrupt"))
+"""Those under which a message waits until all earlier ones have ended."""
+
+OnDisconnect = Literal["continue", "stop"]
+"""What becomes of an answer when the connection that asked for it is gone."""
+
 AttemptBase = Literal["reset", "continue"]
 RenamedBy = Literal["user", "automatic"]
 AppStatus = Literal["normal", "disabled", "deleted"]

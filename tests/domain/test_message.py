@@ -130,6 +130,10 @@ def withdraw(source):
     return lambda message: message.withdraw_feedback(source)
 
 
+def in_turn(attempt: int, context_cut: int):
+    return msgspec.structs.replace(started(attempt), context_cut=context_cut)
+
+
 def request_stop(by="user"):
     return lambda message: message.request_stop(by)
 
@@ -142,6 +146,12 @@ FOLLOWS = [
     ("the first attempt", [asked], start(), [started(1)]),
     ("a later attempt", [asked, started(1), requeued(1)], start(), [started(2)]),
     ("a take-over of an attempt that is still open", [asked, started(1)], start(), [started(2)]),
+    (
+        "a first attempt that waited for its turn",
+        [asked],
+        lambda message: message.start_attempt("worker-1", context_cut=77),
+        [in_turn(1, 77)],
+    ),
     (
         "a continuation keeps the offset that it names",
         [asked, started(1), chunk(1, "abc")],
@@ -336,6 +346,8 @@ SEEN = [
     ("a later attempt words it anew", [asked, started(1), reworded(1), started(2)], {"admitted_query": None}),
     ("a later attempt judges anew", [asked, started(1), refused(1), started(2)], {"is_refused": False}),
     ("questions to ask next", [asked, started(1), completed(1), proposed], {"suggestions": ("a?",)}),
+    ("history is read up to the cut of the question", [asked, started(1)], {"context_cut": 41}),
+    ("and where that had to wait, of its first attempt", [asked, in_turn(1, 77), started(2)], {"context_cut": 77}),
     ("saved", [asked, MessageSaved()], {"is_saved": True}),
     ("no longer saved", [asked, MessageSaved(), MessageUnsaved()], {"is_saved": False}),
     (

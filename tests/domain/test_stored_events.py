@@ -15,11 +15,11 @@ STORED: dict[str, tuple[int, str, str]] = {
         1,
         (
             "conversation_id parent_id app_id end_user_id task_id mode generator prompt_version context_cut "
-            "context_tokens fingerprint"
+            "context_tokens fingerprint idempotency_key on_busy on_disconnect replayed_from"
         ),
         "parameters inputs query files",
     ),
-    "GenerationStarted": (1, "attempt worker base offset", ""),
+    "GenerationStarted": (1, "attempt worker base offset context_cut", ""),
     "AnswerChunkAppended": (1, "attempt", "text"),
     "AnswerReplaced": (1, "attempt reason", "text"),
     "AgentThoughtRecorded": (

@@ -11,13 +11,21 @@ import pytest
 from chatledger.adapters.persistence.views import SqlViews
 from chatledger.application.app_limits import AppLimits
 from chatledger.application.errors import QuotaUsedUpError
-from chatledger.application.ledger.hand_ins import AlreadyRunningError, CeilingReachedError, HandIn, NewEvent
+from chatledger.application.ledger.hand_ins import (
+    AlreadyRunningError,
+    CeilingReachedError,
+    HandIn,
+    KeyInUseError,
+    NewEvent,
+    NotIdleError,
+)
 from chatledger.application.ledger.sealed_rows import RowSeals
 from chatledger.application.ledger.writer import GroupCommitWriter
-from chatledger.application.ports.storage import CeilingGuard, RepeatGuard
+from chatledger.application.ports.storage import CeilingGuard, Guard, IdempotencyGuard, IdleGuard, RepeatGuard
 from chatledger.application.ports.views import AppView
 from chatledger.application.system_clock import new_id
 from chatledger.domain.configuration import AppConfiguration, Limits
+from chatledger.domain.events import MessageCreated
 from chatledger.domain.message import Message
 from chatledger.domain.values import Usage
 from tests.persistence.stores import Store, a_question, running_writer
@@ -41,13 +49,24 @@ class Asking:
         self._keys: dict[UUID, UUID] = {}
 
     def ask(self, app_id: UUID = APP, ceiling: int = 0, end_user_id: UUID = ANN, equal_to: str | None = None) -> HandIn:
-        key = self._keyring.new_key(None)
         question = a_question(app_id=app_id, end_user_id=end_user_id, fingerprint=equal_to)
-        message = Message.create(new_id(), question)
-        self._keys[message.id] = key.key_id
         guards = [CeilingGuard(app_id, ceiling)] if ceiling else []
         guards += [RepeatGuard(end_user_id, equal_to, MINUTE)] if equal_to else []
+        return self._begin(question, guards)
+
+    def _begin(self, question: MessageCreated, guards: list[Guard]) -> HandIn:
+        key = self._keyring.new_key(None)
+        message = Message.create(new_id(), question)
+        self._keys[message.id] = key.key_id
         return self._hand_in(message, guards=guards, new_keys=[key])
+
+    def ask_under(self, key: str, end_user_id: UUID = ANN) -> HandIn:
+        question = a_question(app_id=APP, end_user_id=end_user_id, idempotency_key=key)
+        return self._begin(question, [IdempotencyGuard(end_user_id, key, MINUTE)])
+
+    def ask_in(self, conversation_id: UUID, *, only_if_idle: bool) -> HandIn:
+        question = a_question(app_id=APP, end_user_id=ANN, conversation_id=conversation_id)
+        return self._begin(question, [IdleGuard(conversation_id)] if only_if_idle else [])
 
     def end(self, asked: HandIn, tokens: int = 0) -> HandIn:
         (message,) = asked.folded.values()
@@ -109,6 +128,36 @@ async def test_an_equal_request_is_refused_while_the_first_is_unfinished(
     assert kinds(others) == [AlreadyRunningError, "held"]
     await outcomes(writer, asking.end(first))
     assert kinds(await outcomes(writer, asking.ask(equal_to="a"))) == ["held"]
+
+
+async def test_a_key_stands_for_one_message_of_a_person(writer: GroupCommitWriter, asking: Asking) -> None:
+    first = asking.ask_under("a")
+    together = await outcomes(writer, first, asking.ask_under("a"), asking.ask_under("a", BOB), asking.ask_under("b"))
+    assert kinds(together) == ["held", KeyInUseError, "held", "held"]
+    await outcomes(writer, asking.end(first))
+    assert kinds(await outcomes(writer, asking.ask_under("a"))) == [KeyInUseError]
+
+
+async def test_after_its_window_a_key_is_free_again(store: Store, writer: GroupCommitWriter, asking: Asking) -> None:
+    await outcomes(writer, asking.ask_under("a"))
+    store.clock.pass_time(seconds=59)
+    assert kinds(await outcomes(writer, asking.ask_under("a"))) == [KeyInUseError]
+    store.clock.pass_time(seconds=2)
+    assert kinds(await outcomes(writer, asking.ask_under("a"), asking.ask_under("a"))) == ["held", KeyInUseError]
+
+
+async def test_a_conversation_is_idle_once_all_its_messages_have_ended(
+    writer: GroupCommitWriter, asking: Asking
+) -> None:
+    place, elsewhere = new_id(), new_id()
+    first, second = asking.ask_in(place, only_if_idle=True), asking.ask_in(place, only_if_idle=False)
+    other = asking.ask_in(elsewhere, only_if_idle=True)
+    together = await outcomes(writer, first, asking.ask_in(place, only_if_idle=True), second, other)
+    assert kinds(together) == ["held", NotIdleError, "held", "held"]
+    await outcomes(writer, asking.end(first))
+    assert kinds(await outcomes(writer, asking.ask_in(place, only_if_idle=True))) == [NotIdleError]
+    later = await outcomes(writer, asking.end(second), asking.ask_in(place, only_if_idle=True))
+    assert kinds(later) == ["held", "held"]
 
 
 async def test_after_its_window_an_equal_request_is_another_one(

@@ -298,6 +298,9 @@ MESSAGES = sa.Table(
     _text("stopped_by", nullable=True),
     _text("error_code", nullable=True),
     _text("fingerprint", nullable=True),
+    _text("idempotency_key", nullable=True),
+    _id("replayed_from", nullable=True),
+    _flag("waits"),
     _id("annotation_id", nullable=True),
     _number("saved_position", nullable=True),
     _bytes("question"),
@@ -324,6 +327,31 @@ sa.Index(
     MESSAGES.c.app_id,
     sqlite_where=MESSAGES.c.ended_position.is_(None),
     postgresql_where=MESSAGES.c.ended_position.is_(None),
+)
+sa.Index(
+    "messages_unfinished_by_conversation",
+    MESSAGES.c.conversation_id,
+    MESSAGES.c.position,
+    sqlite_where=MESSAGES.c.ended_position.is_(None),
+    postgresql_where=MESSAGES.c.ended_position.is_(None),
+)
+sa.Index(
+    "messages_by_idempotency_key",
+    MESSAGES.c.idempotency_key,
+    sqlite_where=MESSAGES.c.idempotency_key.is_not(None),
+    postgresql_where=MESSAGES.c.idempotency_key.is_not(None),
+)
+sa.Index(
+    "messages_errored",
+    MESSAGES.c.ended_position,
+    sqlite_where=MESSAGES.c.error_code.is_not(None),
+    postgresql_where=MESSAGES.c.error_code.is_not(None),
+)
+sa.Index(
+    "messages_replayed",
+    MESSAGES.c.replayed_from,
+    sqlite_where=MESSAGES.c.replayed_from.is_not(None),
+    postgresql_where=MESSAGES.c.replayed_from.is_not(None),
 )
 _COMPARABLE = sa.and_(MESSAGES.c.ended_position.is_(None), MESSAGES.c.fingerprint.is_not(None))
 sa.Index(

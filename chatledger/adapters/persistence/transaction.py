@@ -47,7 +47,9 @@ _SELECT_RUNNING = """
 SELECT 1 FROM messages
 WHERE fingerprint = ? AND end_user_id = ? AND ended_position IS NULL AND state <> 'stopping' AND created_at >= ? LIMIT 1
 """
+_SELECT_KNOWN = "SELECT 1 FROM messages WHERE idempotency_key = ? AND end_user_id = ? AND created_at >= ? LIMIT 1"
 _COUNT_UNFINISHED = "SELECT count(*) FROM messages WHERE app_id = ? AND ended_position IS NULL"
+_COUNT_UNFINISHED_IN = "SELECT count(*) FROM messages WHERE conversation_id = ? AND ended_position IS NULL"
 
 PRIMARY_KEYS = {table.name: tuple(column.name for column in table.primary_key) for table in METADATA.tables.values()}
 
@@ -167,9 +169,20 @@ class SqlTransaction:
         """Whether an equal request of this person, of this time or later, is unfinished."""
         return bool(self._statements.execute(_SELECT_RUNNING, self._values((fingerprint, end_user_id, since))))
 
+    def is_known(self, end_user_id: UUID, idempotency_key: str, since: int) -> bool:
+        """Whether a message of this person, of this time or later, came with this key."""
+        return bool(self._statements.execute(_SELECT_KNOWN, self._values((idempotency_key, end_user_id, since))))
+
     def unfinished(self, app_id: UUID) -> int:
         """How many messages of an app have no terminal event."""
-        count: int = self._statements.execute(_COUNT_UNFINISHED, self._values((app_id,)))[0][0]
+        return self._count(_COUNT_UNFINISHED, app_id)
+
+    def unfinished_in(self, conversation_id: UUID) -> int:
+        """How many messages of a conversation have no terminal event."""
+        return self._count(_COUNT_UNFINISHED_IN, conversation_id)
+
+    def _count(self, sql: str, of: UUID) -> int:
+        count: int = self._statements.execute(sql, self._values((of,)))[0][0]
         return count
 
     def append(self, rows: Sequence[EventRow]) -> None:

@@ -39,7 +39,7 @@ from chatledger.domain.events import MessageCreated
 from chatledger.domain.inputs import accept_inputs, fill_in
 from chatledger.domain.message import Message
 from chatledger.domain.names import hint_of, line_of
-from chatledger.domain.values import NIL_UUID, AttachedFile
+from chatledger.domain.values import NIL_UUID, AttachedFile, OnBusy, OnDisconnect
 
 PROMPT_VERSION = 1
 """How prompts are built from history; recorded with each message, raised when that changes."""
@@ -70,6 +70,9 @@ class NewMessage(msgspec.Struct, frozen=True, kw_only=True):
         parent_id: the message to go on from; the nil id stands for whatever comes before in time, None begins a branch.
         automatic_name: whether a new conversation gets a name by itself: a model's, or a line of its first question.
         repetition: of what, if it is one; inputs and query are then the original's.
+        idempotency_key: what the client calls this very request, so that sending it again is no other one.
+        on_busy: what becomes of it where another message of the conversation is unfinished; None for the app's wish.
+        on_disconnect: what becomes of its answer when nobody is connected to wait for it.
     """
 
     query: str
@@ -79,6 +82,9 @@ class NewMessage(msgspec.Struct, frozen=True, kw_only=True):
     parent_id: UUID | None = NIL_UUID
     automatic_name: bool = True
     repetition: Repetition | None = None
+    idempotency_key: str | None = None
+    on_busy: OnBusy | None = None
+    on_disconnect: OnDisconnect = "continue"
 
 
 class Sent(msgspec.Struct, frozen=True, kw_only=True):
@@ -250,6 +256,8 @@ class Sending:
             context_cut=self._ledger.head_position,
             context_tokens=caller.app.configuration.limits.context_tokens,
             fingerprint=fingerprint,
+            on_busy=new.on_busy or caller.app.configuration.on_busy,
+            on_disconnect=new.on_disconnect,
             parameters=asked.parameters,
             inputs=asked.inputs,
             query=new.query,
@@ -329,7 +337,8 @@ class Sending:
 def _request(new: NewMessage, asked: _Asked) -> dict[str, Any]:
     """What makes two requests equal: all that was asked, as it was given."""
     fields = msgspec.structs.asdict(new) | {"inputs": {name: new.inputs.get(name) for name in asked.inputs}}
-    del fields["automatic_name"]
+    for way in ("automatic_name", "idempotency_key", "on_busy", "on_disconnect"):
+        del fields[way]
     fields["repetition"] = new.repetition and new.repetition.event_id
     return fields
 

@@ -367,14 +367,14 @@ class Worker:
             return await self._views.exchanges(
                 created.conversation_id,
                 created.parent_id,
-                created.context_cut,
+                message.context_cut,
                 longest=HISTORY_LIMIT,
                 tokens=created.context_tokens,
                 most=most,
             )
 
         async def variables() -> Mapping[str, Json]:
-            cut = created.context_cut
+            cut = message.context_cut
             kept = await self._views.variables(created.conversation_id)
             if kept and all(variable.updated_position <= max(cut, variable.position) for variable in kept):
                 return {variable.name: variable.value for variable in kept}

@@ -14,6 +14,8 @@ from chatledger.application.ports.storage import (
     CeilingGuard,
     Change,
     Guard,
+    IdempotencyGuard,
+    IdleGuard,
     RepeatGuard,
     StoredStream,
     Transaction,
@@ -41,6 +43,22 @@ class AlreadyRunningError(Exception):
 
     def __init__(self, guard: RepeatGuard) -> None:
         super().__init__("an equal request is being answered")
+        self.guard = guard
+
+
+class KeyInUseError(Exception):
+    """A guard does not hold: a message came with the same key before."""
+
+    def __init__(self, guard: IdempotencyGuard) -> None:
+        super().__init__("a message came with this key before")
+        self.guard = guard
+
+
+class NotIdleError(Exception):
+    """A guard does not hold: a message of the conversation is unfinished."""
+
+    def __init__(self, guard: IdleGuard) -> None:
+        super().__init__(str(guard.conversation_id))
         self.guard = guard
 
 
@@ -91,7 +109,7 @@ class Admission:
         self._recorded_at = recorded_at
         self._streams: dict[UUID, StoredStream] = {}
         self._taken: set[Guard] = set()
-        self._begun: Counter[UUID] = Counter()
+        self._begun: Counter[UUID] = Counter()  # by app and by conversation
 
     def look_up(self, hand_ins: Iterable[HandIn]) -> None:
         """Find out at once what is on record of the streams that these touch."""
@@ -142,6 +160,15 @@ class Admission:
                     running = self._transaction.is_running(guard.end_user_id, guard.fingerprint, since)
                     if guard in self._taken or running:
                         return AlreadyRunningError(guard)
+                case IdempotencyGuard():
+                    since = self._recorded_at - guard.window
+                    known = self._transaction.is_known(guard.end_user_id, guard.key, since)
+                    if guard in self._taken or known:
+                        return KeyInUseError(guard)
+                case IdleGuard():
+                    place = guard.conversation_id
+                    if self._transaction.unfinished_in(place) + self._begun[place] > 0:
+                        return NotIdleError(guard)
                 case CeilingGuard():
                     if self._transaction.unfinished(guard.app_id) + self._begun[guard.app_id] >= guard.ceiling:
                         return CeilingReachedError(guard)
@@ -153,6 +180,6 @@ class Admission:
         """Take note of a message that begins or ends: the transaction's own count is of before this group."""
         body = recorded.body
         if isinstance(body, MessageCreated):
-            self._begun[body.app_id] += 1
+            self._begun.update((body.app_id, body.conversation_id))
         elif isinstance(body, TERMINAL_EVENTS) and (message := hand_in.folded.get(recorded.originator_id)):
-            self._begun[message.created.app_id] -= 1
+            self._begun.subtract((message.created.app_id, message.created.conversation_id))

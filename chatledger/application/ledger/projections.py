@@ -66,7 +66,7 @@ from chatledger.domain.events import (
     SuggestedQuestionsProposed,
 )
 from chatledger.domain.message import Message
-from chatledger.domain.values import NIL_UUID, AttachedFile, TaskState, Usage
+from chatledger.domain.values import NIL_UUID, TURN_TAKERS, AttachedFile, TaskState, Usage
 
 READ_MODELS_VERSION = 1
 """Raised with every change to a projection; a store with another version has to be rebuilt first."""
@@ -116,7 +116,7 @@ class Projections:
             case GenerationStarted():
                 values: dict[str, Any] = {"state": "running", "attempt": body.attempt, "not_before": None}
                 if body.attempt == 1:
-                    values["started_at"] = at
+                    values |= {"started_at": at, "waits": False}
                 elif body.base == "reset":
                     values["annotation_id"] = None
                 return (_message(envelope, values),)
@@ -214,6 +214,9 @@ class Projections:
             "state": "queued",
             "attempt": 0,
             "fingerprint": body.fingerprint,
+            "idempotency_key": body.idempotency_key,
+            "replayed_from": body.replayed_from,
+            "waits": body.on_busy in TURN_TAKERS,
             "question": question,
         }
         bump = Update(
@@ -242,6 +245,7 @@ class Projections:
         values = {
             "state": state,
             "not_before": None,
+            "waits": False,
             "ended_at": envelope.recorded_at,
             "ended_position": envelope.position,
             "enters_prompts": bool(message.answer_length) and not message.is_refused,

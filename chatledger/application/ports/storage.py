@@ -90,6 +90,25 @@ class RepeatGuard(msgspec.Struct, frozen=True):
     window: int
 
 
+class IdempotencyGuard(msgspec.Struct, frozen=True):
+    """Holds only while no message of this person came with this key within the last ``window``.
+
+    Attributes:
+        key: a keyed hash of the key that the client chose.
+        window: microseconds.
+    """
+
+    end_user_id: UUID
+    key: str
+    window: int
+
+
+class IdleGuard(msgspec.Struct, frozen=True):
+    """Holds only while no message of a conversation is unfinished."""
+
+    conversation_id: UUID
+
+
 class CeilingGuard(msgspec.Struct, frozen=True):
     """Holds only while fewer messages of an app than ``ceiling`` are unfinished."""
 
@@ -97,7 +116,7 @@ class CeilingGuard(msgspec.Struct, frozen=True):
     ceiling: int
 
 
-Guard = UniqueGuard | RepeatGuard | CeilingGuard
+Guard = UniqueGuard | RepeatGuard | IdempotencyGuard | IdleGuard | CeilingGuard
 
 
 class Insert(msgspec.Struct, frozen=True):
@@ -168,8 +187,16 @@ class Transaction(Protocol):
         """Whether an equal request of this person, of this time or later, is unfinished."""
         ...
 
+    def is_known(self, end_user_id: UUID, idempotency_key: str, since: int) -> bool:
+        """Whether a message of this person, of this time or later, came with this key."""
+        ...
+
     def unfinished(self, app_id: UUID) -> int:
         """How many messages of an app have no terminal event."""
+        ...
+
+    def unfinished_in(self, conversation_id: UUID) -> int:
+        """How many messages of a conversation have no terminal event."""
         ...
 
     def append(self, rows: Sequence[EventRow]) -> None:

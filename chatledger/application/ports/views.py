@@ -192,6 +192,13 @@ class UnfinishedTask(msgspec.Struct, frozen=True, kw_only=True):
     attempt: int
 
 
+class KnownRequest(msgspec.Struct, frozen=True):
+    """A message that came with an idempotency key, and the fingerprint of what was asked."""
+
+    message_id: UUID
+    fingerprint: str | None
+
+
 class Page(msgspec.Struct, frozen=True):
     """How many rows, and from where on.
 
@@ -283,6 +290,10 @@ class Views(Protocol):
 
     async def running_request(self, end_user_id: UUID, fingerprint: str) -> UUID | None:
         """The newest message of a person that answers a request with this fingerprint: no ended or stopping one."""
+        ...
+
+    async def message_of_key(self, end_user_id: UUID, idempotency_key: str, since: int) -> KnownRequest | None:
+        """The newest message of a person, of this time in microseconds or later, that came with this key."""
         ...
 
     async def tokens_used(self, app_id: UUID, day: int) -> int:

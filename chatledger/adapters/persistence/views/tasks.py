@@ -7,7 +7,7 @@ import sqlalchemy as sa
 
 from chatledger.adapters.persistence.tables import CONVERSATIONS, LEASES, MESSAGES
 from chatledger.adapters.persistence.views.reading import SqlReading
-from chatledger.application.ports.views import UnfinishedTask
+from chatledger.application.ports.views import KnownRequest, UnfinishedTask
 
 _LIVING_LEASE = LEASES.c.message_id == MESSAGES.c.message_id
 _TASK = (
@@ -38,6 +38,22 @@ class SqlTaskViews(SqlReading):
             .limit(1)
         )
         return await self._reader.query(lambda c: c.execute(query).scalar())
+
+    async def message_of_key(self, end_user_id: UUID, idempotency_key: str, since: int) -> KnownRequest | None:
+        """The newest message of a person, of this time in microseconds or later, that came with this key."""
+        table = MESSAGES.c
+        query = (
+            sa.select(table.message_id, table.fingerprint)
+            .where(
+                table.idempotency_key == idempotency_key,
+                table.end_user_id == end_user_id,
+                table.created_at >= since,
+            )
+            .order_by(table.position.desc())
+            .limit(1)
+        )
+        found = await self._reader.query(lambda c: c.execute(query).first())
+        return None if found is None else KnownRequest(found.message_id, found.fingerprint)
 
     async def unseen(self, limit: int) -> list[UUID]:
         """Messages of deleted conversations whose answers nobody has asked to end, oldest first."""

@@ -332,6 +332,9 @@ def _create_messages() -> None:
         _text("stopped_by", nullable=True),
         _text("error_code", nullable=True),
         _text("fingerprint", nullable=True),
+        _text("idempotency_key", nullable=True),
+        _id("replayed_from", nullable=True),
+        sa.Column("waits", sa.Boolean(), nullable=False),
         _id("annotation_id", nullable=True),
         _number("saved_position", nullable=True),
         _bytes("question"),
@@ -361,6 +364,20 @@ def _create_messages() -> None:
         sqlite_where=sa.text("ended_position IS NULL"),
         postgresql_where=sa.text("ended_position IS NULL"),
     )
+    op.create_index(
+        "messages_unfinished_by_conversation",
+        "messages",
+        ["conversation_id", "position"],
+        sqlite_where=sa.text("ended_position IS NULL"),
+        postgresql_where=sa.text("ended_position IS NULL"),
+    )
+    for name, column in (
+        ("messages_by_idempotency_key", "idempotency_key"),
+        ("messages_errored", "ended_position"),
+        ("messages_replayed", "replayed_from"),
+    ):
+        where = sa.text(f"{'error_code' if column == 'ended_position' else column} IS NOT NULL")
+        op.create_index(name, "messages", [column], sqlite_where=where, postgresql_where=where)
     op.create_index(
         "messages_unfinished_by_fingerprint",
         "messages",
