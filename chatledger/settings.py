@@ -148,6 +148,7 @@ class Settings(BaseModel):
     lease: float = Field(default=5, gt=0)
     heartbeat: float = Field(default=1, gt=0)
     attempts: int = Field(default=3, ge=1)
+    take_overs: int = Field(default=10, ge=0)
     first_retry_delay: float = Field(default=0.5, ge=0)
     longest_retry_delay: float = Field(default=30, ge=0)
     generation_timeout: float = Field(default=1_200, gt=0)

@@ -8,6 +8,7 @@ import os
 import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from datetime import UTC
 from typing import TYPE_CHECKING
 
 from chatledger.adapters.provider_access import ProviderAccess, origin, words_of
@@ -195,6 +196,8 @@ def _retry_after(headers: Mapping[str, str]) -> float | None:
         moment = email.utils.parsedate_to_datetime(headers.get("retry-after", ""))
     except ValueError:
         return None
+    if moment.tzinfo is None:  # in the form of asctime (RFC 9110, section 5.6.7), which is in UTC without saying so
+        moment = moment.replace(tzinfo=UTC)
     return max(0.0, moment.timestamp() - time.time())
 
 

@@ -276,6 +276,7 @@ def _worker_settings(settings: Settings) -> WorkerSettings:
         flush_interval=settings.flush_interval_ms / 1000,
         retry=RetryPolicy(
             attempts=settings.attempts,
+            take_overs=settings.take_overs,
             first_delay=settings.first_retry_delay,
             longest_delay=settings.longest_retry_delay,
         ),

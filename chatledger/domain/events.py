@@ -27,6 +27,7 @@ from chatledger.domain.values import (
     OnDisconnect,
     Rating,
     RenamedBy,
+    RequeueCause,
     Resource,
     Scope,
     StoppedBy,
@@ -161,10 +162,10 @@ class AnnotationMatched(msgspec.Struct, frozen=True, kw_only=True):
 
 @REGISTRY.register("GenerationRequeued")
 class GenerationRequeued(msgspec.Struct, frozen=True, kw_only=True):
-    """The attempt failed in a way that may pass; another may start from ``not_before`` on."""
+    """The attempt failed in a way that may pass, or its worker had to go; another may start from ``not_before`` on."""
 
     attempt: Public[int]
-    cause: Public[ErrorCode]
+    cause: Public[RequeueCause]
     detail: Sealed[str]
     not_before: Public[datetime]
 

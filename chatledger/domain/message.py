@@ -49,6 +49,7 @@ from chatledger.domain.values import (
     ModerationAction,
     ModerationStage,
     Rating,
+    RequeueCause,
     Resource,
     StoppedBy,
     TaskState,
@@ -63,6 +64,8 @@ class Message(Aggregate[MessageEvent]):
     Attributes:
         created: what was asked; the first event of every message.
         attempt: the number of the newest attempt, 0 before the first. It is the fencing token.
+        failures: how many attempts were given up because they failed.
+        take_overs: how many were taken over, their workers being dead or too slow.
         state: the state of the generation task.
         resources: the passages that the current attempt rests on.
         thoughts: the steps of the current attempt by position.
@@ -79,6 +82,8 @@ class Message(Aggregate[MessageEvent]):
     def __init__(self, aggregate_id: UUID) -> None:
         super().__init__(aggregate_id)
         self.attempt = 0
+        self.failures = 0
+        self.take_overs = 0
         self.state: TaskState = "queued"
         self.attempt_is_open = False
         self._context_cut: int | None = None
@@ -217,7 +222,7 @@ class Message(Aggregate[MessageEvent]):
         self._require_open(attempt)
         self._record(AnnotationMatched(attempt=attempt, annotation_id=annotation_id, score=score, account=account))
 
-    def requeue(self, attempt: int, cause: ErrorCode, detail: str, not_before: datetime) -> None:
+    def requeue(self, attempt: int, cause: RequeueCause, detail: str, not_before: datetime) -> None:
         """Give the attempt up for a later one.
 
         Raises:
@@ -346,9 +351,7 @@ class Message(Aggregate[MessageEvent]):
             case ResourcesRetrieved():
                 self.resources = merged(self.resources, body.resources)
             case GenerationRequeued():
-                self.attempt_is_open = False
-                self.not_before = body.not_before
-                self.state = "retrying"
+                self._apply_requeue(body)
             case StopRequested():
                 self.stop_requested_by = body.by
                 self.state = "stopping"
@@ -376,6 +379,8 @@ class Message(Aggregate[MessageEvent]):
         self.attempt = started.attempt
         if started.context_cut is not None:
             self._context_cut = started.context_cut
+        if self.attempt_is_open:
+            self.take_overs += 1
         self.attempt_is_open = True
         self.not_before = None
         self.resources = ()
@@ -388,6 +393,13 @@ class Message(Aggregate[MessageEvent]):
         self._answer = [kept] if kept else []
         self.answer_length = len(kept)
         self.state = "running"
+
+    def _apply_requeue(self, requeued: GenerationRequeued) -> None:
+        self.attempt_is_open = False
+        if requeued.cause != "handed_over":
+            self.failures += 1
+        self.not_before = requeued.not_before
+        self.state = "retrying"
 
     def _end(self, state: TaskState) -> None:
         self.attempt_is_open = False

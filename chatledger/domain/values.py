@@ -63,6 +63,9 @@ ErrorCode = Literal[
     "internal_server_error",
 ]
 
+RequeueCause = Literal[ErrorCode, "handed_over"]
+"""Why an attempt gave way to a later one: a failure, or a worker that was told to go, which is none."""
+
 NIL_UUID = UUID(int=0)
 """The parent of a message whose conversation is a line, not a tree."""
 

@@ -2,9 +2,11 @@
 
 import sqlite3
 
+import pytest
+
 from chatledger.application.context import SYSTEM, Context
 from chatledger.application.ledger.envelope import to_microseconds
-from chatledger.domain.events import AnswerChunkAppended, GenerationStarted
+from chatledger.domain.events import AnswerChunkAppended, GenerationRequeued, GenerationStarted
 from chatledger.domain.message import Message
 from tests.application.chat import text_of, until, words
 
@@ -88,9 +90,34 @@ async def test_a_worker_that_goes_hands_its_messages_over(open_chat):
     async with open_chat() as chat:
         with chat.application.following.follow(sent.message_id) as follower:
             seen = [envelope async for batch in follower.batches() for envelope in batch]
-        names = [type(envelope.body).__name__ for envelope in seen]
-        assert "GenerationRequeued" in names
+        (requeued,) = [envelope.body for envelope in seen if isinstance(envelope.body, GenerationRequeued)]
+        assert requeued.cause == "handed_over"
         assert text_of(seen) == (await chat.view(sent.message_id)).answer == words(2, 100)
+
+
+async def test_only_failures_count_against_the_attempts_that_a_message_has(quick_leases):
+    async with quick_leases(with_worker=False) as chat:
+        sent = await chat.send("fail_as=transient")
+        context = Context(actor=SYSTEM, correlation_id=chat.application.new_id())
+
+        def go_and_die(staged):
+            attempt = staged.aggregate.start_attempt("told to go")
+            staged.aggregate.requeue(attempt, "handed_over", "", chat.application.clock.now())
+            staged.aggregate.start_attempt("dead")
+
+        await chat.running.ledger.decide(Message, sent.message_id, go_and_die, context)
+        sent.follower.close()
+    async with quick_leases(attempts=3, first_retry_delay=0.01) as chat:
+
+        async def ended():
+            return (await chat.view(sent.message_id)).ended_at
+
+        await until(ended)
+        view = await chat.view(sent.message_id)
+        assert (view.state, view.attempt, view.error) == ("errored", 5, "scripted failure: transient")
+        bodies = [envelope.body for envelope in await chat.events(sent.message_id)]
+        causes = [body.cause for body in bodies if isinstance(body, GenerationRequeued)]
+        assert causes == ["handed_over", "completion_request_error", "completion_request_error"]
 
 
 async def test_what_was_sent_while_nobody_worked_is_answered_later(open_chat):
@@ -108,11 +135,12 @@ async def test_what_was_sent_while_nobody_worked_is_answered_later(open_chat):
             assert (await chat.names(one.message_id)).count("MessageCompleted") == 1
 
 
-async def test_a_message_that_kills_its_workers_is_given_up(quick_leases):
+@pytest.mark.parametrize(("deaths", "state"), [(2, "completed"), (3, "errored")])
+async def test_a_message_that_kills_its_workers_is_given_up(quick_leases, deaths, state):
     async with quick_leases(with_worker=False) as chat:
         sent = await chat.send(SLOW)
         context = Context(actor=SYSTEM, correlation_id=chat.application.new_id())
-        for number in range(10):
+        for number in range(deaths):
             await chat.running.ledger.decide(
                 Message,
                 sent.message_id,
@@ -120,10 +148,11 @@ async def test_a_message_that_kills_its_workers_is_given_up(quick_leases):
                 context,
             )
         sent.follower.close()
-    async with quick_leases() as chat:
+    async with quick_leases(take_overs=2) as chat:
 
         async def ended():
-            return (await chat.view(sent.message_id)).state == "errored"
+            return (await chat.view(sent.message_id)).ended_at
 
         await until(ended)
-        assert (await chat.view(sent.message_id)).attempt == 10
+        view = await chat.view(sent.message_id)
+        assert (view.state, view.attempt) == (state, 3)

@@ -80,6 +80,10 @@ def requeued(attempt: int) -> GenerationRequeued:
     )
 
 
+def handed_over(attempt: int) -> GenerationRequeued:
+    return GenerationRequeued(attempt=attempt, cause="handed_over", detail="", not_before=LATER)
+
+
 def completed(attempt: int) -> MessageCompleted:
     return MessageCompleted(attempt=attempt, usage=USAGE, finish_reason="stop", fingerprint="f1")
 

@@ -34,6 +34,7 @@ from tests.domain.facts import (
     completed,
     continued,
     errored,
+    handed_over,
     liked,
     matched,
     moderated,
@@ -68,6 +69,10 @@ def append(attempt, text):
 
 def requeue(attempt):
     return lambda message: message.requeue(attempt, "completion_request_error", "the provider was busy", LATER)
+
+
+def hand_over(attempt):
+    return lambda message: message.requeue(attempt, "handed_over", "", LATER)
 
 
 def stop(attempt):
@@ -194,6 +199,7 @@ FOLLOWS = [
     ("a message is no longer saved", [asked, MessageSaved()], unsave(), [MessageUnsaved()]),
     ("a message that was never saved", [asked], unsave(), []),
     ("a requeue", [asked, started(1)], requeue(1), [requeued(1)]),
+    ("a worker that has to go", [asked, started(1)], hand_over(1), [handed_over(1)]),
     ("the end", [asked, started(1), chunk(1, "Be")], complete(1), [completed(1)]),
     ("the end, a stop pending", [asked, started(1), stop_requested], complete(1), [completed(1)]),
     (
@@ -364,6 +370,19 @@ SEEN = [
         "retrying, the answer still there to build on",
         [asked, started(1), chunk(1, "abc"), requeued(1)],
         {"state": "retrying", "attempt_is_open": False, "answer": "abc"},
+    ),
+    ("no attempt has failed yet", [asked, started(1)], {"failures": 0, "take_overs": 0}),
+    ("an attempt that failed", [asked, started(1), requeued(1), started(2)], {"failures": 1, "take_overs": 0}),
+    ("an attempt that was taken over", [asked, started(1), started(2)], {"failures": 0, "take_overs": 1}),
+    (
+        "an attempt that was handed over has neither failed nor was it taken over",
+        [asked, started(1), handed_over(1), started(2)],
+        {"failures": 0, "take_overs": 0, "attempt": 2},
+    ),
+    (
+        "failures and take-overs are counted over all attempts",
+        [asked, started(1), requeued(1), started(2), started(3), handed_over(3), started(4), requeued(4)],
+        {"failures": 2, "take_overs": 1, "attempt": 4},
     ),
     ("stopping", [asked, started(1), stop_requested], {"state": "stopping", "stop_requested_by": "user"}),
     (

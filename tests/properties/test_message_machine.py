@@ -71,6 +71,7 @@ class Plain:
         self.steps: dict[int, tuple[str, str]] = {}  # by position: the words, the tool
         self.made: list[int] = []
         self.feedback: dict[str, tuple[str, str | None]] = {}
+        self.given_up: list[str] = []  # why each attempt gave way to a later one
 
     @property
     def newest(self) -> int:
@@ -155,6 +156,7 @@ class MessageMachine(RuleBasedStateMachine):
         kept = min(max(offset, 0), len(self.plain.answer())) if base == "continue" else 0
         started = GenerationStarted(attempt=number, worker="w", base=base, offset=kept)
         if self.call(self.plain.bar_to_a_new_attempt(), lambda: self.message.start_attempt("w", base, offset), started):
+            self.plain.given_up += ["taken over"] if self.plain.open else []
             self.plain.attempts.append((base, kept, []))
             self.plain.resources = ()
             self.plain.steps, self.plain.made = {}, []
@@ -210,16 +212,17 @@ class MessageMachine(RuleBasedStateMachine):
             self.plain.attempts[-1] = ("reset", 0, list(text))
             self.plain.steps = {position: ("", tool) for position, (_, tool) in self.plain.steps.items()}
 
-    @rule(caller=callers)
-    def requeue(self, caller: str) -> None:
+    @rule(caller=callers, cause=st.sampled_from(("internal_server_error", "handed_over")))
+    def requeue(self, caller: str, cause: str) -> None:
         attempt = self.attempt_of(caller)
-        requeued = GenerationRequeued(attempt=attempt, cause="internal_server_error", detail="d", not_before=LATER)
+        requeued = GenerationRequeued(attempt=attempt, cause=cause, detail="d", not_before=LATER)
         if self.call(
             self.plain.bar(attempt) or self.plain.bar_to_a_new_attempt(),
-            lambda: self.message.requeue(attempt, "internal_server_error", "d", LATER),
+            lambda: self.message.requeue(attempt, cause, "d", LATER),
             requeued,
         ):
             self.plain.open = False
+            self.plain.given_up.append(cause)
 
     @precondition(lambda self: len(self.log) >= self.patience)
     @rule(by=st.sampled_from(("user", "timeout")))
@@ -306,6 +309,13 @@ class MessageMachine(RuleBasedStateMachine):
     def the_steps_and_their_files_are_those_of_the_newest_attempt(self) -> None:
         assert self.message.thoughts == {place: step(place, *said) for place, said in self.plain.steps.items()}
         assert self.message.files == tuple(made(number) for number in self.plain.made)
+
+    @invariant()
+    def what_became_of_earlier_attempts_is_counted(self) -> None:
+        given_up = self.plain.given_up
+        assert self.message.failures == given_up.count("internal_server_error")
+        assert self.message.take_overs == given_up.count("taken over")
+        assert self.message.attempt == self.plain.newest
 
     @invariant()
     def each_side_has_one_rating_at_most(self) -> None:

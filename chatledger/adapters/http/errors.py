@@ -36,7 +36,7 @@ from chatledger.application.errors import (
     WrongModeError,
 )
 from chatledger.application.fault_report import describe
-from chatledger.application.generation.failures import CODES, INTERNAL_MESSAGE
+from chatledger.application.generation.failures import CONSEQUENCES, INTERNAL_MESSAGE
 from chatledger.application.ledger.hand_ins import VersionConflictError
 from chatledger.application.ports.files import BlobMissingError
 from chatledger.application.ports.generator import GeneratorError
@@ -199,7 +199,7 @@ def _generation_failed(error: GenerationFailedError) -> HttpError:
 
 
 def _provider_failed(error: GeneratorError) -> HttpError:
-    return _failed(CODES[error.kind], str(error))
+    return _failed(CONSEQUENCES[error.kind].code, str(error))
 
 
 def _failed(code: ErrorCode, reason: str) -> HttpError:

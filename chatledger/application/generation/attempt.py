@@ -23,6 +23,7 @@ from chatledger.domain.values import (
     FinishReason,
     ModerationAction,
     ModerationStage,
+    RequeueCause,
     Resource,
     StoppedBy,
     Thought,
@@ -237,7 +238,7 @@ class Attempt:
         """The generation failed for good."""
         await self._record(lambda message: message.fail(self.number, code, reason), ends=True)
 
-    async def requeue(self, cause: ErrorCode, detail: str, not_before: datetime) -> None:
+    async def requeue(self, cause: RequeueCause, detail: str, not_before: datetime) -> None:
         """Leave the message to a later attempt.
 
         Raises:

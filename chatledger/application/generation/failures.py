@@ -1,21 +1,14 @@
 """What a generator's failure means for its message."""
 
-import random
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 
 import msgspec
+from tenacity import RetryCallState, Retrying, wait_exponential, wait_random_exponential
 
 from chatledger.application.ports.generator import GeneratorError, GeneratorErrorKind
+from chatledger.domain.message import Message
 from chatledger.domain.values import ErrorCode
-
-CODES: dict[GeneratorErrorKind, ErrorCode] = {
-    "transient": "completion_request_error",
-    "quota": "provider_quota_exceeded",
-    "credentials": "provider_not_initialize",
-    "invalid": "completion_request_error",
-    "content": "completion_request_error",
-    "internal": "internal_server_error",
-}
 
 LONGEST_WAIT = 3_600.0
 """Seconds. A provider that wants to be left alone for longer has failed."""
@@ -23,26 +16,61 @@ LONGEST_WAIT = 3_600.0
 INTERNAL_MESSAGE = "Internal Server Error, please contact support."
 
 
+class Consequence(msgspec.Struct, frozen=True):
+    """What a failure of one kind leads to.
+
+    Attributes:
+        code: what is on record as its cause.
+        may_pass: whether asking again may help: then it is asked again, as long as there is no text.
+    """
+
+    code: ErrorCode
+    may_pass: bool = False
+
+
+CONSEQUENCES: Mapping[GeneratorErrorKind, Consequence] = {
+    "transient": Consequence("completion_request_error", may_pass=True),
+    "quota": Consequence("provider_quota_exceeded"),
+    "credentials": Consequence("provider_not_initialize"),
+    "invalid": Consequence("completion_request_error"),
+    "content": Consequence("completion_request_error"),
+    "internal": Consequence("internal_server_error"),
+}
+
+
 class RetryPolicy(msgspec.Struct, frozen=True, kw_only=True):
-    """Transient failures before the first token are tried again. Times are seconds."""
+    """When a failed attempt is followed by another one. Times are seconds.
+
+    Attributes:
+        attempts: how many may fail. What a crash or a shutdown cut short has not failed.
+        take_overs: how often crashes may cost a message its attempt.
+    """
 
     attempts: int = 3
+    take_overs: int = 10
     first_delay: float = 0.5
     longest_delay: float = 30.0
 
     def next_attempt(
-        self, attempt: int, error: GeneratorError, now: datetime, *, has_answered: bool
+        self, failures: int, error: GeneratorError, now: datetime, *, is_final: bool = False
     ) -> datetime | None:
-        """When to try again after ``attempt`` failed, or None for never.
+        """When to try again after so many failures, of which this error is the last; None for never.
 
-        What the provider asked for counts; else exponential backoff with jitter over its upper half.
+        What the provider asked for counts; else exponential backoff with jitter over its upper half. ``is_final`` says
+        that the answer has begun, and cannot begin anew.
         """
-        if error.kind != "transient" or has_answered or attempt >= self.attempts:
+        if is_final or not CONSEQUENCES[error.kind].may_pass or failures >= self.attempts:
             return None
-        delay = min(self.longest_delay, self.first_delay * 2 ** (attempt - 1))
-        delay *= random.uniform(0.5, 1.0)  # noqa: S311 - jitter, not a secret
-        if error.retry_after is not None:
-            delay = error.retry_after
-        if delay > LONGEST_WAIT:
-            return None
-        return now + timedelta(seconds=delay)
+        delay = self._backoff(failures) if error.retry_after is None else error.retry_after
+        return now + timedelta(seconds=delay) if delay <= LONGEST_WAIT else None
+
+    def may_take_over(self, message: Message) -> bool:
+        """Whether another attempt may start in the place of one whose worker is gone."""
+        return message.take_overs < self.take_overs
+
+    def _backoff(self, failures: int) -> float:
+        multiplier, longest = self.first_delay / 2, self.longest_delay / 2
+        sure, spread = wait_exponential(multiplier, longest), wait_random_exponential(multiplier, longest)
+        state = RetryCallState(Retrying(), fn=None, args=(), kwargs={})
+        state.attempt_number = failures
+        return (sure + spread)(state)

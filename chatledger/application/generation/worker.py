@@ -13,7 +13,7 @@ from chatledger.application.context import Actor, Context
 from chatledger.application.errors import GenerationStoppedError
 from chatledger.application.fault_report import describe
 from chatledger.application.generation.attempt import Attempt
-from chatledger.application.generation.failures import CODES, INTERNAL_MESSAGE, RetryPolicy
+from chatledger.application.generation.failures import CONSEQUENCES, INTERNAL_MESSAGE, RetryPolicy
 from chatledger.application.generation.moderating import Gate, Gates, Question
 from chatledger.application.generation.steps import Steps
 from chatledger.application.ledger.envelope import Envelope, to_microseconds
@@ -45,7 +45,7 @@ from chatledger.domain.errors import DomainError, FencedOutError, StopPendingErr
 from chatledger.domain.events import REGISTRY, MessageCreated, StopRequested
 from chatledger.domain.message import Message
 from chatledger.domain.prices import priced
-from chatledger.domain.values import AttachedFile, ErrorCode, FinishReason, Json, Usage
+from chatledger.domain.values import AttachedFile, FinishReason, Json, RequeueCause, Usage
 from chatledger.domain.variables import variables_at
 
 log = logging.getLogger(__name__)
@@ -59,7 +59,7 @@ SentFiles = Callable[[MessageCreated], Sequence[SentFile]]
 
 
 class WorkerSettings(msgspec.Struct, frozen=True, kw_only=True):
-    """Times are seconds. ``take_overs`` bounds how many attempts crashes alone may cost a message."""
+    """Times are seconds."""
 
     name: str
     concurrency: int = 2_000
@@ -67,7 +67,6 @@ class WorkerSettings(msgspec.Struct, frozen=True, kw_only=True):
     heartbeat: float = 1.0
     timeout: float = 1_200.0
     flush_interval: float = 0.05
-    take_overs: int = 10
     retry: RetryPolicy = RetryPolicy()
 
 
@@ -220,14 +219,13 @@ class Worker:
         message = staged.aggregate
         created = message.created
         generator = self._generators.get(created.generator)
-        is_take_over = message.attempt_is_open
         context = self._context(created)
         key = await self._key(staged)
         if message.stop_requested_by is not None:
             message.stop(message.attempt, message.stop_requested_by, Usage(), key.fingerprint(message.answer.encode()))
         elif generator is None:
             message.fail(message.attempt, "internal_server_error", f"no generator named {created.generator}")
-        elif (is_take_over and not generator.repeatable) or message.attempt >= self._settings.take_overs:
+        elif message.attempt_is_open and not (generator.repeatable and self._settings.retry.may_take_over(message)):
             message.fail(message.attempt, "internal_server_error", INTERNAL_MESSAGE)
         else:
             message.start_attempt(self._settings.name)
@@ -397,20 +395,20 @@ class Worker:
     async def _give_up(
         self, attempt: Attempt, error: GeneratorError, tally: "Tally", key: DataKey, *, is_final: bool
     ) -> None:
-        code, reason = CODES[error.kind], str(error)
+        code, reason = CONSEQUENCES[error.kind].code, str(error)
         now = self._clock.now()
-        again = self._settings.retry.next_attempt(attempt.number, error, now, has_answered=is_final)
+        failures = attempt.message.failures + 1
+        again = self._settings.retry.next_attempt(failures, error, now, is_final=is_final)
         if again is not None:
             await self._requeue(attempt, code, reason, again, tally, key)
         else:
             await attempt.end_failed(code, reason)
 
     async def _hand_over(self, attempt: Attempt, tally: "Tally", key: DataKey) -> None:
-        reason = "the worker was told to go"
-        await self._requeue(attempt, "internal_server_error", reason, self._clock.now(), tally, key)
+        await self._requeue(attempt, "handed_over", "the worker was told to go", self._clock.now(), tally, key)
 
     async def _requeue(
-        self, attempt: Attempt, cause: ErrorCode, reason: str, not_before: datetime, tally: "Tally", key: DataKey
+        self, attempt: Attempt, cause: RequeueCause, reason: str, not_before: datetime, tally: "Tally", key: DataKey
     ) -> None:
         """Leave the message to a later attempt, unless somebody asked for its end meanwhile."""
         try:
