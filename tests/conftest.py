@@ -16,6 +16,9 @@ from tests.support.postgres import NoPostgresError, PostgresServer
 def pytest_addoption(parser):
     parser.addoption("--kills", type=int, default=3, help="how many servers are killed in the middle of their streams")
     parser.addoption("--first-seed", type=int, default=1, help="the seed of the first of them; the others count on")
+    parser.addoption("--only", dest="keyword", default="", metavar="NAME", help="the tests of this name, as -k does")
+    parser.addoption("--recordings", default="fault-recordings", help="the folder of what clients of faults received")
+    parser.addoption("--keep-recordings", action="store_true", help="keep them also where nothing was wrong")
     parser.addoption("--cuts", type=int, default=15, help="how many connections are cut in the middle of a COMMIT")
     parser.addoption("--write-compatibility", action="store_true", help="write docs/compatibility.md from the run")
     parser.addoption("--tail-seconds", type=float, default=4, help="how long many writers write and one follows")

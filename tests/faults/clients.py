@@ -1,191 +1,343 @@
-"""Clients that write down what they were told, and can tell whether they were told the truth."""
+"""Clients as there are many: they send, follow or poll, and when the server is gone they come back as soon as it is."""
 
 import asyncio
 import json
-from collections import defaultdict
-from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from typing import Any, Self
 
 import httpx
 
+from tests.faults.recording import Recording
+
 TOKENS = 150
-SCRIPT = f"/script tokens={TOKENS} interval_ms=10 first_token_ms=5 vary_by_attempt=true"
-TERMINAL = {"MessageCompleted", "MessageStopped", "MessageErrored"}
+SECONDS = 1.5
+"""How long an answer takes."""
 
-PATIENCE = 40.0
+SCRIPT = f"/script tokens={TOKENS} interval_ms={1_000 * SECONDS / TOKENS:g} first_token_ms=5 vary_by_attempt=true"
+
+OVER = {"completed", "stopped", "errored"}
+PATIENCE = 60.0
+PAUSE = 0.05
 
 
-def words(attempt: int, count: int = TOKENS) -> str:
-    return "".join(f"a{attempt}t{number} " for number in range(count))
+class Place:
+    """Where clients find the server, which dies and comes back under another address. Closed at the end."""
+
+    def __init__(self, key: str) -> None:
+        headers = {"Authorization": f"Bearer {key}"}
+        self._http = httpx.AsyncClient(headers=headers, timeout=PATIENCE, limits=httpx.Limits(max_connections=None))
+        self._is_open = asyncio.Event()
+        self._url = ""
+
+    def open(self, url: str) -> None:
+        """The server is here from now on."""
+        self._url = url
+        self._is_open.set()
+
+    def close(self) -> None:
+        """There is no server: whoever asks waits."""
+        self._is_open.clear()
+
+    async def get(self, path: str, **options: Any) -> httpx.Response:
+        """Ask the server that is there, or the next one."""
+        await self._is_open.wait()
+        return await self._http.get(self._url + path, **options)
+
+    @asynccontextmanager
+    async def stream(self, method: str, path: str, **options: Any) -> AsyncIterator[httpx.Response]:
+        """An answer that comes by and by."""
+        await self._is_open.wait()
+        async with self._http.stream(method, self._url + path, **options) as response:
+            yield response
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._http.aclose()
 
 
-@dataclass
-class Transcript:
-    """What one client received of one message.
+class Client:
+    """One client and one message.
 
     Attributes:
-        user: who asked.
-        last_id: the last event id, ``message id:version``.
+        user: who asks.
+        message_id: of the message, once the client was told it or has found it.
+        is_told: set when it knows the message's id, or that there is no such message.
         text: what the client shows.
-        before: what it showed when its first connection ended.
-        is_ended: whether the last event of the message has come.
+        shown: what it showed at each version of the message that it was told.
+        received: how many characters of answers it was sent, those included that were replaced later.
+        is_ended: whether it knows that the answer is at its end.
     """
 
-    user: str
-    message_id: str | None = None
-    last_id: str | None = None
-    text: str = ""
-    before: str = ""
-    is_ended: bool = False
-    kinds: list[str] = field(default_factory=list)
+    def __init__(self, name: str, user: str, place: Place, script: str = SCRIPT) -> None:
+        self.recording = Recording(name)
+        self.user = user
+        self.message_id: str | None = None
+        self.is_told = asyncio.Event()
+        self.text = ""
+        self.shown: list[tuple[int, str]] = []
+        self.received = 0
+        self.is_ended = False
+        self._place = place
+        self._script = script
+        self._last_id = ""
 
-    def take(self, block: str) -> None:
+    async def live(self) -> None:
+        """Ask, and go on until the answer is there."""
+        raise NotImplementedError
+
+    def _learn(self, message_id: str) -> None:
+        self.message_id = message_id
+        self.is_told.set()
+
+    @property
+    def _body(self) -> dict[str, Any]:
+        return {"query": self._script, "user": self.user, "inputs": {}}
+
+    async def _exchange(self, method: str, path: str, **options: Any) -> httpx.Response | None:
+        """A whole answer; None where the server is gone, or says that it is not its day."""
+        self.recording.request(f"{method} {path}")
+        try:
+            async with self._place.stream(method, path, **options) as response:
+                self.recording.status(response.status_code)
+                body = (await response.aread()).decode()
+        except httpx.TransportError as error:
+            self.recording.end(type(error).__name__)
+            return None
+        self.recording.block(body)
+        self.recording.end("closed")
+        if response.status_code == 503:
+            assert response.json()["code"] == "service_unavailable", body
+            return None
+        assert response.is_success, body
+        return response
+
+    async def _get(self, path: str, **options: Any) -> Any:
+        """The JSON at a path, asked for until there is an answer."""
+        while (response := await self._exchange("GET", path, **options)) is None:
+            await asyncio.sleep(PAUSE)
+        return response.json()
+
+    async def _find(self) -> None:
+        """Look for the message in the list of the user's conversations; one that was never committed is not there."""
+        listed = await self._get("/v1/conversations", params={"user": self.user})
+        for conversation in listed["data"]:
+            page = await self._get("/v1/messages", params={"user": self.user, "conversation_id": conversation["id"]})
+            for message in page["data"]:
+                self._learn(message["id"])
+
+    async def _poll(self) -> None:
+        """Ask for the state of the task until it is over, and then for the answer."""
+        if self.message_id is None:
+            return
+        path = f"/v1/messages/{self.message_id}"
+        created = (await self._get(f"{path}/events", params={"limit": 1}))["data"][0]
+        while (await self._get(f"/v1/tasks/{created['data']['task_id']}"))["status"] not in OVER:
+            await asyncio.sleep(2 * PAUSE)
+        self._take_whole((await self._get(path))["answer"])
+
+    def _take_whole(self, answer: str) -> None:
+        self.text = answer
+        self.received += len(answer)
+        self.is_ended = True
+
+
+class Streaming(Client):
+    """Whoever is told by an event stream, and resumes it where it broke.
+
+    Args:
+        by_query: say by the query, and not by the header, where to go on.
+    """
+
+    def __init__(self, *arguments: Any, by_query: bool = False, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self._by_query = by_query
+
+    async def _resume(self) -> None:
+        """Go on where the connection broke, as often as it breaks."""
+        while not self.is_ended:
+            point = {"params": {"after": self._last_id}} if self._by_query else {}
+            if self._last_id and not self._by_query:
+                point = {"headers": {"Last-Event-ID": self._last_id}}
+            await self._listen("GET", f"/v1/messages/{self.message_id}/stream", **point)
+            await asyncio.sleep(PAUSE)
+
+    async def _listen(self, method: str, path: str, **options: Any) -> None:
+        """Take block after block; half a block at the end of a broken connection was never received."""
+        self.recording.request(f"{method} {path} after {self._last_id or 'nothing'}")
+        rest = ""
+        try:
+            async with self._place.stream(method, path, **options) as response:
+                if not await self._has_begun(response):
+                    return
+                async for piece in response.aiter_text():
+                    *blocks, rest = (rest + piece).split("\n\n")
+                    for block in blocks:
+                        self.recording.block(block)
+                        self._take(block)
+        except httpx.TransportError as error:
+            self.recording.end(type(error).__name__)
+        else:
+            self.recording.end("closed")
+
+    async def _has_begun(self, response: httpx.Response) -> bool:
+        """Whether a stream has; if not, the server says that it is not its day."""
+        self.recording.status(response.status_code)
+        if response.status_code == 200:
+            return True
+        body = (await response.aread()).decode()
+        self.recording.block(body)
+        assert (response.status_code, json.loads(body)["code"]) == (503, "service_unavailable"), body
+        self.recording.end("closed")
+        return False
+
+    def _take(self, block: str) -> None:
         if block.startswith("id: "):
-            self.last_id = block.removeprefix("id: ")
+            self._last_id = block.removeprefix("id: ")
+            self.shown.append((int(self._last_id.rpartition(":")[2]), self.text))
         elif block.startswith("data: "):
             self._take_event(json.loads(block.removeprefix("data: ")))
         else:
             assert block in {"event: ping", "retry: 1000"}, block
 
     def _take_event(self, event: dict[str, Any]) -> None:
-        assert not self.is_ended, "an event after the last one"
-        kind = event["event"]
-        self.kinds.append(kind)
-        self.message_id = event["message_id"]
-        if kind == "message":
-            self.text += event["answer"]
-        elif kind == "message_replace":
-            self.text = event["answer"]
+        assert not self.is_ended, f"{self.recording.client}: an event after the last one"
+        self._learn(event["message_id"])
+        match event["event"]:
+            case "message":
+                self.text += event["answer"]
+                self.received += len(event["answer"])
+            case "message_replace":
+                self.text = event["answer"]
+                self.received += len(event["answer"])
+            case "message_end" | "error":
+                self.is_ended = True
+            case other:
+                raise AssertionError(other)
+
+
+class StreamSender(Streaming):
+    """Sends by Dify's stream, with ids; a stream that broke is resumed as the message's own."""
+
+    async def live(self) -> None:
+        await self._listen(
+            "POST",
+            "/v1/chat-messages",
+            json=self._body | {"response_mode": "streaming"},
+            headers={"X-Stream-Ids": "1"},
+        )
+        if self.message_id is None:
+            await self._find()
+        if self.message_id is not None:
+            await self._resume()
+
+
+class Follower(Streaming):
+    """Follows what another has sent, as soon as that one knows what it is called."""
+
+    def __init__(self, name: str, sender: Client, place: Place, *, by_query: bool = False) -> None:
+        super().__init__(name, sender.user, place, by_query=by_query)
+        self._sender = sender
+
+    async def live(self) -> None:
+        await self._sender.is_told.wait()
+        if self._sender.message_id is not None:
+            self._learn(self._sender.message_id)
+            await self._resume()
+
+
+class BlockingSender(Client):
+    """Waits for the whole answer; whoever was cut off looks for it until it is there."""
+
+    async def live(self) -> None:
+        response = await self._exchange("POST", "/v1/chat-messages", json=self._body | {"response_mode": "blocking"})
+        if response is None:
+            await self._find()
+            await self._poll()
         else:
-            assert kind in {"message_end", "error"}, kind
-            self.is_ended = True
+            self._learn(response.json()["message_id"])
+            self._take_whole(response.json()["answer"])
+
+
+class AsyncSender(Client):
+    """Waits for nothing, and looks for the answer until it is there."""
+
+    async def live(self) -> None:
+        response = await self._exchange("POST", "/v1/chat-messages", json=self._body | {"response_mode": "async"})
+        if response is None:
+            await self._find()
+        else:
+            self._learn(response.json()["message_id"])
+        await self._poll()
+
+
+async def _live(client: Client) -> None:
+    await client.live()
+    client.is_told.set()
 
 
 class Crowd:
-    """So many people who ask at once, each of them one question."""
+    """So many people who ask at once, each of them one question; some are followed by several, some wait or poll.
 
-    def __init__(self, count: int) -> None:
-        self.transcripts = [Transcript(f"user {number}") for number in range(count)]
-        self._asking: asyncio.Future[Any] | None = None
+    Args:
+        streams: how many send by a stream.
+        others: how many send blocking, and how many without waiting.
+        followers: how many follow every fourth of the streams.
 
-    @property
-    def told(self) -> Sequence[Transcript]:
-        """Those who know the id of their message."""
-        return [transcript for transcript in self.transcripts if transcript.message_id]
+    Attributes:
+        senders: those who ask.
+        clients: they, and those who follow.
+    """
 
-    async def begin(self, client: httpx.AsyncClient) -> None:
-        """Ask; until the first text is there."""
-        self._asking = asyncio.gather(*(ask(client, transcript) for transcript in self.transcripts))
-        async with asyncio.timeout(PATIENCE):
-            while not any(transcript.text for transcript in self.transcripts):  # noqa: ASYNC110 - what a client shows is no state that could be signalled
-                await asyncio.sleep(0.002)
+    def __init__(self, place: Place, streams: int, *, others: int = 2, followers: int = 3) -> None:
+        self.place = place
+        asking = [StreamSender(f"stream-{n}", f"user {n}", place, by_query=n % 2 == 1) for n in range(streams)]
+        blocking = [BlockingSender(f"blocking-{n}", f"patient {n}", place) for n in range(others)]
+        polling = [AsyncSender(f"async-{n}", f"curious {n}", place) for n in range(others)]
+        self.senders: Sequence[Client] = [*asking, *blocking, *polling]
+        self.clients: Sequence[Client] = [
+            *self.senders,
+            *(
+                Follower(f"{sender.recording.client}-follower-{number}", sender, place, by_query=number % 2 == 0)
+                for sender in asking[::4]
+                for number in range(followers)
+            ),
+        ]
+        self._living: list[asyncio.Task[None]] = []
+
+    def begin(self) -> None:
+        """Let all of them ask."""
+        self._living = [asyncio.create_task(_live(client)) for client in self.clients]
+
+    async def first_text(self) -> None:
+        """Until somebody sees a part of an answer."""
+        await self._until(lambda: any(client.text for client in self.clients))
 
     def is_listening(self) -> bool:
         """Whether somebody has seen a part of an answer, and not its end."""
-        return any(transcript.text and not transcript.is_ended for transcript in self.transcripts)
+        return any(client.text and not client.is_ended for client in self.clients)
 
-    async def hang_up(self) -> None:
-        """Until every connection has ended, in whatever way."""
+    async def hung_up(self) -> None:
+        """Until every connection that was begun at first has ended, in whatever way."""
+        await self._until(lambda: all(client.recording.has_been_cut for client in self.senders))
+
+    async def end(self) -> None:
+        """Until everybody has the whole answer, or knows that nothing was ever asked."""
         async with asyncio.timeout(PATIENCE):
-            await self._asking
+            await asyncio.gather(*self._living)
 
-    async def resume(self, client: httpx.AsyncClient) -> None:
-        """Go on where the connections broke, to the end."""
+    async def leave(self) -> None:
+        """Let nobody ask any longer."""
+        for task in self._living:
+            task.cancel()
+        await asyncio.gather(*self._living, return_exceptions=True)
+
+    async def _until(self, condition: Any) -> None:
         async with asyncio.timeout(PATIENCE):
-            await asyncio.gather(*(resume(client, transcript) for transcript in self.told))
-
-    async def check(self, client: httpx.AsyncClient) -> None:
-        """Nothing is lost, doubled or spliced, and every message ended once."""
-        for transcript in self.told:
-            await check(client, transcript)
-        for transcript in self.transcripts:
-            await check_every_message_ended_once(client, transcript.user)
-
-
-async def read_blocks(response: httpx.Response, transcript: Transcript) -> None:
-    """Take block after block; half a block at the end of a broken connection was never received."""
-    rest = ""
-    async for piece in response.aiter_text():
-        *blocks, rest = (rest + piece).split("\n\n")
-        for block in blocks:
-            transcript.take(block)
-
-
-async def ask(client: httpx.AsyncClient, transcript: Transcript) -> None:
-    """Send a message and listen until the end, or until the connection breaks."""
-    body = {"query": SCRIPT, "user": transcript.user, "inputs": {}, "response_mode": "streaming"}
-    try:
-        async with client.stream("POST", "/v1/chat-messages", json=body, headers={"X-Stream-Ids": "1"}) as response:
-            if await has_begun(response):
-                await read_blocks(response, transcript)
-    except httpx.TransportError:
-        pass
-    transcript.before = transcript.text
-
-
-async def resume(client: httpx.AsyncClient, transcript: Transcript) -> None:
-    """Go on where the connection broke, as often as it breaks."""
-    while not transcript.is_ended:
-        headers = {"Last-Event-ID": transcript.last_id} if transcript.last_id else {}
-        async with client.stream("GET", f"/v1/messages/{transcript.message_id}/stream", headers=headers) as response:
-            if await has_begun(response):
-                await read_blocks(response, transcript)
-        await asyncio.sleep(0.05)
-
-
-async def has_begun(response: httpx.Response) -> bool:
-    """Whether a stream has; if not, the server says that it is not its day."""
-    if response.status_code != 503:
-        assert response.status_code == 200, await response.aread()
-        return True
-    assert json.loads(await response.aread())["code"] == "service_unavailable"
-    return False
-
-
-async def check(client: httpx.AsyncClient, transcript: Transcript) -> None:
-    assert transcript.is_ended
-    message = (await client.get(f"/v1/messages/{transcript.message_id}")).json()
-    assert transcript.text == message["answer"]
-    events = await events_of(client, transcript.message_id)
-    assert sum(event["type"] in TERMINAL for event in events) == 1
-    by_attempt: dict[int, str] = defaultdict(str)
-    for event in events:
-        if event["type"] == "AnswerChunkAppended":
-            by_attempt[event["data"]["attempt"]] += event["data"]["text"]
-    assert all(words(attempt).startswith(text) for attempt, text in by_attempt.items())
-    assert message["answer"] == words(max(by_attempt))
-    assert any(text.startswith(transcript.before) for text in by_attempt.values()), (
-        "a client had received what the ledger does not know"
-    )
-
-
-async def check_every_message_ended_once(client: httpx.AsyncClient, user: str) -> None:
-    """Those included whose client was never told their id."""
-    listed = await client.get("/v1/conversations", params={"user": user})
-    for conversation in listed.json()["data"]:
-        page = await client.get("/v1/messages", params={"conversation_id": conversation["id"]})
-        for message in page.json()["data"]:
-            assert await ended(client, message["id"]) == ["MessageCompleted"]
-
-
-async def ended(client: httpx.AsyncClient, message_id: str) -> list[str]:
-    async with asyncio.timeout(PATIENCE):
-        while True:
-            types = [event["type"] for event in await events_of(client, message_id)]
-            if terminal := [kind for kind in types if kind in TERMINAL]:
-                return terminal
-            await asyncio.sleep(0.02)
-
-
-async def events_of(client: httpx.AsyncClient, message_id: str | None) -> list[dict[str, Any]]:
-    events: list[dict[str, Any]] = []
-    cursor = ""
-    while True:
-        answer = await client.get(f"/v1/messages/{message_id}/events", params={"limit": 100, "cursor": cursor})
-        assert answer.status_code == 200, answer.text
-        page = answer.json()
-        events += page["data"]
-        if not page["has_more"]:
-            return events
-        cursor = page["cursor"]
+            while not condition():  # noqa: ASYNC110 - what a client shows is no state that could be signalled
+                for task in self._living:
+                    if task.done():
+                        task.result()
+                await asyncio.sleep(0.002)

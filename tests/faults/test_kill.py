@@ -1,39 +1,71 @@
-"""``kill -9`` in the middle of many streams: every message ends once, and nobody was told a lie.
+"""``kill -9`` at any moment of many streams' lives: every message ends once, and nobody was told a lie.
 
-More of them: ``./test tests/faults --kills 20``.
+A ledger lives through a chain of kills: whoever was cut off by one goes on with the server after it, and once all of
+them have their answers the next crowd begins. Some servers are killed again while they recover, or before they are ready.
 """
 
 import asyncio
 import random
 
-import httpx
 import pytest
 
-from tests.faults.clients import Crowd
-from tests.support.process import ServerProcess, run_command, run_json
+from tests.faults.checking import tally_of
+from tests.faults.clients import SECONDS, Crowd, Place
+from tests.faults.findings import Findings
+from tests.faults.servers import MortalServer, check_read_models
+from tests.support.process import run_json
 
 pytestmark = pytest.mark.faults
 
+FAULT = "kill -9"
 STREAMS = 20
+LEASE = 5.0
 
 
-async def test_a_kill_loses_doubles_and_splices_nothing(data_folder, seed):
-    chance = random.Random(seed)
+def moment(chance: random.Random) -> float:
+    """Seconds into the life of a crowd: any moment, and the beginning and the end more often than they come by chance."""
+    beginning, middle, end = (0.0, 0.1), (0.1, SECONDS), (0.9 * SECONDS, 1.1 * SECONDS)
+    return chance.uniform(*chance.choice([beginning, middle, middle, middle, end]))
+
+
+async def kill_and_recover(server: MortalServer, chance: random.Random) -> None:
+    """Kill; every fifth time once more while the next one starts, and every fifth time while it recovers."""
+    await server.kill()
+    again = chance.randrange(5)
+    if again == 0:
+        await server.die_early(chance.uniform(0, SECONDS))
+    await server.start()
+    if again == 1:
+        await asyncio.sleep(moment(chance))
+        await server.kill()
+        await server.start()
+
+
+@pytest.mark.timeout(900)
+async def test_kills_lose_double_and_splice_nothing(data_folder, seeds, findings: Findings):
     created = run_json(data_folder, "apps", "create", "--mode", "chat", "--name", "x", "--generator", "scripted")
-    key = {"Authorization": f"Bearer {created['api_key']}"}
-    crowd = Crowd(STREAMS)
+    async with Place(created["api_key"]) as place:
+        server = MortalServer(data_folder, place)
+        await server.start()
+        try:
+            for seed in seeds:
+                await one_kill(server, place, seed, findings)
+        finally:
+            await server.kill()
+    check_read_models(data_folder)
 
-    with ServerProcess(data_folder) as server:
-        async with httpx.AsyncClient(base_url=server.url, headers=key, timeout=30) as client:
-            await crowd.begin(client)
-            await asyncio.sleep(chance.uniform(0, 1.3))
-            server.kill()
-            await crowd.hang_up()
-            assert crowd.is_listening()
 
-    with ServerProcess(data_folder) as server:
-        async with httpx.AsyncClient(base_url=server.url, headers=key, timeout=30) as client:
-            await crowd.resume(client)
-            await crowd.check(client)
-    result = run_command(data_folder, "rebuild", "--check")
-    assert result.returncode == 0, result.stdout + result.stderr
+async def one_kill(server: MortalServer, place: Place, seed: int, findings: Findings) -> None:
+    chance, crowd = random.Random(seed), Crowd(place, STREAMS)
+    findings.watch(FAULT, seed, crowd)
+    crowd.begin()
+    try:
+        await asyncio.sleep(moment(chance))
+        await kill_and_recover(server, chance)
+        await crowd.end()
+    finally:
+        await crowd.leave()
+    tally = await tally_of(crowd)
+    recovery = max(0.0, tally.last_end - server.ready_at)
+    tally.require(recovery < LEASE + 1, f"the last message ended {recovery:.1f} s after the restart")
+    findings.add(FAULT, seed, crowd, tally, recovery=recovery)

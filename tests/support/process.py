@@ -83,6 +83,16 @@ class ServerProcess:
 
     def start(self) -> Self:
         """Start it and wait until it is ready."""
+        self.launch()
+        try:
+            self.ready = json.loads(self._first_line())
+        except BaseException:
+            self.kill()
+            raise
+        return self
+
+    def launch(self) -> None:
+        """Start it, and wait for nothing."""
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
                 [*COMMAND, "serve", "--port", "0", "--json", *self._arguments],
@@ -92,12 +102,6 @@ class ServerProcess:
                 stdout=subprocess.PIPE,
                 stderr=log,
             )
-        try:
-            self.ready = json.loads(self._first_line())
-        except BaseException:
-            self.kill()
-            raise
-        return self
 
     def _first_line(self) -> bytes:
         stdout = self.process.stdout

@@ -1,0 +1,55 @@
+"""Servers that are killed, and what has to be true of them all the same."""
+
+import asyncio
+import time
+from pathlib import Path
+
+from tests.faults.clients import Place
+from tests.support.process import ServerProcess, run_command
+
+
+class MortalServer:
+    """The server of a ledger, again and again.
+
+    Attributes:
+        ready_at: when the one that runs said that it was ready: seconds since 1970.
+    """
+
+    def __init__(self, data_folder: Path, place: Place) -> None:
+        self._data_folder = data_folder
+        self._place = place
+        self._process = ServerProcess(data_folder)
+        self.ready_at = 0.0
+
+    async def start(self) -> None:
+        """Start the next one, and let clients know where it is."""
+        self._process = ServerProcess(self._data_folder)
+        await asyncio.to_thread(self._process.start)
+        self.ready_at = time.time()
+        self._place.open(self._process.url)
+
+    async def kill(self) -> None:
+        """``kill -9``; its log has to be without errors up to then."""
+        self._place.close()
+        await asyncio.to_thread(self._process.kill)
+        require_no_errors(self._process)
+
+    async def die_early(self, seconds: float) -> None:
+        """Start, and be killed after so many seconds, ready or not."""
+        self._process = ServerProcess(self._data_folder)
+        self._process.launch()
+        await asyncio.sleep(seconds)
+        await self.kill()
+
+
+def require_no_errors(server: ServerProcess) -> None:
+    """Whatever was done to it from outside, a server has made no mistake of its own."""
+    log = server.log.read_text()
+    assert " ERROR " not in log, log
+    assert " CRITICAL " not in log, log
+
+
+def check_read_models(data_folder: Path) -> None:
+    """They are what a replay of the ledger gives."""
+    result = run_command(data_folder, "rebuild", "--check")
+    assert result.returncode == 0, result.stdout + result.stderr
