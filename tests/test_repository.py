@@ -75,7 +75,7 @@ def test_the_version_is_said_once() -> None:
     assert chatledger.__version__ == importlib.metadata.version("chatledger")
 
 
-@pytest.mark.parametrize("script", ["run", "test", "scripts/uv"])
+@pytest.mark.parametrize("script", ["run", "test", "faults", "scripts/uv"])
 def test_the_scripts_are_posix_shell(script: str) -> None:
     assert os.access(ROOT / script, os.X_OK)
     subprocess.run(["sh", "-n", script], cwd=ROOT, check=True)

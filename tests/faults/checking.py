@@ -1,12 +1,15 @@
 """What clients were told, beside what the ledger says."""
 
+import asyncio
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from tests.faults.clients import OVER, TOKENS, Client, Crowd, Place
+import httpx
+
+from tests.faults.clients import OVER, PATIENCE, TOKENS, Client, Crowd, Place
 
 TERMINAL = {"MessageCompleted", "MessageStopped", "MessageErrored"}
 
@@ -82,7 +85,9 @@ async def tally_of(crowd: Crowd, *, ends: Sequence[str] = ("MessageCompleted",))
         if client.message_id in tally.ledger:
             _check_client(tally, client)
         else:
-            tally.require(client.message_id is None, f"{client.recording.client} was told of a message that is not there")
+            tally.require(
+                client.message_id is None, f"{client.recording.client} was told of a message that is not there"
+            )
     tally.messages = len(tally.ledger)
     return tally
 
@@ -141,7 +146,17 @@ async def messages_of(place: Place, user: str) -> list[dict[str, Any]]:
     return [(await place.get(f"/v1/messages/{message['id']}")).json() for message in found]
 
 
-async def events_of(place: Place, message_id: str) -> list[Event]:
+async def ended(place: Place | httpx.AsyncClient, message_id: str) -> list[str]:
+    """The terminal events of a message, once there are any."""
+    async with asyncio.timeout(PATIENCE):
+        while True:
+            types = [event["type"] for event in await events_of(place, message_id)]
+            if found := [kind for kind in types if kind in TERMINAL]:
+                return found
+            await asyncio.sleep(0.02)
+
+
+async def events_of(place: Place | httpx.AsyncClient, message_id: str) -> list[Event]:
     """All events of a message."""
     events: list[Event] = []
     cursor = ""

@@ -19,6 +19,8 @@ SCRIPT = f"/script tokens={TOKENS} interval_ms={1_000 * SECONDS / TOKENS:g} firs
 OVER = {"completed", "stopped", "errored"}
 PATIENCE = 60.0
 PAUSE = 0.05
+LONG_PAUSE = 0.25
+"""Seconds between two questions to a server that says that it is not its day."""
 
 
 class Place:
@@ -43,6 +45,11 @@ class Place:
         """Ask the server that is there, or the next one."""
         await self._is_open.wait()
         return await self._http.get(self._url + path, **options)
+
+    async def post(self, path: str, **options: Any) -> httpx.Response:
+        """Tell the server that is there, or the next one."""
+        await self._is_open.wait()
+        return await self._http.post(self._url + path, **options)
 
     @asynccontextmanager
     async def stream(self, method: str, path: str, **options: Any) -> AsyncIterator[httpx.Response]:
@@ -110,13 +117,14 @@ class Client:
         self.recording.end("closed")
         if response.status_code == 503:
             assert response.json()["code"] == "service_unavailable", body
+            await asyncio.sleep(LONG_PAUSE)
             return None
         assert response.is_success, body
         return response
 
     async def _get(self, path: str, **options: Any) -> Any:
         """The JSON at a path, asked for until there is an answer."""
-        while (response := await self._exchange("GET", path, **options)) is None:
+        while (response := await self._exchange("GET", path, **options)) is None:  # noqa: ASYNC110 - as clients do
             await asyncio.sleep(PAUSE)
         return response.json()
 
@@ -134,7 +142,8 @@ class Client:
             return
         path = f"/v1/messages/{self.message_id}"
         created = (await self._get(f"{path}/events", params={"limit": 1}))["data"][0]
-        while (await self._get(f"/v1/tasks/{created['data']['task_id']}"))["status"] not in OVER:
+        task = f"/v1/tasks/{created['data']['task_id']}"
+        while (await self._get(task))["status"] not in OVER:  # noqa: ASYNC110 - that is what polling is
             await asyncio.sleep(2 * PAUSE)
         self._take_whole((await self._get(path))["answer"])
 
@@ -191,6 +200,7 @@ class Streaming(Client):
         self.recording.block(body)
         assert (response.status_code, json.loads(body)["code"]) == (503, "service_unavailable"), body
         self.recording.end("closed")
+        await asyncio.sleep(LONG_PAUSE)
         return False
 
     def _take(self, block: str) -> None:
@@ -282,6 +292,7 @@ class Crowd:
     """So many people who ask at once, each of them one question; some are followed by several, some wait or poll.
 
     Args:
+        name: what tells its users from those of other crowds.
         streams: how many send by a stream.
         others: how many send blocking, and how many without waiting.
         followers: how many follow every fourth of the streams.
@@ -291,11 +302,11 @@ class Crowd:
         clients: they, and those who follow.
     """
 
-    def __init__(self, place: Place, streams: int, *, others: int = 2, followers: int = 3) -> None:
+    def __init__(self, name: str, place: Place, streams: int, *, others: int = 2, followers: int = 3) -> None:
         self.place = place
-        asking = [StreamSender(f"stream-{n}", f"user {n}", place, by_query=n % 2 == 1) for n in range(streams)]
-        blocking = [BlockingSender(f"blocking-{n}", f"patient {n}", place) for n in range(others)]
-        polling = [AsyncSender(f"async-{n}", f"curious {n}", place) for n in range(others)]
+        asking = [StreamSender(f"stream-{n}", f"{name} {n}", place, by_query=n % 2 == 1) for n in range(streams)]
+        blocking = [BlockingSender(f"blocking-{n}", f"patient {name} {n}", place) for n in range(others)]
+        polling = [AsyncSender(f"async-{n}", f"curious {name} {n}", place) for n in range(others)]
         self.senders: Sequence[Client] = [*asking, *blocking, *polling]
         self.clients: Sequence[Client] = [
             *self.senders,
@@ -336,7 +347,7 @@ class Crowd:
 
     async def _until(self, condition: Any) -> None:
         async with asyncio.timeout(PATIENCE):
-            while not condition():  # noqa: ASYNC110 - what a client shows is no state that could be signalled
+            while not condition():
                 for task in self._living:
                     if task.done():
                         task.result()

@@ -14,7 +14,7 @@ HAS_FAILED = pytest.StashKey[bool]()
 
 
 def pytest_generate_tests(metafunc):
-    """``seeds``: those of all kills, a chain at a time. ``seed``: of each tenth, where each begins with a new ledger."""
+    """``seeds``: of all kills, a chain at a time. ``seed``: of one in ten, where each begins with a new ledger."""
     kills, first = metafunc.config.getoption("--kills"), metafunc.config.getoption("--first-seed")
     if "seeds" in metafunc.fixturenames:
         chains = [range(begin, min(begin + LINKS, first + kills)) for begin in range(first, first + kills, LINKS)]

@@ -2,16 +2,20 @@
 
 import json
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-from tests.faults.checking import Tally
-from tests.faults.clients import Crowd
+from tests.faults.checking import Tally, tally_of
+from tests.faults.clients import Crowd, Place
 from tests.faults.recording import write_lines
 
 PROPERTY = "fault"
 """Under this name a test's report carries its rounds, from whichever process it ran in."""
+
+RECOVERY = 6.0
+"""Seconds within which every message has to end once the server is there again: a lease and one more."""
 
 
 class Findings:
@@ -29,22 +33,46 @@ class Findings:
         self._keeps_all = keep_all
         self._record = record
         self._database = database
-        self._watched: list[tuple[str, int, Crowd]] = []
+        self._unchecked: dict[Crowd, tuple[str, int]] = {}
 
-    def watch(self, fault: str, seed: int, crowd: Crowd) -> None:
-        """Keep what this crowd receives, should the test fail before its round is added."""
-        self._watched.append((fault, seed, crowd))
-
-    def add(self, fault: str, seed: int, crowd: Crowd, tally: Tally, *, recovery: float | None = None) -> None:
-        """Count a round of a fault, and fail where it found something.
+    @asynccontextmanager
+    async def crowd(self, fault: str, seed: int, place: Place, streams: int, **options: int) -> AsyncIterator[Crowd]:
+        """A crowd that asks while inside; :meth:`check` it before the end.
 
         Args:
-            fault: what was done, in a few words: rounds of one name are one line of the report.
+            fault: what is done to it, in a few words: the rounds of one name are one line of the report.
             seed: that makes the same round again.
-            crowd: of clients that met with it.
-            tally: what came of their questions.
-            recovery: seconds from the server's return to the end of the last message.
+            place: where it finds the server.
+            streams: how many send by a stream; ``options`` say how many others there are.
         """
+        crowd = Crowd(f"{fault} {seed}", place, streams, **options)
+        self._unchecked[crowd] = fault, seed
+        crowd.begin()
+        try:
+            yield crowd
+        finally:
+            await crowd.leave()
+
+    async def check(
+        self,
+        crowd: Crowd,
+        *,
+        since: float | None = None,
+        within: float = RECOVERY,
+        ends: Sequence[str] = ("MessageCompleted",),
+    ) -> Tally:
+        """Compare what a crowd was told with the ledger, count it, and fail where something is wrong.
+
+        Args:
+            crowd: that has come to its end.
+            since: when the server was there again: seconds since 1970.
+            within: how many seconds after that the last message may have ended.
+            ends: the terminal events that a message may have.
+        """
+        fault, seed = self._unchecked[crowd]
+        tally = await tally_of(crowd, ends=ends)
+        recovery = None if since is None else max(0.0, tally.last_end - since)
+        tally.require((recovery or 0.0) <= within, f"the last message ended {recovery} s after the restart")
         self.note(
             fault,
             seed,
@@ -57,19 +85,20 @@ class Findings:
             ends=dict(tally.ends),
             recovery=recovery,
         )
+        del self._unchecked[crowd]
         if self._keeps_all or tally.faults:
             self._write(fault, seed, crowd, tally)
-        self._watched = [watched for watched in self._watched if watched[2] is not crowd]
-        assert tally.faults == [], f"seed {seed}"
+        assert tally.faults == [], f"{fault}, seed {seed}"
+        return tally
 
     def note(self, fault: str, seed: int, **counts: Any) -> None:
-        """Count a round of a fault that no crowd has met with."""
+        """Count a round of a fault; by itself one that no crowd has met with."""
         self._record(PROPERTY, {"fault": fault, "database": self._database, "seed": seed, **counts})
 
     def close(self, *, failed: bool) -> None:
-        """Keep what was received by crowds that were never added, where the test has failed."""
+        """Keep what was received by crowds that did not come to be checked, where the test has failed."""
         if failed:
-            for fault, seed, crowd in self._watched:
+            for crowd, (fault, seed) in self._unchecked.items():
                 self._write(fault, seed, crowd, Tally())
 
     def _write(self, fault: str, seed: int, crowd: Crowd, tally: Tally) -> None:

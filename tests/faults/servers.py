@@ -3,43 +3,53 @@
 import asyncio
 import time
 from pathlib import Path
+from typing import Self
 
 from tests.faults.clients import Place
 from tests.support.process import ServerProcess, run_command
 
 
 class MortalServer:
-    """The server of a ledger, again and again.
+    """The server of a ledger, again and again. Entering starts it; leaving kills what is left.
 
     Attributes:
-        ready_at: when the one that runs said that it was ready: seconds since 1970.
+        process: the one that runs, or did last.
+        ready_at: when it said that it was ready: seconds since 1970.
     """
 
     def __init__(self, data_folder: Path, place: Place) -> None:
         self._data_folder = data_folder
         self._place = place
-        self._process = ServerProcess(data_folder)
+        self.process = ServerProcess(data_folder)
         self.ready_at = 0.0
 
     async def start(self) -> None:
         """Start the next one, and let clients know where it is."""
-        self._process = ServerProcess(self._data_folder)
-        await asyncio.to_thread(self._process.start)
+        self.process = ServerProcess(self._data_folder)
+        await asyncio.to_thread(self.process.start)
         self.ready_at = time.time()
-        self._place.open(self._process.url)
+        self._place.open(self.process.url)
 
     async def kill(self) -> None:
         """``kill -9``; its log has to be without errors up to then."""
         self._place.close()
-        await asyncio.to_thread(self._process.kill)
-        require_no_errors(self._process)
+        await asyncio.to_thread(self.process.kill)
+        require_no_errors(self.process)
 
     async def die_early(self, seconds: float) -> None:
         """Start, and be killed after so many seconds, ready or not."""
-        self._process = ServerProcess(self._data_folder)
-        self._process.launch()
+        self.process = ServerProcess(self._data_folder)
+        self.process.launch()
         await asyncio.sleep(seconds)
         await self.kill()
+
+    async def __aenter__(self) -> Self:
+        await self.start()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self._place.close()
+        await asyncio.to_thread(self.process.kill)
 
 
 def require_no_errors(server: ServerProcess) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.faults.clients import ended, events_of
+from tests.faults.checking import ended, events_of
 from tests.support.process import ServerProcess, run_command, run_json
 
 pytestmark = pytest.mark.faults
