@@ -170,7 +170,7 @@ async def open_chatledger(
             limits=AppLimits(views, keyring, clock, settings.max_app_concurrency),
         )
         gates = Gates(directory, features.moderators, annotations)
-        stopping, naming = Stopping(ledger, views, ownership, bus), Naming(ledger, views, by_name, gates)
+        stopping, naming = Stopping(ledger, views, ownership, bus, clock), Naming(ledger, views, by_name, gates)
         history = History(ledger, views, end_users, ownership)
         suggesting = Suggesting(ledger, views, history, by_name)
         stack.push_async_callback(suggesting.close)
@@ -254,7 +254,14 @@ async def _start_worker(
     followers = (
         worker,
         Dispatcher(queue),
-        Sweeper(views, queue, clock, settings.heartbeat),
+        Sweeper(
+            views,
+            queue,
+            application.stopping,
+            clock,
+            interval=settings.heartbeat,
+            timeout=settings.generation_timeout,
+        ),
         AutomaticNaming(ledger, views, application.naming),
         DeletedConversations(views, application.stopping),
     )

@@ -1,5 +1,7 @@
 """What the domain refuses, each refusal a type of its own."""
 
+from chatledger.domain.values import StoppedBy
+
 
 class DomainError(Exception):
     """A command was refused; nothing was recorded."""
@@ -14,7 +16,15 @@ class MessageEndedError(FencedOutError):
 
 
 class StopPendingError(DomainError):
-    """A stop was requested: the message may only be brought to its end."""
+    """A stop was requested: the message may only be brought to its end.
+
+    Attributes:
+        by: who or what asked for it.
+    """
+
+    def __init__(self, by: StoppedBy) -> None:
+        super().__init__(by)
+        self.by: StoppedBy = by
 
 
 class ConversationDeletedError(DomainError):

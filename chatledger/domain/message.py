@@ -311,7 +311,7 @@ class Message(Aggregate[MessageEvent]):
     def _require_going_on(self) -> None:
         self._require_unended()
         if self.stop_requested_by is not None:
-            raise StopPendingError
+            raise StopPendingError(self.stop_requested_by)
 
     def _require_newest(self, attempt: int) -> None:
         self._require_unended()

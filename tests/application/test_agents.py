@@ -139,7 +139,8 @@ async def test_a_worker_that_goes_hands_over_only_what_may_be_repeated(open_chat
         assert (await chat.view(sent.message_id)).state == state
 
 
-async def test_a_worker_may_go_while_what_was_stopped_is_still_cleaning_up(open_chat):
+@pytest.mark.parametrize("repeatable", [True, False])
+async def test_a_worker_may_go_while_what_was_stopped_is_still_cleaning_up(open_chat, repeatable):
     began, is_cleaning, may_end = asyncio.Event(), asyncio.Event(), asyncio.Event()
 
     async def work() -> None:
@@ -150,7 +151,7 @@ async def test_a_worker_may_go_while_what_was_stopped_is_still_cleaning_up(open_
             is_cleaning.set()
             await may_end.wait()
 
-    generator = Acting(StepBegan(), work)
+    generator = Acting(StepBegan(), CALL, work, repeatable=repeatable)
     async with open_chat(generators=[generator]) as chat:
         sent = await begun(chat, generator)
         sent.follower.close()

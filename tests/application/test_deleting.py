@@ -29,15 +29,15 @@ async def test_whoever_deletes_need_not_stay_until_the_answers_are_stopped(chat)
 
 async def test_an_answer_that_cannot_be_stopped_keeps_no_other_from_it(open_chat, monkeypatch):
     monkeypatch.setattr(deleted_conversations, "LOOK_INTERVAL", 0.05)
-    stop, refused = Stopping.stop_unseen, []
+    stop, refused = Stopping.stop_for, []
 
-    async def refusing_once(stopping, message_id):
+    async def refusing_once(stopping, reason, message_id):
         if not refused:
             refused.append(message_id)
             raise DomainError
-        await stop(stopping, message_id)
+        await stop(stopping, reason, message_id)
 
-    monkeypatch.setattr(Stopping, "stop_unseen", refusing_once)
+    monkeypatch.setattr(Stopping, "stop_for", refusing_once)
     async with open_chat() as chat:
         first = await chat.send("tokens=2 interval_ms=3600000")
         second = await chat.send("tokens=2 interval_ms=3600000", conversation=first.conversation_id)

@@ -5,22 +5,25 @@ from uuid import UUID
 from chatledger.application.caller import Caller, Ownership
 from chatledger.application.context import SYSTEM, Context
 from chatledger.application.errors import Missing, NotFoundError
+from chatledger.application.ledger.envelope import to_microseconds
 from chatledger.application.ledger.ledger import Ledger, Staged
+from chatledger.application.ports.clock import Clock
 from chatledger.application.ports.queue import LiveBus, QueueItem
 from chatledger.application.ports.views import MessageView, Views
 from chatledger.domain.events import REGISTRY
 from chatledger.domain.message import Message
-from chatledger.domain.values import Usage
+from chatledger.domain.values import StoppedBy, Usage
 
 
 class Stopping:
-    """The use case of both stop routes, and what ends the answers in conversations that are gone."""
+    """The use case of both stop routes, and of all else that ends an answer from outside of its worker."""
 
-    def __init__(self, ledger: Ledger, views: Views, ownership: Ownership, bus: LiveBus) -> None:
+    def __init__(self, ledger: Ledger, views: Views, ownership: Ownership, bus: LiveBus, clock: Clock) -> None:
         self._ledger = ledger
         self._views = views
         self._ownership = ownership
         self._bus = bus
+        self._clock = clock
 
     async def stop(self, caller: Caller, task_id: UUID) -> None:
         """Ask for the end of a generation, by its task. One that has ended is left alone.
@@ -38,20 +41,34 @@ class Stopping:
         """
         await self._stop(caller, "message", await self._views.message(message_id))
 
-    async def stop_unseen(self, message_id: UUID) -> None:
-        """Ask for the end of a generation in a conversation that is gone: whose it was can ask no more."""
+    async def stop_for(self, reason: StoppedBy, message_id: UUID) -> None:
+        """Ask for the end of a generation where nobody calls for it: something else is the reason."""
         view = await self._views.message(message_id)
         if view is not None:
-            await self._request(view, Context(actor=SYSTEM, correlation_id=view.task_id, app_id=view.app_id))
+            context = Context(actor=SYSTEM, correlation_id=view.task_id, app_id=view.app_id)
+            await self._request(view, reason, context)
 
     async def _stop(self, caller: Caller, missing: Missing, view: MessageView | None) -> None:
         if view is None:
             raise NotFoundError(missing)
         await self._ownership.require(caller, missing, view.app_id, view.end_user_id)
-        await self._request(view, caller.context_of_change(view.end_user_id))
+        await self._request(view, "user", caller.context_of_change(view.end_user_id))
 
-    async def _request(self, view: MessageView, context: Context) -> None:
-        committed = await self._ledger.decide(Message, view.message_id, self._request_stop, context)
+    async def _request(self, view: MessageView, by: StoppedBy, context: Context) -> None:
+        """Where no worker is at it, the message ends here and now; else its worker ends it."""
+        now = to_microseconds(self._clock.now())
+        abandoned = await self._views.abandoned_attempt(view.message_id, now)
+
+        def request_stop(staged: Staged[Message]) -> None:
+            message = staged.aggregate
+            message.request_stop(by)
+            is_alone = not message.attempt_is_open or message.attempt == abandoned
+            if is_alone and message.stop_requested_by and not message.has_ended and staged.key_id is not None:
+                key = self._ledger.keyring.key(staged.key_id)
+                fingerprint = key.fingerprint(message.answer.encode())
+                message.stop(message.attempt, message.stop_requested_by, Usage(), fingerprint)
+
+        committed = await self._ledger.decide(Message, view.message_id, request_stop, context)
         for envelope in committed:
             self._bus.publish(
                 QueueItem(
@@ -64,11 +81,3 @@ class Stopping:
                     version=envelope.version,
                 )
             )
-
-    def _request_stop(self, staged: Staged[Message]) -> None:
-        """Where no attempt is open there is no worker to end it: the message ends here and now."""
-        message = staged.aggregate
-        message.request_stop("user")
-        if not message.has_ended and not message.attempt_is_open and staged.key_id is not None:
-            key = self._ledger.keyring.key(staged.key_id)
-            message.stop(message.attempt, "user", Usage(), key.fingerprint(message.answer.encode()))

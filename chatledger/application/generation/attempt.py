@@ -119,14 +119,20 @@ class Attempt:
             self._failure = error
             self._interrupt()
 
+    def require_going_on(self) -> None:
+        """Let the producer go on.
+
+        Raises:
+            GenerationStoppedError: the attempt is to end from outside.
+        """
+        if self._is_interrupted:
+            self.raise_failure()
+            raise GenerationStoppedError
+
     def raise_failure(self) -> None:
         """Raise what ended the attempt without a fact, if anything did."""
         if self._failure is not None:
             raise self._failure
-
-    def _raise_interruption(self) -> None:
-        self.raise_failure()
-        raise GenerationStoppedError
 
     def _interrupt(self) -> None:
         self._is_interrupted = True
@@ -142,7 +148,7 @@ class Attempt:
             GenerationStoppedError: the task was stopped.
         """
         if self._is_interrupted:
-            self._raise_interruption()
+            self.require_going_on()
         if not text:
             return False
         self._pending.append(text)

@@ -51,6 +51,6 @@ class DeletedConversations:
     async def _look(self) -> None:
         for message_id in await self._views.unseen(LOOK_LIMIT):
             try:
-                await self._stopping.stop_unseen(message_id)
+                await self._stopping.stop_for("user", message_id)
             except Exception as error:  # noqa: BLE001 - one answer's failure is not the others'
                 log.warning("message %s is stopped later: %s", message_id, describe(error))

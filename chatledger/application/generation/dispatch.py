@@ -5,7 +5,10 @@ import logging
 from collections import deque
 from collections.abc import Sequence
 from contextlib import suppress
+from uuid import UUID
 
+from chatledger.application.commands.stopping import Stopping
+from chatledger.application.fault_report import describe
 from chatledger.application.ledger.envelope import Envelope, to_microseconds
 from chatledger.application.ports.clock import Clock
 from chatledger.application.ports.queue import QueueFullError, QueueItem, TaskQueue
@@ -61,16 +64,22 @@ class Dispatcher:
 
 
 class Sweeper:
-    """Looks at the tasks themselves: those that are due, and those whose worker is dead.
+    """Looks at the tasks themselves: those that are due, those whose worker is dead, and those out of time.
 
-    It sweeps at every interval, and at the very moment that a task which was put back falls due.
+    It sweeps at every interval, and at the very moment that a task which was put back falls due. Of what is out of time
+    it ends what no worker is at: the others end theirs.
     """
 
-    def __init__(self, views: Views, queue: TaskQueue, clock: Clock, interval: float) -> None:
+    def __init__(
+        self, views: Views, queue: TaskQueue, stopping: Stopping, clock: Clock, *, interval: float, timeout: float
+    ) -> None:
+        """Take the interval, and the time that a generation may take, in seconds."""
         self._views = views
         self._queue = queue
+        self._stopping = stopping
         self._clock = clock
         self._interval = interval
+        self._timeout = timeout
         self._is_due = asyncio.Event()
 
     def committed(self, envelopes: Sequence[Envelope]) -> None:
@@ -95,8 +104,10 @@ class Sweeper:
                     await self._is_due.wait()
 
     async def sweep(self) -> int:
-        """Publish every task that nobody works on; how many there were."""
+        """End what is out of time; publish every other task that nobody works on, and tell how many there were."""
         now = to_microseconds(self._clock.now())
+        for message_id in await self._views.overdue(now - int(self._timeout * 1_000_000), now, SWEEP_LIMIT):
+            await self._time_out(message_id)
         tasks = await self._views.unclaimed(now, SWEEP_LIMIT)
         for task in tasks:
             await self._queue.publish(
@@ -112,3 +123,11 @@ class Sweeper:
                 )
             )
         return len(tasks)
+
+    async def _time_out(self, message_id: UUID) -> None:
+        try:
+            await self._stopping.stop_for("timeout", message_id)
+        except StorageUnavailableError:
+            raise
+        except Exception as error:  # noqa: BLE001 - one message's failure is not the others'
+            log.warning("message %s is out of time, and is ended later: %s", message_id, describe(error))

@@ -45,7 +45,7 @@ from chatledger.domain.errors import DomainError, FencedOutError, StopPendingErr
 from chatledger.domain.events import REGISTRY, MessageCreated, StopRequested
 from chatledger.domain.message import Message
 from chatledger.domain.prices import priced
-from chatledger.domain.values import AttachedFile, FinishReason, Json, RequeueCause, Usage
+from chatledger.domain.values import AttachedFile, FinishReason, Json, RequeueCause, StoppedBy, Usage
 from chatledger.domain.variables import variables_at
 
 log = logging.getLogger(__name__)
@@ -59,7 +59,11 @@ SentFiles = Callable[[MessageCreated], Sequence[SentFile]]
 
 
 class WorkerSettings(msgspec.Struct, frozen=True, kw_only=True):
-    """Times are seconds."""
+    """Times are seconds.
+
+    Attributes:
+        timeout: how long a generation may take, from the start of its first attempt on, over all attempts.
+    """
 
     name: str
     concurrency: int = 2_000
@@ -175,9 +179,15 @@ class Worker:
                 continue
             if task is None or task.attempt != attempt.number:
                 attempt.fail(FencedOutError())
-            elif task.state == "stopping":
-                attempt.stop("user")
+            elif task.state == "stopping" and attempt.stopped_by is None:
+                await self._hear_stop(attempt)
         self._orphans = held.keys() - self._tasks.keys()
+
+    async def _hear_stop(self, attempt: Attempt) -> None:
+        """Learn from the ledger who asked for the end: the signal was lost."""
+        staged = await self._ledger.load(Message, attempt.message.id)
+        if staged is not None and (by := staged.aggregate.stop_requested_by) is not None:
+            attempt.stop(by)
 
     def _lease_end(self) -> int:
         return to_microseconds(self._clock.now()) + int(self._settings.lease * 1_000_000)
@@ -205,13 +215,11 @@ class Worker:
                 staged = await self._ledger.load(Message, item.message_id)
                 continue
             if opened is not None:
-                await self._generate(staged, *opened)
+                await self._generate(staged, opened)
             return
 
-    async def _open(self, staged: Staged[Message], item: QueueItem) -> tuple[int, Generator, DataKey] | None:
+    async def _open(self, staged: Staged[Message], item: QueueItem) -> "_Opened | None":
         """Start the next attempt, or end a message that must not have another.
-
-        Gives the position of the attempt's metadata, and what generates and seals.
 
         Raises:
             VersionConflictError: somebody else came first; nothing was started.
@@ -221,8 +229,10 @@ class Worker:
         generator = self._generators.get(created.generator)
         context = self._context(created)
         key = await self._key(staged)
-        if message.stop_requested_by is not None:
-            message.stop(message.attempt, message.stop_requested_by, Usage(), key.fingerprint(message.answer.encode()))
+        seconds = await self._seconds_left(message)
+        stopped_by: StoppedBy | None = message.stop_requested_by or ("timeout" if seconds <= 0 else None)
+        if stopped_by is not None:
+            message.stop(message.attempt, stopped_by, Usage(), key.fingerprint(message.answer.encode()))
         elif generator is None:
             message.fail(message.attempt, "internal_server_error", f"no generator named {created.generator}")
         elif message.attempt_is_open and not (generator.repeatable and self._settings.retry.may_take_over(message)):
@@ -230,13 +240,20 @@ class Worker:
         else:
             message.start_attempt(self._settings.name)
             envelopes = await self._ledger.hand_in(staged, context=context, changes=[self._lease(message)])
-            return envelopes[0].context_position, generator, key
+            return _Opened(envelopes[0].context_position, generator, key, seconds)
         ended = await self._ledger.hand_in(
             staged, context=context, changes=[Delete("leases", {"message_id": message.id})]
         )
         name = REGISTRY.of(type(ended[-1].body)).name
         self._bus.publish(msgspec.structs.replace(item, event=name, version=message.version))
         return None
+
+    async def _seconds_left(self, message: Message) -> float:
+        """Of the time that the generation may take."""
+        began = await self._views.generation_began(message.id) if message.attempt else None
+        if began is None:
+            return self._settings.timeout
+        return self._settings.timeout - (to_microseconds(self._clock.now()) - began) / 1_000_000
 
     def _context(self, created: MessageCreated) -> Context:
         actor = Actor("worker", self._settings.name)
@@ -253,10 +270,11 @@ class Worker:
         keyring = self._ledger.keyring
         return keyring.cached(staged.key_id) or await asyncio.to_thread(keyring.key, staged.key_id)
 
-    async def _generate(
-        self, staged: Staged[Message], context_position: int, generator: Generator, key: DataKey
-    ) -> None:
-        attempt = Attempt(staged, context_position, self._ledger, self._bus, self._settings.flush_interval, self._clock)
+    async def _generate(self, staged: Staged[Message], opened: "_Opened") -> None:
+        generator, key = opened.generator, opened.key
+        attempt = Attempt(
+            staged, opened.context_position, self._ledger, self._bus, self._settings.flush_interval, self._clock
+        )
         tally = Tally(attempt, self._clock)
         message_id = attempt.message.id
         self._running[message_id] = attempt
@@ -268,11 +286,13 @@ class Worker:
                 attempt, lambda name, content: self._keep_file(attempt.message, name, content), gate.let_stand
             )
             tally.prices = gate.prices
-            failure = await self._pump(attempt, generator, tally, gate, steps)
+            failure = await self._pump(attempt, opened, tally, gate, steps)
             attempt.raise_failure()
             await gate.judge_broken_off()
             if gate.is_shut:
                 await gate.end(tally.usage(), key)
+            elif attempt.stopped_by is not None:
+                await attempt.end_stopped(attempt.stopped_by, tally.usage(), key)
             elif failure is not None:
                 is_final = attempt.pieces > 0 or (steps.have_acted and not generator.repeatable)
                 await self._give_up(attempt, failure, tally, key, is_final=is_final)
@@ -280,8 +300,6 @@ class Worker:
                 await attempt.end_failed("internal_server_error", INTERNAL_MESSAGE)
             elif attempt.is_left:
                 await self._hand_over(attempt, tally, key)
-            elif attempt.stopped_by is not None:
-                await attempt.end_stopped(attempt.stopped_by, tally.usage(), key)
             else:
                 await attempt.complete(tally.usage(), tally.finish_reason, key)
         finally:
@@ -291,10 +309,11 @@ class Worker:
         return await self._store_made_file(message, name, content, self._context(message.created))
 
     async def _pump(
-        self, attempt: Attempt, generator: Generator, tally: "Tally", gate: Gate, steps: Steps
+        self, attempt: Attempt, opened: "_Opened", tally: "Tally", gate: Gate, steps: Steps
     ) -> GeneratorError | None:
         """Feed the attempt with what the generator says, until it ends, fails, is stopped, or runs out of time."""
-        scope = asyncio.timeout(self._settings.timeout)
+        generator = opened.generator
+        scope = asyncio.timeout(opened.seconds)
         try:
             async with scope:
                 attempt.within(scope)
@@ -307,7 +326,8 @@ class Worker:
         except TimeoutError:
             if not scope.expired():
                 return GeneratorError("internal", INTERNAL_MESSAGE)
-            attempt.stop("timeout")
+            if not attempt.is_left:
+                attempt.stop("timeout")
         except GeneratorError as error:
             return error
         except (DomainError, StorageUnavailableError, VersionConflictError):
@@ -321,6 +341,7 @@ class Worker:
         question = await gate.admit()
         if question is None:
             return
+        attempt.require_going_on()
         append, judges = attempt.append, gate.judges_answers
         async with aclosing(generator.generate(self._request(attempt.message, question))) as parts:
             async for part in parts:
@@ -343,6 +364,7 @@ class Worker:
         await gate.judge_rest()
 
     async def _note(self, part: Part, attempt: Attempt, tally: "Tally", steps: Steps) -> None:
+        attempt.require_going_on()
         # Strictly: a value of a wrong type would go onto the ledger, and could not be read from it.
         # Bytes stay as they are: as text a large file would take long, and text would pass for bytes.
         builtins = msgspec.to_builtins(part, builtin_types=(bytes,))
@@ -413,8 +435,17 @@ class Worker:
         """Leave the message to a later attempt, unless somebody asked for its end meanwhile."""
         try:
             await attempt.requeue(cause, reason, not_before)
-        except StopPendingError:
-            await attempt.end_stopped("user", tally.usage(), key)
+        except StopPendingError as pending:
+            await attempt.end_stopped(pending.by, tally.usage(), key)
+
+
+class _Opened(msgspec.Struct, frozen=True):
+    """An attempt that was started: the position of its metadata, what generates and seals, and the time it has."""
+
+    context_position: int
+    generator: Generator
+    key: DataKey
+    seconds: float
 
 
 class Tally:

@@ -362,6 +362,21 @@ class Views(Protocol):
         """Tasks that are due and that no worker holds a living lease on, at this time in microseconds."""
         ...
 
+    async def overdue(self, began_before: int, now: int, limit: int) -> list[UUID]:
+        """Messages whose generation began before a time, and that no worker holds a living lease on at another one.
+
+        Both times are in microseconds; the oldest come first.
+        """
+        ...
+
+    async def generation_began(self, message_id: UUID) -> int | None:
+        """When the first attempt at a message started, in microseconds; None before that."""
+        ...
+
+    async def abandoned_attempt(self, message_id: UUID, now: int) -> int | None:
+        """The attempt at an unfinished message that no worker holds a living lease on; None where one does."""
+        ...
+
     async def held_by(self, worker: str) -> list[UnfinishedTask]:
         """Unfinished tasks that this worker holds a lease on."""
         ...

@@ -70,15 +70,38 @@ class SqlTaskViews(SqlReading):
     async def unclaimed(self, now: int, limit: int) -> list[UnfinishedTask]:
         """Tasks that are due and that no worker holds a living lease on, at this time in microseconds."""
         table = MESSAGES.c
-        living = sa.exists().where(_LIVING_LEASE, LEASES.c.expires_at > now)
         due = sa.or_(table.not_before.is_(None), table.not_before <= now)
         query = (
             sa.select(*_TASK)
-            .where(table.ended_position.is_(None), due, sa.not_(living))
+            .where(table.ended_position.is_(None), due, _nobody_holds(now))
             .order_by(table.position)
             .limit(limit)
         )
         return await self._reader.query(lambda c: [_task(row) for row in c.execute(query)])
+
+    async def overdue(self, began_before: int, now: int, limit: int) -> list[UUID]:
+        """Messages whose generation began before a time, and that no worker holds a living lease on at another one."""
+        table = MESSAGES.c
+        query = (
+            sa.select(table.message_id)
+            .where(table.ended_position.is_(None), table.started_at <= began_before, _nobody_holds(now))
+            .order_by(table.position)
+            .limit(limit)
+        )
+        return await self._reader.query(lambda c: list(c.execute(query).scalars()))
+
+    async def generation_began(self, message_id: UUID) -> int | None:
+        """When the first attempt at a message started, in microseconds; None before that."""
+        query = sa.select(MESSAGES.c.started_at).where(MESSAGES.c.message_id == message_id)
+        return await self._reader.query(lambda c: c.execute(query).scalar())
+
+    async def abandoned_attempt(self, message_id: UUID, now: int) -> int | None:
+        """The attempt at an unfinished message that no worker holds a living lease on; None where one does."""
+        table = MESSAGES.c
+        query = sa.select(table.attempt).where(
+            table.message_id == message_id, table.ended_position.is_(None), _nobody_holds(now)
+        )
+        return await self._reader.query(lambda c: c.execute(query).scalar())
 
     async def held_by(self, worker: str) -> list[UnfinishedTask]:
         """Unfinished tasks that this worker holds a lease on."""
@@ -88,6 +111,10 @@ class SqlTaskViews(SqlReading):
             .where(LEASES.c.worker == worker, MESSAGES.c.ended_position.is_(None))
         )
         return await self._reader.query(lambda c: [_task(row) for row in c.execute(query)])
+
+
+def _nobody_holds(now: int) -> Any:
+    return sa.not_(sa.exists().where(_LIVING_LEASE, LEASES.c.expires_at > now))
 
 
 def _task(row: Any) -> UnfinishedTask:
