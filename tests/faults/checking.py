@@ -9,7 +9,8 @@ from typing import Any
 
 import httpx
 
-from tests.faults.clients import OVER, PATIENCE, TOKENS, Client, Crowd, Place
+from tests.faults.clients import OVER, PATIENCE, TOKENS, Client, Place
+from tests.faults.crowd import Crowd
 
 TERMINAL = {"MessageCompleted", "MessageStopped", "MessageErrored"}
 

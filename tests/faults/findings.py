@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from tests.faults.checking import Tally, tally_of
-from tests.faults.clients import Crowd, Place
+from tests.faults.clients import Place
+from tests.faults.crowd import Crowd
 from tests.faults.recording import write_lines
 
 PROPERTY = "fault"
