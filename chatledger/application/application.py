@@ -13,6 +13,7 @@ from chatledger.application.commands.pinning import PinningConversations
 from chatledger.application.commands.rating import RatingMessages
 from chatledger.application.commands.renaming import RenamingConversations
 from chatledger.application.commands.repeating import Repeating
+from chatledger.application.commands.replaying import Replaying
 from chatledger.application.commands.saving import SavingMessages
 from chatledger.application.commands.sending import Sending
 from chatledger.application.commands.setting_variables import SettingVariables
@@ -26,6 +27,7 @@ from chatledger.application.ports.keys import SigningKeys
 from chatledger.application.ports.rate_limiter import RateLimiter
 from chatledger.application.ports.views import Views
 from chatledger.application.queries.credentials import Credentials
+from chatledger.application.queries.dead_letters import DeadLetters
 from chatledger.application.queries.directory import AppDirectory
 from chatledger.application.queries.facts import Facts
 from chatledger.application.queries.feedbacks import Feedbacks
@@ -48,6 +50,7 @@ class Application(msgspec.Struct, frozen=True, kw_only=True):
     naming: Naming
     suggesting: Suggesting
     repeating: Repeating
+    replaying: Replaying
     uploading: Uploading
     saving: SavingMessages
     pinning: PinningConversations
@@ -61,6 +64,7 @@ class Application(msgspec.Struct, frozen=True, kw_only=True):
     credentials: Credentials
     history: History
     feedbacks: Feedbacks
+    dead_letters: DeadLetters
     following: Following
     facts: Facts
     files: StoredFiles

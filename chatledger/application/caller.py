@@ -21,6 +21,7 @@ class Caller(msgspec.Struct, frozen=True, kw_only=True):
         user: the external id that the request names, or None where it names nobody.
         correlation_id: the request's own id.
         trace: what the caller wants it to be traced by.
+        actor: whose doing it is, where it is neither a person's nor the app's: an operator's.
     """
 
     app: AppView
@@ -28,10 +29,12 @@ class Caller(msgspec.Struct, frozen=True, kw_only=True):
     correlation_id: UUID
     kind: EndUserKind = "service-api"
     trace: str | None = None
+    actor: Actor | None = None
 
     def context(self, end_user_id: UUID | None) -> Context:
         """The metadata of what this request records."""
-        actor = Actor("end_user", str(end_user_id)) if end_user_id else Actor("api_key", str(self.app.app_id))
+        named = Actor("end_user", str(end_user_id)) if end_user_id else Actor("api_key", str(self.app.app_id))
+        actor = self.actor or named
         return Context(actor=actor, correlation_id=self.correlation_id, app_id=self.app.app_id, trace=self.trace)
 
     def context_of_change(self, owner_id: UUID) -> Context:

@@ -19,6 +19,7 @@ Missing = Literal[
     "site",
     "annotation",
     "end_user",
+    "dead_letter",
 ]
 
 Feature = Literal["suggested_questions_after_answer", "more_like_this"]
@@ -148,6 +149,10 @@ class ConversationBusyError(ApplicationError):
 
 class IdempotencyKeyReusedError(ApplicationError):
     """The key stands for another message; the text says why it cannot stand for this one."""
+
+
+class AlreadyReplayedError(ApplicationError):
+    """What failed is being asked again already, or has been answered since; the text is for whoever insists."""
 
 
 class QuotaUsedUpError(ApplicationError):

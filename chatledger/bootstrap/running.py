@@ -13,6 +13,7 @@ from chatledger.adapters.persistence.store import Reader, SqlLedgerStore
 from chatledger.adapters.persistence.tracking import Projection, SqlTrackedProjection, SqlTracking
 from chatledger.adapters.persistence.views import SqlViews
 from chatledger.adapters.persistence.views.annotations import SqlAnnotationViews
+from chatledger.adapters.persistence.views.dead_letters import SqlDeadLetterViews
 from chatledger.adapters.queue.in_process import InProcessLiveBus, InProcessTaskQueue
 from chatledger.adapters.rate_limiter.in_process import InProcessRateLimiter
 from chatledger.application.app_limits import AppLimits
@@ -28,6 +29,7 @@ from chatledger.application.commands.pinning import PinningConversations
 from chatledger.application.commands.rating import RatingMessages
 from chatledger.application.commands.renaming import RenamingConversations
 from chatledger.application.commands.repeating import Repeating
+from chatledger.application.commands.replaying import Replaying
 from chatledger.application.commands.saving import SavingMessages
 from chatledger.application.commands.sending import Sending
 from chatledger.application.commands.setting_variables import SettingVariables
@@ -63,6 +65,7 @@ from chatledger.application.people import People
 from chatledger.application.ports.generator import Generator
 from chatledger.application.ports.queue import LiveBus
 from chatledger.application.queries.credentials import Credentials
+from chatledger.application.queries.dead_letters import DeadLetters
 from chatledger.application.queries.directory import AppDirectory
 from chatledger.application.queries.facts import Facts
 from chatledger.application.queries.feedbacks import Feedbacks
@@ -170,8 +173,8 @@ async def open_chatledger(
             limits=AppLimits(views, keyring, clock, settings.max_app_concurrency),
         )
         gates = Gates(directory, features.moderators, annotations)
-        stopping, naming = Stopping(ledger, views, ownership, bus, clock), Naming(ledger, views, by_name, gates)
-        history = History(ledger, views, end_users, ownership)
+        stopping, history = Stopping(ledger, views, ownership, bus, clock), History(ledger, views, end_users, ownership)
+        naming, repeating = Naming(ledger, views, by_name, gates), Repeating(ledger, views, history, by_name)
         suggesting = Suggesting(ledger, views, history, by_name)
         stack.push_async_callback(suggesting.close)
         application = Application(
@@ -186,7 +189,8 @@ async def open_chatledger(
             rating=RatingMessages(ledger, views, ownership, settings.max_query_characters),
             naming=naming,
             suggesting=suggesting,
-            repeating=Repeating(ledger, views, history, by_name),
+            repeating=repeating,
+            replaying=Replaying(views, directory, repeating, sending),
             speaking=Speaking(history, features, settings.max_query_characters),
             annotating=Annotating(ledger, annotation_views, features, new_id, settings.max_query_characters),
             apps=ManagingApps(ledger, by_name, features, new_id),
@@ -199,6 +203,7 @@ async def open_chatledger(
             credentials=Credentials(views, directory),
             history=history,
             feedbacks=Feedbacks(views),
+            dead_letters=DeadLetters(SqlDeadLetterViews(reader, seals), ledger.read),
             following=following,
             facts=Facts(store, codec),
             files=files,

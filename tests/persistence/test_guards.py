@@ -18,10 +18,18 @@ from chatledger.application.ledger.hand_ins import (
     KeyInUseError,
     NewEvent,
     NotIdleError,
+    ReplayedBeforeError,
 )
 from chatledger.application.ledger.sealed_rows import RowSeals
 from chatledger.application.ledger.writer import GroupCommitWriter
-from chatledger.application.ports.storage import CeilingGuard, Guard, IdempotencyGuard, IdleGuard, RepeatGuard
+from chatledger.application.ports.storage import (
+    CeilingGuard,
+    Guard,
+    IdempotencyGuard,
+    IdleGuard,
+    RepeatGuard,
+    ReplayGuard,
+)
 from chatledger.application.ports.views import AppView
 from chatledger.application.system_clock import new_id
 from chatledger.domain.configuration import AppConfiguration, Limits
@@ -67,6 +75,16 @@ class Asking:
     def ask_in(self, conversation_id: UUID, *, only_if_idle: bool) -> HandIn:
         question = a_question(app_id=APP, end_user_id=ANN, conversation_id=conversation_id)
         return self._begin(question, [IdleGuard(conversation_id)] if only_if_idle else [])
+
+    def replay(self, message_id: UUID, *, insists: bool = False) -> HandIn:
+        question = a_question(app_id=APP, end_user_id=ANN, replayed_from=message_id)
+        return self._begin(question, [] if insists else [ReplayGuard(message_id)])
+
+    def fail(self, asked: HandIn) -> HandIn:
+        (message,) = asked.folded.values()
+        again = Message.fold(message.id, [event.recorded.body for event in asked.events])
+        again.fail(0, "internal_server_error", "")
+        return self._hand_in(again)
 
     def end(self, asked: HandIn, tokens: int = 0) -> HandIn:
         (message,) = asked.folded.values()
@@ -144,6 +162,25 @@ async def test_after_its_window_a_key_is_free_again(store: Store, writer: GroupC
     assert kinds(await outcomes(writer, asking.ask_under("a"))) == [KeyInUseError]
     store.clock.pass_time(seconds=2)
     assert kinds(await outcomes(writer, asking.ask_under("a"), asking.ask_under("a"))) == ["held", KeyInUseError]
+
+
+async def test_a_failed_message_is_replayed_once_until_that_has_failed_too(
+    writer: GroupCommitWriter, asking: Asking
+) -> None:
+    one, other = new_id(), new_id()
+    first = asking.replay(one)
+    together = await outcomes(writer, first, asking.replay(one), asking.replay(other), asking.replay(one, insists=True))
+    assert kinds(together) == ["held", ReplayedBeforeError, "held", "held"]
+    assert kinds(await outcomes(writer, asking.replay(one))) == [ReplayedBeforeError]
+
+    another = new_id()
+    insisting = asking.replay(another, insists=True)
+    assert kinds(await outcomes(writer, insisting, asking.replay(another))) == ["held", ReplayedBeforeError]
+    await outcomes(writer, asking.fail(insisting))
+    last = asking.replay(another)
+    assert kinds(await outcomes(writer, last)) == ["held"]
+    await outcomes(writer, asking.end(last))
+    assert kinds(await outcomes(writer, asking.replay(another))) == [ReplayedBeforeError]
 
 
 async def test_a_conversation_is_idle_once_all_its_messages_have_ended(

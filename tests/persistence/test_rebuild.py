@@ -199,6 +199,7 @@ class Traffic:
             parent_id=self.dice.choice([None, UUID(int=0), new_id()]),
             fingerprint=self.dice.choice([None, "e" * 64]),
             files=tuple(self.attachment() for _ in range(self.dice.randint(0, 2))),
+            replayed_from=self.dice.choice([None, *(message.id for message in self.messages if message.error)]),
         )
         message = Message.create(new_id(), asked)
         self.messages.append(message)
@@ -309,6 +310,7 @@ async def test_a_replay_gives_the_same_rows(store: Store, tmp_path: Path, seed: 
     assert last > PAGE
     states = {row[0] for row in store.query("SELECT DISTINCT state FROM messages")}
     assert {"completed", "stopped", "errored", "running"} <= states
+    assert {row[0] for row in store.query("SELECT DISTINCT is_open FROM dead_letters")} == {0, 1}
 
     progress = replay(store, store)
     assert progress[-1] == (last, last)

@@ -13,6 +13,7 @@ from litestar.exceptions import HTTPException
 
 from chatledger.adapters.http.answers import HttpRequest, answer_headers
 from chatledger.application.errors import (
+    AlreadyReplayedError,
     AnswerPendingError,
     AppUnavailableError,
     ClosedError,
@@ -74,6 +75,7 @@ _MISSING = {
     "site": "Site Not Exists.",
     "annotation": "Annotation not found",
     "end_user": "End user not found.",
+    "dead_letter": "Dead Letter Not Exists.",
 }
 
 _MISSING_CODES = {"file": "file_not_found", "end_user": "end_user_not_found"}
@@ -289,6 +291,7 @@ _TABLE: dict[type[Exception], Callable[[Any], HttpError]] = {
     TooManyRequestsError: _too_many_requests,
     RateLimitedError: _rate_limited,
     QuotaUsedUpError: _quota_used_up,
+    AlreadyReplayedError: lambda error: HttpError(409, f"It is replayed already: {error}.", code="already_replayed"),
     KeyDestroyedError: lambda _: HttpError(410, "The content has been erased.", code="erased"),
     # Without Retry-After: a client that obeyed it unseeing might send the same twice.
     CommitInDoubtError: lambda _: HttpError(503, "It is not known whether this was stored: look before you repeat it."),

@@ -342,12 +342,6 @@ sa.Index(
     postgresql_where=MESSAGES.c.idempotency_key.is_not(None),
 )
 sa.Index(
-    "messages_errored",
-    MESSAGES.c.ended_position,
-    sqlite_where=MESSAGES.c.error_code.is_not(None),
-    postgresql_where=MESSAGES.c.error_code.is_not(None),
-)
-sa.Index(
     "messages_replayed",
     MESSAGES.c.replayed_from,
     sqlite_where=MESSAGES.c.replayed_from.is_not(None),
@@ -374,6 +368,26 @@ sa.Index(
     MESSAGES.c.annotation_id,
     sqlite_where=MESSAGES.c.annotation_id.is_not(None),
     postgresql_where=MESSAGES.c.annotation_id.is_not(None),
+)
+
+# Messages that ended as errored; open until one takes their place.
+DEAD_LETTERS = sa.Table(
+    "dead_letters",
+    METADATA,
+    _id("message_id", primary_key=True),
+    _id("app_id"),
+    _text("generator"),
+    _text("error_code"),
+    _number("position"),
+    _flag("is_open"),
+)
+sa.Index("dead_letters_by_position", DEAD_LETTERS.c.is_open, DEAD_LETTERS.c.error_code, DEAD_LETTERS.c.position)
+sa.Index(
+    "dead_letters_of_app",
+    DEAD_LETTERS.c.app_id,
+    DEAD_LETTERS.c.is_open,
+    DEAD_LETTERS.c.error_code,
+    DEAD_LETTERS.c.position,
 )
 
 FILES = sa.Table(

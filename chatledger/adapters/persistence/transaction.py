@@ -48,6 +48,9 @@ SELECT 1 FROM messages
 WHERE fingerprint = ? AND end_user_id = ? AND ended_position IS NULL AND state <> 'stopping' AND created_at >= ? LIMIT 1
 """
 _SELECT_KNOWN = "SELECT 1 FROM messages WHERE idempotency_key = ? AND end_user_id = ? AND created_at >= ? LIMIT 1"
+_SELECT_REPLAY = """
+SELECT 1 FROM messages WHERE replayed_from = ? AND (ended_position IS NULL OR state = 'completed') LIMIT 1
+"""
 _COUNT_UNFINISHED = "SELECT count(*) FROM messages WHERE app_id = ? AND ended_position IS NULL"
 _COUNT_UNFINISHED_IN = "SELECT count(*) FROM messages WHERE conversation_id = ? AND ended_position IS NULL"
 
@@ -172,6 +175,10 @@ class SqlTransaction:
     def is_known(self, end_user_id: UUID, idempotency_key: str, since: int) -> bool:
         """Whether a message of this person, of this time or later, came with this key."""
         return bool(self._statements.execute(_SELECT_KNOWN, self._values((idempotency_key, end_user_id, since))))
+
+    def is_replayed(self, message_id: UUID) -> bool:
+        """Whether a message that replays this one is unfinished or completed."""
+        return bool(self._statements.execute(_SELECT_REPLAY, self._values((message_id,))))
 
     def unfinished(self, app_id: UUID) -> int:
         """How many messages of an app have no terminal event."""

@@ -12,6 +12,7 @@ from chatledger.application.errors import FeatureDisabledError, NotFoundError, W
 from chatledger.application.ledger.ledger import Ledger
 from chatledger.application.ports.generator import Generator, SettingsError
 from chatledger.application.ports.views import AppView, EndUserView, MessageView, Views
+from chatledger.application.queries.dead_letters import failure_in
 from chatledger.application.queries.history import History
 from chatledger.domain.end_user import EndUser
 from chatledger.domain.events import MessageCreated
@@ -79,6 +80,31 @@ class Repeating:
             parent_id=await self._views.parent(message),
             repetition=repetition,
         )
+
+    async def replay(self, caller: Caller, message_id: UUID, *, insists: bool) -> NewMessage:
+        """A message that takes the place of one that failed: the same asked of the same generator, beside it.
+
+        It interrupts nobody, and waits for its turn where the app lets messages do so.
+
+        Raises:
+            NotFoundError: the message does not exist or did not fail, or its conversation is gone.
+            KeyDestroyedError: what was asked has been erased.
+        """
+        message = await self._history.message(caller, message_id, where_deleted="conversation")
+        failed_by, _ = failure_in(await self._ledger.read(message_id))
+        repetition = msgspec.structs.replace(
+            await self._of(message), event_id=failed_by, replays=message_id, insists=insists
+        )
+        new = NewMessage(
+            query=repetition.original.query,
+            inputs=repetition.original.inputs,
+            repetition=repetition,
+            on_busy="allow" if caller.app.configuration.on_busy == "allow" else "queue",
+        )
+        if message.mode == "completion":
+            return new
+        parent_id = await self._views.parent(message)
+        return msgspec.structs.replace(new, conversation_id=message.conversation_id, parent_id=parent_id)
 
     async def _of(self, message: MessageView) -> Repetition:
         first = await self._ledger.first(message.message_id)

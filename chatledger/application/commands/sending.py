@@ -30,7 +30,7 @@ from chatledger.application.people import People, Person
 from chatledger.application.ports.clock import IdFactory
 from chatledger.application.ports.generator import Generator, SettingsError
 from chatledger.application.ports.keys import NewKey
-from chatledger.application.ports.storage import RepeatGuard
+from chatledger.application.ports.storage import Guard, RepeatGuard, ReplayGuard
 from chatledger.application.ports.views import AppView, EndUserView
 from chatledger.application.queries.following import Follower, Following
 from chatledger.domain.conversation import Conversation
@@ -49,16 +49,20 @@ class Repetition(msgspec.Struct, frozen=True, kw_only=True):
     """That a message asks for another answer to what was asked before.
 
     Attributes:
-        event_id: of the event that says what was asked.
-        original: what it says.
+        event_id: of the event that it is a reaction to: the one that says what was asked, or the one that it failed by.
+        original: what was asked.
         parameters: what the generator is to answer with this time.
         owner: whose the original is, and so the new message.
+        replays: the failed message whose place it takes.
+        insists: whether it is sent even if another one takes that place.
     """
 
     event_id: UUID
     original: MessageCreated
     parameters: dict[str, Any]
     owner: EndUserView
+    replays: UUID | None = None
+    insists: bool = False
 
 
 class NewMessage(msgspec.Struct, frozen=True, kw_only=True):
@@ -258,6 +262,7 @@ class Sending:
             fingerprint=fingerprint,
             on_busy=new.on_busy or caller.app.configuration.on_busy,
             on_disconnect=new.on_disconnect,
+            replayed_from=new.repetition.replays if new.repetition else None,
             parameters=asked.parameters,
             inputs=asked.inputs,
             query=new.query,
@@ -274,7 +279,11 @@ class Sending:
                 message,
                 context=_context(caller, person, new.repetition),
                 expected=place.expected,
-                guards=(*person.guards, *self._limits.guards(caller.app, person.end_user_id, fingerprint)),
+                guards=(
+                    *person.guards,
+                    *_replay_guards(new.repetition),
+                    *self._limits.guards(caller.app, person.end_user_id, fingerprint),
+                ),
                 new_keys=(*person.new_keys, *place.new_keys),
             )
         except BaseException:
@@ -341,6 +350,12 @@ def _request(new: NewMessage, asked: _Asked) -> dict[str, Any]:
         del fields[way]
     fields["repetition"] = new.repetition and new.repetition.event_id
     return fields
+
+
+def _replay_guards(repetition: Repetition | None) -> tuple[Guard, ...]:
+    if repetition is None or repetition.replays is None or repetition.insists:
+        return ()
+    return (ReplayGuard(repetition.replays),)
 
 
 def _context(caller: Caller, person: Person, repetition: Repetition | None) -> Context:

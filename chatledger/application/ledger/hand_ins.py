@@ -17,6 +17,7 @@ from chatledger.application.ports.storage import (
     IdempotencyGuard,
     IdleGuard,
     RepeatGuard,
+    ReplayGuard,
     StoredStream,
     Transaction,
     UniqueGuard,
@@ -59,6 +60,14 @@ class NotIdleError(Exception):
 
     def __init__(self, guard: IdleGuard) -> None:
         super().__init__(str(guard.conversation_id))
+        self.guard = guard
+
+
+class ReplayedBeforeError(Exception):
+    """A guard does not hold: a message that replays the same one is unfinished or completed."""
+
+    def __init__(self, guard: ReplayGuard) -> None:
+        super().__init__(str(guard.message_id))
         self.guard = guard
 
 
@@ -110,6 +119,7 @@ class Admission:
         self._streams: dict[UUID, StoredStream] = {}
         self._taken: set[Guard] = set()
         self._begun: Counter[UUID] = Counter()  # by app and by conversation
+        self._replayed: set[UUID] = set()
 
     def look_up(self, hand_ins: Iterable[HandIn]) -> None:
         """Find out at once what is on record of the streams that these touch."""
@@ -150,36 +160,39 @@ class Admission:
         return None
 
     def _of_guards(self, guards: Iterable[Guard]) -> Exception | None:
-        for guard in guards:
-            match guard:
-                case UniqueGuard():
-                    if guard in self._taken or not self._transaction.holds(guard):
-                        return NotUniqueError(guard)
-                case RepeatGuard():
-                    since = self._recorded_at - guard.window
-                    running = self._transaction.is_running(guard.end_user_id, guard.fingerprint, since)
-                    if guard in self._taken or running:
-                        return AlreadyRunningError(guard)
-                case IdempotencyGuard():
-                    since = self._recorded_at - guard.window
-                    known = self._transaction.is_known(guard.end_user_id, guard.key, since)
-                    if guard in self._taken or known:
-                        return KeyInUseError(guard)
-                case IdleGuard():
-                    place = guard.conversation_id
-                    if self._transaction.unfinished_in(place) + self._begun[place] > 0:
-                        return NotIdleError(guard)
-                case CeilingGuard():
-                    if self._transaction.unfinished(guard.app_id) + self._begun[guard.app_id] >= guard.ceiling:
-                        return CeilingReachedError(guard)
-                case _:
-                    assert_never(guard)
-        return None
+        objections = (self._of_guard(guard) for guard in guards)
+        return next((objection for objection in objections if objection is not None), None)
+
+    def _of_guard(self, guard: Guard) -> Exception | None:
+        stored = self._transaction
+        match guard:
+            case UniqueGuard():
+                return None if guard not in self._taken and stored.holds(guard) else NotUniqueError(guard)
+            case RepeatGuard():
+                since = self._recorded_at - guard.window
+                is_running = stored.is_running(guard.end_user_id, guard.fingerprint, since)
+                return AlreadyRunningError(guard) if guard in self._taken or is_running else None
+            case IdempotencyGuard():
+                is_known = stored.is_known(guard.end_user_id, guard.key, self._recorded_at - guard.window)
+                return KeyInUseError(guard) if guard in self._taken or is_known else None
+            case IdleGuard():
+                unfinished = stored.unfinished_in(guard.conversation_id) + self._begun[guard.conversation_id]
+                return NotIdleError(guard) if unfinished > 0 else None
+            case ReplayGuard():
+                is_replayed = guard.message_id in self._replayed or stored.is_replayed(guard.message_id)
+                return ReplayedBeforeError(guard) if is_replayed else None
+            case CeilingGuard():
+                unfinished = stored.unfinished(guard.app_id) + self._begun[guard.app_id]
+                return CeilingReachedError(guard) if unfinished >= guard.ceiling else None
+            case _:
+                assert_never(guard)
 
     def _count(self, recorded: Recorded[Any], hand_in: HandIn) -> None:
         """Take note of a message that begins or ends: the transaction's own count is of before this group."""
         body = recorded.body
         if isinstance(body, MessageCreated):
             self._begun.update((body.app_id, body.conversation_id))
+            if body.replayed_from is not None:
+                self._replayed.add(body.replayed_from)
         elif isinstance(body, TERMINAL_EVENTS) and (message := hand_in.folded.get(recorded.originator_id)):
             self._begun.subtract((message.created.app_id, message.created.conversation_id))

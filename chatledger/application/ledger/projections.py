@@ -81,6 +81,7 @@ READ_MODELS = (
     "conversations",
     "conversation_variables",
     "messages",
+    "dead_letters",
     "files",
     "file_references",
     "token_usage",
@@ -129,7 +130,7 @@ class Projections:
             case MessageStopped():
                 return self._message_ended(envelope, "stopped", folded(), body.usage, stopped_by=body.by)
             case MessageErrored():
-                return self._message_ended(envelope, "errored", folded(), None, error_code=body.code)
+                return self._message_errored(envelope, body, folded())
             case FeedbackGiven():
                 return (self._feedback_given(envelope, body, folded()),)
             case FeedbackWithdrawn():
@@ -224,7 +225,7 @@ class Projections:
             {"conversation_id": body.conversation_id},
             {"updated_at": at, "updated_position": position},
         )
-        return (Insert("messages", row), bump, *_references(body.files, body.conversation_id))
+        return (Insert("messages", row), bump, *_replays(body), *_references(body.files, body.conversation_id))
 
     def _message_ended(
         self,
@@ -258,6 +259,18 @@ class Projections:
             return (_message(envelope, values),)
         day = {"app_id": message.created.app_id, "day": day_of(envelope.recorded_at)}
         return (_message(envelope, values), Increase("token_usage", day, {"tokens": usage.total_tokens}))
+
+    def _message_errored(self, envelope: Envelope, body: MessageErrored, message: Message) -> Sequence[Change]:
+        letter = {
+            "message_id": envelope.stream_id,
+            "app_id": message.created.app_id,
+            "generator": message.created.generator,
+            "error_code": body.code,
+            "position": envelope.position,
+            "is_open": True,
+        }
+        ended = self._message_ended(envelope, "errored", message, None, error_code=body.code)
+        return (*ended, Insert("dead_letters", letter))
 
     def _feedback_given(self, envelope: Envelope, body: FeedbackGiven, message: Message) -> Change:
         message_id, created = envelope.stream_id, message.created
@@ -404,6 +417,12 @@ def _references(files: Sequence[AttachedFile], conversation_id: UUID) -> Sequenc
         if file.upload_file_id is not None
     ]
     return tuple(Upsert("file_references", row, row, {}) for row in rows)
+
+
+def _replays(created: MessageCreated) -> Sequence[Change]:
+    if created.replayed_from is None:
+        return _NOTHING
+    return (Update("dead_letters", {"message_id": created.replayed_from}, {"is_open": False}),)
 
 
 def _app(envelope: Envelope, values: dict[str, Any]) -> Change:

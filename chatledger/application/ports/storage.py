@@ -109,6 +109,12 @@ class IdleGuard(msgspec.Struct, frozen=True):
     conversation_id: UUID
 
 
+class ReplayGuard(msgspec.Struct, frozen=True):
+    """Holds only while no message that replays this one is unfinished or completed."""
+
+    message_id: UUID
+
+
 class CeilingGuard(msgspec.Struct, frozen=True):
     """Holds only while fewer messages of an app than ``ceiling`` are unfinished."""
 
@@ -116,7 +122,7 @@ class CeilingGuard(msgspec.Struct, frozen=True):
     ceiling: int
 
 
-Guard = UniqueGuard | RepeatGuard | IdempotencyGuard | IdleGuard | CeilingGuard
+Guard = UniqueGuard | RepeatGuard | IdempotencyGuard | IdleGuard | ReplayGuard | CeilingGuard
 
 
 class Insert(msgspec.Struct, frozen=True):
@@ -189,6 +195,10 @@ class Transaction(Protocol):
 
     def is_known(self, end_user_id: UUID, idempotency_key: str, since: int) -> bool:
         """Whether a message of this person, of this time or later, came with this key."""
+        ...
+
+    def is_replayed(self, message_id: UUID) -> bool:
+        """Whether a message that replays this one is unfinished or completed."""
         ...
 
     def unfinished(self, app_id: UUID) -> int:

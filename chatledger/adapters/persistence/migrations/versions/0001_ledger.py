@@ -233,6 +233,7 @@ def _create_read_models() -> None:
     )
     _create_conversations()
     _create_messages()
+    _create_dead_letters()
     _create_files()
     op.create_table(
         "feedbacks",
@@ -371,12 +372,8 @@ def _create_messages() -> None:
         sqlite_where=sa.text("ended_position IS NULL"),
         postgresql_where=sa.text("ended_position IS NULL"),
     )
-    for name, column in (
-        ("messages_by_idempotency_key", "idempotency_key"),
-        ("messages_errored", "ended_position"),
-        ("messages_replayed", "replayed_from"),
-    ):
-        where = sa.text(f"{'error_code' if column == 'ended_position' else column} IS NOT NULL")
+    for name, column in (("messages_by_idempotency_key", "idempotency_key"), ("messages_replayed", "replayed_from")):
+        where = sa.text(f"{column} IS NOT NULL")
         op.create_index(name, "messages", [column], sqlite_where=where, postgresql_where=where)
     op.create_index(
         "messages_unfinished_by_fingerprint",
@@ -399,6 +396,20 @@ def _create_messages() -> None:
         sqlite_where=sa.text("annotation_id IS NOT NULL"),
         postgresql_where=sa.text("annotation_id IS NOT NULL"),
     )
+
+
+def _create_dead_letters() -> None:
+    op.create_table(
+        "dead_letters",
+        _id("message_id", primary_key=True),
+        _id("app_id"),
+        _text("generator"),
+        _text("error_code"),
+        _number("position"),
+        sa.Column("is_open", sa.Boolean(), nullable=False),
+    )
+    op.create_index("dead_letters_by_position", "dead_letters", ["is_open", "error_code", "position"])
+    op.create_index("dead_letters_of_app", "dead_letters", ["app_id", "is_open", "error_code", "position"])
 
 
 def _create_files() -> None:
