@@ -6,6 +6,7 @@ from chatledger.application.caller import EndUsers
 from chatledger.application.commands.annotating import Annotating
 from chatledger.application.commands.asking import Asking
 from chatledger.application.commands.deleting import DeletingConversations
+from chatledger.application.commands.disconnecting import Disconnecting
 from chatledger.application.commands.managing_apps import ManagingApps
 from chatledger.application.commands.managing_operators import ManagingOperators
 from chatledger.application.commands.naming import Naming
@@ -43,6 +44,7 @@ class Application(msgspec.Struct, frozen=True, kw_only=True):
     sending: Sending
     asking: Asking
     stopping: Stopping
+    disconnecting: Disconnecting
     renaming: RenamingConversations
     deleting: DeletingConversations
     setting_variables: SettingVariables

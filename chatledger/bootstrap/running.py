@@ -22,6 +22,7 @@ from chatledger.application.caller import EndUsers, Ownership
 from chatledger.application.commands.annotating import Annotating
 from chatledger.application.commands.asking import Asking
 from chatledger.application.commands.deleting import DeletingConversations
+from chatledger.application.commands.disconnecting import Disconnecting
 from chatledger.application.commands.managing_apps import ManagingApps
 from chatledger.application.commands.managing_operators import ManagingOperators
 from chatledger.application.commands.naming import Naming
@@ -183,6 +184,7 @@ async def open_chatledger(
             stopping=stopping,
             renaming=RenamingConversations(ledger, ownership, naming, history),
             deleting=DeletingConversations(ledger, ownership),
+            disconnecting=Disconnecting(stopping),
             setting_variables=SettingVariables(
                 ledger, views, ownership, Attaching(views, new_id), settings.max_query_characters
             ),

@@ -216,10 +216,12 @@ async def test_an_answer_that_is_being_stopped_is_not_joined(silent_chat: Chat) 
     app = await limited_app(silent_chat, dedupe_window=60)
     first = await send(silent_chat, app)
     context = Context(actor=SYSTEM, correlation_id=silent_chat.application.new_id())
-    await silent_chat.running.ledger.decide(
-        Message, first.message_id, lambda staged: staged.aggregate.start_attempt("slow to stop"), context
-    )
-    await silent_chat.application.stopping.stop(silent_chat.caller("ada", app), first.task_id)
+
+    def start_and_ask_for_the_end(staged: Any) -> None:
+        staged.aggregate.start_attempt("slow to stop")
+        staged.aggregate.request_stop("user")
+
+    await silent_chat.running.ledger.decide(Message, first.message_id, start_and_ask_for_the_end, context)
     created = first.created.body
     assert await silent_chat.application.views.running_request(created.end_user_id, created.fingerprint) is None
 

@@ -195,7 +195,9 @@ FIELDS: list[tuple[str, Any, str]] = [
     ("files", "a file", "files"),
     ("files", {}, "files"),
     ("on_busy", "reject", "on_busy"),
-    ("on_disconnect", "stop", "on_disconnect"),
+    ("on_disconnect", "halt", "on_disconnect"),
+    ("on_disconnect", "", "on_disconnect"),
+    ("on_disconnect", True, "on_disconnect"),
     ("user", "u" * 256, "user"),
 ]
 CHAT_FIELDS: list[tuple[str, Any, str]] = [

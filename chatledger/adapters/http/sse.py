@@ -10,6 +10,7 @@ from litestar.response.streaming import ASGIStreamingResponse
 from litestar.types import Receive, Scope, Send
 
 from chatledger.adapters.http.answers import HttpRequest, answer_headers
+from chatledger.adapters.http.client_watch import ClientWatch
 from chatledger.adapters.http.rendering import PING, RECONNECT, Rendering
 from chatledger.adapters.http.surface import Place, Surface
 from chatledger.application.commands.speaking import Speaking
@@ -20,9 +21,6 @@ from chatledger.application.ports.views import AppView
 from chatledger.application.queries.following import Follower
 
 log = logging.getLogger(__name__)
-
-WATCH_AFTER = 0.25
-"""Seconds."""
 
 Batches = AsyncGenerator[Sequence[Envelope], None]
 
@@ -60,7 +58,7 @@ class EventStream(ASGIStreamingResponse):
         self._place = place
         self._goes_on = goes_on
         self._there: asyncio.Timeout | None = None
-        self._watch: asyncio.Task[None] | None = None
+        self._watch: ClientWatch | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send it all."""
@@ -68,28 +66,18 @@ class EventStream(ASGIStreamingResponse):
             await super().__call__(scope, receive, send)
         finally:
             self._follower.close()
-            self._place.leave()
+            if self._watch is not None and self._watch.has_gone:
+                await self._place.desert()
+            else:
+                self._place.leave()
             await self._frames.aclose()
 
     async def send_body(self, send: Send, receive: Receive) -> None:
-        """Send the chunks, and look out for the client's going, where there is time for it to go.
-
-        A stream that is over sooner spares the task that looks out.
-        """
-        timer = asyncio.get_running_loop().call_later(WATCH_AFTER, self._begin_to_watch, receive)
-        try:
+        """Send the chunks, until the client goes."""
+        with ClientWatch(receive, self._end) as self._watch:
             await (self._stream_while_there(send) if self._goes_on else self._stream(send))
-        finally:
-            timer.cancel()
-            if self._watch is not None:
-                self._watch.cancel()
 
-    def _begin_to_watch(self, receive: Receive) -> None:
-        self._watch = asyncio.get_running_loop().create_task(self._until_gone(receive))
-
-    async def _until_gone(self, receive: Receive) -> None:
-        while (await receive())["type"] != "http.disconnect":
-            continue
+    def _end(self) -> None:
         self._follower.close()
         if self._there is not None:
             self._there.reschedule(0)

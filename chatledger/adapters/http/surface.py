@@ -10,6 +10,8 @@ from chatledger.adapters.http.passports import Passports
 from chatledger.adapters.http.settings import HttpSettings, Shutdown
 from chatledger.adapters.http.web_entrance import WebEntrance
 from chatledger.application.application import Application
+from chatledger.application.commands.disconnecting import Connection
+from chatledger.application.ledger.envelope import Envelope
 from chatledger.application.rate_limiting import RateLimiting, RequestRates
 
 HEARD_AT_ONCE = 8
@@ -64,14 +66,33 @@ class Surface:
 class Place:
     """One of the bounded places. Given back once, however often it is left."""
 
-    __slots__ = ("_surface",)
+    __slots__ = ("_connection", "_surface")
 
     def __init__(self, surface: Surface) -> None:
         self._surface: Surface | None = surface
+        self._connection: Connection | None = None
         surface.open_streams += 1
+
+    def wait_for(self, created: Envelope) -> None:
+        """Whoever has it waits for the answer to the message that this event began."""
+        if self._surface is not None:
+            self._connection = self._surface.application.disconnecting.connect(created)
+
+    async def desert(self) -> None:
+        """Give it back, as the client has gone. While the process drains none goes by itself: it sends them away."""
+        surface, connection = self._surface, self._connection
+        if surface is None or connection is None or surface.shutdown.draining.is_set():
+            self.leave()
+            return
+        self._connection = None
+        self.leave()
+        await connection.lose()
 
     def leave(self) -> None:
         """Give it back."""
+        if self._connection is not None:
+            self._connection.end()
+            self._connection = None
         if self._surface is not None:
             self._surface.open_streams -= 1
             self._surface = None

@@ -55,7 +55,15 @@ class Asking:
             ApplicationError: the message was refused, as by :meth:`Sending.send`.
             StorageUnavailableError: the store is in trouble; nothing was written.
         """
-        sent = await self._sending.send(caller, new)
+        return await self.wait(caller, await self._sending.send(caller, new))
+
+    async def wait(self, caller: Caller, sent: Sent) -> Answer:
+        """Wait for the end of the answer to a message that the caller sent.
+
+        Raises:
+            GenerationFailedError: the answer ended as errored.
+            AnswerPendingError: there will be an answer, but the wait for it is over.
+        """
         conversation_id = None if caller.app.mode == "completion" else sent.conversation_id
         pending = AnswerPendingError(sent.message_id, sent.task_id, conversation_id)
         with sent.follower:

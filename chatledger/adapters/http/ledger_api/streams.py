@@ -68,6 +68,7 @@ async def _follow(
         batches = follower.batches()
         recorded = await anext(batches)
         require_recorded(after, follower.version)
+        place.wait_for(recorded[0])
         rendering = Rendering(
             message_id, recorded[0], shows_resources=shows_resources(reader), gives_ids=True, link=link
         )

@@ -13,7 +13,7 @@ from chatledger.adapters.http.openapi import OptionalId, User
 from chatledger.adapters.http.reading import header, parse_uuid
 from chatledger.application.commands.sending import NewMessage
 from chatledger.application.files.attaching import FileReference
-from chatledger.domain.values import AppMode
+from chatledger.domain.values import AppMode, OnDisconnect
 
 ResponseMode = Literal["blocking", "streaming", "async"]
 
@@ -25,6 +25,7 @@ class ChatMessageRequest(msgspec.Struct, frozen=True, kw_only=True):
     query: Annotated[str, msgspec.Meta(min_length=1)]
     user: User
     response_mode: ResponseMode | None = "blocking"
+    on_disconnect: OnDisconnect | None = "continue"
     conversation_id: OptionalId | None = None
     parent_message_id: OptionalId | None = None
     files: list[FileReference] | None = None
@@ -39,11 +40,12 @@ class CompletionMessageRequest(msgspec.Struct, frozen=True, kw_only=True):
     query: str | None = ""
     user: User
     response_mode: ResponseMode | None = "blocking"
+    on_disconnect: OnDisconnect | None = "continue"
     files: list[FileReference] | None = None
     trace_id: str | None = None
 
 
-_RESERVED_FIELDS = ("on_busy", "on_disconnect")
+_RESERVED_FIELDS = ("on_busy",)
 
 
 def require_no_reserved(request: HttpRequest, body: Body) -> None:
@@ -141,3 +143,20 @@ def read_response_mode(body: Body, mode: AppMode) -> ResponseMode:
             return "blocking"
         case _:
             raise invalid("response_mode", "response_mode must be one of: blocking, streaming, async")
+
+
+def read_on_disconnect(body: Body, mode: ResponseMode) -> OnDisconnect:
+    """What becomes of the answer when nobody is connected for it any more; it goes on if the caller does not say.
+
+    Raises:
+        HttpError: the word is unknown, or nobody is connected in the first place.
+    """
+    match body.get("on_disconnect"):
+        case None | "continue":
+            return "continue"
+        case "stop" if mode == "async":
+            raise invalid("on_disconnect", "on_disconnect must be continue where response_mode is async")
+        case "stop":
+            return "stop"
+        case _:
+            raise invalid("on_disconnect", "on_disconnect must be one of: continue, stop")

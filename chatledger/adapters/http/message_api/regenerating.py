@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from uuid import UUID
 
+import msgspec
 from litestar import post
 from litestar.handlers import HTTPRouteHandler
 from litestar.params import FromPath
@@ -11,18 +12,25 @@ from litestar.response.base import ASGIResponse
 from chatledger.adapters.http.answers import HttpRequest
 from chatledger.adapters.http.bodies import UserRequest, read_body
 from chatledger.adapters.http.entrance import Entrance
-from chatledger.adapters.http.message_api.new_message import ResponseMode, read_response_mode, require_no_reserved
+from chatledger.adapters.http.message_api.new_message import (
+    ResponseMode,
+    read_on_disconnect,
+    read_response_mode,
+    require_no_reserved,
+)
 from chatledger.adapters.http.message_api.sending import SEND_ERRORS, SEND_PARAMETERS, Accepted, BlockingAnswer, send
 from chatledger.adapters.http.openapi import Operation
 from chatledger.adapters.http.reading import Query, require_plain_path, trace_id
 from chatledger.adapters.http.surface import Surface
 from chatledger.application.caller import require_chat
+from chatledger.domain.values import OnDisconnect
 
 
 class RegenerateRequest(UserRequest, frozen=True, kw_only=True):
     """How to answer."""
 
     response_mode: ResponseMode | None = "blocking"
+    on_disconnect: OnDisconnect | None = "continue"
     trace_id: str | None = None
 
 
@@ -58,7 +66,9 @@ def regenerate_routes(surface: Surface, entrance: Entrance) -> Sequence[HTTPRout
         require_chat(visit.app)
         require_no_reserved(request, body)
         mode = read_response_mode(body, visit.app.mode)
+        on_disconnect = read_on_disconnect(body, mode)
         new = await surface.application.repeating.again(caller, message_id)
+        new = msgspec.structs.replace(new, on_disconnect=on_disconnect)
         return await send(surface, request, caller, new, mode)
 
     return (regenerate,)

@@ -12,6 +12,7 @@ from litestar.response.base import ASGIResponse
 
 from chatledger.adapters.http.answers import HttpRequest, answer, epoch_seconds
 from chatledger.adapters.http.bodies import Body, read_body
+from chatledger.adapters.http.client_watch import ClientWatch
 from chatledger.adapters.http.disclosure import shows_resources
 from chatledger.adapters.http.entrance import Entrance
 from chatledger.adapters.http.files import signed_links
@@ -21,6 +22,7 @@ from chatledger.adapters.http.message_api.new_message import (
     ResponseMode,
     read_chat_message,
     read_completion_message,
+    read_on_disconnect,
     read_response_mode,
     require_no_reserved,
 )
@@ -60,7 +62,7 @@ class Accepted(msgspec.Struct, frozen=True, kw_only=True):
 
 
 SEND_ERRORS = (*BODY_ERRORS, 403, 429)
-_RESERVED = "`on_busy`, `on_disconnect` and the header `Idempotency-Key` are reserved and refused."
+_RESERVED = "`on_busy` and the header `Idempotency-Key` are reserved and refused."
 SEND_PARAMETERS = (
     *TRACE_PARAMETERS,
     Parameter("X-Stream-Ids", "`1` puts a block with an `id:` line after each event's frames.", where="header"),
@@ -106,6 +108,7 @@ def send_routes(surface: Surface, entrance: Entrance) -> Sequence[HTTPRouteHandl
         require_mode(visit.app)
         require_no_reserved(request, body)
         new, mode = read_message(body), read_response_mode(body, visit.app.mode)
+        new = msgspec.structs.replace(new, on_disconnect=read_on_disconnect(body, mode))
         if not entrance.names_conversations:
             new = msgspec.structs.replace(new, automatic_name=False)
         return await send(surface, request, caller, new, mode)
@@ -152,6 +155,7 @@ async def _streamed(surface: Surface, request: HttpRequest, caller: Caller, new:
     except BaseException:
         place.leave()
         raise
+    place.wait_for(sent.created)
     rendering = Rendering(
         sent.message_id,
         sent.created,
@@ -170,7 +174,15 @@ async def _streamed(surface: Surface, request: HttpRequest, caller: Caller, new:
 async def _whole(surface: Surface, request: HttpRequest, caller: Caller, new: NewMessage) -> ASGIResponse:
     place = surface.take_place()
     try:
-        given = await surface.application.asking.ask(caller, new)
+        sent = await surface.application.sending.send(caller, new)
+        place.wait_for(sent.created)
+        watch = ClientWatch(request.receive, sent.follower.close)
+        try:
+            with watch:
+                given = await surface.application.asking.wait(caller, sent)
+        finally:
+            if watch.has_gone:
+                await place.desert()
     finally:
         place.leave()
     shown = given.resources if shows_resources(caller) else ()
