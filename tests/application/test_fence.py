@@ -78,8 +78,17 @@ async def fails():
 async def test_a_worker_that_renews_no_lease_is_taken_over_and_fenced_out(open_chat, beat, caplog):
     caplog.set_level("INFO", "chatledger")
     async with open_chat(lease=30, heartbeat=0.1) as chat, another_worker(chat) as other:
+
+        async def generate(request):
+            for number in range(TOKENS):
+                if (request.attempt, number) == (1, TOKENS // 2):
+                    await until(lambda: asyncio.sleep(0, request.message_id in other._running))
+                yield Text(f"a{request.attempt}t{number} ")
+                await asyncio.sleep(0.01)
+
         chat.running.worker._beat = beat
-        sent = await chat.send(SLOW)
+        chat.running.worker._generators["scripted"].generate = generate
+        sent = await chat.send()
         batches = chat.batches(sent)
         seen = await chat.first_text(batches)
         await chat.running.ledger.keep(Update("leases", {"message_id": sent.message_id}, {"expires_at": 0}))
