@@ -262,6 +262,7 @@ async def _start_worker(
         worker,
         Dispatcher(queue),
         Sweeper(
+            ledger,
             views,
             queue,
             application.stopping,

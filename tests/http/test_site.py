@@ -140,7 +140,8 @@ async def test_the_description_tells_the_bounds_of_a_user(document):
 
 
 async def test_every_route_of_the_api_is_described(server, document):
-    app = create_http_app(server.running.application, HttpSettings(), server.running.store.head, Shutdown())
+    is_ready = server.running.writer.require_writable
+    app = create_http_app(server.running.application, HttpSettings(), is_ready, Shutdown())
     routes = {
         (route.path_format, str(method).lower())
         for route in app.routes

@@ -26,11 +26,15 @@ def environment(data_folder: Path, extra: Mapping[str, str] | None = None) -> di
 
 
 def run_command(
-    data_folder: Path, *arguments: str, env: Mapping[str, str] | None = None, cwd: Path | None = None
+    data_folder: Path,
+    *arguments: str,
+    env: Mapping[str, str] | None = None,
+    cwd: Path | None = None,
+    launcher: Sequence[str] = (),
 ) -> "subprocess.CompletedProcess[str]":
     """Run one command to its end, in the folder beside its data unless another is named."""
     return subprocess.run(
-        [*COMMAND, *arguments],
+        [*launcher, *COMMAND, *arguments],
         env=environment(data_folder, env),
         cwd=cwd or data_folder.parent,
         stdin=subprocess.DEVNULL,
@@ -58,12 +62,18 @@ class ServerProcess:
     """
 
     def __init__(
-        self, data_folder: Path, *arguments: str, env: Mapping[str, str] | None = None, cwd: Path | None = None
+        self,
+        data_folder: Path,
+        *arguments: str,
+        env: Mapping[str, str] | None = None,
+        cwd: Path | None = None,
+        launcher: Sequence[str] = (),
     ) -> None:
         self.data_folder = data_folder
         self.log = data_folder.parent / f"{data_folder.name}-{time.monotonic_ns()}.log"
         self.ready: dict[str, Any] = {}
         self._arguments = arguments
+        self._launcher = launcher
         self._env = environment(data_folder, env)
         self._cwd = cwd or data_folder.parent
         self._process: subprocess.Popen[bytes] | None = None
@@ -95,7 +105,7 @@ class ServerProcess:
         """Start it, and wait for nothing."""
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
-                [*COMMAND, "serve", "--port", "0", "--json", *self._arguments],
+                [*self._launcher, *COMMAND, "serve", "--port", "0", "--json", *self._arguments],
                 env=self._env,
                 cwd=self._cwd,
                 stdin=subprocess.DEVNULL,

@@ -92,7 +92,7 @@ async def live_server(
     """Open a chatledger in this folder and serve it while inside."""
     http, shutdown = http or HttpSettings(), Shutdown()
     async with open_chatledger(Settings(data_dir=data_dir, shutdown_grace=1, **settings)) as running:
-        app = create_http_app(running.application, http, running.store.head, shutdown)
+        app = create_http_app(running.application, http, running.writer.require_writable, shutdown)
         async with serving(
             app, host="127.0.0.1", port=port, max_open_streams=http.max_open_streams, kind=kind
         ) as bound_port:

@@ -55,7 +55,9 @@ async def _serve(settings: ServerSettings, *, with_worker: bool, as_json: bool) 
         async with open_chatledger(settings, with_worker=with_worker) as running:
             credentials = await make_first_credentials(running, settings.data_dir)
             shutdown = Shutdown()
-            app = create_http_app(running.application, _http_settings(settings), running.store.head, shutdown)
+            app = create_http_app(
+                running.application, _http_settings(settings), running.writer.require_writable, shutdown
+            )
             try:
                 async with serving(
                     app,

@@ -133,7 +133,10 @@ async def frames(
                     yield chunk
                 if rendering.has_ended:
                     return
-    except (StorageUnavailableError, KeyDestroyedError) as error:
+    except StorageUnavailableError:
+        # The store's trouble is in the log already, and whoever resumes comes by here each second.
+        log.debug("stream cut short: the store is in trouble")
+    except KeyDestroyedError as error:
         log.warning("stream cut short: %s", type(error).__name__)
 
 

@@ -3,8 +3,6 @@
 import os
 import sqlite3
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 from uuid import UUID
@@ -14,11 +12,10 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from chatledger.adapters.keys.cipher import KEY_BYTES, NONCE_BYTES, subkey
-from chatledger.adapters.keys.store import MasterKeyError
+from chatledger.adapters.keys.store import MasterKeyError, key_store_errors
 from chatledger.application.ledger.envelope import from_microseconds, to_microseconds
 from chatledger.application.ports.clock import Clock, IdFactory
 from chatledger.application.ports.keys import SigningKey
-from chatledger.application.ports.storage import StorageUnavailableError
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS signing_keys (
@@ -51,7 +48,7 @@ class SqliteSigningKeys:
             raise
 
     def _open(self, path: Path) -> dict[UUID, SigningKey]:
-        with _as_storage():
+        with key_store_errors():
             self._file.execute("PRAGMA journal_mode=WAL")
             self._file.execute("PRAGMA synchronous=FULL")
             self._file.execute(_SCHEMA)
@@ -95,7 +92,7 @@ class SqliteSigningKeys:
 
     def _replace(self, keys: dict[UUID, SigningKey]) -> None:
         rows = [(key.key_id.bytes, self._wrap(key), _stored(key.retired_at)) for key in keys.values()]
-        with _as_storage():
+        with key_store_errors():
             self._file.execute("BEGIN IMMEDIATE")
             try:
                 self._file.execute("DELETE FROM signing_keys")
@@ -121,11 +118,3 @@ def _retired(key: SigningKey, now: datetime) -> SigningKey:
 
 def _stored(moment: datetime | None) -> int | None:
     return None if moment is None else to_microseconds(moment)
-
-
-@contextmanager
-def _as_storage() -> Iterator[None]:
-    try:
-        yield
-    except sqlite3.Error as error:
-        raise StorageUnavailableError(f"key store: {error}") from error

@@ -6,7 +6,8 @@ import os
 import sqlite3
 import threading
 from collections import OrderedDict
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from uuid import UUID
 
@@ -67,6 +68,7 @@ class SqliteKeyring:
 
     Raises:
         MasterKeyError: the master key is not the one that wrapped the keys in the file.
+        StorageUnavailableError: the key store cannot be read or written.
     """
 
     def __init__(self, path: Path, master_key: bytes, new_id: IdFactory, *, read_only: bool = False) -> None:
@@ -78,16 +80,22 @@ class SqliteKeyring:
         self._secrets: OrderedDict[UUID, tuple[bytes, AesDataKey]] = OrderedDict()
         self._file = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=10)
         path.chmod(0o600)
-        if read_only:
-            self._file.execute("PRAGMA query_only=ON")
-        else:
-            self._file.execute("PRAGMA journal_mode=WAL")
-            self._file.execute("PRAGMA synchronous=FULL")
-            self._file.execute(_SCHEMA)
-        self._check_master_key(path)
+        try:
+            self._open(path, read_only=read_only)
+        except BaseException:
+            self._file.close()
+            raise
 
-    def _check_master_key(self, path: Path) -> None:
-        row = self._file.execute("SELECT key_id FROM keys WHERE parent_id IS NULL LIMIT 1").fetchone()
+    def _open(self, path: Path, *, read_only: bool) -> None:
+        # Any other error is one of a file that is no key store, which does not pass by itself.
+        with key_store_errors(sqlite3.OperationalError):
+            if read_only:
+                self._file.execute("PRAGMA query_only=ON")
+            else:
+                self._file.execute("PRAGMA journal_mode=WAL")
+                self._file.execute("PRAGMA synchronous=FULL")
+                self._file.execute(_SCHEMA)
+            row = self._file.execute("SELECT key_id FROM keys WHERE parent_id IS NULL LIMIT 1").fetchone()
         if row is not None:
             try:
                 self._fetch(UUID(bytes=row[0]))
@@ -112,20 +120,29 @@ class SqliteKeyring:
         ]
         if not rows:
             return
-        try:
-            with self._file_lock:
-                self._insert(rows)
-        except sqlite3.Error as error:
-            raise StorageUnavailableError(f"key store: {error}") from error
+        with key_store_errors(), self._file_lock:
+            self._insert(rows)
+
+    def require_writable(self) -> None:
+        """Pass where new keys could be brought to the disk. Blocks.
+
+        Raises:
+            StorageUnavailableError: the key store cannot be written.
+        """
+        with key_store_errors(), self._file_lock:
+            # Nobody reads it; SQLite writes it whatever it was.
+            self._file.execute("PRAGMA user_version = 1")
 
     def _insert(self, rows: list[tuple[bytes, bytes | None, bytes]]) -> None:
         self._file.execute("BEGIN IMMEDIATE")
         try:
             self._file.executemany("INSERT OR IGNORE INTO keys VALUES (?, ?, ?)", rows)
+            self._file.execute("COMMIT")
         except BaseException:
-            self._file.execute("ROLLBACK")
+            # A full disk may have ended the transaction already.
+            if self._file.in_transaction:
+                self._file.execute("ROLLBACK")
             raise
-        self._file.execute("COMMIT")
 
     def cached(self, key_id: UUID) -> AesDataKey | None:
         """The key, if it is at hand. Never blocks."""
@@ -152,11 +169,8 @@ class SqliteKeyring:
 
     def _fetch(self, key_id: UUID) -> tuple[bytes, AesDataKey]:
         select = "SELECT parent_id, wrapped FROM keys WHERE key_id = ?"
-        try:
-            with self._file_lock:
-                row = self._file.execute(select, (key_id.bytes,)).fetchone()
-        except sqlite3.Error as error:
-            raise StorageUnavailableError(f"key store: {error}") from error
+        with key_store_errors(), self._file_lock:
+            row = self._file.execute(select, (key_id.bytes,)).fetchone()
         if row is None:
             raise KeyDestroyedError(str(key_id))
         parent = None if row[0] is None else UUID(bytes=row[0])
@@ -187,6 +201,19 @@ class SqliteKeyring:
             return self._wrapper(parent).decrypt(nonce, body, _names(key_id, parent))
         except (InvalidTag, ValueError) as error:
             raise SealBrokenError(f"key {key_id} does not open under its parent") from error
+
+
+@contextmanager
+def key_store_errors(kind: type[sqlite3.Error] = sqlite3.Error) -> Iterator[None]:
+    """Errors of the file become ours.
+
+    Raises:
+        StorageUnavailableError: it cannot be read or written.
+    """
+    try:
+        yield
+    except kind as error:
+        raise StorageUnavailableError(f"key store: {error}") from error
 
 
 def _names(key_id: UUID, parent: UUID | None) -> bytes:

@@ -7,7 +7,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from chatledger.application.ports.storage import StoreBusyError
+from chatledger.application.ports.storage import StorageUnavailableError, StoreBusyError
 
 _Inode = tuple[int, int]
 
@@ -38,13 +38,17 @@ class DataFolderLock:
 
         Raises:
             StoreBusyError: another server has it, in this process or in another.
+            StorageUnavailableError: the file cannot be written.
         """
-        descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
-            self._inode = self._lock(descriptor)
-        except BaseException:
-            os.close(descriptor)
-            raise
+            descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            try:
+                self._inode = self._lock(descriptor)
+            except BaseException:
+                os.close(descriptor)
+                raise
+        except OSError as error:
+            raise StorageUnavailableError(f"{self._path}: {error.strerror}") from error
         self._descriptor = descriptor
         return self
 

@@ -312,6 +312,10 @@ _APPEND = cast(
     "%s::bytea[], %s::bigint, %s::bigint, %s::bigint)",
 )
 _STREAM_WIDTH = 4
+
+_MAY_TAKE_ROOM = "SELECT has_database_privilege(current_database(), 'TEMP')"
+# Longer texts would be compressed.
+_TAKE_ROOM = "CREATE TEMP TABLE room ON COMMIT DROP AS SELECT repeat('x', 1900) FROM generate_series(1, ?::int)"
 _COPY = cast("LiteralString", f"COPY events ({', '.join(EVENT_COLUMNS)}) FROM STDIN (FORMAT BINARY)")
 _COPY_TYPES = (
     "int8", "int8", "int8", "uuid", "int8", "int8", "bytea", "bytea", "int2", "int8", "bytea", "bytea",
@@ -362,6 +366,20 @@ class PostgresStatements:
             self._driver.execute(_BEGIN)
             head = self._driver.execute(cast("LiteralString", SELECT_HEAD))
         return HeadRow(*(head.fetchone() or (0, 0, 0, 0)))
+
+    def touch(self) -> None:
+        """A new version of the same row."""
+        self._driver.execute("UPDATE head SET position = position")
+
+    def require_room(self, room: int) -> None:
+        """By taking it for a moment, where that is allowed: the server tells nobody how full its disk is.
+
+        Raises:
+            psycopg.Error: there is less.
+        """
+        (may_take,), *_ = self.execute(_MAY_TAKE_ROOM)
+        if may_take:
+            self.execute(_TAKE_ROOM, (room // 2_000,))
 
     def append(self, streams: Sequence[Row], events: Sequence[Row], head: HeadRow) -> None:
         """Insert new streams and events, move the head, and NOTIFY: in one call, or by COPY where there are many."""

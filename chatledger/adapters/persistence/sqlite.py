@@ -1,5 +1,6 @@
 """SQLite: a file, one connection that writes, and some that read."""
 
+import os
 import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
@@ -20,6 +21,7 @@ from chatledger.adapters.persistence.statements import (
     Row,
     insert_rows,
 )
+from chatledger.application.ports.storage import StorageUnavailableError
 
 BUSY_TIMEOUT_MS = 10_000
 
@@ -68,8 +70,8 @@ class SqliteDatabase:
             try:
                 yield engine
             finally:
-                # Nobody else may have the file while a thread still writes to it.
-                with suppress(sa.exc.TimeoutError):
+                # Nobody else may have the file while a thread still writes to it; where none can connect, none does.
+                with suppress(sa.exc.TimeoutError, sa.exc.DBAPIError):
                     engine.connect().close()
                 engine.dispose()
 
@@ -168,6 +170,23 @@ class SqliteStatements:
     def lock(self) -> HeadRow:
         """The head as it stands under the lock."""
         return HeadRow(*self._driver.execute(SELECT_HEAD).fetchone())
+
+    def touch(self) -> None:
+        """Not a row: SQLite passes over a value that stays what it was. Nobody reads this one."""
+        self._driver.execute("PRAGMA user_version = 1")
+
+    def require_room(self, room: int) -> None:
+        """By what the file system says: SQLite would take room for what it then keeps, or for nothing.
+
+        Raises:
+            StorageUnavailableError: there is less.
+        """
+        (*_, file), *_ = self._driver.execute("PRAGMA database_list").fetchall()
+        disk = os.statvfs(file)
+        # What is set aside for root only root can use.
+        free = (disk.f_bavail if os.geteuid() else disk.f_bfree) * disk.f_frsize
+        if free < room:
+            raise StorageUnavailableError(f"database or disk is full: {free} bytes are free, {room} are needed")
 
     def append(self, streams: Sequence[Row], events: Sequence[Row], head: HeadRow) -> None:
         """Insert new streams and events and move the head."""

@@ -81,6 +81,19 @@ class Statements(Protocol):
         """Wait for the ledger's lock, which the transaction holds to its end; the head as it stands under the lock."""
         ...
 
+    def touch(self) -> None:
+        """Write what was there already."""
+        ...
+
+    def require_room(self, room: int) -> None:
+        """Let a database pass whose disk has room for so many bytes.
+
+        Raises:
+            StorageUnavailableError: it has not.
+            Exception: the driver's word for it.
+        """
+        ...
+
     def append(self, streams: Sequence[Row], events: Sequence[Row], head: HeadRow) -> None:
         """Insert new streams and events and move the head."""
         ...

@@ -179,6 +179,15 @@ class SqlLedgerStore:
                 self._heads.clear()
             self._heads.update(transaction.heads)
 
+    def require_writable(self, *, with_room: bool) -> None:
+        """Pass where a write goes through; ``with_room`` asks for room for many more. Blocks.
+
+        Raises:
+            StorageUnavailableError: the store is in trouble.
+        """
+        with self.write() as transaction:
+            transaction.try_out(with_room=with_room)
+
     async def stream(
         self, stream_id: UUID, decode: Callable[[Sequence[EventRow]], T], *, after: int = 0, limit: int | None = None
     ) -> T:

@@ -33,6 +33,9 @@ ALGORITHMS: tuple[Algorithm, ...] = ("none", "aes-256-gcm")
 
 IDS_PER_STATEMENT = 500
 
+ROOM = 8 * 1024 * 1024
+"""Bytes. Work that begins again with less on the disk is soon broken off again."""
+
 _SELECT_LOG = """
 SELECT position, stream_id, category, version, event_id, name, schema, recorded_at, public, sealed, key_id, algorithm,
        context_position, context, leaf
@@ -191,6 +194,12 @@ class SqlTransaction:
     def _count(self, sql: str, of: UUID) -> int:
         count: int = self._statements.execute(sql, self._values((of,)))[0][0]
         return count
+
+    def try_out(self, *, with_room: bool) -> None:
+        """Write what changes nothing, for the commit to show whether it can be written."""
+        if with_room:
+            self._statements.require_room(ROOM)
+        self._statements.touch()
 
     def append(self, rows: Sequence[EventRow]) -> None:
         """Insert rows and move the head."""

@@ -10,6 +10,7 @@ from uuid import UUID
 from chatledger.application.commands.stopping import Stopping
 from chatledger.application.fault_report import describe
 from chatledger.application.ledger.envelope import Envelope, to_microseconds
+from chatledger.application.ledger.ledger import Ledger
 from chatledger.application.ports.clock import Clock
 from chatledger.application.ports.queue import QueueFullError, QueueItem, TaskQueue
 from chatledger.application.ports.storage import StorageUnavailableError
@@ -71,9 +72,18 @@ class Sweeper:
     """
 
     def __init__(
-        self, views: Views, queue: TaskQueue, stopping: Stopping, clock: Clock, *, interval: float, timeout: float
+        self,
+        ledger: Ledger,
+        views: Views,
+        queue: TaskQueue,
+        stopping: Stopping,
+        clock: Clock,
+        *,
+        interval: float,
+        timeout: float,
     ) -> None:
         """Take the interval, and the time that a generation may take, in seconds."""
+        self._ledger = ledger
         self._views = views
         self._queue = queue
         self._stopping = stopping
@@ -104,7 +114,12 @@ class Sweeper:
                     await self._is_due.wait()
 
     async def sweep(self) -> int:
-        """End what is out of time; publish every other task that nobody works on, and tell how many there were."""
+        """End what is out of time; publish every other task that nobody works on, and tell how many there were.
+
+        Nothing is done while nothing gets on record.
+        """
+        if self._ledger.trouble is not None:
+            return 0
         now = to_microseconds(self._clock.now())
         for message_id in await self._views.overdue(now - int(self._timeout * 1_000_000), now, SWEEP_LIMIT):
             await self._time_out(message_id)

@@ -156,7 +156,8 @@ class Worker:
             try:
                 await self._beat()
             except (StorageUnavailableError, VersionConflictError) as error:
-                log.warning("heartbeat missed: the store is in trouble: %s", error)
+                if self._ledger.trouble is None:  # it is in the log already
+                    log.warning("heartbeat missed: the store is in trouble: %s", error)
 
     async def _beat(self) -> None:
         """Renew; then compare what is held with what is running.

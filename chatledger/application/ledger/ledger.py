@@ -78,6 +78,11 @@ class Ledger:
         """The last position that this process knows to be committed."""
         return self._writer.head_position
 
+    @property
+    def trouble(self) -> str | None:
+        """Why the store takes nothing at the moment; None while it does, as far as anybody knows."""
+        return self._writer.trouble
+
     async def read(self, stream_id: UUID, after: int = 0) -> list[Envelope]:
         """The committed events of a stream after a version."""
         return await self._store.stream(stream_id, self._codec.decode_all, after=after)

@@ -5,6 +5,7 @@ import logging
 import queue
 import threading
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Any, Protocol, TypeVar
 
 import msgspec
@@ -25,6 +26,9 @@ T = TypeVar("T")
 
 MAX_EVENTS_PER_COMMIT = 2_000
 MAX_WAITING = 20_000
+
+LOOK_AGAIN = 0.5
+"""Seconds between two looks at a store in trouble. In between nothing is tried: it would eat what room there is."""
 
 
 class InlineProjections(Protocol):
@@ -81,6 +85,8 @@ class GroupCommitWriter:
         self._head_position = 0
         self._left_at = 0
         self._is_closed = False
+        self._trouble: str | None = None
+        self._looked_at = -LOOK_AGAIN
         self._thread = threading.Thread(target=self._run, name="ledger-writer", daemon=True)
 
     def observe(self, observer: Observer) -> None:
@@ -96,6 +102,19 @@ class GroupCommitWriter:
     def head_position(self) -> int:
         """The last position that this process knows to be committed."""
         return self._head_position
+
+    @property
+    def trouble(self) -> str | None:
+        """Why the store takes nothing at the moment; None while it does, as far as anybody knows."""
+        return self._trouble
+
+    async def require_writable(self) -> None:
+        """Pass where the stores of events and of keys can be written.
+
+        Raises:
+            StorageUnavailableError: one of them cannot, or the writer is closed.
+        """
+        await self.run_alone(self._require_writable)
 
     def hand_in(self, hand_in: HandIn) -> "asyncio.Future[list[Envelope]]":
         """Queue for the next commit. The future gives the committed events, or the reason of the refusal.
@@ -151,7 +170,7 @@ class GroupCommitWriter:
     # The writer's thread
 
     def _run(self) -> None:
-        while (item := self._inbox.get()) is not None:
+        while (item := self._next()) is not None:
             if isinstance(item, list):
                 group, item = self._gather(item)
                 self._commit(group)
@@ -160,6 +179,14 @@ class GroupCommitWriter:
                 return
             if not isinstance(item, list):
                 item()
+
+    def _next(self) -> list[_Member] | Callable[[], None] | None:
+        """What was handed in next. A store in trouble is looked after meanwhile."""
+        while self._trouble is not None:
+            with suppress(queue.Empty):
+                return self._inbox.get(timeout=LOOK_AGAIN)
+            self._look()
+        return self._inbox.get()
 
     def _gather(self, first: list[_Member]) -> tuple[list[_Member], Any]:
         """What is waiting, until the bound is reached; and the item that ended it, if those were no hand-ins."""
@@ -179,10 +206,17 @@ class GroupCommitWriter:
         ready = [member for member in group if self._encode(member)]
         if not ready:
             return
+        if self._trouble is not None:
+            self._look()
+        if self._trouble is not None:
+            for member in ready:
+                member.error = StorageUnavailableError(self._trouble)
+            return
         try:
-            self._keyring.make_durable([key for member in ready for key in member.hand_in.new_keys])
+            ready = self._with_keys(ready)
             self._write(ready)
         except StorageUnavailableError as error:
+            self._note_trouble(error)
             for member in ready:
                 member.error = error
         except Exception as error:  # noqa: BLE001 - whoever waits must hear of it
@@ -204,6 +238,15 @@ class GroupCommitWriter:
             member.error = error
             return False
         return True
+
+    def _with_keys(self, members: list[_Member]) -> list[_Member]:
+        """Those whose new keys are durable. A key store in trouble is no matter of those that have none."""
+        try:
+            self._keyring.make_durable([key for member in members for key in member.hand_in.new_keys])
+        except StorageUnavailableError as error:
+            for member in members:
+                member.error = error if member.hand_in.new_keys else None
+        return [member for member in members if member.error is None]
 
     def _write(self, members: Sequence[_Member]) -> None:
         with self._store.write() as transaction:
@@ -273,6 +316,34 @@ class GroupCommitWriter:
             return self._codec.message(transaction.read_stream(envelope.stream_id), envelope.version)
 
         return folded
+
+    # A store in trouble
+
+    def _note_trouble(self, error: StorageUnavailableError) -> None:
+        if self._trouble is None:
+            log.warning("the store is in trouble: %s", error)
+        self._trouble = str(error)
+
+    def _look(self) -> None:
+        """See whether the store can be written, unless that is known from a moment ago."""
+        now = self._clock.monotonic()
+        if now - self._looked_at < LOOK_AGAIN:
+            return
+        try:
+            self._store.require_writable(with_room=self._trouble is not None)
+        except StorageUnavailableError as error:
+            self._note_trouble(error)
+        else:
+            if self._trouble is not None:
+                log.warning("the store can be written again")
+            self._trouble = None
+        self._looked_at = self._clock.monotonic()
+
+    def _require_writable(self) -> None:
+        self._look()
+        if self._trouble is not None:
+            raise StorageUnavailableError(self._trouble)
+        self._keyring.require_writable()
 
     # The event loop
 

@@ -64,7 +64,19 @@ class Keyring(Protocol):
         ...
 
     def make_durable(self, keys: Iterable[NewKey]) -> None:
-        """Bring new keys to the disk. Blocks. Called before the first event that uses them is committed."""
+        """Bring new keys to the disk. Blocks. Called before the first event that uses them is committed.
+
+        Raises:
+            StorageUnavailableError: the key store cannot be written.
+        """
+        ...
+
+    def require_writable(self) -> None:
+        """Pass where new keys could be brought to the disk. Blocks.
+
+        Raises:
+            StorageUnavailableError: the key store is in trouble.
+        """
         ...
 
     def cached(self, key_id: UUID) -> DataKey | None:

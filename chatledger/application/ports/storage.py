@@ -242,6 +242,14 @@ class LedgerStore(Protocol):
         """
         ...
 
+    def require_writable(self, *, with_room: bool) -> None:
+        """Pass where a write goes through; ``with_room`` asks for room for many more. Blocks.
+
+        Raises:
+            StorageUnavailableError: the store is in trouble.
+        """
+        ...
+
     async def stream(
         self, stream_id: UUID, decode: Callable[[Sequence[EventRow]], T], *, after: int = 0, limit: int | None = None
     ) -> T:

@@ -12,6 +12,7 @@ from chatledger.application.ledger.envelope import Envelope
 from chatledger.application.ledger.ledger import Ledger
 from chatledger.application.ledger.tail import Tail
 from chatledger.application.ports.queue import LiveBus
+from chatledger.application.ports.storage import StorageUnavailableError
 from chatledger.domain.events import TERMINAL_EVENTS
 
 SILENCE = 1.0
@@ -46,10 +47,11 @@ class Follower:
 
         Each second without news gives an empty batch, so that the caller can do what time demands. ``known`` are the
         first of these events, where the caller has them already. Where chatledger closes they end without a terminal
-        event, within a second.
+        event, within a second; by an error, where the store is in trouble.
 
         Raises:
             InvalidParameterError: the stream has no such version.
+            StorageUnavailableError: nothing gets on record for now.
         """
         batch: Sequence[Envelope] = known or await self._ledger.read(self._message_id)
         self.version = len(batch)
@@ -68,6 +70,8 @@ class Follower:
                 if self._closing.is_set():
                     return
                 newer = await self._ledger.read(self._message_id, self.version)
+                if not newer and (trouble := self._ledger.trouble) is not None:
+                    raise StorageUnavailableError(trouble)
             if newer:
                 self.version = newer[-1].version
             batch, self.has_ended = _up_to_end(newer)
