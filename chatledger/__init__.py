@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from chatledger.application.commands.uploading import UploadedFile as UploadedFile
     from chatledger.application.context import Actor as Actor
     from chatledger.application.context import Context as Context
+    from chatledger.application.errors import AlreadyReplayedError as AlreadyReplayedError
     from chatledger.application.errors import AnswerPendingError as AnswerPendingError
     from chatledger.application.errors import ApplicationError as ApplicationError
     from chatledger.application.errors import AppUnavailableError as AppUnavailableError
@@ -48,6 +49,7 @@ if TYPE_CHECKING:
     from chatledger.application.ledger.subscription import SubscriptionStoppedError as SubscriptionStoppedError
     from chatledger.application.ledger.subscriptions import SubscriptionProblemError as SubscriptionProblemError
     from chatledger.application.ports.annotations import AnnotationView as AnnotationView
+    from chatledger.application.ports.dead_letters import DeadLetter as DeadLetter
     from chatledger.application.ports.generator import Exchange as Exchange
     from chatledger.application.ports.generator import FileMade as FileMade
     from chatledger.application.ports.generator import Finish as Finish
@@ -81,6 +83,8 @@ if TYPE_CHECKING:
     from chatledger.application.ports.views import MessageView as MessageView
     from chatledger.application.ports.views import OperatorView as OperatorView
     from chatledger.application.ports.views import VariableView as VariableView
+    from chatledger.application.queries.dead_letters import DeadLetterDetail as DeadLetterDetail
+    from chatledger.application.queries.dead_letters import PastAttempt as PastAttempt
     from chatledger.application.queries.history import MessageDetail as MessageDetail
     from chatledger.application.queries.history import Task as Task
     from chatledger.domain.configuration import AnnotationReply as AnnotationReply
@@ -142,6 +146,7 @@ _HOMES = {
         "Context",
     ),
     "application.errors": (
+        "AlreadyReplayedError",
         "AnswerPendingError",
         "AppUnavailableError",
         "ApplicationError",
@@ -174,6 +179,7 @@ _HOMES = {
     ),
     "application.ledger.subscriptions": ("SubscriptionProblemError",),
     "application.ports.annotations": ("AnnotationView",),
+    "application.ports.dead_letters": ("DeadLetter",),
     "application.ports.generator": (
         "Exchange",
         "FileMade",
@@ -214,6 +220,10 @@ _HOMES = {
         "MessageView",
         "OperatorView",
         "VariableView",
+    ),
+    "application.queries.dead_letters": (
+        "DeadLetterDetail",
+        "PastAttempt",
     ),
     "application.queries.history": (
         "MessageDetail",

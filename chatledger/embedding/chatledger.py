@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from chatledger.embedding.audio import Audio
     from chatledger.embedding.completions import Completions
     from chatledger.embedding.conversations import Conversations
+    from chatledger.embedding.dead_letters import DeadLetters
     from chatledger.embedding.files import Files
     from chatledger.embedding.messages import Messages
     from chatledger.embedding.operators import Operators
@@ -41,6 +42,7 @@ class Chatledger:
         conversations: list a person's conversations.
         annotations: have an app answer questions without its generator.
         audio: write down what is said, say what is written.
+        dead_letters: look over what failed for good, and ask it again.
         files: upload what goes with messages, and read it back.
         tasks: see how far a generation has come, and stop it.
         subscriptions: see how the host's own projections and handlers do, and read what they made.
@@ -53,6 +55,7 @@ class Chatledger:
     messages: "Messages"
     completions: "Completions"
     conversations: "Conversations"
+    dead_letters: "DeadLetters"
     files: "Files"
     tasks: "Tasks"
     subscriptions: "Subscriptions"
@@ -64,6 +67,7 @@ class Chatledger:
             audio,
             completions,
             conversations,
+            dead_letters,
             files,
             messages,
             operators,
@@ -78,6 +82,7 @@ class Chatledger:
         self.messages = messages.Messages(access)
         self.completions = completions.Completions(access)
         self.conversations = conversations.Conversations(access)
+        self.dead_letters = dead_letters.DeadLetters(access)
         self.files = files.Files(access)
         self.tasks = tasks.Tasks(access)
         self.subscriptions = subscriptions.Subscriptions(access, running)

@@ -28,8 +28,8 @@ def by_an_operator(chat, operator: UUID | None = None) -> Context:
     return Context(actor=actor, correlation_id=chat.application.new_id())
 
 
-async def replay(chat, message_id, *, insists=False):
-    return await chat.application.replaying.replay(message_id, by_an_operator(chat), insists=insists)
+async def replay(chat, message_id, *, force=False):
+    return await chat.application.replaying.replay(message_id, by_an_operator(chat), force=force)
 
 
 async def letters(chat, limit=20, beyond=None, **wanted):
@@ -90,7 +90,7 @@ async def test_the_list_by_app_by_code_and_by_what_is_open_page_by_page(chat):
         assert await all_pages(code=code, app_id=chat.app.app_id) == await all_pages(code=code) == of_this_code
     assert await all_pages(is_open=False) == [replayed]
     assert await all_pages(is_open=True) == [message_id for message_id in everything if message_id != replayed]
-    with pytest.raises(InvalidParameterError, match="cursor"):
+    with pytest.raises(NotFoundError):
         await letters(chat, beyond=chat.application.new_id())
     with pytest.raises(InvalidParameterError, match="limit"):
         await letters(chat, limit=101)
@@ -196,7 +196,7 @@ async def test_while_a_replay_is_unfinished_there_is_no_other_one_but_on_purpose
         outcomes = await asyncio.gather(*(replay(chat, failed.message_id) for _ in range(8)), return_exceptions=True)
         (sent,) = [one for one in outcomes if not isinstance(one, Exception)]
         assert [type(one) for one in outcomes if isinstance(one, Exception)] == [AlreadyReplayedError] * 7
-        on_purpose = await replay(chat, failed.message_id, insists=True)
+        on_purpose = await replay(chat, failed.message_id, force=True)
         shown = await chat.application.dead_letters.show(failed.message_id)
         assert shown.letter.replays == (sent.message_id, on_purpose.message_id)
 
@@ -224,7 +224,7 @@ async def test_what_a_replay_has_answered_is_not_replayed_again_but_on_purpose(o
             await replay(chat, sent.message_id)
         with pytest.raises(NotFoundError):
             await replay(chat, again.message_id)
-        once_more = await replay(chat, sent.message_id, insists=True)
+        once_more = await replay(chat, sent.message_id, force=True)
         assert (await ended(chat, once_more.message_id)).answer == "t0 t1 "
 
 

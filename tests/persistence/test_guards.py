@@ -76,9 +76,9 @@ class Asking:
         question = a_question(app_id=APP, end_user_id=ANN, conversation_id=conversation_id)
         return self._begin(question, [IdleGuard(conversation_id)] if only_if_idle else [])
 
-    def replay(self, message_id: UUID, *, insists: bool = False) -> HandIn:
+    def replay(self, message_id: UUID, *, force: bool = False) -> HandIn:
         question = a_question(app_id=APP, end_user_id=ANN, replayed_from=message_id)
-        return self._begin(question, [] if insists else [ReplayGuard(message_id)])
+        return self._begin(question, [] if force else [ReplayGuard(message_id)])
 
     def fail(self, asked: HandIn) -> HandIn:
         (message,) = asked.folded.values()
@@ -169,12 +169,12 @@ async def test_a_failed_message_is_replayed_once_until_that_has_failed_too(
 ) -> None:
     one, other = new_id(), new_id()
     first = asking.replay(one)
-    together = await outcomes(writer, first, asking.replay(one), asking.replay(other), asking.replay(one, insists=True))
+    together = await outcomes(writer, first, asking.replay(one), asking.replay(other), asking.replay(one, force=True))
     assert kinds(together) == ["held", ReplayedBeforeError, "held", "held"]
     assert kinds(await outcomes(writer, asking.replay(one))) == [ReplayedBeforeError]
 
     another = new_id()
-    insisting = asking.replay(another, insists=True)
+    insisting = asking.replay(another, force=True)
     assert kinds(await outcomes(writer, insisting, asking.replay(another))) == ["held", ReplayedBeforeError]
     await outcomes(writer, asking.fail(insisting))
     last = asking.replay(another)

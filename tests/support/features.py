@@ -69,6 +69,9 @@ async def furnish(server: LiveServer) -> dict[str, str]:
     shown = await upload(visitor, "/api")
     seen = await visitor.post("/api/chat-messages", json=body | {"files": [as_reference(shown)]})
     glimpsed = await server.client(passports[1]).post("/api/completion-messages", json=body)
+    await chat.post("/v1/chat-messages", json=body | {"query": "/script fail_as=quota", "user": "ada"})
+    operator_token = await server.new_token("operate")
+    letters = (await server.client(operator_token).get("/v1/admin/dead-letters")).json()["data"]
     return {
         "CHAT_KEY": chats.api_key,
         "CHAT_MESSAGE": asked["id"],
@@ -91,6 +94,8 @@ async def furnish(server: LiveServer) -> dict[str, str]:
         "FILE_EXPIRES": link["expires"],
         "FILE_SIGNATURE": link["signature"],
         "SITE_CODE": chats.site_code,
+        "OPERATOR_TOKEN": operator_token,
+        "DEAD_LETTER": letters[0]["message_id"],
     }
 
 

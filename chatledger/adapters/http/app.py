@@ -3,6 +3,7 @@
 from litestar import Litestar
 from litestar.datastructures import State
 
+from chatledger.adapters.http.admin_api.dead_letters import dead_letter_routes
 from chatledger.adapters.http.cors import cors_config, pass_over_other_origins
 from chatledger.adapters.http.errors import answer_error
 from chatledger.adapters.http.ledger_api.messages import message_detail_routes
@@ -69,6 +70,7 @@ def create_http_app(
                 *surface.at_each_entrance(task_routes),
                 *surface.at_each_entrance(message_detail_routes),
                 *surface.at_each_entrance(stream_routes),
+                *dead_letter_routes(surface),
                 *health_routes(surface, is_ready),
                 *page_routes(settings),
             ]

@@ -8,6 +8,7 @@ from chatledger.adapters.http.rate_limits import counted
 from chatledger.adapters.http.reading import Query, header
 from chatledger.application.caller import Auditor, Caller
 from chatledger.application.commands.managing_operators import TOKEN_PREFIX
+from chatledger.application.context import Actor, Context
 from chatledger.application.errors import ForbiddenError
 from chatledger.application.ports.views import AppView
 from chatledger.application.queries.credentials import Credentials
@@ -37,6 +38,24 @@ async def require_app(request: HttpRequest, credentials: Credentials) -> AppView
         UnauthorizedError: it presents something else.
     """
     return await credentials.app(bearer_token(request))
+
+
+async def require_operator(request: HttpRequest, credentials: Credentials, scope: Scope = "operate") -> Context:
+    """An operator with this scope; gives the metadata of what the request records.
+
+    Raises:
+        HttpError: the request presents nothing.
+        UnauthorizedError: it presents something that opens nothing.
+        ForbiddenError: it presents an app's key, or the operator's token has not got the scope.
+    """
+    token = bearer_token(request)
+    if not token.startswith(TOKEN_PREFIX):
+        await credentials.app(token)
+        raise ForbiddenError("This is for operators: an app's key does not open it.")
+    operator = await credentials.operator(token)
+    if scope not in operator.scopes:
+        raise ForbiddenError(f"The token needs the scope {scope}.")
+    return Context(actor=Actor("operator", str(operator.operator_id)), correlation_id=correlation_id(request))
 
 
 async def require_reader(

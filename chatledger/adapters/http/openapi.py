@@ -39,6 +39,7 @@ _DESCRIPTIONS = {
     403: "The credential is not for this, or the provider refuses the app's credentials.",
     404: "It does not exist, or belongs to somebody else.",
     408: "The body was begun, and not sent on.",
+    409: "It is so already: what was asked for is done, or under way.",
     410: "The content has been erased.",
     413: "The body, or a field of it, is too large.",
     415: "The body is not declared as what it has to be.",
@@ -50,19 +51,21 @@ _DESCRIPTIONS = {
 
 BODY_ERRORS = (400, 413, 415)
 
-Credential = Literal["app", "visitor", "reader"]
+Credential = Literal["app", "visitor", "reader", "operator"]
 
 _SECURITY: Mapping[Credential | None, list[dict[str, list[str]]]] = {
     None: [],
     "app": [{"app": []}],
     "visitor": [{"passport": []}, {"app_passport": []}],
     "reader": [{"app": []}, {"operator": []}],
+    "operator": [{"operator": []}],
 }
 _CREDENTIAL_ERRORS: Mapping[Credential | None, tuple[int, ...]] = {
     None: (),
     "app": (401, 403, 429),
     "visitor": (400, 401, 404, 429),
     "reader": (401, 403, 429),
+    "operator": (401, 403),
 }
 
 _HEADERS = {
@@ -106,7 +109,7 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
     """What there is to know of one route.
 
     Attributes:
-        credential: an app's key; a visitor's passport; an app's key or an operator's token; or none.
+        credential: an app's key; a visitor's passport; an app's key or an operator's token; the latter alone; or none.
         body: the shape of the request body.
         body_type: its media type.
         answers: by status, the shape of each answer, its media type where it is no JSON, or None where it has no body.

@@ -81,7 +81,7 @@ class Repeating:
             repetition=repetition,
         )
 
-    async def replay(self, caller: Caller, message_id: UUID, *, insists: bool) -> NewMessage:
+    async def replay(self, caller: Caller, message_id: UUID, *, force: bool) -> NewMessage:
         """A message that takes the place of one that failed: the same asked of the same generator, beside it.
 
         It interrupts nobody, and waits for its turn where the app lets messages do so.
@@ -93,7 +93,7 @@ class Repeating:
         message = await self._history.message(caller, message_id, where_deleted="conversation")
         failed_by, _ = failure_in(await self._ledger.read(message_id))
         repetition = msgspec.structs.replace(
-            await self._of(message), event_id=failed_by, replays=message_id, insists=insists
+            await self._of(message), event_id=failed_by, replays=message_id, force=force
         )
         new = NewMessage(
             query=repetition.original.query,

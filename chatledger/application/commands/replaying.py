@@ -22,13 +22,13 @@ class Replaying:
         self._repeating = repeating
         self._sending = sending
 
-    async def replay(self, message_id: UUID, context: Context, *, insists: bool = False) -> Sent:
+    async def replay(self, message_id: UUID, context: Context, *, force: bool = False) -> Sent:
         """Send what a dead letter asked once more, beside it; with its follower closed.
 
         Args:
             message_id: of the dead letter.
             context: whose doing it is.
-            insists: whether to do so even while an earlier replay is unfinished, or after it was answered.
+            force: whether to do so even while an earlier replay is unfinished, or after it was answered.
 
         Raises:
             NotFoundError: there is no such dead letter, or its conversation is gone.
@@ -46,7 +46,7 @@ class Replaying:
         app = await self._directory.app(letter.app_id)
         require_answering(app)
         caller = Caller(app=app, user=None, correlation_id=context.correlation_id, actor=context.actor)
-        new = await self._repeating.replay(caller, message_id, insists=insists)
+        new = await self._repeating.replay(caller, message_id, force=force)
         try:
             sent = await self._sending.send(caller, new)
         except ReplayedBeforeError as before:

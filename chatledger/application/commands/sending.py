@@ -54,7 +54,7 @@ class Repetition(msgspec.Struct, frozen=True, kw_only=True):
         parameters: what the generator is to answer with this time.
         owner: whose the original is, and so the new message.
         replays: the failed message whose place it takes.
-        insists: whether it is sent even if another one takes that place.
+        force: whether it is sent even if another one takes that place.
     """
 
     event_id: UUID
@@ -62,7 +62,7 @@ class Repetition(msgspec.Struct, frozen=True, kw_only=True):
     parameters: dict[str, Any]
     owner: EndUserView
     replays: UUID | None = None
-    insists: bool = False
+    force: bool = False
 
 
 class NewMessage(msgspec.Struct, frozen=True, kw_only=True):
@@ -353,7 +353,7 @@ def _request(new: NewMessage, asked: _Asked) -> dict[str, Any]:
 
 
 def _replay_guards(repetition: Repetition | None) -> tuple[Guard, ...]:
-    if repetition is None or repetition.replays is None or repetition.insists:
+    if repetition is None or repetition.replays is None or repetition.force:
         return ()
     return (ReplayGuard(repetition.replays),)
 

@@ -8,7 +8,7 @@ import msgspec
 from msgspec.structs import replace
 
 from chatledger.application.accepting import MAX_PAGE, accept_number
-from chatledger.application.errors import InvalidParameterError, NotFoundError
+from chatledger.application.errors import NotFoundError
 from chatledger.application.ledger.envelope import Envelope, to_microseconds
 from chatledger.application.ports.dead_letters import DeadLetter, DeadLetterViews, WantedLetters
 from chatledger.application.ports.views import Page
@@ -61,12 +61,13 @@ class DeadLetters:
         """Some of them, the last that ended first, and whether more follow.
 
         Raises:
-            InvalidParameterError: a page is not that long, or goes on from what is none of them.
+            InvalidParameterError: a page is not that long.
+            NotFoundError: what it goes on from is none of them.
         """
         accept_number("limit", page.limit, 1, MAX_PAGE)
         found = await self._views.dead_letters(wanted, page)
         if found is None:
-            raise InvalidParameterError("cursor", "cursor must come from an earlier page")
+            raise NotFoundError("dead_letter")
         return found
 
     async def show(self, message_id: UUID) -> DeadLetterDetail:

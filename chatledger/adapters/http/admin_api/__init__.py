@@ -1,0 +1,1 @@
+"""What only operators do: ``/v1/admin``."""
