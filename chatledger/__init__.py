@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from chatledger.application.errors import ApplicationError as ApplicationError
     from chatledger.application.errors import AppUnavailableError as AppUnavailableError
     from chatledger.application.errors import ClosedError as ClosedError
+    from chatledger.application.errors import ConversationBusyError as ConversationBusyError
     from chatledger.application.errors import FeatureDisabledError as FeatureDisabledError
     from chatledger.application.errors import FileTooLargeError as FileTooLargeError
     from chatledger.application.errors import GenerationFailedError as GenerationFailedError

@@ -1,14 +1,14 @@
 """What callers give, in the form that the use cases take, or refused by name."""
 
 import re
-from typing import TypeVar
+from typing import TypeVar, get_args
 from uuid import UUID
 
 import msgspec
 
 from chatledger.application.errors import InvalidParameterError, TooLongError
 from chatledger.domain.inputs import clean_json, is_storable
-from chatledger.domain.values import Json
+from chatledger.domain.values import Json, OnBusy
 
 T = TypeVar("T", bound=str)
 
@@ -116,3 +116,12 @@ def accept_choice(field: str, given: object, choices: tuple[T, ...]) -> T:
         if choice == given:
             return choice
     raise InvalidParameterError(field, f"{field} must be one of: {', '.join(choices)}")
+
+
+def accept_on_busy(given: object) -> OnBusy | None:
+    """What becomes of a message where others of its conversation are unfinished; None leaves it to the app.
+
+    Raises:
+        InvalidParameterError: there is no such word.
+    """
+    return None if given is None else accept_choice("on_busy", given, get_args(OnBusy))

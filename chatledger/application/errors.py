@@ -144,7 +144,15 @@ class RateLimitedError(ApplicationError):
 
 
 class ConversationBusyError(ApplicationError):
-    """A message of the conversation is unfinished, and the new one was not to be taken in beside it."""
+    """Messages of the conversation are unfinished, and the new one is not to be taken in beside so many.
+
+    Attributes:
+        most: how many there may be.
+    """
+
+    def __init__(self, most: int) -> None:
+        super().__init__(f"more than {most} messages of the conversation are unfinished")
+        self.most = most
 
 
 class IdempotencyKeyReusedError(ApplicationError):

@@ -46,7 +46,9 @@ from chatledger.application.generation.automatic_naming import AutomaticNaming
 from chatledger.application.generation.deleted_conversations import DeletedConversations
 from chatledger.application.generation.dispatch import Dispatcher, Sweeper
 from chatledger.application.generation.failures import RetryPolicy
+from chatledger.application.generation.interruptions import Interruptions
 from chatledger.application.generation.moderating import Gates
+from chatledger.application.generation.turns import Turns
 from chatledger.application.generation.worker import Worker, WorkerSettings
 from chatledger.application.ledger.codec import EventCodec
 from chatledger.application.ledger.ledger import HOT_MESSAGES, Ledger
@@ -261,6 +263,7 @@ async def _start_worker(
     followers = (
         worker,
         Dispatcher(queue),
+        Turns(views, queue),
         Sweeper(
             ledger,
             views,
@@ -272,6 +275,7 @@ async def _start_worker(
         ),
         AutomaticNaming(ledger, views, application.naming),
         DeletedConversations(views, application.stopping),
+        Interruptions(views, application.stopping),
     )
     for follower in followers:
         writer.observe(follower.committed)

@@ -8,7 +8,7 @@ import msgspec
 from chatledger.domain.aggregate import Aggregate
 from chatledger.domain.annotation import MAX_ANNOTATIONS
 from chatledger.domain.configuration import AppConfiguration
-from chatledger.domain.errors import AppDeletedError, NoSuchAnnotationError, TooManyAnnotationsError
+from chatledger.domain.errors import AppDeletedError, InvalidInputError, NoSuchAnnotationError, TooManyAnnotationsError
 from chatledger.domain.events import (
     AnnotationAdded,
     AnnotationChanged,
@@ -29,12 +29,15 @@ from chatledger.domain.values import AppMode, AppStatus
 from chatledger.domain.variables import validate_variables
 
 
-def validate_configuration(configuration: AppConfiguration) -> None:
-    """Refuse a configuration that contradicts itself.
+def validate_configuration(configuration: AppConfiguration, mode: AppMode) -> None:
+    """Refuse a configuration that contradicts itself, or that means nothing in an app of that mode.
 
     Raises:
-        InvalidInputError: the form or the variables do, or a price is none; its ``field`` names which.
+        InvalidInputError: the form or the variables do, a price is none, or completions were to take turns; its
+            ``field`` names which.
     """
+    if mode == "completion" and configuration.on_busy != "allow":
+        raise InvalidInputError("on_busy", "on_busy is not for completions: none of them meets another")
     validate_form(configuration.user_input_form)
     validate_prices(configuration.prices)
     validate_variables(configuration.conversation_variables)
@@ -78,7 +81,7 @@ class App(Aggregate[AppEvent]):
             AppDeletedError: it is gone.
         """
         self._require_living()
-        validate_configuration(configuration)
+        validate_configuration(configuration, self.mode)
         if configuration != self.configuration:
             self._record(AppConfigured(configuration=msgspec.json.decode(msgspec.json.encode(configuration))))
 

@@ -39,6 +39,7 @@ from chatledger.domain.events import (
 from chatledger.domain.resources import merged
 from chatledger.domain.values import (
     TERMINAL_STATES,
+    TURN_TAKERS,
     Account,
     AttachedFile,
     AttemptBase,
@@ -120,6 +121,11 @@ class Message(Aggregate[MessageEvent]):
     def has_ended(self) -> bool:
         """Whether the terminal event is on record."""
         return self.state in TERMINAL_STATES
+
+    @property
+    def waits(self) -> bool:
+        """Whether it may begin only when all that came before it in its conversation has ended."""
+        return self.attempt == 0 and self.created.on_busy in TURN_TAKERS and not self.has_ended
 
     def is_put_back_at(self, moment: datetime) -> bool:
         """Whether the next attempt has to wait at this time. A stop need not."""

@@ -4,7 +4,9 @@ from collections.abc import AsyncGenerator, Mapping, Sequence
 from typing import Any, get_args
 from uuid import UUID
 
-from chatledger.application.accepting import DEFAULT_PAGE, accept_choice, accept_id, accept_number
+import msgspec
+
+from chatledger.application.accepting import DEFAULT_PAGE, accept_choice, accept_id, accept_number, accept_on_busy
 from chatledger.application.caller import require_chat
 from chatledger.application.commands.asking import Answer
 from chatledger.application.commands.sending import NewMessage
@@ -14,7 +16,7 @@ from chatledger.application.ledger.envelope import Envelope, Fact
 from chatledger.application.ports.views import MessageView, Page
 from chatledger.application.queries.following import require_recorded
 from chatledger.application.queries.history import MessageDetail
-from chatledger.domain.values import NIL_UUID, Rating
+from chatledger.domain.values import NIL_UUID, OnBusy, Rating
 from chatledger.embedding.access import Access
 from chatledger.embedding.values import SentMessage, Slice, User
 
@@ -42,6 +44,7 @@ class Messages:
         conversation_id: UUID | None = None,
         parent_id: UUID | None = NIL_UUID,
         automatic_name: bool = True,
+        on_busy: OnBusy | None = None,
         trace: str | None = None,
     ) -> SentMessage:
         """Ask something in a chat; committed when this returns, and answered whether or not anybody follows.
@@ -55,6 +58,9 @@ class Messages:
             conversation_id: the conversation to go on with; None begins one.
             parent_id: the message to go on from, by default whatever came before in time; None begins a branch.
             automatic_name: whether a new conversation may get a name that fills a line.
+            on_busy: what becomes of it while another message of the conversation is unfinished: ``allow`` answers it
+                beside the other, ``reject`` refuses it, ``queue`` answers it after the other, ``interrupt`` ends the
+                other first; None for what the app is configured to.
             trace: what to trace it by: on record with the events.
 
         Raises:
@@ -62,13 +68,14 @@ class Messages:
             InvalidParameterError: an argument is not acceptable.
             NotFoundError: the app, the conversation or the parent in it does not exist, or is not the user's.
             AppUnavailableError: the app names a generator that is not there.
+            ConversationBusyError: other messages are unfinished, and ``on_busy`` does not let it in beside them.
             StorageUnavailableError: the store is in trouble; nothing was written.
         """
         with self._access.use() as application:
             caller = await self._access.caller(app, user, trace)
             require_chat(caller.app)
             sent = await application.sending.send(
-                caller, _new(query, inputs, files, conversation_id, parent_id, automatic_name)
+                caller, _new(query, inputs, files, conversation_id, parent_id, automatic_name, on_busy)
             )
             sent.follower.close()
             return SentMessage(message_id=sent.message_id, task_id=sent.task_id, conversation_id=sent.conversation_id)
@@ -84,6 +91,7 @@ class Messages:
         conversation_id: UUID | None = None,
         parent_id: UUID | None = NIL_UUID,
         automatic_name: bool = True,
+        on_busy: OnBusy | None = None,
         trace: str | None = None,
     ) -> Answer:
         """Send, and wait for the whole answer. Who stops waiting stops nothing: the message is answered all the same.
@@ -98,11 +106,13 @@ class Messages:
             caller = await self._access.caller(app, user, trace)
             require_chat(caller.app)
             return await application.asking.ask(
-                caller, _new(query, inputs, files, conversation_id, parent_id, automatic_name)
+                caller, _new(query, inputs, files, conversation_id, parent_id, automatic_name, on_busy)
             )
 
-    async def regenerate(self, app: UUID, message_id: UUID, *, user: User | None = None) -> SentMessage:
-        """Ask the same once more: a message of its own, with the parent of the first.
+    async def regenerate(
+        self, app: UUID, message_id: UUID, *, user: User | None = None, on_busy: OnBusy | None = None
+    ) -> SentMessage:
+        """Ask the same once more: a message of its own, with the parent of the first, and ``on_busy`` as it is sent.
 
         Raises:
             WrongModeError: the app has no conversations.
@@ -113,6 +123,7 @@ class Messages:
         with self._access.use() as application:
             caller = await self._access.caller(app, user)
             new = await application.repeating.again(caller, accept_id("message_id", message_id))
+            new = msgspec.structs.replace(new, on_busy=accept_on_busy(on_busy))
             sent = await application.sending.send(caller, new)
             sent.follower.close()
             return SentMessage(message_id=sent.message_id, task_id=sent.task_id, conversation_id=sent.conversation_id)
@@ -263,6 +274,7 @@ def _new(
     conversation_id: UUID | None,
     parent_id: UUID | None,
     automatic_name: bool,  # noqa: FBT001
+    on_busy: OnBusy | None,
 ) -> NewMessage:
     return NewMessage(
         query=query,
@@ -271,4 +283,5 @@ def _new(
         conversation_id=None if conversation_id is None else accept_id("conversation_id", conversation_id),
         parent_id=None if parent_id is None else accept_id("parent_id", parent_id),
         automatic_name=automatic_name,
+        on_busy=accept_on_busy(on_busy),
     )

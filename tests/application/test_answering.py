@@ -165,7 +165,7 @@ async def test_the_prompt_is_what_had_been_answered_at_the_context_cut(chat):
     await chat.application.stopping.stop(chat.caller(), running.task_id)
     await chat.to_the_end(running)
     created = third.created.body
-    place = (conversation, created.parent_id, created.context_cut)
+    place = (third.message_id, created.context_cut)
     exchanges = await chat.application.views.exchanges(*place, longest=500, tokens=0)
     assert [(exchange.query, exchange.answer) for exchange in exchanges] == [
         (first.query, "one"),

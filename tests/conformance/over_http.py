@@ -11,6 +11,7 @@ import msgspec
 from chatledger.adapters.cli.orders import operator_context
 from chatledger.adapters.http.errors import _MISSING, GENERATION_STATUS, QUOTA_USED_UP
 from chatledger.application.errors import (
+    ConversationBusyError,
     FeatureDisabledError,
     ForbiddenError,
     GenerationFailedError,
@@ -64,9 +65,21 @@ class HttpService:
     async def switch_app(self, app, to):
         await getattr(self._apps, to)(app, operator_context(self._server.running))
 
-    async def send(self, app, query, user="ada", *, inputs=None, conversation=None, automatic_name=True, trace=None):
+    async def send(
+        self,
+        app,
+        query,
+        user="ada",
+        *,
+        inputs=None,
+        conversation=None,
+        automatic_name=True,
+        on_busy=None,
+        trace=None,
+    ):
         body = _chat_body(query, user, inputs, conversation)
         body |= {"response_mode": "async", "auto_generate_name": automatic_name, "trace_id": trace}
+        body["on_busy"] = on_busy
         return _ids(await self._post(app, "/v1/chat-messages", body))
 
     async def ask(self, app, query, user="ada", *, inputs=None, files=(), conversation=None, parent=NIL_UUID):
@@ -221,6 +234,7 @@ def _refusal(response: httpx.Response) -> Exception:
         "bad_request": lambda: TypeMismatchError(message),
         "not_chat_app": lambda: WrongModeError("chat"),
         "too_many_requests": lambda: TooManyRequestsError(int(message.rstrip(".").rpartition(" ")[2])),
+        "conversation_busy": lambda: ConversationBusyError(0),
         "forbidden": lambda: ForbiddenError(message),
         "app_unavailable": lambda: WrongModeError("completion"),
         "not_completion_app": lambda: WrongModeError("completion"),

@@ -8,6 +8,7 @@ import msgspec
 import pytest
 
 from chatledger.application.errors import (
+    ConversationBusyError,
     FeatureDisabledError,
     ForbiddenError,
     GenerationFailedError,
@@ -685,6 +686,26 @@ async def files_that_may_not_go(service: Service) -> None:
     assert await service.files(passing_over, asked.ids.message) == []
 
 
+async def several_senders_in_a_conversation(service: Service) -> None:
+    app = await service.create_app("chat", says("one two three", interval_ms=3_600_000))
+    first = await service.send(app, "One?")
+    await service.first_text(app, first)
+    send = partial(service.send, app, conversation=first.conversation)
+    with pytest.raises(ConversationBusyError):
+        await send("Now?", on_busy="reject")
+    await refused_by_name("on_busy", send("Now?", on_busy="later"))
+    queued = await send("Two?", on_busy="queue")
+    assert await service.task(app, queued.task) == ("queued", 0, None)
+    await service.stop(app, first)
+    assert (await service.first_text(app, queued)).strip() == "one"
+    last = await send("Three?", on_busy="interrupt")
+    assert (await service.first_text(app, last)).strip() == "one"
+    assert (await service.follow(app, queued)).end == "stopped"
+    await service.stop(app, last)
+    assert (await service.follow(app, last)).end == "stopped"
+    assert [seen.query for seen in (await service.history(app, first.conversation))[0]] == ["One?", "Two?", "Three?"]
+
+
 async def limits_of_an_app(service: Service) -> None:
     slow = says("one two three", interval_ms=3_600_000)
     app = await service.create_app(
@@ -732,6 +753,7 @@ SCENARIOS = (
     a_provider_that_fails_at_first,
     a_provider_that_fails_for_good,
     a_provider_that_fails_in_the_middle,
+    several_senders_in_a_conversation,
     a_stop_in_the_middle,
     a_stop_of_what_is_not_there,
     what_is_not_there,

@@ -83,6 +83,7 @@ class Service(Protocol):
         inputs: Mapping[str, Any] | None = None,
         conversation: UUID | None = None,
         automatic_name: bool = True,
+        on_busy: Any = None,
         trace: str | None = None,
     ) -> Ids: ...
 

@@ -61,6 +61,13 @@ def test_an_app_with_a_contradictory_form_is_not_set_up() -> None:
     assert refusal.field == "user_input_form"
 
 
+def test_completions_take_no_turns() -> None:
+    in_turn = AppConfiguration(generator="scripted", on_busy="queue")
+    creating = lambda _: App.create(AN_ID, mode="completion", name="Helper", configuration=in_turn)  # noqa: E731
+    assert given(App).when(creating).then_refused(InvalidInputError).field == "on_busy"
+    given(App).when(create(in_turn)).then(set_up, configured(in_turn))
+
+
 def test_a_new_configuration_replaces_the_old_one_whole() -> None:
     given(App, set_up, configured(chosen)).when(lambda app: app.configure(other)).then(configured(other))
 

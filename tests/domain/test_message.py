@@ -139,6 +139,9 @@ def in_turn(attempt: int, context_cut: int):
     return msgspec.structs.replace(started(attempt), context_cut=context_cut)
 
 
+queued = msgspec.structs.replace(asked, on_busy="queue")
+
+
 def request_stop(by="user"):
     return lambda message: message.request_stop(by)
 
@@ -352,6 +355,10 @@ SEEN = [
     ("a later attempt words it anew", [asked, started(1), reworded(1), started(2)], {"admitted_query": None}),
     ("a later attempt judges anew", [asked, started(1), refused(1), started(2)], {"is_refused": False}),
     ("questions to ask next", [asked, started(1), completed(1), proposed], {"suggestions": ("a?",)}),
+    ("what need not wait", [asked], {"waits": False}),
+    ("what waits for its turn", [queued], {"waits": True}),
+    ("whose turn has come", [queued, in_turn(1, 77), requeued(1)], {"waits": False}),
+    ("what is stopped while it waits", [queued, stop_requested, stopped(0, 0)], {"waits": False}),
     ("history is read up to the cut of the question", [asked, started(1)], {"context_cut": 41}),
     ("and where that had to wait, of its first attempt", [asked, in_turn(1, 77), started(2)], {"context_cut": 77}),
     ("saved", [asked, MessageSaved()], {"is_saved": True}),

@@ -194,7 +194,9 @@ FIELDS: list[tuple[str, Any, str]] = [
     ("response_mode", ["streaming"], "response_mode"),
     ("files", "a file", "files"),
     ("files", {}, "files"),
-    ("on_busy", "reject", "on_busy"),
+    ("on_busy", "later", "on_busy"),
+    ("on_busy", "", "on_busy"),
+    ("on_busy", ["queue"], "on_busy"),
     ("on_disconnect", "halt", "on_disconnect"),
     ("on_disconnect", "", "on_disconnect"),
     ("on_disconnect", True, "on_disconnect"),
@@ -229,6 +231,12 @@ class TestCompletion:
 
     async def test_a_key_of_idempotency(self, server, chat):
         await assert_no_idempotency(server, chat, COMPLETION)
+
+    @pytest.mark.parametrize("on_busy", ["allow", "queue"])
+    async def test_turns(self, server, chat, on_busy):
+        response = await chat.post(COMPLETION, json=chat_body(on_busy=on_busy))
+        message = "on_busy is not for completions: none of them meets another"
+        await assert_refused(server, response, 400, "invalid_param", params="on_busy", message=message)
 
     async def test_chat_routes(self, server, chat):
         message = "Please check if your app mode matches the right API route."
@@ -392,6 +400,7 @@ async def test_what_does_not_exist(server, chat, path, message):
         ("PATCH", f"/v1/conversations/{NOWHERE}/variables/{NOWHERE}", {"user": "ada"}, "value"),
         ("DELETE", f"/v1/conversations/{NOWHERE}", {"user": "u" * 256}, "user"),
         ("POST", f"/v1/messages/{NOWHERE}/regenerate", {"response_mode": "fast"}, "response_mode"),
+        ("POST", f"/v1/messages/{NOWHERE}/regenerate", {"on_busy": "later"}, "on_busy"),
         ("POST", "/v1/apps/annotations", {"question": 5, "answer": "yes"}, "question"),
         ("PUT", f"/v1/apps/annotations/{NOWHERE}", {"question": "why", "answer": []}, "answer"),
         ("POST", "/v1/text-to-audio", {"message_id": "no-uuid"}, "message_id"),

@@ -1,4 +1,4 @@
-"""The error catalogue of the wire contract, section 1.5 (as section 15 changes it): every row, provoked over HTTP."""
+"""The error catalogue of the wire contract, sections 1.5 (as section 15 changes it) and 18: each row, over HTTP."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
@@ -113,6 +113,17 @@ async def one_answer_too_many(house: House) -> httpx.Response:
     event, reading = await begin(chat, "/script tokens=10000 interval_ms=5")
     try:
         return await chat.post("/v1/chat-messages", json=chat_body())
+    finally:
+        await chat.post(f"/v1/chat-messages/{event['task_id']}/stop", json={"user": "ada"})
+        await reading
+
+
+async def a_message_that_would_not_wait(house: House) -> httpx.Response:
+    chat = await house.app()
+    event, reading = await begin(chat, "/script tokens=10000 interval_ms=5")
+    try:
+        body = chat_body(conversation_id=event["conversation_id"], on_busy="reject")
+        return await chat.post("/v1/chat-messages", json=body)
     finally:
         await chat.post(f"/v1/chat-messages/{event['task_id']}/stop", json={"user": "ada"})
         await reading
@@ -280,6 +291,12 @@ ROWS = [
         one_answer_too_many,
         says_when=True,
     ),
+    Row(
+        "conversation_busy",
+        409,
+        "The conversation is busy: another of its messages has not been answered yet.",
+        a_message_that_would_not_wait,
+    ),
     Row("rate_limit_error", 429, "Rate Limit Error", one_request_too_many, says_when=True),
     Row("unauthorized", 401, BEARER, without_a_key),
     Row("unauthorized", 401, "Authorization scheme must be 'Bearer'", with_another_scheme),
@@ -350,6 +367,7 @@ CATALOGUE = {
     "audio_too_large",
     "bad_request",
     "completion_request_error",
+    "conversation_busy",
     "conversation_completed",
     "end_user_not_found",
     "file_access_denied",

@@ -182,26 +182,24 @@ class Life:
         for staged in self.messages:
             created = staged.aggregate.created
             expected, _ = said_to(self.events, created)
-            read = await self.exchanges(created)
+            read = await self.exchanges(staged)
             assert read == expected
             assert read == self.first_read.setdefault(staged.aggregate.id, read)
             assert all(answer for _, answer in read)
 
     async def check_bounds(self, tokens: int) -> None:
         for staged in self.messages:
-            created = staged.aggregate.created
             whole = self.first_read[staged.aggregate.id]
-            assert await self.exchanges(created, tokens=tokens) == fitting(whole, tokens)
+            assert await self.exchanges(staged, tokens=tokens) == fitting(whole, tokens)
             for most in range(1, 3):
-                assert await self.exchanges(created, tokens=tokens, most=most) == fitting(whole[-most:], tokens)
+                assert await self.exchanges(staged, tokens=tokens, most=most) == fitting(whole[-most:], tokens)
 
     async def exchanges(
-        self, created: MessageCreated, *, longest: int = ALL, tokens: int = 0, most: int | None = None
+        self, staged: Staged[Message], *, longest: int = ALL, tokens: int = 0, most: int | None = None
     ) -> Said:
         exchanges = await self.place.views.exchanges(
-            created.conversation_id,
-            created.parent_id,
-            created.context_cut,
+            staged.aggregate.id,
+            staged.aggregate.context_cut,
             longest=longest,
             tokens=tokens,
             most=most,

@@ -17,6 +17,7 @@ from chatledger.application.errors import (
     AnswerPendingError,
     AppUnavailableError,
     ClosedError,
+    ConversationBusyError,
     FeatureDisabledError,
     FileAccessDeniedError,
     FileTooLargeError,
@@ -247,6 +248,13 @@ def _too_many_requests(error: TooManyRequestsError) -> HttpError:
     return HttpError(429, message, code="too_many_requests")
 
 
+def _conversation_busy(error: ConversationBusyError) -> HttpError:
+    message = "The conversation is busy: another of its messages has not been answered yet."
+    if error.most:
+        message = f"The conversation is busy: more than {error.most} of its messages have not been answered yet."
+    return HttpError(409, message, code="conversation_busy")
+
+
 def _rate_limited(error: RateLimitedError) -> HttpError:
     longest = max(allowance.retry_after for allowance in error.allowances)
     headers = {"Retry-After": str(math.ceil(longest))}
@@ -289,6 +297,7 @@ _TABLE: dict[type[Exception], Callable[[Any], HttpError]] = {
     GenerationFailedError: _generation_failed,
     AnswerPendingError: _answer_pending,
     TooManyRequestsError: _too_many_requests,
+    ConversationBusyError: _conversation_busy,
     RateLimitedError: _rate_limited,
     QuotaUsedUpError: _quota_used_up,
     AlreadyReplayedError: lambda error: HttpError(409, f"It is replayed already: {error}.", code="already_replayed"),

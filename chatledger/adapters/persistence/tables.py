@@ -300,6 +300,7 @@ MESSAGES = sa.Table(
     _text("fingerprint", nullable=True),
     _text("idempotency_key", nullable=True),
     _id("replayed_from", nullable=True),
+    _text("on_busy"),
     _flag("waits"),
     _id("annotation_id", nullable=True),
     _number("saved_position", nullable=True),

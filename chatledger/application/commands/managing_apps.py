@@ -69,7 +69,7 @@ class ManagingApps:
             InvalidParameterError: the mode, the name or the configuration is not acceptable.
         """
         mode, name = accept_choice("mode", mode, get_args(AppMode)), accept_name(name)
-        self._check(configuration)
+        self._check(configuration, mode)
         key = self._ledger.keyring.new_key(None)
         secret, site_code = new_secret(KEY_PREFIX), new_site_code()
         app = App.create(self._new_id(), mode=mode, name=name, configuration=configuration)
@@ -107,7 +107,7 @@ class ManagingApps:
 
         def decide(staged: Staged[App]) -> None:
             configuration = change(staged.aggregate.configuration)
-            self._check(configuration)
+            self._check(configuration, staged.aggregate.mode)
             staged.aggregate.configure(configuration)
             changed.append(configuration)
 
@@ -173,7 +173,7 @@ class ManagingApps:
         except AppDeletedError as error:
             raise ForbiddenError(APP_IS_GONE) from error
 
-    def _check(self, configuration: AppConfiguration) -> None:
+    def _check(self, configuration: AppConfiguration, mode: AppMode) -> None:
         if not isinstance(configuration, AppConfiguration):
             raise InvalidParameterError("configuration", "configuration must be an AppConfiguration")
         try:
@@ -188,7 +188,7 @@ class ManagingApps:
             )
         try:
             generator.check_settings(configuration.settings)
-            validate_configuration(configuration)
+            validate_configuration(configuration, mode)
         except SettingsError as error:
             raise InvalidParameterError("settings", str(error)) from error
         except InvalidInputError as error:

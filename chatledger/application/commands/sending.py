@@ -12,6 +12,7 @@ from chatledger.application.caller import Caller, Ownership
 from chatledger.application.context import Context
 from chatledger.application.errors import (
     AppUnavailableError,
+    ConversationBusyError,
     InvalidParameterError,
     NotFoundError,
     TooManyRequestsError,
@@ -22,6 +23,7 @@ from chatledger.application.ledger.envelope import Envelope
 from chatledger.application.ledger.hand_ins import (
     AlreadyRunningError,
     CeilingReachedError,
+    NotIdleError,
     NotUniqueError,
     VersionConflictError,
 )
@@ -30,7 +32,7 @@ from chatledger.application.people import People, Person
 from chatledger.application.ports.clock import IdFactory
 from chatledger.application.ports.generator import Generator, SettingsError
 from chatledger.application.ports.keys import NewKey
-from chatledger.application.ports.storage import Guard, RepeatGuard, ReplayGuard
+from chatledger.application.ports.storage import Guard, IdleGuard, RepeatGuard, ReplayGuard
 from chatledger.application.ports.views import AppView, EndUserView
 from chatledger.application.queries.following import Follower, Following
 from chatledger.domain.conversation import Conversation
@@ -43,6 +45,9 @@ from chatledger.domain.values import NIL_UUID, AttachedFile, OnBusy, OnDisconnec
 
 PROMPT_VERSION = 1
 """How prompts are built from history; recorded with each message, raised when that changes."""
+
+MOST_UNFINISHED: Mapping[OnBusy, int] = {"reject": 0, "queue": 100, "interrupt": 200}
+"""How many messages of a conversation may be unfinished when one comes. Where no more may queue, one may interrupt."""
 
 
 class Repetition(msgspec.Struct, frozen=True, kw_only=True):
@@ -163,6 +168,7 @@ class Sending:
             AppUnavailableError: the app names a generator that this server does not have.
             QuotaUsedUpError: the app's tokens of this day are used up.
             TooManyRequestsError: the app has as many messages under way as it may have.
+            ConversationBusyError: others of the conversation are unfinished, and it was not to be taken in beside them.
             StorageUnavailableError: the store is in trouble; nothing was written.
         """
         new = self._accept(caller.app, new)
@@ -177,6 +183,8 @@ class Sending:
                     return joined
             except CeilingReachedError as full:
                 raise TooManyRequestsError(full.guard.ceiling) from full
+            except NotIdleError as busy:
+                raise ConversationBusyError(busy.guard.most) from busy
             except (VersionConflictError, NotUniqueError):
                 continue
         raise VersionConflictError(str(new.conversation_id))
@@ -238,6 +246,8 @@ class Sending:
                 raise InvalidParameterError("query", "query is required")
         elif new.conversation_id is not None:
             raise InvalidParameterError("conversation_id", "a completion belongs to no conversation")
+        elif new.on_busy is not None:
+            raise InvalidParameterError("on_busy", "on_busy is not for completions: none of them meets another")
         elif query and inputs.get("query") is None:
             inputs = {**inputs, "query": query}
         return msgspec.structs.replace(new, query=query, inputs=inputs)
@@ -247,6 +257,7 @@ class Sending:
         if not new.repetition:
             asked = await self._with_files(caller.app, person.end_user_id, new, asked)
         place = await self._place(caller, person, new, asked)
+        on_busy = new.on_busy or caller.app.configuration.on_busy
         fingerprint = await self._limits.fingerprint(caller.app, person.key_id, _request(new, asked))
         created = MessageCreated(
             conversation_id=place.conversation_id,
@@ -260,7 +271,7 @@ class Sending:
             context_cut=self._ledger.head_position,
             context_tokens=caller.app.configuration.limits.context_tokens,
             fingerprint=fingerprint,
-            on_busy=new.on_busy or caller.app.configuration.on_busy,
+            on_busy=on_busy,
             on_disconnect=new.on_disconnect,
             replayed_from=new.repetition.replays if new.repetition else None,
             parameters=asked.parameters,
@@ -283,6 +294,7 @@ class Sending:
                     *person.guards,
                     *_replay_guards(new.repetition),
                     *self._limits.guards(caller.app, person.end_user_id, fingerprint),
+                    *_turn_guards(new.conversation_id, on_busy),
                 ),
                 new_keys=(*person.new_keys, *place.new_keys),
             )
@@ -356,6 +368,11 @@ def _replay_guards(repetition: Repetition | None) -> tuple[Guard, ...]:
     if repetition is None or repetition.replays is None or repetition.force:
         return ()
     return (ReplayGuard(repetition.replays),)
+
+
+def _turn_guards(conversation_id: UUID | None, on_busy: OnBusy) -> tuple[Guard, ...]:
+    most = MOST_UNFINISHED.get(on_busy)
+    return () if conversation_id is None or most is None else (IdleGuard(conversation_id, most),)
 
 
 def _context(caller: Caller, person: Person, repetition: Repetition | None) -> Context:

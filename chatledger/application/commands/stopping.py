@@ -2,6 +2,8 @@
 
 from uuid import UUID
 
+import msgspec
+
 from chatledger.application.caller import Caller, Ownership
 from chatledger.application.context import SYSTEM, Context
 from chatledger.application.errors import Missing, NotFoundError
@@ -41,12 +43,15 @@ class Stopping:
         """
         await self._stop(caller, "message", await self._views.message(message_id))
 
-    async def stop_for(self, reason: StoppedBy, message_id: UUID) -> None:
-        """Ask for the end of a generation where nobody calls for it: something else is the reason."""
+    async def stop_for(self, reason: StoppedBy, message_id: UUID, because_of: UUID | None = None) -> None:
+        """Ask for the end of a generation where nobody calls for it: something else is the reason, or a message is."""
         view = await self._views.message(message_id)
-        if view is not None:
-            context = Context(actor=SYSTEM, correlation_id=view.task_id, app_id=view.app_id)
-            await self._request(view, reason, context)
+        if view is None:
+            return
+        context = Context(actor=SYSTEM, correlation_id=view.task_id, app_id=view.app_id)
+        if because_of is not None and (cause := await self._ledger.first(because_of)):
+            context = msgspec.structs.replace(context, causation_id=cause.event_id)
+        await self._request(view, reason, context)
 
     async def _stop(self, caller: Caller, missing: Missing, view: MessageView | None) -> None:
         if view is None:

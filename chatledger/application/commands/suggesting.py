@@ -17,10 +17,8 @@ from chatledger.application.generation.small_texts import (
 )
 from chatledger.application.ledger.ledger import Ledger, Staged
 from chatledger.application.ports.generator import Exchange, Generator, GeneratorError
-from chatledger.application.ports.text_model import TextModel
 from chatledger.application.ports.views import AppView, MessageView, Views
 from chatledger.application.queries.history import History
-from chatledger.domain.events import MessageCreated
 from chatledger.domain.message import Message
 
 log = logging.getLogger(__name__)
@@ -115,13 +113,16 @@ class Suggesting:
         """What the model says that the message was for, under the settings that it was sent with."""
         if message.prompt is None:
             return ()
-        model = await self._model_of(message)
+        staged = await self._ledger.load(Message, message.message_id)
+        if staged is None:
+            return ()
+        created = staged.aggregate.created
+        model = model_of(self._generators.get(created.generator), created.parameters)
         if model is None:
             return ()
         earlier = await self._views.exchanges(
-            message.conversation_id,
-            message.parent_id,
-            message.position - 1,
+            message.message_id,
+            staged.aggregate.context_cut,
             longest=MAX_ANCESTORS,
             tokens=0,
             most=MAX_EXCHANGES - 1,
@@ -133,9 +134,3 @@ class Suggesting:
             # Its text may be a provider's, and quote what was asked.
             log.warning("no suggestions for message %s: %s", message.message_id, error.kind)
             return ()
-
-    async def _model_of(self, message: MessageView) -> TextModel | None:
-        first = await self._ledger.first(message.message_id)
-        if first is None or not isinstance(first.body, MessageCreated):
-            return None
-        return model_of(self._generators.get(first.body.generator), first.body.parameters)

@@ -1,4 +1,4 @@
-"""From the ledger to the queue: the dispatcher follows it, the sweeper finds what got lost on the way."""
+"""From the ledger to the queue: what follows it, and the sweeper, which finds what got lost on the way."""
 
 import asyncio
 import logging
@@ -14,8 +14,9 @@ from chatledger.application.ledger.ledger import Ledger
 from chatledger.application.ports.clock import Clock
 from chatledger.application.ports.queue import QueueFullError, QueueItem, TaskQueue
 from chatledger.application.ports.storage import StorageUnavailableError
-from chatledger.application.ports.views import Views
+from chatledger.application.ports.views import UnfinishedTask, Views
 from chatledger.domain.events import GenerationRequeued, MessageCreated
+from chatledger.domain.values import TURN_TAKERS
 
 log = logging.getLogger(__name__)
 
@@ -25,8 +26,22 @@ JUST_AFTER = 0.005
 """Seconds. The loop's clock and the clock of the day do not agree to the last millisecond."""
 
 
+def item_of(task: UnfinishedTask, event: str, *, dispatch: int = 0) -> QueueItem:
+    """Work that the read models tell of, where an event of that name would tell of it."""
+    return QueueItem(
+        task_id=task.task_id,
+        message_id=task.message_id,
+        conversation_id=task.conversation_id,
+        mode=task.mode,
+        event=event,
+        source="pipeline",
+        attempt=task.attempt,
+        dispatch=dispatch,
+    )
+
+
 class Dispatcher:
-    """Publishes each new task once it is committed. What it cannot publish, the sweeper does."""
+    """Publishes each new task that need not wait once it is committed. What it cannot publish, the sweeper does."""
 
     def __init__(self, queue: TaskQueue) -> None:
         self._queue = queue
@@ -37,7 +52,7 @@ class Dispatcher:
         """Take note of committed events, in order."""
         for envelope in envelopes:
             created = envelope.body
-            if isinstance(created, MessageCreated):
+            if isinstance(created, MessageCreated) and created.on_busy not in TURN_TAKERS:
                 self._backlog.append(
                     QueueItem(
                         task_id=created.task_id,
@@ -125,18 +140,7 @@ class Sweeper:
             await self._time_out(message_id)
         tasks = await self._views.unclaimed(now, SWEEP_LIMIT)
         for task in tasks:
-            await self._queue.publish(
-                QueueItem(
-                    task_id=task.task_id,
-                    message_id=task.message_id,
-                    conversation_id=task.conversation_id,
-                    mode=task.mode,
-                    event="GenerationRequeued",
-                    source="pipeline",
-                    attempt=task.attempt,
-                    dispatch=1,
-                )
-            )
+            await self._queue.publish(item_of(task, "GenerationRequeued", dispatch=1))
         return len(tasks)
 
     async def _time_out(self, message_id: UUID) -> None:

@@ -220,7 +220,7 @@ class Worker:
             return
 
     async def _open(self, staged: Staged[Message], item: QueueItem) -> "_Opened | None":
-        """Start the next attempt, or end a message that must not have another.
+        """Start the next attempt, or end a message that must not have another; one whose turn has not come is left.
 
         Raises:
             VersionConflictError: somebody else came first; nothing was started.
@@ -239,7 +239,10 @@ class Worker:
         elif message.attempt_is_open and not (generator.repeatable and self._settings.retry.may_take_over(message)):
             message.fail(message.attempt, "internal_server_error", INTERNAL_MESSAGE)
         else:
-            message.start_attempt(self._settings.name)
+            context_cut = await self._views.turn(message.id) if message.waits else None
+            if message.waits and context_cut is None:
+                return None
+            message.start_attempt(self._settings.name, context_cut=context_cut)
             envelopes = await self._ledger.hand_in(staged, context=context, changes=[self._lease(message)])
             return _Opened(envelopes[0].context_position, generator, key, seconds)
         ended = await self._ledger.hand_in(
@@ -386,8 +389,7 @@ class Worker:
 
         async def history(most: int | None = None) -> Sequence[Exchange]:
             return await self._views.exchanges(
-                created.conversation_id,
-                created.parent_id,
+                message.id,
                 message.context_cut,
                 longest=HISTORY_LIMIT,
                 tokens=created.context_tokens,

@@ -56,7 +56,7 @@ class KeyInUseError(Exception):
 
 
 class NotIdleError(Exception):
-    """A guard does not hold: a message of the conversation is unfinished."""
+    """A guard does not hold: too many messages of the conversation are unfinished."""
 
     def __init__(self, guard: IdleGuard) -> None:
         super().__init__(str(guard.conversation_id))
@@ -177,7 +177,7 @@ class Admission:
                 return KeyInUseError(guard) if guard in self._taken or is_known else None
             case IdleGuard():
                 unfinished = stored.unfinished_in(guard.conversation_id) + self._begun[guard.conversation_id]
-                return NotIdleError(guard) if unfinished > 0 else None
+                return NotIdleError(guard) if unfinished > guard.most else None
             case ReplayGuard():
                 is_replayed = guard.message_id in self._replayed or stored.is_replayed(guard.message_id)
                 return ReplayedBeforeError(guard) if is_replayed else None

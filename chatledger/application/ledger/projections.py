@@ -217,6 +217,7 @@ class Projections:
             "fingerprint": body.fingerprint,
             "idempotency_key": body.idempotency_key,
             "replayed_from": body.replayed_from,
+            "on_busy": body.on_busy,
             "waits": body.on_busy in TURN_TAKERS,
             "question": question,
         }

@@ -104,9 +104,10 @@ class IdempotencyGuard(msgspec.Struct, frozen=True):
 
 
 class IdleGuard(msgspec.Struct, frozen=True):
-    """Holds only while no message of a conversation is unfinished."""
+    """Holds only while no more than ``most`` messages of a conversation are unfinished."""
 
     conversation_id: UUID
+    most: int = 0
 
 
 class ReplayGuard(msgspec.Struct, frozen=True):

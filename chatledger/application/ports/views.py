@@ -1,6 +1,6 @@
 """What the queries read: one method per question, each page at a price that does not grow with the store."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Literal, Protocol
 from uuid import UUID
 
@@ -18,6 +18,7 @@ from chatledger.domain.values import (
     FeedbackSource,
     FileKind,
     Json,
+    OnBusy,
     Rating,
     Resource,
     Scope,
@@ -102,7 +103,7 @@ class MessageView(msgspec.Struct, frozen=True, kw_only=True):
     """A message as history shows it. ``answer`` is empty and ``ended_at`` None while it is being generated.
 
     ``prompt`` is what a model may read of the query; None as long as there is no answer to it, and where it may not be
-    asked.
+    asked. ``waits`` is true as long as it waits for its turn, or for a worker after that.
     """
 
     message_id: UUID
@@ -116,6 +117,8 @@ class MessageView(msgspec.Struct, frozen=True, kw_only=True):
     created_at: int
     state: TaskState
     attempt: int
+    on_busy: OnBusy
+    waits: bool
     started_at: int | None
     ended_at: int | None
     query: str
@@ -190,6 +193,13 @@ class UnfinishedTask(msgspec.Struct, frozen=True, kw_only=True):
     mode: AppMode
     state: TaskState
     attempt: int
+
+
+class Interruption(msgspec.Struct, frozen=True):
+    """An unfinished message, and the later one that it has to make way for."""
+
+    message_id: UUID
+    by: UUID
 
 
 class KnownRequest(msgspec.Struct, frozen=True):
@@ -333,20 +343,12 @@ class Views(Protocol):
         ...
 
     async def exchanges(
-        self,
-        conversation_id: UUID,
-        parent_id: UUID | None,
-        context_cut: int,
-        *,
-        longest: int,
-        tokens: int,
-        most: int | None = None,
+        self, message_id: UUID, context_cut: int, *, longest: int, tokens: int, most: int | None = None
     ) -> Sequence[Exchange]:
-        """The answered messages of a branch as they were at a ledger position, oldest first.
+        """The answered messages that a message goes on from, as they were at a ledger position, oldest first.
 
         Args:
-            conversation_id: of which conversation.
-            parent_id: where the branch ends; the nil id stands for the newest message at that position.
+            message_id: of which message; none that came after it counts.
             context_cut: the position.
             longest: how many ancestors are looked at, answered or not.
             tokens: how many the newest may have together, by estimate; 0 is no limit.
@@ -358,8 +360,30 @@ class Views(Protocol):
         """Messages of deleted conversations whose answers nobody has asked to end, oldest first."""
         ...
 
+    async def interrupted(self, limit: int, conversations: Collection[UUID] | None = None) -> list[Interruption]:
+        """Unfinished messages that a later one of their conversation interrupts and nobody has asked to end.
+
+        Oldest first; of all conversations, or of these.
+        """
+        ...
+
+    async def turn(self, message_id: UUID) -> int | None:
+        """Where the ledger ends, if all that came before a message in its conversation has ended; else None."""
+        ...
+
+    async def next_in_turn(self, message_ids: Collection[UUID]) -> list[UnfinishedTask]:
+        """What has waited until now in the conversations of these messages, with all that came before it ended."""
+        ...
+
+    async def ahead(self, message_id: UUID) -> int:
+        """How many messages that came before one in its conversation are unfinished."""
+        ...
+
     async def unclaimed(self, now: int, limit: int) -> list[UnfinishedTask]:
-        """Tasks that are due and that no worker holds a living lease on, at this time in microseconds."""
+        """Tasks that are due and that no worker holds a living lease on, at this time in microseconds.
+
+        None among them waits for its turn.
+        """
         ...
 
     async def overdue(self, began_before: int, now: int, limit: int) -> list[UUID]:

@@ -21,7 +21,7 @@ from chatledger.application.ports.views import (
 )
 from chatledger.domain.end_user import SHARED_EXTERNAL_ID
 from chatledger.domain.message import Message
-from chatledger.domain.values import TaskState
+from chatledger.domain.values import OnBusy, TaskState
 from chatledger.domain.variables import is_variable_name
 
 MAX_LEFT_OFF = 10_000
@@ -36,13 +36,19 @@ class MessageDetail(msgspec.Struct, frozen=True):
 
 
 class Task(msgspec.Struct, frozen=True, kw_only=True):
-    """A generation. Times are microseconds since the epoch."""
+    """A generation. Times are microseconds since the epoch.
+
+    Attributes:
+        ahead: how many earlier messages of the conversation have to end before it begins.
+    """
 
     task_id: UUID
     message_id: UUID
     conversation_id: UUID
     state: TaskState
     attempt: int
+    on_busy: OnBusy
+    ahead: int
     created_at: int
     started_at: int | None
     ended_at: int | None
@@ -146,6 +152,8 @@ class History:
             conversation_id=view.conversation_id,
             state=view.state,
             attempt=view.attempt,
+            on_busy=view.on_busy,
+            ahead=await self._views.ahead(view.message_id) if view.waits else 0,
             created_at=view.created_at,
             started_at=view.started_at,
             ended_at=view.ended_at,

@@ -17,7 +17,7 @@ from chatledger.adapters.http.reading import Query, require_plain_path
 from chatledger.adapters.http.surface import Surface
 from chatledger.application.caller import Reader
 from chatledger.application.queries.history import Task
-from chatledger.domain.values import TaskState
+from chatledger.domain.values import OnBusy, TaskState
 
 
 class TaskError(msgspec.Struct, frozen=True):
@@ -28,13 +28,18 @@ class TaskError(msgspec.Struct, frozen=True):
 
 
 class TaskObject(msgspec.Struct, frozen=True, kw_only=True):
-    """A generation. Times are RFC 3339 in UTC."""
+    """A generation. Times are RFC 3339 in UTC.
+
+    ``ahead`` is how many earlier messages of the conversation have to end before it begins.
+    """
 
     task_id: UUID
     message_id: UUID
     conversation_id: UUID
     status: TaskState
     attempt: int
+    on_busy: OnBusy
+    ahead: int
     created_at: str
     started_at: str | None
     ended_at: str | None
@@ -72,6 +77,8 @@ def _task_object(reader: Reader, task: Task) -> TaskObject:
         conversation_id=task.conversation_id,
         status=task.state,
         attempt=task.attempt,
+        on_busy=task.on_busy,
+        ahead=task.ahead,
         created_at=rfc3339(task.created_at),
         started_at=None if task.started_at is None else rfc3339(task.started_at),
         ended_at=None if task.ended_at is None else rfc3339(task.ended_at),

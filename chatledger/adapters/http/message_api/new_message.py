@@ -11,9 +11,10 @@ from chatledger.adapters.http.bodies import Body, flag_field, text_field
 from chatledger.adapters.http.errors import invalid
 from chatledger.adapters.http.openapi import OptionalId, User
 from chatledger.adapters.http.reading import header, parse_uuid
+from chatledger.application.accepting import accept_on_busy
 from chatledger.application.commands.sending import NewMessage
 from chatledger.application.files.attaching import FileReference
-from chatledger.domain.values import AppMode, OnDisconnect
+from chatledger.domain.values import AppMode, OnBusy, OnDisconnect
 
 ResponseMode = Literal["blocking", "streaming", "async"]
 
@@ -28,6 +29,7 @@ class ChatMessageRequest(msgspec.Struct, frozen=True, kw_only=True):
     on_disconnect: OnDisconnect | None = "continue"
     conversation_id: OptionalId | None = None
     parent_message_id: OptionalId | None = None
+    on_busy: OnBusy | None = None
     files: list[FileReference] | None = None
     auto_generate_name: bool | None = True
     trace_id: str | None = None
@@ -45,20 +47,14 @@ class CompletionMessageRequest(msgspec.Struct, frozen=True, kw_only=True):
     trace_id: str | None = None
 
 
-_RESERVED_FIELDS = ("on_busy",)
-
-
-def require_no_reserved(request: HttpRequest, body: Body) -> None:
+def require_no_reserved(request: HttpRequest) -> None:
     """Refuse what is reserved for a later release: to pass over a key of idempotency would double messages.
 
     Raises:
-        HttpError: some of it is given.
+        HttpError: it is given.
     """
     if header(request, b"idempotency-key") is not None:
         raise invalid("Idempotency-Key", "Idempotency-Key is not supported by this release")
-    for field in _RESERVED_FIELDS:
-        if body.get(field) is not None:
-            raise invalid(field, f"{field} is not supported by this release")
 
 
 def read_chat_message(body: Body, *, parent_id: UUID | None) -> NewMessage:
@@ -66,6 +62,7 @@ def read_chat_message(body: Body, *, parent_id: UUID | None) -> NewMessage:
 
     Raises:
         HttpError: a field is not acceptable.
+        InvalidParameterError: there is no such ``on_busy``.
     """
     inputs, query = read_inputs(body), text_field(body, "query") or ""
     return NewMessage(
@@ -75,6 +72,7 @@ def read_chat_message(body: Body, *, parent_id: UUID | None) -> NewMessage:
         conversation_id=read_conversation_id(body),
         parent_id=_read_id(body, "parent_message_id") or parent_id,
         automatic_name=flag_field(body, "auto_generate_name", default=True),
+        on_busy=accept_on_busy(body.get("on_busy")),
     )
 
 
@@ -83,9 +81,10 @@ def read_completion_message(body: Body) -> NewMessage:
 
     Raises:
         HttpError: a field is not acceptable.
+        InvalidParameterError: there is no such ``on_busy``.
     """
     inputs, query = read_inputs(body), text_field(body, "query") or ""
-    return NewMessage(query=query, inputs=inputs, files=read_files(body))
+    return NewMessage(query=query, inputs=inputs, files=read_files(body), on_busy=accept_on_busy(body.get("on_busy")))
 
 
 def read_inputs(body: Body) -> Mapping[str, Any]:

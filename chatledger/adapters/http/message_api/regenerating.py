@@ -22,8 +22,9 @@ from chatledger.adapters.http.message_api.sending import SEND_ERRORS, SEND_PARAM
 from chatledger.adapters.http.openapi import Operation
 from chatledger.adapters.http.reading import Query, require_plain_path, trace_id
 from chatledger.adapters.http.surface import Surface
+from chatledger.application.accepting import accept_on_busy
 from chatledger.application.caller import require_chat
-from chatledger.domain.values import OnDisconnect
+from chatledger.domain.values import OnBusy, OnDisconnect
 
 
 class RegenerateRequest(UserRequest, frozen=True, kw_only=True):
@@ -31,6 +32,7 @@ class RegenerateRequest(UserRequest, frozen=True, kw_only=True):
 
     response_mode: ResponseMode | None = "blocking"
     on_disconnect: OnDisconnect | None = "continue"
+    on_busy: OnBusy | None = None
     trace_id: str | None = None
 
 
@@ -39,14 +41,14 @@ _REGENERATE = Operation(
     summary="Ask for another answer to the same question",
     description=(
         "A new message with the question, the inputs and the parent of this one: each lists the other among its "
-        "`siblings`. It is answered as a chat message that is sent."
+        "`siblings`. It is answered as a chat message that is sent, `on_busy` included."
     ),
     parameters=SEND_PARAMETERS,
     body=RegenerateRequest,
     body_required=False,
     answers={200: BlockingAnswer, 202: Accepted},
     streams=True,
-    errors=(*SEND_ERRORS, 404),
+    errors=(*SEND_ERRORS, 404, 409),
 )
 
 
@@ -64,11 +66,11 @@ def regenerate_routes(surface: Surface, entrance: Entrance) -> Sequence[HTTPRout
         body = await read_body(request, surface.settings, optional=True)
         caller = visit.by_body(body, trace=trace_id(request, Query(request), body.get("trace_id")))
         require_chat(visit.app)
-        require_no_reserved(request, body)
+        require_no_reserved(request)
         mode = read_response_mode(body, visit.app.mode)
-        on_disconnect = read_on_disconnect(body, mode)
+        on_busy, on_disconnect = accept_on_busy(body.get("on_busy")), read_on_disconnect(body, mode)
         new = await surface.application.repeating.again(caller, message_id)
-        new = msgspec.structs.replace(new, on_disconnect=on_disconnect)
+        new = msgspec.structs.replace(new, on_busy=on_busy, on_disconnect=on_disconnect)
         return await send(surface, request, caller, new, mode)
 
     return (regenerate,)

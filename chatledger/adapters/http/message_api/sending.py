@@ -62,7 +62,7 @@ class Accepted(msgspec.Struct, frozen=True, kw_only=True):
 
 
 SEND_ERRORS = (*BODY_ERRORS, 403, 429)
-_RESERVED = "`on_busy` and the header `Idempotency-Key` are reserved and refused."
+_RESERVED = "The header `Idempotency-Key` is reserved and refused."
 SEND_PARAMETERS = (
     *TRACE_PARAMETERS,
     Parameter("X-Stream-Ids", "`1` puts a block with an `id:` line after each event's frames.", where="header"),
@@ -73,13 +73,15 @@ _SEND_CHAT = Operation(
     description=(
         "The answer comes whole, as an event stream, or not at all but under its task. `parent_message_id` is the "
         "message of the conversation to go on from; left out, with a key it is whatever came before, with a passport "
-        f"none. {_RESERVED}"
+        "none. `on_busy` says what becomes of it while another message of the conversation is unfinished: `allow` "
+        "answers it beside the other, `reject` refuses it, `queue` answers it after the other, `interrupt` ends the "
+        f"other first; left out, the app's configuration says it. {_RESERVED}"
     ),
     parameters=SEND_PARAMETERS,
     body=ChatMessageRequest,
     answers={200: BlockingAnswer, 202: Accepted},
     streams=True,
-    errors=(*SEND_ERRORS, 404),
+    errors=(*SEND_ERRORS, 404, 409),
 )
 _SEND_COMPLETION = Operation(
     tag="Messages",
@@ -106,7 +108,7 @@ def send_routes(surface: Surface, entrance: Entrance) -> Sequence[HTTPRouteHandl
         trace = trace_id(request, Query(request), body.get("trace_id"))
         caller = visit.by_body(body, required=True, trace=trace)
         require_mode(visit.app)
-        require_no_reserved(request, body)
+        require_no_reserved(request)
         new, mode = read_message(body), read_response_mode(body, visit.app.mode)
         new = msgspec.structs.replace(new, on_disconnect=read_on_disconnect(body, mode))
         if not entrance.names_conversations:

@@ -46,22 +46,21 @@ class SqlBranchViews(SqlReading):
         return await self._reader.query(lambda c: _parent(c, message))
 
     async def exchanges(
-        self,
-        conversation_id: UUID,
-        parent_id: UUID | None,
-        context_cut: int,
-        *,
-        longest: int,
-        tokens: int,
-        most: int | None = None,
+        self, message_id: UUID, context_cut: int, *, longest: int, tokens: int, most: int | None = None
     ) -> Sequence[Exchange]:
-        """The answered messages of a branch as they were at a ledger position, oldest first."""
+        """The answered messages that a message goes on from, as they were at a ledger position, oldest first."""
+        table = MESSAGES.c
+        place = sa.select(table.conversation_id, table.parent_id, table.position).where(table.message_id == message_id)
 
         def read(connection: sa.Connection) -> list[Exchange]:
-            def older(parent_id: UUID, before: int) -> list[Link]:
-                return _older(connection, conversation_id, parent_id, before)
+            own = connection.execute(place).one()
 
-            ancestors = branch(parent_id, context_cut + 1, older, longest)
+            def older(parent_id: UUID, before: int) -> list[Link]:
+                return _older(connection, own.conversation_id, parent_id, before)
+
+            # The cut of one that waited for its turn is beyond its own position: what came meanwhile is not before it.
+            before = min(context_cut + 1, own.position)
+            ancestors = branch(own.parent_id, before, older, longest)
             said = islice(self._said(connection, ancestors, context_cut), most)
             return list(within(tokens, said, _tokens))[::-1]
 

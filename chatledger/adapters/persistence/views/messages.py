@@ -124,6 +124,8 @@ class SqlMessageViews(SqlReading):
             created_at=row.created_at,
             state=row.state,
             attempt=row.attempt,
+            on_busy=row.on_busy,
+            waits=row.waits,
             started_at=row.started_at,
             ended_at=row.ended_at,
             query=question.query,

@@ -1,13 +1,14 @@
 """Answers under way."""
 
+from collections.abc import Collection
 from typing import Any
 from uuid import UUID
 
 import sqlalchemy as sa
 
-from chatledger.adapters.persistence.tables import CONVERSATIONS, LEASES, MESSAGES
+from chatledger.adapters.persistence.tables import CONVERSATIONS, HEAD, LEASES, MESSAGES
 from chatledger.adapters.persistence.views.reading import SqlReading
-from chatledger.application.ports.views import KnownRequest, UnfinishedTask
+from chatledger.application.ports.views import Interruption, KnownRequest, UnfinishedTask
 
 _LIVING_LEASE = LEASES.c.message_id == MESSAGES.c.message_id
 _TASK = (
@@ -18,10 +19,17 @@ _TASK = (
     MESSAGES.c.state,
     MESSAGES.c.attempt,
 )
+_EARLIER = MESSAGES.alias("earlier")
+_IS_AHEAD = sa.and_(
+    _EARLIER.c.conversation_id == MESSAGES.c.conversation_id,
+    _EARLIER.c.position < MESSAGES.c.position,
+    _EARLIER.c.ended_position.is_(None),
+)
+_IS_NEXT = sa.not_(sa.exists().select_from(_EARLIER).where(_IS_AHEAD))
 
 
 class SqlTaskViews(SqlReading):
-    """What recovery, stopping and joining find."""
+    """What recovery, stopping, joining and waiting find."""
 
     async def running_request(self, end_user_id: UUID, fingerprint: str) -> UUID | None:
         """The newest message of a person that answers a request with this fingerprint: no ended or stopping one."""
@@ -67,13 +75,57 @@ class SqlTaskViews(SqlReading):
         )
         return await self._reader.query(lambda c: list(c.execute(query).scalars()))
 
+    async def interrupted(self, limit: int, conversations: Collection[UUID] | None = None) -> list[Interruption]:
+        """Unfinished messages that a later one of their conversation interrupts and nobody has asked to end."""
+        table, later = MESSAGES.c, MESSAGES.alias("later").c
+        by = (
+            sa.select(later.message_id)
+            .where(later.conversation_id == table.conversation_id, later.position > table.position)
+            .where(later.on_busy == "interrupt")
+            .order_by(later.position)
+            .limit(1)
+            .scalar_subquery()
+        )
+        unfinished = sa.select(table.message_id, table.position, by.label("by")).where(
+            table.ended_position.is_(None), table.state != "stopping"
+        )
+        if conversations is not None:
+            unfinished = unfinished.where(table.conversation_id.in_(conversations))
+        found = unfinished.subquery().c
+        query = sa.select(found.message_id, found.by).where(found.by.is_not(None)).order_by(found.position).limit(limit)
+        return await self._reader.query(lambda c: [Interruption(*row) for row in c.execute(query)])
+
+    async def turn(self, message_id: UUID) -> int | None:
+        """Where the ledger ends, if all that came before a message in its conversation has ended; else None."""
+        query = sa.select(HEAD.c.position).select_from(HEAD.join(MESSAGES, MESSAGES.c.message_id == message_id))
+        return await self._reader.query(lambda c: c.execute(query.where(_IS_NEXT)).scalar())
+
+    async def next_in_turn(self, message_ids: Collection[UUID]) -> list[UnfinishedTask]:
+        """What has waited until now in the conversations of these messages, with all that came before it ended."""
+        table, those = MESSAGES.c, MESSAGES.alias("those").c
+        conversations = sa.select(those.conversation_id).where(those.message_id.in_(message_ids))
+        query = sa.select(*_TASK).where(
+            table.conversation_id.in_(conversations), table.ended_position.is_(None), table.waits, _IS_NEXT
+        )
+        return await self._reader.query(lambda c: [_task(row) for row in c.execute(query)])
+
+    async def ahead(self, message_id: UUID) -> int:
+        """How many messages that came before one in its conversation are unfinished."""
+        query = sa.select(sa.func.count()).select_from(MESSAGES.join(_EARLIER, _IS_AHEAD))
+        return await self._reader.query(
+            lambda c: c.execute(query.where(MESSAGES.c.message_id == message_id)).scalar_one()
+        )
+
     async def unclaimed(self, now: int, limit: int) -> list[UnfinishedTask]:
-        """Tasks that are due and that no worker holds a living lease on, at this time in microseconds."""
+        """Tasks that are due and that no worker holds a living lease on, at this time in microseconds.
+
+        None among them waits for its turn.
+        """
         table = MESSAGES.c
         due = sa.or_(table.not_before.is_(None), table.not_before <= now)
         query = (
             sa.select(*_TASK)
-            .where(table.ended_position.is_(None), due, _nobody_holds(now))
+            .where(table.ended_position.is_(None), due, sa.or_(sa.not_(table.waits), _IS_NEXT), _nobody_holds(now))
             .order_by(table.position)
             .limit(limit)
         )

@@ -335,6 +335,7 @@ def _create_messages() -> None:
         _text("fingerprint", nullable=True),
         _text("idempotency_key", nullable=True),
         _id("replayed_from", nullable=True),
+        _text("on_busy"),
         sa.Column("waits", sa.Boolean(), nullable=False),
         _id("annotation_id", nullable=True),
         _number("saved_position", nullable=True),

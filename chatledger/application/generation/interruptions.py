@@ -1,0 +1,71 @@
+"""Ending the answers that a later message interrupts: a reaction to that message, which waits until they have ended."""
+
+import asyncio
+import logging
+from collections.abc import Collection, Sequence
+from uuid import UUID
+
+from chatledger.application.commands.stopping import Stopping
+from chatledger.application.fault_report import describe
+from chatledger.application.ledger.envelope import Envelope
+from chatledger.application.ports.views import Interruption, Views
+from chatledger.domain.events import MessageCreated
+
+log = logging.getLogger(__name__)
+
+LOOK_INTERVAL = 10.0
+"""Seconds between two looks for answers that were passed over: by trouble in the store, or by an end."""
+
+LOOK_LIMIT = 1_000
+
+
+class Interruptions:
+    """Stops what came before a message that interrupts, in its conversation: what runs, and what waits.
+
+    It hears of such messages as they are committed. The read model knows what has not been asked to end yet: what an
+    earlier process left behind is found there, too. Of two that interrupt, the later one interrupts the other.
+    """
+
+    def __init__(self, views: Views, stopping: Stopping) -> None:
+        self._views = views
+        self._stopping = stopping
+        self._heard_of: set[UUID] = set()
+        self._news = asyncio.Event()
+
+    def committed(self, envelopes: Sequence[Envelope]) -> None:
+        """Take note of committed events, in order."""
+        for envelope in envelopes:
+            body = envelope.body
+            if isinstance(body, MessageCreated) and body.on_busy == "interrupt":
+                self._heard_of.add(body.conversation_id)
+                self._news.set()
+
+    async def run(self) -> None:
+        """Stop what is there, then what comes."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._follow())
+            while True:
+                await self._look()
+                await asyncio.sleep(LOOK_INTERVAL)
+
+    async def _follow(self) -> None:
+        while True:
+            await self._news.wait()
+            self._news.clear()
+            conversations, self._heard_of = self._heard_of, set()
+            await self._look(conversations)
+
+    async def _look(self, conversations: Collection[UUID] | None = None) -> None:
+        """At all, or at these."""
+        try:
+            found = await self._views.interrupted(LOOK_LIMIT, conversations)
+        except Exception as error:  # noqa: BLE001 - the next look at all finds them
+            log.warning("interrupted answers are stopped later: %s", describe(error))
+        else:
+            await asyncio.gather(*(self._stop(interruption) for interruption in found))
+
+    async def _stop(self, interruption: Interruption) -> None:
+        try:
+            await self._stopping.stop_for("interruption", interruption.message_id, because_of=interruption.by)
+        except Exception as error:  # noqa: BLE001 - one answer's failure is not the others'
+            log.warning("message %s is stopped later: %s", interruption.message_id, describe(error))

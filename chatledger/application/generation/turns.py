@@ -1,0 +1,73 @@
+"""Whose turn it is: messages that wait until all earlier ones of their conversation have ended."""
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Sequence
+from uuid import UUID
+
+from chatledger.application.generation.dispatch import MAX_BACKLOG, item_of
+from chatledger.application.ledger.envelope import Envelope
+from chatledger.application.ports.queue import QueueFullError, TaskQueue
+from chatledger.application.ports.storage import StorageUnavailableError
+from chatledger.application.ports.views import Views
+from chatledger.domain.events import TERMINAL_EVENTS, AnswerChunkAppended, GenerationStarted, MessageCreated
+from chatledger.domain.values import TURN_TAKERS
+
+log = logging.getLogger(__name__)
+
+LOOK_LIMIT = 500
+"""Messages whose conversations are looked at in one query."""
+
+
+class Turns:
+    """Puts a message that waits on the queue as soon as its turn has come: then no earlier one can begin any more.
+
+    It hears of what begins to wait and of what ends; where nobody waits, an end costs nothing. What it misses, and what
+    an earlier process left behind, the sweeper finds.
+    """
+
+    def __init__(self, views: Views, queue: TaskQueue) -> None:
+        self._views = views
+        self._queue = queue
+        self._waiting: set[UUID] = set()
+        self._heard_of: deque[UUID] = deque(maxlen=MAX_BACKLOG)
+        self._news = asyncio.Event()
+
+    def committed(self, envelopes: Sequence[Envelope]) -> None:
+        """Take note of committed events, in order."""
+        for envelope in envelopes:
+            match envelope.body:
+                case AnswerChunkAppended():
+                    pass
+                case MessageCreated(on_busy=on_busy) if on_busy in TURN_TAKERS:
+                    self._waiting.add(envelope.stream_id)
+                    self._look_at(envelope.stream_id)
+                case GenerationStarted(attempt=1):
+                    self._waiting.discard(envelope.stream_id)
+                case body if isinstance(body, TERMINAL_EVENTS):
+                    self._waiting.discard(envelope.stream_id)
+                    if self._waiting:
+                        self._look_at(envelope.stream_id)
+
+    def _look_at(self, message_id: UUID) -> None:
+        self._heard_of.append(message_id)
+        self._news.set()
+
+    async def run(self) -> None:
+        """Publish as turns come."""
+        while True:
+            await self._news.wait()
+            self._news.clear()
+            try:
+                await self._look()
+            except StorageUnavailableError as error:
+                log.warning("whose turn it is, is left to the sweeper: the store is in trouble: %s", error)
+            except QueueFullError:
+                log.warning("whose turn it is, is left to the sweeper: the queue is full")
+
+    async def _look(self) -> None:
+        while self._heard_of:
+            some = [self._heard_of.popleft() for _ in range(min(len(self._heard_of), LOOK_LIMIT))]
+            for task in await self._views.next_in_turn(some):
+                await self._queue.publish(item_of(task, "MessageCreated"))
