@@ -119,7 +119,7 @@ class Ownership:
         self._end_users = end_users
         self._views = views
 
-    async def require_conversation(self, caller: Caller, conversation_id: UUID) -> UUID:
+    async def require_conversation(self, caller: Reader, conversation_id: UUID) -> UUID:
         """Pass if the conversation exists and is the caller's; gives the end user whose it is.
 
         Raises:

@@ -62,7 +62,7 @@ from chatledger.application.ledger.subscription import (
     SubscriptionSettings,
 )
 from chatledger.application.ledger.subscriptions import Subscriptions
-from chatledger.application.ledger.tail import Tail
+from chatledger.application.ledger.tail import ConversationTail, Tail
 from chatledger.application.ledger.writer import GroupCommitWriter
 from chatledger.application.people import People
 from chatledger.application.ports.generator import Generator
@@ -156,11 +156,11 @@ async def open_chatledger(
         writer.start((await store.head()).position)
         stack.push_async_callback(writer.close)
 
-        bus, tail = InProcessLiveBus(), Tail()
+        bus, tail, conversation_tail = InProcessLiveBus(), Tail(), ConversationTail()
         ledger = Ledger(store, codec, keyring, writer, new_id, hot_messages=HOT_MESSAGES if with_worker else 0)
         end_users, directory = EndUsers(views, keyring), AppDirectory(views)
         people, ownership = People(ledger, end_users, new_id), Ownership(end_users, views)
-        following = stack.enter_context(closing(Following(ledger, tail, bus)))
+        following = stack.enter_context(closing(Following(ledger, views, tail, conversation_tail, bus)))
         storing, files = await asyncio.to_thread(open_files, settings, ledger, views, directory, clock, ownership)
         annotations = Annotations(annotation_views, features.embedder)
         stack.push_async_callback(annotations.close)
@@ -224,7 +224,7 @@ async def open_chatledger(
         stack.push_async_callback(subscriptions.close)
         await subscriptions.start()
 
-        for observer in (tail, directory, annotations, subscriptions):
+        for observer in (tail, conversation_tail, directory, annotations, subscriptions):
             writer.observe(observer.committed)
         worker = None
         if with_worker:

@@ -14,8 +14,8 @@ from chatledger.application.errors import ClosedError
 from chatledger.application.files.attaching import FileReference
 from chatledger.application.ledger.envelope import Envelope, Fact
 from chatledger.application.ports.views import MessageView, Page
-from chatledger.application.queries.following import require_recorded
 from chatledger.application.queries.history import MessageDetail
+from chatledger.application.queries.listening import require_recorded
 from chatledger.domain.values import NIL_UUID, OnBusy, Rating
 from chatledger.embedding.access import Access
 from chatledger.embedding.values import SentMessage, Slice, User

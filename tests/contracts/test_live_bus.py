@@ -76,6 +76,34 @@ async def test_news_of_another_message_are_not_told(bus) -> None:
     assert await listener.wait(NOT) is False
 
 
+async def test_whoever_listens_to_a_conversation_is_told_of_all_its_messages(bus) -> None:
+    conversation_id = new_id()
+    listener = bus.listen(conversation_id)
+    for _ in range(2):
+        bus.publish(an_item(conversation_id=conversation_id))
+        assert await listener.wait(SOON) is True
+    bus.publish(an_item())
+    assert await listener.wait(NOT) is False
+
+
+async def test_a_terminal_event_does_not_end_listening_to_its_conversation(bus) -> None:
+    conversation_id = new_id()
+    listener = bus.listen(conversation_id)
+    for event in ("MessageCompleted", "MessageCreated"):
+        bus.publish(an_item(conversation_id=conversation_id, event=event))
+        assert await listener.wait(SOON) is True
+    bus.stop_listen(conversation_id, listener)
+    bus.publish(an_item(conversation_id=conversation_id))
+    assert await listener.wait(NOT) is False
+
+
+async def test_one_item_is_told_to_those_of_its_message_and_those_of_its_conversation(bus) -> None:
+    message_id, conversation_id = new_id(), new_id()
+    listeners = [bus.listen(message_id), bus.listen(conversation_id)]
+    bus.publish(an_item(message_id, conversation_id=conversation_id))
+    assert await asyncio.gather(*(listener.wait(SOON) for listener in listeners)) == [True] * 2
+
+
 async def test_news_before_listening_are_not_told(bus) -> None:
     message_id = new_id()
     bus.publish(an_item(message_id))

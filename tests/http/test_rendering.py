@@ -82,10 +82,8 @@ def failed(attempt: int = 1) -> MessageErrored:
     return MessageErrored(attempt=attempt, code="completion_request_error", message="no")
 
 
-def rendering(envelopes: Sequence[Envelope], *, shows_resources: bool = True, gives_ids: bool = False) -> Rendering:
-    return Rendering(
-        MESSAGE, envelopes[0], shows_resources=shows_resources, gives_ids=gives_ids, link=stable_links("/v1")
-    )
+def rendering(envelopes: Sequence[Envelope], *, shows_resources: bool = True, **more: Any) -> Rendering:
+    return Rendering(MESSAGE, envelopes[0], shows_resources=shows_resources, link=stable_links("/v1"), **more)
 
 
 def text_of(*bodies: Any, mode: Any = "chat", **options: Any) -> str:
@@ -298,7 +296,7 @@ def test_resuming_anywhere_gives_the_rest_to_the_byte(after):
     whole = rendering(envelopes, gives_ids=True).render(envelopes)
     before = rendering(envelopes, gives_ids=True).render(envelopes[:after])
 
-    assert before + rendering(envelopes, gives_ids=True).render(envelopes, after) == whole
+    assert before + rendering(envelopes, gives_ids=True, after=after).render(envelopes) == whole
 
 
 def test_batches_make_no_difference():

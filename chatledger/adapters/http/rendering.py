@@ -41,8 +41,16 @@ class Rendering:
     """
 
     def __init__(
-        self, message_id: UUID, created: Envelope, *, shows_resources: bool, gives_ids: bool, link: Link
+        self,
+        message_id: UUID,
+        created: Envelope,
+        *,
+        shows_resources: bool,
+        link: Link,
+        gives_ids: bool = False,
+        after: int = 0,
     ) -> None:
+        """``after`` is the version up to which events count, but are not shown again."""
         body = created.body
         if not isinstance(body, MessageCreated):
             raise TypeError("a message begins with MessageCreated")
@@ -51,6 +59,7 @@ class Rendering:
         self._message_id = message_id
         self._shows_resources = shows_resources
         self._gives_ids = gives_ids
+        self._after = after
         self._link = link
         self._query_files = body.files
         self._answer_files: tuple[AttachedFile, ...] = ()
@@ -68,17 +77,21 @@ class Rendering:
         self._chunk_prefix = self._opening(b"agent_message" if is_agent else b"message") + own_id + b',"answer":'
         self._chunk_suffix = b"}\n\n" if is_agent else b',"from_variable_selector":null}\n\n'
 
-    def render(self, envelopes: Sequence[Envelope], after: int = 0) -> bytes:
-        """The frames of these events. Those up to the version ``after`` count, but are not shown again."""
+    def render(self, envelopes: Sequence[Envelope]) -> bytes:
+        """The frames of these events, in a row with those before."""
         frames = []
         for envelope in envelopes:
-            body = envelope.body
-            frame = self._chunk(body.text) if type(body) is AnswerChunkAppended else self._rare(body)
-            if frame and envelope.version > after:
+            frame = self.frames_of(envelope)
+            if frame and envelope.version > self._after:
                 frames.append(frame)
                 if self._gives_ids:
                     frames.append(b"id: %s:%d\n\n" % (str(self._message_id).encode(), envelope.version))
         return b"".join(frames)
+
+    def frames_of(self, envelope: Envelope) -> bytes:
+        """Those of the next event, which may have several or none."""
+        body = envelope.body
+        return self._chunk(body.text) if type(body) is AnswerChunkAppended else self._rare(body)
 
     def _chunk(self, text: str) -> bytes:
         self._text.append(text)

@@ -4,8 +4,8 @@ import asyncio
 import logging
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
+from typing import Protocol
 
-import msgspec
 from litestar.response.streaming import ASGIStreamingResponse
 from litestar.types import Receive, Scope, Send
 
@@ -18,18 +18,24 @@ from chatledger.application.ledger.envelope import Envelope
 from chatledger.application.ports.keys import KeyDestroyedError
 from chatledger.application.ports.storage import StorageUnavailableError
 from chatledger.application.ports.views import AppView
-from chatledger.application.queries.following import Follower
+from chatledger.application.queries.listening import Listening
 
 log = logging.getLogger(__name__)
 
 Batches = AsyncGenerator[Sequence[Envelope], None]
 
 
-class Resumption(msgspec.Struct, frozen=True):
-    """Where a follower goes on: what is on record so far, of which it has seen what is not after a version."""
+class Renderer(Protocol):
+    """What makes frames of batches."""
 
-    recorded: Sequence[Envelope]
-    after: int
+    @property
+    def has_ended(self) -> bool:
+        """Whether nothing more is to be shown."""
+        ...
+
+    def render(self, envelopes: Sequence[Envelope]) -> bytes:
+        """The frames of these events."""
+        ...
 
 
 class EventStream(ASGIStreamingResponse):
@@ -40,9 +46,9 @@ class EventStream(ASGIStreamingResponse):
     def __init__(
         self,
         request: HttpRequest,
-        rendering: Rendering,
+        rendering: Renderer,
         frames: AsyncGenerator[bytes, None],
-        follower: Follower,
+        follower: Listening,
         place: Place,
         *,
         goes_on: bool = False,
@@ -103,11 +109,11 @@ class EventStream(ASGIStreamingResponse):
 
 
 async def frames(
-    surface: Surface, rendering: Rendering, batches: Batches, resumption: Resumption | None = None
+    surface: Surface, rendering: Renderer, batches: Batches, recorded: Sequence[Envelope] | None = None
 ) -> AsyncGenerator[bytes, None]:
     """The chunks of a stream, one per batch that has something to show.
 
-    The headers travel with the first chunk: after a second of silence that is an empty one. With ``resumption`` the
+    The headers travel with the first chunk: after a second of silence that is an empty one. With ``recorded`` the
     first batch has been taken already, and the client knows how to come back.
 
     A ping is due for each full interval since the beginning, whether or not events flow; it never follows the end.
@@ -116,9 +122,9 @@ async def frames(
     began, pings, is_open, is_warned = clock.monotonic(), 0, False, False
     try:
         async with aclosing(batches):
-            if resumption is not None:
+            if recorded is not None:
                 is_open = True
-                yield rendering.render(resumption.recorded, resumption.after)
+                yield rendering.render(recorded)
                 if rendering.has_ended:
                     return
             async for batch in batches:
@@ -126,7 +132,7 @@ async def frames(
                 due = int((clock.monotonic() - began) / interval)
                 if due > pings:
                     chunk, pings = PING + chunk, due
-                if resumption is not None and not is_warned and shutdown.draining.is_set():
+                if recorded is not None and not is_warned and shutdown.draining.is_set():
                     chunk, is_warned = RECONNECT + chunk, True
                 if chunk or not (batch or is_open):
                     is_open = True

@@ -337,6 +337,14 @@ sa.Index(
     postgresql_where=MESSAGES.c.ended_position.is_(None),
 )
 sa.Index(
+    "messages_by_end",
+    MESSAGES.c.conversation_id,
+    MESSAGES.c.ended_position,
+    MESSAGES.c.position,
+    sqlite_where=MESSAGES.c.ended_position.is_not(None),
+    postgresql_where=MESSAGES.c.ended_position.is_not(None),
+)
+sa.Index(
     "messages_by_idempotency_key",
     MESSAGES.c.idempotency_key,
     sqlite_where=MESSAGES.c.idempotency_key.is_not(None),

@@ -92,28 +92,32 @@ class InProcessListener:
 
 
 class InProcessLiveBus:
-    """Wakes the listeners of a message. A terminal event ends listening: nothing more will be told."""
+    """Wakes the listeners of a message and of its conversation.
+
+    A terminal event ends the listening to its message: nothing more will be told. To its conversation it goes on.
+    """
 
     def __init__(self) -> None:
         self._listeners: dict[UUID, set[InProcessListener]] = {}
 
     def publish(self, item: QueueItem) -> None:
-        """Tell all listeners of ``item.message_id``. Never waits for them."""
-        for listener in self._listeners.get(item.message_id, ()):
-            listener.tell()
+        """Tell all listeners of ``item.message_id`` and of ``item.conversation_id``. Never waits for them."""
+        for subject_id in (item.message_id, item.conversation_id):
+            for listener in self._listeners.get(subject_id, ()):
+                listener.tell()
         if item.event in _TERMINAL:
             self._listeners.pop(item.message_id, None)
 
-    def listen(self, message_id: UUID) -> InProcessListener:
-        """Begin to listen."""
+    def listen(self, subject_id: UUID) -> InProcessListener:
+        """Begin to listen to one message, up to its terminal event, or to all messages of a conversation."""
         listener = InProcessListener()
-        self._listeners.setdefault(message_id, set()).add(listener)
+        self._listeners.setdefault(subject_id, set()).add(listener)
         return listener
 
-    def stop_listen(self, message_id: UUID, listener: Listener) -> None:
+    def stop_listen(self, subject_id: UUID, listener: Listener) -> None:
         """End listening."""
-        listeners = self._listeners.get(message_id)
+        listeners = self._listeners.get(subject_id)
         if listeners is not None and isinstance(listener, InProcessListener):
             listeners.discard(listener)
             if not listeners:
-                del self._listeners[message_id]
+                del self._listeners[subject_id]

@@ -83,9 +83,9 @@ class Ledger:
         """Why the store takes nothing at the moment; None while it does, as far as anybody knows."""
         return self._writer.trouble
 
-    async def read(self, stream_id: UUID, after: int = 0) -> list[Envelope]:
-        """The committed events of a stream after a version."""
-        return await self._store.stream(stream_id, self._codec.decode_all, after=after)
+    async def read(self, stream_id: UUID, after: int = 0, limit: int | None = None) -> list[Envelope]:
+        """The committed events of a stream after a version; with a limit no more than so many."""
+        return await self._store.stream(stream_id, self._codec.decode_all, after=after, limit=limit)
 
     async def first(self, stream_id: UUID) -> Envelope | None:
         """The event that a stream began with, or None where there is no such stream."""

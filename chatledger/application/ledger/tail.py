@@ -1,16 +1,19 @@
-"""The newest events of the messages that somebody in this process follows."""
+"""The newest events of the messages and of the conversations that somebody in this process follows."""
 
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Set as AbstractSet
 from contextlib import contextmanager
 from itertools import takewhile
 from uuid import UUID
 
 from chatledger.application.ledger.envelope import Envelope
 from chatledger.domain.events import (
+    TERMINAL_EVENTS,
     AgentThoughtRecorded,
     AnswerChunkAppended,
     AnswerReplaced,
+    ConversationDeleted,
     FeedbackGiven,
     MessageCreated,
     MessageErrored,
@@ -24,12 +27,33 @@ ENVELOPE = 512
 
 
 class _Held:
+    """The newest events of one message or conversation, within the bound."""
+
     __slots__ = ("characters", "envelopes", "followers")
 
     def __init__(self) -> None:
         self.envelopes: deque[Envelope] = deque()
         self.characters = 0
         self.followers = 0
+
+    def add(self, envelope: Envelope) -> None:
+        """Hold on to one more, and let the oldest go where they are too many."""
+        self.envelopes.append(envelope)
+        self.characters += _size(envelope)
+        while self.characters > MAX_CHARACTERS and len(self.envelopes) > 1:
+            self.let_go()
+
+    def let_go(self) -> Envelope:
+        """Let the oldest go."""
+        oldest = self.envelopes.popleft()
+        self.characters -= _size(oldest)
+        return oldest
+
+    def while_newer(self, is_newer: Callable[[Envelope], bool]) -> list[Envelope]:
+        """The last ones, as far back as they are newer."""
+        newer = list(takewhile(is_newer, reversed(self.envelopes)))
+        newer.reverse()
+        return newer
 
 
 class Tail:
@@ -58,21 +82,115 @@ class Tail:
         """Take note of committed events, in order."""
         for envelope in envelopes:
             held = self._held.get(envelope.stream_id)
-            if held is None:
-                continue
-            held.envelopes.append(envelope)
-            held.characters += _size(envelope)
-            while held.characters > MAX_CHARACTERS and len(held.envelopes) > 1:
-                held.characters -= _size(held.envelopes.popleft())
+            if held is not None:
+                held.add(envelope)
 
     def after(self, message_id: UUID, version: int) -> list[Envelope] | None:
         """The events after a version, or None where the ledger has to be asked."""
         held = self._held.get(message_id)
         if held is None or not held.envelopes or held.envelopes[0].version > version + 1:
             return None
-        newer = list(takewhile(lambda envelope: envelope.version > version, reversed(held.envelopes)))
-        newer.reverse()
-        return newer
+        return held.while_newer(lambda envelope: envelope.version > version)
+
+
+class _HeldConversation(_Held):
+    """Those of all messages of a conversation, and its deletion.
+
+    Attributes:
+        under_way: the messages that it knows and whose end it has not seen.
+        complete_after: of the events after this position none is missing.
+    """
+
+    __slots__ = ("complete_after", "under_way")
+
+    def __init__(self, complete_after: int) -> None:
+        super().__init__()
+        self.under_way: set[UUID] = set()
+        self.complete_after = complete_after
+
+    def let_go(self) -> Envelope:
+        """Let the oldest go."""
+        oldest = super().let_go()
+        self.complete_after = oldest.position
+        return oldest
+
+    def begin_anew(self, complete_after: int) -> None:
+        """Hold nothing: something after what is held so far may be missing."""
+        self.envelopes.clear()
+        self.characters = 0
+        self.complete_after = complete_after
+
+
+class ConversationTail:
+    """The same by conversation: bounded, one copy for all followers, and never with a hole in it.
+
+    An event names its message, not its conversation. So the tail has to know the messages: those that begin while it
+    is held tell it by themselves, those under way before that by whoever has found them.
+    """
+
+    def __init__(self) -> None:
+        self._held: dict[UUID, _HeldConversation] = {}
+        self._of_message: dict[UUID, _HeldConversation] = {}
+        self._told = 0
+
+    @contextmanager
+    def follow(self, conversation_id: UUID) -> Iterator[None]:
+        """Hold on to the events of this conversation while inside."""
+        held = self._held.setdefault(conversation_id, _HeldConversation(self._told))
+        held.followers += 1
+        try:
+            yield
+        finally:
+            held.followers -= 1
+            if not held.followers:
+                del self._held[conversation_id]
+                for message_id in held.under_way:
+                    del self._of_message[message_id]
+
+    def know(self, conversation_id: UUID, message_ids: AbstractSet[UUID]) -> None:
+        """These messages of a conversation are under way. Of one that was unknown, events may be missing."""
+        held = self._held.get(conversation_id)
+        if held is None:
+            return
+        for message_id in message_ids - held.under_way:
+            held.under_way.add(message_id)
+            self._of_message[message_id] = held
+            held.begin_anew(self._told)
+
+    def committed(self, envelopes: Sequence[Envelope]) -> None:
+        """Take note of committed events, in order."""
+        before, self._told = self._told, envelopes[-1].position
+        if not self._held:
+            return
+        if self._told != before + len(envelopes):
+            # Others have committed in between, and told nobody here.
+            for held in self._held.values():
+                held.begin_anew(self._told)
+            return
+        for envelope in envelopes:
+            self._take(envelope)
+
+    def _take(self, envelope: Envelope) -> None:
+        body, message_id = envelope.body, envelope.stream_id
+        held = self._of_message.get(message_id)
+        if held is None:
+            if isinstance(body, MessageCreated) and (held := self._held.get(body.conversation_id)) is not None:
+                held.under_way.add(message_id)
+                self._of_message[message_id] = held
+            elif isinstance(body, ConversationDeleted):
+                held = self._held.get(envelope.stream_id)
+        if held is not None:
+            held.add(envelope)
+            if isinstance(body, TERMINAL_EVENTS):
+                held.under_way.remove(message_id)
+                del self._of_message[message_id]
+
+    def after(self, conversation_id: UUID, position: int) -> list[Envelope] | None:
+        """The events after a position, or None where the ledger has to be asked."""
+        held = self._held.get(conversation_id)
+        if held is None or position < held.complete_after:
+            return None
+        return held.while_newer(lambda envelope: envelope.position > position)
 
 
 def _size(envelope: Envelope) -> int:

@@ -66,16 +66,16 @@ class Listener(Protocol):
 
 
 class LiveBus(Protocol):
-    """News of one message, as it happens. It only makes things faster: whoever misses one reads the ledger."""
+    """News of messages, as they happen. It only makes things faster: whoever misses one reads the ledger."""
 
     def publish(self, item: QueueItem) -> None:
-        """Tell all listeners of ``item.message_id``. Never waits for them."""
+        """Tell all listeners of ``item.message_id`` and of ``item.conversation_id``. Never waits for them."""
         ...
 
-    def listen(self, message_id: UUID) -> Listener:
-        """Begin to listen."""
+    def listen(self, subject_id: UUID) -> Listener:
+        """Begin to listen to one message, up to its terminal event, or to all messages of a conversation."""
         ...
 
-    def stop_listen(self, message_id: UUID, listener: Listener) -> None:
+    def stop_listen(self, subject_id: UUID, listener: Listener) -> None:
         """End listening."""
         ...

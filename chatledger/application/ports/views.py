@@ -209,6 +209,20 @@ class KnownRequest(msgspec.Struct, frozen=True):
     fingerprint: str | None
 
 
+class BegunMessage(msgspec.Struct, frozen=True):
+    """A message, and the position of its first event."""
+
+    message_id: UUID
+    position: int
+
+
+class ConversationNews(msgspec.Struct, frozen=True):
+    """What a conversation has come to after a position, oldest first, as the ledger ended at ``head``."""
+
+    head: int
+    begun: Sequence[BegunMessage]
+
+
 class Page(msgspec.Struct, frozen=True):
     """How many rows, and from where on.
 
@@ -284,6 +298,18 @@ class Views(Protocol):
 
     async def first_message(self, conversation_id: UUID) -> UUID | None:
         """The message that a conversation began with."""
+        ...
+
+    async def conversation_news(self, conversation_id: UUID, after: int, limit: int) -> ConversationNews | None:
+        """Its messages that began after a position, and where the ledger ends; None where the conversation is gone.
+
+        Raises:
+            KeyDestroyedError: the conversation has been erased.
+        """
+        ...
+
+    async def under_way(self, conversation_id: UUID, position: int) -> list[UUID]:
+        """The messages of a conversation that were begun and not ended at a position, oldest first."""
         ...
 
     async def suggestions(self, message_id: UUID) -> tuple[str, ...] | None:

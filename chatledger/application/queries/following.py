@@ -2,24 +2,19 @@
 
 import asyncio
 from collections.abc import AsyncGenerator, Sequence
-from contextlib import ExitStack
-from types import TracebackType
-from typing import Self
 from uuid import UUID
 
-from chatledger.application.errors import InvalidParameterError
 from chatledger.application.ledger.envelope import Envelope
 from chatledger.application.ledger.ledger import Ledger
-from chatledger.application.ledger.tail import Tail
+from chatledger.application.ledger.tail import ConversationTail, Tail
 from chatledger.application.ports.queue import LiveBus
 from chatledger.application.ports.storage import StorageUnavailableError
-from chatledger.domain.events import TERMINAL_EVENTS
+from chatledger.application.ports.views import Views
+from chatledger.application.queries.following_conversations import ConversationFollower
+from chatledger.application.queries.listening import Listening, require_recorded, up_to_end
 
-SILENCE = 1.0
-"""Seconds after which a follower reads the ledger by itself: a lost notice costs no more than this."""
 
-
-class Follower:
+class Follower(Listening):
     """Subscribes when it is made, reads the ledger after that, and joins the two by version: no gap, no repeat.
 
     Attributes:
@@ -28,17 +23,13 @@ class Follower:
     """
 
     def __init__(self, message_id: UUID, ledger: Ledger, tail: Tail, bus: LiveBus, closing: asyncio.Event) -> None:
+        super().__init__(message_id, bus, tail.follow(message_id))
         self._message_id = message_id
         self._ledger = ledger
         self._tail = tail
         self._closing = closing
-        self._subscription = ExitStack()
-        self._subscription.enter_context(tail.follow(message_id))
-        self._listener = bus.listen(message_id)
         self.version = 0
         self.has_ended = False
-        self._is_closed = False
-        self._subscription.callback(bus.stop_listen, message_id, self._listener)
 
     async def batches(self, after: int = 0, known: Sequence[Envelope] = ()) -> AsyncGenerator[Sequence[Envelope], None]:
         """The events after a version, in batches as they were committed, up to the terminal event.
@@ -56,14 +47,14 @@ class Follower:
         batch: Sequence[Envelope] = known or await self._ledger.read(self._message_id)
         self.version = len(batch)
         require_recorded(after, self.version)
-        batch, self.has_ended = _up_to_end(batch)
+        batch, self.has_ended = up_to_end(batch)
         batch = batch[after:]
         while True:
             yield batch
             if self.has_ended:
                 return
-            told = await self._listener.wait(SILENCE)
-            if self._is_closed:
+            told = await self.news()
+            if self.is_closed:
                 return
             newer = self._tail.after(self._message_id, self.version)
             if newer is None or not (newer or told):
@@ -74,28 +65,19 @@ class Follower:
                     raise StorageUnavailableError(trouble)
             if newer:
                 self.version = newer[-1].version
-            batch, self.has_ended = _up_to_end(newer)
-
-    def close(self) -> None:
-        """Unsubscribe. Whoever still waits for a batch is told within a second that there is none."""
-        self._is_closed = True
-        self._subscription.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
+            batch, self.has_ended = up_to_end(newer)
 
 
 class Following:
     """Makes followers."""
 
-    def __init__(self, ledger: Ledger, tail: Tail, bus: LiveBus) -> None:
+    def __init__(
+        self, ledger: Ledger, views: Views, tail: Tail, conversation_tail: ConversationTail, bus: LiveBus
+    ) -> None:
         self._ledger = ledger
+        self._views = views
         self._tail = tail
+        self._conversation_tail = conversation_tail
         self._bus = bus
         self._closing = asyncio.Event()
 
@@ -103,29 +85,12 @@ class Following:
         """Begin to follow a message, which need not exist yet. The caller closes the follower."""
         return Follower(message_id, self._ledger, self._tail, self._bus, self._closing)
 
+    def follow_conversation(self, conversation_id: UUID) -> ConversationFollower:
+        """Begin to follow a conversation. The caller closes the follower."""
+        return ConversationFollower(
+            conversation_id, self._ledger, self._views, self._conversation_tail, self._bus, self._closing
+        )
+
     def close(self) -> None:
         """End all followers, within a second."""
         self._closing.set()
-
-
-def require_recorded(after: int, latest: int) -> None:
-    """Let a version pass that a stream has, whose latest version this is.
-
-    Raises:
-        InvalidParameterError: there is no such version.
-    """
-    if not 0 <= after <= latest:
-        raise unknown_point()
-
-
-def _up_to_end(envelopes: Sequence[Envelope]) -> tuple[Sequence[Envelope], bool]:
-    """These up to the terminal event, and whether that is among them."""
-    for number, envelope in enumerate(envelopes, 1):
-        if isinstance(envelope.body, TERMINAL_EVENTS):
-            return envelopes[:number], True
-    return envelopes, False
-
-
-def unknown_point() -> InvalidParameterError:
-    """What to say where somebody would go on from a point that a stream has not got."""
-    return InvalidParameterError("after", "the stream has no such point to go on from")

@@ -189,6 +189,14 @@ class History:
             self._left_off.note(found[0][-1])
         return found
 
+    async def require_conversation(self, reader: Reader, conversation_id: UUID) -> None:
+        """Let pass whoever may read a conversation. One that is deleted is there for nobody.
+
+        Raises:
+            NotFoundError: it does not exist, is not the reader's, or is gone.
+        """
+        await self._ownership.require_conversation(reader, conversation_id)
+
     async def conversation(self, caller: Caller, conversation_id: UUID) -> ConversationView:
         """One conversation.
 

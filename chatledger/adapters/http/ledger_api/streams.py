@@ -1,6 +1,7 @@
-"""The resumable stream of a message: running, finished, or a year old."""
+"""The resumable streams: of a message, running, finished, or a year old; and of a conversation."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from uuid import UUID
 
 from litestar import get
@@ -9,18 +10,21 @@ from litestar.params import FromPath
 from litestar.response.base import ASGIResponse
 
 from chatledger.adapters.http.answers import HttpRequest
+from chatledger.adapters.http.conversation_rendering import ConversationRendering
 from chatledger.adapters.http.disclosure import shows_resources
 from chatledger.adapters.http.entrance import Entrance
-from chatledger.adapters.http.files import Link, stable_links
+from chatledger.adapters.http.files import stable_links
 from chatledger.adapters.http.openapi import EVENT_STREAM, USER_PARAMETER, Operation, Parameter
 from chatledger.adapters.http.reading import Query, header, require_plain_path
 from chatledger.adapters.http.rendering import Rendering
-from chatledger.adapters.http.sse import EventStream, Resumption, frames
+from chatledger.adapters.http.sse import Batches, EventStream, Renderer, frames
 from chatledger.adapters.http.surface import Place, Surface
-from chatledger.application.caller import Reader
-from chatledger.application.queries.following import require_recorded, unknown_point
+from chatledger.application.errors import NotFoundError
+from chatledger.application.ledger.envelope import Envelope
+from chatledger.application.queries.listening import Listening, require_recorded, unknown_point
 
-_FOLLOW = Operation(
+_LAST_EVENT_ID = Parameter("Last-Event-ID", "The same as `after`, and before it.", where="header")
+_FOLLOW_MESSAGE = Operation(
     tag="Ledger",
     summary="Follow a message, from any point on",
     description=(
@@ -31,7 +35,25 @@ _FOLLOW = Operation(
     parameters=(
         USER_PARAMETER,
         Parameter("after", "A version, or an id that the stream gave: what comes after it."),
-        Parameter("Last-Event-ID", "The same as `after`, and before it.", where="header"),
+        _LAST_EVENT_ID,
+    ),
+    answers={200: EVENT_STREAM},
+    errors=(400, 404, 410),
+)
+_FOLLOW_CONVERSATION = Operation(
+    tag="Ledger",
+    summary="Follow a conversation, from any point on",
+    description=(
+        "The event streams of all its messages in one, in the order in which they were recorded, those that are sent "
+        "later too; the same bytes each time (pings aside). The `id:` lines are positions on the ledger. It goes on "
+        "until the conversation is deleted, and then it is closed. What happens to the conversation itself, such as a "
+        "new name, shows nothing."
+    ),
+    credential="reader",
+    parameters=(
+        USER_PARAMETER,
+        Parameter("after", "A position on the ledger, of this conversation or not: what comes after it."),
+        _LAST_EVENT_ID,
     ),
     answers={200: EVENT_STREAM},
     errors=(400, 404, 410),
@@ -39,51 +61,87 @@ _FOLLOW = Operation(
 
 
 def stream_routes(surface: Surface, entrance: Entrance) -> Sequence[HTTPRouteHandler]:
-    """The handler."""
+    """The handlers."""
+    application, link = surface.application, stable_links(entrance.prefix)
 
-    @get(f"{entrance.prefix}/messages/{{message_id:uuid}}/stream", opt=entrance.documented(_FOLLOW))
+    @get(f"{entrance.prefix}/messages/{{message_id:uuid}}/stream", opt=entrance.documented(_FOLLOW_MESSAGE))
     async def follow_message(request: HttpRequest, message_id: FromPath[UUID]) -> ASGIResponse:
         require_plain_path(request, message_id)
         query = Query(request)
         reader = await entrance.admit_reader(request, query)
-        after = _read_after(message_id, header(request, b"last-event-id") or query.text("after"))
-        await surface.application.history.message(reader, message_id)
-        surface.require_open()
-        place = surface.take_place()
-        try:
-            return await _follow(surface, request, reader, message_id, after, place, stable_links(entrance.prefix))
-        except BaseException:
-            place.leave()
-            raise
+        after = _version(message_id, _point(request, query))
+        await application.history.message(reader, message_id)
+        follower = application.following.follow(message_id)
 
-    return (follow_message,)
+        def renderer(place: Place, recorded: Sequence[Envelope]) -> Renderer:
+            require_recorded(after, follower.version)
+            place.wait_for(recorded[0])
+            return Rendering(
+                message_id,
+                recorded[0],
+                shows_resources=shows_resources(reader),
+                gives_ids=True,
+                link=link,
+                after=after,
+            )
+
+        return await _stream(surface, request, follower, follower.batches(), renderer)
+
+    @get(
+        f"{entrance.prefix}/conversations/{{conversation_id:uuid}}/stream",
+        opt=entrance.documented(_FOLLOW_CONVERSATION),
+    )
+    async def follow_conversation(request: HttpRequest, conversation_id: FromPath[UUID]) -> ASGIResponse:
+        require_plain_path(request, conversation_id)
+        query = Query(request)
+        reader = await entrance.admit_reader(request, query)
+        after = _number(_point(request, query))
+        await application.history.require_conversation(reader, conversation_id)
+        follower = application.following.follow_conversation(conversation_id)
+        rendering = ConversationRendering(shows_resources=shows_resources(reader), link=link, after=after)
+        return await _stream(surface, request, follower, follower.batches(after), lambda *_: rendering)
+
+    return follow_message, follow_conversation
 
 
-async def _follow(
-    surface: Surface, request: HttpRequest, reader: Reader, message_id: UUID, after: int, place: Place, link: Link
+async def _stream(
+    surface: Surface,
+    request: HttpRequest,
+    follower: Listening,
+    batches: Batches,
+    renderer: Callable[[Place, Sequence[Envelope]], Renderer],
 ) -> EventStream:
     """Read what there is before the answer begins, so that a point beyond the end can still be refused."""
-    follower = surface.application.following.follow(message_id)
-    try:
-        batches = follower.batches()
-        recorded = await anext(batches)
-        require_recorded(after, follower.version)
-        place.wait_for(recorded[0])
-        rendering = Rendering(
-            message_id, recorded[0], shows_resources=shows_resources(reader), gives_ids=True, link=link
-        )
-        resumption = Resumption(recorded, after)
-        return EventStream(request, rendering, frames(surface, rendering, batches, resumption), follower, place)
-    except BaseException:
-        follower.close()
-        raise
+    with ExitStack() as undoing:
+        undoing.callback(follower.close)
+        surface.require_open()
+        place = surface.take_place()
+        undoing.callback(place.leave)
+        recorded = await anext(batches, None)
+        if recorded is None:
+            raise NotFoundError("conversation")
+        rendering = renderer(place, recorded)
+        stream = EventStream(request, rendering, frames(surface, rendering, batches, recorded), follower, place)
+        undoing.pop_all()
+        return stream
 
 
-def _read_after(message_id: UUID, given: str | None) -> int:
-    """The version after which to go on."""
+def _point(request: HttpRequest, query: Query) -> str | None:
+    """After which point to go on, as the request says it."""
+    return header(request, b"last-event-id") or query.text("after")
+
+
+def _version(message_id: UUID, given: str | None) -> int:
+    """The version that an id of the message's stream stands for, or a bare one."""
+    stream, colon, version = (given or "").rpartition(":")
+    if colon and stream != str(message_id):
+        raise unknown_point()
+    return _number(version if colon else given)
+
+
+def _number(given: str | None) -> int:
     if given is None:
         return 0
-    stream, colon, version = given.rpartition(":")
-    if (colon and stream != str(message_id)) or not version.isascii() or not version.isdigit() or len(version) > 18:
+    if not given.isascii() or not given.isdigit() or len(given) > 18:
         raise unknown_point()
-    return int(version)
+    return int(given)

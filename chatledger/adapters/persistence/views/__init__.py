@@ -5,6 +5,7 @@ from chatledger.adapters.persistence.views.branches import SqlBranchViews
 from chatledger.adapters.persistence.views.conversations import SqlConversationViews
 from chatledger.adapters.persistence.views.feedback import SqlFeedbackViews
 from chatledger.adapters.persistence.views.files import SqlFileViews
+from chatledger.adapters.persistence.views.followed import SqlFollowedViews
 from chatledger.adapters.persistence.views.messages import SqlMessageViews
 from chatledger.adapters.persistence.views.people import SqlPeopleViews
 from chatledger.adapters.persistence.views.tasks import SqlTaskViews
@@ -15,6 +16,7 @@ class SqlViews(
     SqlPeopleViews,
     SqlConversationViews,
     SqlMessageViews,
+    SqlFollowedViews,
     SqlBranchViews,
     SqlTaskViews,
     SqlFileViews,

@@ -373,6 +373,13 @@ def _create_messages() -> None:
         sqlite_where=sa.text("ended_position IS NULL"),
         postgresql_where=sa.text("ended_position IS NULL"),
     )
+    op.create_index(
+        "messages_by_end",
+        "messages",
+        ["conversation_id", "ended_position", "position"],
+        sqlite_where=sa.text("ended_position IS NOT NULL"),
+        postgresql_where=sa.text("ended_position IS NOT NULL"),
+    )
     for name, column in (("messages_by_idempotency_key", "idempotency_key"), ("messages_replayed", "replayed_from")):
         where = sa.text(f"{column} IS NOT NULL")
         op.create_index(name, "messages", [column], sqlite_where=where, postgresql_where=where)

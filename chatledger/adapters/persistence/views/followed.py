@@ -1,0 +1,56 @@
+"""What of a conversation its followers have yet to read."""
+
+from uuid import UUID
+
+import sqlalchemy as sa
+
+from chatledger.adapters.persistence.tables import CONVERSATIONS, HEAD, MESSAGES
+from chatledger.adapters.persistence.views.reading import SqlReading
+from chatledger.application.ledger.sealed_rows import ConversationName
+from chatledger.application.ports.views import BegunMessage, ConversationNews
+
+
+class SqlFollowedViews(SqlReading):
+    """Where the messages of a conversation lie on the ledger."""
+
+    async def conversation_news(self, conversation_id: UUID, after: int, limit: int) -> ConversationNews | None:
+        """Its messages that began after a position, and where the ledger ends; None where the conversation is gone.
+
+        Raises:
+            KeyDestroyedError: the conversation has been erased.
+        """
+        table, message = CONVERSATIONS.c, MESSAGES.c
+        living = sa.select(table.key_id, table.name, sa.select(HEAD.c.position).scalar_subquery().label("head")).where(
+            table.conversation_id == conversation_id, sa.not_(table.hidden)
+        )
+        begun = (
+            sa.select(message.message_id, message.position)
+            .where(message.conversation_id == conversation_id, message.position > after)
+            .order_by(message.position)
+            .limit(limit)
+        )
+
+        def read(connection: sa.Connection) -> ConversationNews | None:
+            row = connection.execute(living).first()
+            if row is None:
+                return None
+            self._seals.open(row.key_id, ConversationName, row.name, conversation_id)
+            return ConversationNews(
+                row.head, [BegunMessage(each.message_id, each.position) for each in connection.execute(begun)]
+            )
+
+        return await self._reader.query(read)
+
+    async def under_way(self, conversation_id: UUID, position: int) -> list[UUID]:
+        """The messages that were begun and not ended at a position, oldest first.
+
+        Those that have ended since are sought among all that ended after it, in an index of their own: no more than
+        whoever goes on from there has yet to be shown.
+        """
+        table = MESSAGES.c
+        begun = sa.and_(table.conversation_id == conversation_id, table.position <= position)
+        query = sa.union_all(
+            sa.select(table.message_id, table.position).where(begun, table.ended_position > position),
+            sa.select(table.message_id, table.position).where(begun, table.ended_position.is_(None)),
+        ).order_by("position")
+        return await self._reader.query(lambda c: list(c.execute(query).scalars()))
