@@ -1,13 +1,18 @@
 """Conversations: what a person's messages belong to."""
 
+from collections.abc import AsyncGenerator
 from typing import Any
 from uuid import UUID
 
-from chatledger.application.accepting import DEFAULT_PAGE, accept_id
+from chatledger.application.accepting import DEFAULT_PAGE, accept_id, accept_number
 from chatledger.application.caller import Caller, require_chat
+from chatledger.application.errors import ClosedError
+from chatledger.application.ledger.envelope import Envelope
 from chatledger.application.ports.views import ConversationOrder, ConversationView, Page, VariableView
 from chatledger.embedding.access import Access
 from chatledger.embedding.values import Slice, User
+
+LARGEST_POSITION = 2**63 - 1
 
 
 class Conversations:
@@ -81,6 +86,32 @@ class Conversations:
         with self._access.use() as application:
             caller = await self._chat(app, user)
             return await application.history.conversation(caller, accept_id("conversation_id", conversation_id))
+
+    async def follow(
+        self, conversation_id: UUID, *, after: int = 0, app: UUID | None = None, user: User | None = None
+    ) -> AsyncGenerator[Envelope, None]:
+        """The events of a conversation's messages after a ledger position, in that order, as they are committed.
+
+        Each says by ``stream_id`` which message it is of. Messages that are sent later follow too; of each there are
+        the events up to the one that ends its answer. The iteration goes on until the conversation is deleted.
+
+        Raises:
+            NotFoundError: the conversation does not exist, is not the app's or the user's, or is gone.
+            InvalidParameterError: the ledger has no such position.
+            StorageUnavailableError: the store is in trouble; ``after`` the last position it can be followed on.
+            ClosedError: chatledger was closed.
+        """
+        with self._access.use() as application:
+            reader = await self._access.reader(app, user)
+            await application.history.require_conversation(reader, accept_id("conversation_id", conversation_id))
+            accept_number("after", after, 0, LARGEST_POSITION)
+            with application.following.follow_conversation(conversation_id) as follower:
+                async for batch in follower.batches(after):
+                    for envelope in batch:
+                        if envelope.position > after:
+                            yield envelope
+            if self._access.is_closed and not follower.is_over:
+                raise ClosedError
 
     async def rename(
         self, app: UUID, conversation_id: UUID, name: str | None = None, *, user: User | None = None

@@ -10,6 +10,7 @@ from chatledger import (
     AnswerReplaced,
     Chatledger,
     GenerationStarted,
+    MessageCompleted,
     MessageErrored,
     MessageStopped,
     NotFoundError,
@@ -17,7 +18,7 @@ from chatledger import (
 )
 from chatledger.domain.inputs import input_text
 from chatledger.domain.values import NIL_UUID
-from tests.conformance.service import Ids, Listed, Seen, Streamed, Variable, Whole
+from tests.conformance.service import Ids, Listed, Seen, Streamed, Told, Variable, Whole
 
 
 class EmbeddedService:
@@ -95,6 +96,20 @@ class EmbeddedService:
 
     async def versions(self, app, ids, *, after):
         return [event.version async for event in self._ledger.messages.follow(ids.message, after=after, app=app)]
+
+    async def told(self, app, conversation, ends, user="ada", *, after=0):
+        texts, told = {}, []
+        following = self._ledger.conversations.follow(conversation, after=after, app=app, user=user)
+        async with aclosing(following) as events:
+            async for event in events:
+                match event.body:
+                    case AnswerChunkAppended(text=text):
+                        texts[event.stream_id] = texts.get(event.stream_id, "") + text
+                    case MessageCompleted():
+                        told.append(Told(event.stream_id, texts.get(event.stream_id, ""), event.position))
+                if len(told) == ends:
+                    return told
+        raise AssertionError("the stream ended")
 
     async def first_text(self, app, ids):
         async with aclosing(self._ledger.messages.follow(ids.message, app=app, user="ada")) as events:

@@ -25,8 +25,8 @@ from chatledger.application.errors import (
 )
 from chatledger.domain.end_user import SHARED_EXTERNAL_ID
 from chatledger.domain.values import NIL_UUID
-from tests.conformance.service import Ids, Listed, Seen, Streamed, Variable, Whole
-from tests.support.server import LiveServer, answer_of, events_of, live_server
+from tests.conformance.service import Ids, Listed, Seen, Streamed, Told, Variable, Whole
+from tests.support.server import LiveServer, answer_of, events_of, frames_of, live_server
 
 MISSING = {message: missing for missing, message in _MISSING.items()}
 
@@ -127,6 +127,20 @@ class HttpService:
     async def versions(self, app, ids, *, after):
         response = await self._client(app).get(f"/v1/messages/{ids.message}/stream", params=_given(after=after))
         return [int(line.rpartition(":")[2]) for line in response.text.splitlines() if line.startswith("id:")]
+
+    async def told(self, app, conversation, ends, user="ada", *, after=0):
+        path = f"/v1/conversations/{conversation}/stream"
+        async with self._client(app).stream("GET", path, params=_given(after=after, user=user)) as response:
+            if response.status_code != 200:
+                await response.aread()
+                raise _refusal(response)
+            text = ""
+            async for piece in response.aiter_text():
+                text += piece
+                told = _told(text[: text.rfind("\n\n") + 2])
+                if len(told) == ends:
+                    return told
+        raise AssertionError("the stream ended")
 
     async def first_text(self, app, ids):
         async with self._client(app).stream("GET", f"/v1/messages/{ids.message}/stream") as response:
@@ -248,6 +262,18 @@ def _refusal(response: httpx.Response) -> Exception:
 
 def _ids(body: dict[str, Any]) -> Ids:
     return Ids(UUID(body["message_id"]), UUID(body["task_id"]), UUID(body["conversation_id"]))
+
+
+def _told(text):
+    events, told = [], []
+    for block in frames_of(text):
+        if not block.startswith("id: "):
+            events += events_of(f"{block}\n\n")
+        elif events[-1]["event"] == "message_end":
+            message = events[-1]["message_id"]
+            shown = answer_of([event for event in events if event["message_id"] == message])
+            told.append(Told(UUID(message), shown, int(block[4:])))
+    return told
 
 
 def _whole(body: dict[str, Any]) -> Whole:

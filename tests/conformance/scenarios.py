@@ -106,6 +106,25 @@ async def a_stream_can_be_followed_from_any_version_it_has(service: Service) -> 
     await refused_by_name("after", service.follow(app, ids, after=len(names) + 1))
 
 
+async def a_conversation_can_be_followed_from_any_position(service: Service) -> None:
+    app = await service.create_app("chat", says())
+    first = (await service.ask(app, "Is it so?")).ids
+    second = await service.send(app, "And now?", conversation=first.conversation)
+    told = await service.told(app, first.conversation, 2)
+    assert [(one.message, one.text) for one in told] == [(first.message, "so it is"), (second.message, "so it is")]
+    assert await service.told(app, first.conversation, 1, after=told[0].position) == told[1:]
+    assert await service.told(app, first.conversation, 2, None, after=1) == told
+    await refused_by_name("after", service.told(app, first.conversation, 1, after=told[1].position + 1_000))
+    await nothing_is_found(
+        "conversation",
+        service.told(app, first.conversation, 1, "bob"),
+        service.told(app, NOWHERE, 1),
+        service.told(await service.create_app("chat", says()), first.conversation, 1),
+    )
+    await service.delete(app, first.conversation)
+    await nothing_is_found("conversation", service.told(app, first.conversation, 1))
+
+
 async def what_came_after_the_end_is_no_part_of_the_stream(service: Service) -> None:
     app = await service.create_app("chat", says())
     asked = await service.ask(app, "Is it so?")
@@ -744,6 +763,7 @@ SCENARIOS = (
     an_agent_is_sent_to_as_a_chat_is,
     a_stream_can_be_followed_from_any_version_it_has,
     what_came_after_the_end_is_no_part_of_the_stream,
+    a_conversation_can_be_followed_from_any_position,
     a_conversation_goes_on,
     a_completion,
     inputs_are_taken_as_the_app_declares_them,

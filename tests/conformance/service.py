@@ -33,6 +33,14 @@ class Streamed(NamedTuple):
     end: str
 
 
+class Told(NamedTuple):
+    """A message as the stream of its conversation showed it, and the position at which it ended."""
+
+    message: UUID
+    text: str
+    position: int
+
+
 class Seen(NamedTuple):
     """A message of the history."""
 
@@ -114,6 +122,12 @@ class Service(Protocol):
     async def follow(self, app: UUID, ids: Ids, user: str | None = "ada", *, after: int = 0) -> Streamed: ...
 
     async def versions(self, app: UUID, ids: Ids, *, after: int) -> list[int]: ...
+
+    async def told(
+        self, app: UUID, conversation: UUID, ends: int, user: str | None = "ada", *, after: int = 0
+    ) -> Sequence[Told]:
+        """So many messages that end after a position, from the stream of their conversation."""
+        ...
 
     async def first_text(self, app: UUID, ids: Ids) -> str: ...
 

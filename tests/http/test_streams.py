@@ -2,13 +2,14 @@
 
 import asyncio
 import uuid
+from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 
 from chatledger.application.ports.storage import StorageUnavailableError
-from tests.support.server import LiveServer, answer_of, chat_body, events_of, frames_of, until
+from tests.support.server import DEADLINE, LiveServer, answer_of, chat_body, events_of, frames_of, until
 
 TEN_TOKENS = "".join(f"t{number} " for number in range(10))
 
@@ -163,3 +164,16 @@ async def test_a_store_in_trouble_ends_a_stream_without_a_terminal_event(server,
             text += "".join([chunk async for chunk in chunks])
 
     assert {event["event"] for event in events_of(text)} <= {"message"}
+
+
+async def test_the_python_of_the_documentation_reads_a_whole_answer(server, chat):
+    """In a thread: it is as a client would have it."""
+    page = (Path(__file__).parents[2] / "docs" / "streams.md").read_text()
+    program = page.partition("```python\n")[2].partition("```")[0]
+    message_id = (await begin(chat, "/script tokens=10 interval_ms=20 vary_by_attempt=true"))["message_id"]
+    key = chat.headers["authorization"].removeprefix("Bearer ")
+    names: dict[str, Any] = {"base": server.base_url, "key": key, "message_id": message_id}
+
+    await asyncio.wait_for(asyncio.to_thread(exec, program, names), DEADLINE)
+
+    assert names["answer"] == "".join(f"a1t{number} " for number in range(10))
