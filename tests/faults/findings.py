@@ -93,7 +93,7 @@ class Findings:
         return tally
 
     def note(self, fault: str, seed: int, **counts: Any) -> None:
-        """Count a round of a fault; by itself one that no crowd has met with."""
+        """Count a round of a fault, or so many ``rounds``; by itself one that no crowd has met with."""
         self._record(PROPERTY, {"fault": fault, "database": self._database, "seed": seed, **counts})
 
     def close(self, *, failed: bool) -> None:
@@ -139,7 +139,7 @@ def _row(fault: str, database: str, rounds: Sequence[dict[str, Any]]) -> tuple[s
     return (
         fault,
         database,
-        str(len(rounds)),
+        str(sum(each.get("rounds", 1) for each in rounds)),
         _ranges(sorted({each["seed"] for each in rounds})),
         *sums,
         " ".join(f"{count}:{times}" for count, times in sorted(ends.items())),

@@ -1,6 +1,6 @@
 """Connections cut in the middle of COMMIT: what was acknowledged is there, what was refused is not, nothing is twice.
 
-More of them: ``./test tests/faults/test_commit_cut.py --cuts 200``.
+More of them: ``./faults --only commit_cut``.
 """
 
 import asyncio
@@ -91,7 +91,9 @@ async def proxied(postgres_server) -> AsyncIterator[ToxicProxy]:
         yield proxy
 
 
-async def test_a_cut_commit_loses_and_doubles_nothing(postgres_server, migrated_database, proxied, tmp_path, request):
+async def test_a_cut_commit_loses_and_doubles_nothing(
+    postgres_server, migrated_database, proxied, tmp_path, request, findings
+):
     cuts, seed = request.config.getoption("--cuts"), request.config.getoption("--first-seed")
     dice = random.Random(seed)
     url = postgres_server.fresh_database(migrated_database)
@@ -126,4 +128,4 @@ async def test_a_cut_commit_loses_and_doubles_nothing(postgres_server, migrated_
             found = [row for row in rows if row.stream_id == stream_id]
             assert [row.version for row in found] == list(range(1, len(found) + 1))
             assert [row.event_id for row in found] == callers.acknowledged[stream_id]
-        print(f"{cuts} cuts, seed {seed}: {len(rows)} events, {callers.refused} refusals")
+        findings.note("a cut in COMMIT", seed, rounds=cuts)

@@ -1,6 +1,6 @@
 """``kill -9`` of a host whose projection and handler are at work: each event counts once, and is handled at least once.
 
-More of them: ``./test tests/faults --kills 20``.
+More of them: ``./faults --only following_kill``.
 """
 
 import random
@@ -80,7 +80,7 @@ def test_a_kill_between_effect_and_position_counts_nothing_twice(host):
     check(host)
 
 
-def test_a_kill_at_any_moment_counts_nothing_twice_and_skips_nothing(host, seed):
+def test_a_kill_at_any_moment_counts_nothing_twice_and_skips_nothing(host, seed, findings):
     chance = random.Random(seed)
     for _ in range(3):
         running = host.start(2_000)
@@ -91,3 +91,4 @@ def test_a_kill_at_any_moment_counts_nothing_twice_and_skips_nothing(host, seed)
         assert running.wait(END_WITHIN) == -signal.SIGKILL
     assert host.run(10) == 0
     check(host)
+    findings.note("kill -9 of a host", seed)

@@ -2,6 +2,8 @@
 
 A ledger lives through a chain of kills: whoever was cut off by one goes on with the server after it, and once all of
 them have their answers the next crowd begins. Some servers are killed again while they recover, or before that.
+
+More of them: ``./faults --only kills_lose``.
 """
 
 import asyncio
