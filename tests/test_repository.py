@@ -64,6 +64,16 @@ def test_the_domain_imports_the_standard_library_and_msgspec_only() -> None:
     assert strays == []
 
 
+def test_what_threads_decode_was_looked_at_before_there_were_threads() -> None:
+    """msgspec 0.22 crashes the process where two threads make it look at a type for the first time at once."""
+    folders = ("chatledger/application", "chatledger/adapters/persistence")
+    modules = [path for folder in folders for path in (ROOT / folder).rglob("*.py")]
+    decodes_unprepared = re.compile(r"json\.decode\([^\n]*, type=")
+    in_the_event_loop = {"managing_apps.py"}
+    found = {path.name for path in modules if decodes_unprepared.search(path.read_text())}
+    assert found <= in_the_event_loop
+
+
 @pytest.mark.skipif(not (ROOT / "uv.lock").exists(), reason="not installed with uv")
 def test_every_package_that_is_installed_is_pinned() -> None:
     command = [sys.executable, "scripts/lock.py", "--check"]

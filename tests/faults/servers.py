@@ -1,6 +1,7 @@
 """Servers that are killed, and what has to be true of them all the same."""
 
 import asyncio
+import signal
 import time
 from pathlib import Path
 from typing import Self
@@ -33,6 +34,8 @@ class MortalServer:
     async def kill(self) -> None:
         """``kill -9``; its log has to be without errors up to then."""
         self._place.close()
+        died_of = self.process.process.poll()
+        assert died_of in {None, -signal.SIGKILL}, f"the server died by itself: exit code {died_of}"
         await asyncio.to_thread(self.process.kill)
         require_no_errors(self.process)
 
@@ -48,8 +51,7 @@ class MortalServer:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        self._place.close()
-        await asyncio.to_thread(self.process.kill)
+        await self.kill()
 
 
 def require_no_errors(server: ServerProcess) -> None:

@@ -14,6 +14,8 @@ from chatledger.application.ports.clock import Clock, IdFactory
 from chatledger.application.ports.storage import EventRow
 from chatledger.domain.aggregate import Recorded
 
+_decode_state = msgspec.json.Decoder(SealedState).decode
+
 
 class LedgerMapper(Mapper[UUID]):
     """Takes chatledger's events to the library's stored events and back, sealed as on the ledger.
@@ -63,7 +65,7 @@ class LedgerMapper(Mapper[UUID]):
             KeyDestroyedError: the key that sealed it is gone.
             UnknownEventError: this release does not know its type or schema.
         """
-        state = msgspec.json.decode(stored_event.state, type=SealedState)
+        state = _decode_state(stored_event.state)
         row = EventRow(
             position=getattr(stored_event, "id", 0),
             stream_id=UUID(str(stored_event.originator_id)),

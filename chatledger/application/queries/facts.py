@@ -11,6 +11,8 @@ from chatledger.application.ledger.codec import EventCodec
 from chatledger.application.ledger.envelope import Fact
 from chatledger.application.ports.storage import LedgerStore
 
+_decode_context = msgspec.json.Decoder(Context).decode
+
 
 class Facts:
     """Reads streams as an auditor does."""
@@ -29,5 +31,5 @@ class Facts:
         envelopes = await self._store.stream(stream_id, self._codec.decode_all, after=after, limit=limit + 1)
         page = envelopes[:limit]
         contexts = await self._store.context_at(envelope.context_position for envelope in page)
-        decoded = {position: msgspec.json.decode(context, type=Context) for position, context in contexts.items()}
+        decoded = {position: _decode_context(context) for position, context in contexts.items()}
         return [Fact(envelope, decoded[envelope.context_position]) for envelope in page], len(envelopes) > limit

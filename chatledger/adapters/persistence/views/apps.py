@@ -12,6 +12,9 @@ from chatledger.application.ledger.sealed_rows import AppConfigurationContent, A
 from chatledger.application.ports.views import AppView, OperatorView
 from chatledger.domain.configuration import AppConfiguration
 
+_PREPARED = msgspec.json.Decoder(AppConfiguration)
+"""It decodes nothing: it makes msgspec look at the type before there are threads, as two that do so at once crash."""
+
 
 class SqlAppViews(SqlReading):
     """Apps and operators."""

@@ -12,6 +12,8 @@ from chatledger.application.ledger.sealed_rows import Answer, FeedbackContent, Q
 from chatledger.application.ports.views import MessageView, Page
 from chatledger.domain.values import Usage
 
+_decode_usage = msgspec.json.Decoder(Usage).decode
+
 _OWN_FEEDBACK = sa.and_(FEEDBACKS.c.message_id == MESSAGES.c.message_id, FEEDBACKS.c.source == "user")
 _MESSAGES = sa.select(
     MESSAGES, FEEDBACKS.c.rating.label("rating"), FEEDBACKS.c.content.label("feedback_content")
@@ -138,7 +140,7 @@ class SqlMessageViews(SqlReading):
             answer_files=answer.files,
             annotation_id=row.annotation_id,
             annotation_account=answer.account,
-            usage=None if row.usage is None else msgspec.json.decode(row.usage, type=Usage),
+            usage=None if row.usage is None else _decode_usage(row.usage),
             stopped_by=row.stopped_by,
             error_code=row.error_code,
             error=answer.error,
