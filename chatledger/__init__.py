@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from chatledger.application.errors import FeatureDisabledError as FeatureDisabledError
     from chatledger.application.errors import FileTooLargeError as FileTooLargeError
     from chatledger.application.errors import GenerationFailedError as GenerationFailedError
+    from chatledger.application.errors import IdempotencyKeyReusedError as IdempotencyKeyReusedError
     from chatledger.application.errors import InvalidParameterError as InvalidParameterError
     from chatledger.application.errors import NotFoundError as NotFoundError
     from chatledger.application.errors import QuotaUsedUpError as QuotaUsedUpError
@@ -155,6 +156,7 @@ _HOMES = {
         "FeatureDisabledError",
         "FileTooLargeError",
         "GenerationFailedError",
+        "IdempotencyKeyReusedError",
         "InvalidParameterError",
         "NotFoundError",
         "QuotaUsedUpError",

@@ -157,6 +157,7 @@ class Settings(BaseModel):
     subscription_attempts: int = Field(default=5, ge=1)
     max_query_characters: int = Field(default=100_000, ge=1)
     max_app_concurrency: int = Field(default=0, ge=0)
+    idempotency_hours: float = Field(default=24, gt=0, le=8_760)
 
     files_url: FilesUrl | None = None
     """Where the bytes of files are: ``s3://bucket/folder``; the folder ``files`` in the data folder by default."""

@@ -16,6 +16,10 @@ MAX_USER_CHARACTERS = 255
 
 _TRACE = re.compile(r"[A-Za-z0-9_-]{1,128}")
 
+MAX_KEY_CHARACTERS = 255
+IDEMPOTENCY_KEY = f"[!-~]{{1,{MAX_KEY_CHARACTERS}}}"
+"""The form of an idempotency key, as a regular expression."""
+
 MAX_PAGE = 100
 MAX_PAGE_NUMBER = 1_000_000
 DEFAULT_PAGE = 20
@@ -88,6 +92,18 @@ def accept_json(field: str, given: object, longest: int) -> Json:
     except (TypeError, ValueError, RecursionError) as error:
         raise InvalidParameterError(field, f"{field} must be a JSON value") from error
     raise TooLongError(field, f"{field} must not be longer than {longest} bytes of JSON")
+
+
+def accept_idempotency_key(field: str, given: object) -> str:
+    """What a client calls a request by, so that sending it again is no other one: any visible characters of ASCII.
+
+    Raises:
+        InvalidParameterError: it is something else, or too long.
+    """
+    if not isinstance(given, str) or re.fullmatch(IDEMPOTENCY_KEY, given) is None:
+        reason = f"{field} must be 1 to {MAX_KEY_CHARACTERS} visible ASCII characters"
+        raise InvalidParameterError(field, reason)
+    return given
 
 
 def is_trace(given: object) -> bool:

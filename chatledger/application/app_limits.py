@@ -1,12 +1,11 @@
 """What an app's limits say to one more message."""
 
-import asyncio
-import json
 from collections.abc import Mapping
 from typing import Any
 from uuid import UUID
 
 from chatledger.application.errors import QuotaUsedUpError
+from chatledger.application.fingerprints import fingerprint_of
 from chatledger.application.ledger.envelope import MICROSECONDS_PER_DAY, day_of, to_microseconds
 from chatledger.application.ports.clock import Clock
 from chatledger.application.ports.keys import Keyring
@@ -47,8 +46,7 @@ class AppLimits:
         """What equal requests of one person have in common, under a key of theirs; None where none is looked for."""
         if not app.configuration.limits.dedupe_window:
             return None
-        key = self._keyring.cached(key_id) or await asyncio.to_thread(self._keyring.key, key_id)
-        return key.fingerprint(json.dumps(request, sort_keys=True, default=str).encode())
+        return await fingerprint_of(self._keyring, key_id, "request", request)
 
     async def running(self, guard: RepeatGuard) -> UUID | None:
         """The message that a repeated request was refused for; None where it has ended meanwhile."""

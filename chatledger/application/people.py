@@ -9,6 +9,7 @@ from chatledger.application.ledger.ledger import Ledger, Staged
 from chatledger.application.ports.clock import IdFactory
 from chatledger.application.ports.keys import NewKey
 from chatledger.application.ports.storage import UniqueGuard
+from chatledger.application.ports.views import EndUserView
 from chatledger.domain.end_user import SHARED_EXTERNAL_ID, EndUser
 
 
@@ -30,13 +31,16 @@ class People:
         self._end_users = end_users
         self._new_id = new_id
 
+    async def find(self, caller: Caller) -> EndUserView | None:
+        """The caller's person, if known already; where it names nobody, the one whom all such callers share."""
+        return await self._end_users.find(caller.app.app_id, caller.kind, caller.user or SHARED_EXTERNAL_ID)
+
     async def meet(self, caller: Caller) -> Person:
-        """The caller's person; where it names nobody, the one whom all such callers share."""
-        external_id = caller.user or SHARED_EXTERNAL_ID
-        app_id = caller.app.app_id
-        known = await self._end_users.find(app_id, caller.kind, external_id)
+        """The caller's person, known or new."""
+        known = await self.find(caller)
         if known is not None:
             return Person(known.end_user_id, known.key_id)
+        external_id, app_id = caller.user or SHARED_EXTERNAL_ID, caller.app.app_id
         lookup = self._end_users.lookup(app_id, caller.kind, external_id)
         key = self._ledger.keyring.new_key(None)
         seen = EndUser.see(self._new_id(), app_id=app_id, kind=caller.kind, external_id=external_id, lookup=lookup)

@@ -50,6 +50,7 @@ from chatledger.application.generation.interruptions import Interruptions
 from chatledger.application.generation.moderating import Gates
 from chatledger.application.generation.turns import Turns
 from chatledger.application.generation.worker import Worker, WorkerSettings
+from chatledger.application.idempotency import IdempotencyKeys
 from chatledger.application.ledger.codec import EventCodec
 from chatledger.application.ledger.ledger import HOT_MESSAGES, Ledger
 from chatledger.application.ledger.log import LedgerLog
@@ -174,6 +175,7 @@ async def open_chatledger(
             new_id,
             longest_query=settings.max_query_characters,
             limits=AppLimits(views, keyring, clock, settings.max_app_concurrency),
+            keys=IdempotencyKeys(views, keyring, clock, settings.idempotency_hours),
         )
         gates = Gates(directory, features.moderators, annotations)
         stopping, history = Stopping(ledger, views, ownership, bus, clock), History(ledger, views, end_users, ownership)

@@ -11,7 +11,7 @@ from chatledger.application.commands.sending import NewMessage
 from chatledger.application.files.attaching import FileReference
 from chatledger.application.ports.views import MessageView, Page
 from chatledger.embedding.access import Access
-from chatledger.embedding.values import SentMessage, Slice, User
+from chatledger.embedding.values import SentMessage, Slice, User, taken_in, under_key
 
 
 class Completions:
@@ -29,6 +29,7 @@ class Completions:
         files: Sequence[FileReference] = (),
         user: User | None = None,
         trace: str | None = None,
+        idempotency_key: str | None = None,
     ) -> SentMessage:
         """Ask for a completion; committed when this returns, and answered whether or not anybody follows.
 
@@ -39,9 +40,11 @@ class Completions:
             files: what goes with it: uploads of the same user, or addresses on the web, which nobody looks at.
             user: who asks.
             trace: what to trace it by: on record with the events.
+            idempotency_key: what the caller calls this very request: sent again under its key, it is the same one.
 
         Raises:
             WrongModeError: the app makes no completions.
+            IdempotencyKeyReusedError: the key is another request's of the user.
             InvalidParameterError: an argument is not acceptable.
             NotFoundError: there is no such app.
             AppUnavailableError: the app names a generator that is not there.
@@ -50,11 +53,9 @@ class Completions:
         with self._access.use() as application:
             caller = await self._access.caller(app, user, trace)
             require_completion(caller.app)
-            sent = await application.sending.send(
-                caller, NewMessage(query=query, inputs={} if inputs is None else inputs, files=files)
-            )
-            sent.follower.close()
-            return SentMessage(message_id=sent.message_id, task_id=sent.task_id, conversation_id=sent.conversation_id)
+            new = NewMessage(query=query, inputs={} if inputs is None else inputs, files=files)
+            sent = await application.sending.send(caller, under_key(new, idempotency_key))
+            return taken_in(sent)
 
     async def ask(
         self,
@@ -65,6 +66,7 @@ class Completions:
         files: Sequence[FileReference] = (),
         user: User | None = None,
         trace: str | None = None,
+        idempotency_key: str | None = None,
     ) -> Answer:
         """Ask, and wait for the whole text. Who stops waiting stops nothing: it is made all the same.
 
@@ -77,12 +79,17 @@ class Completions:
         with self._access.use() as application:
             caller = await self._access.caller(app, user, trace)
             require_completion(caller.app)
-            return await application.asking.ask(
-                caller, NewMessage(query=query, inputs={} if inputs is None else inputs, files=files)
-            )
+            new = NewMessage(query=query, inputs={} if inputs is None else inputs, files=files)
+            return await application.asking.ask(caller, under_key(new, idempotency_key))
 
     async def send_more_like(
-        self, app: UUID, message_id: UUID, *, user: User | None = None, trace: str | None = None
+        self,
+        app: UUID,
+        message_id: UUID,
+        *,
+        user: User | None = None,
+        trace: str | None = None,
+        idempotency_key: str | None = None,
     ) -> SentMessage:
         """Ask for another completion of the same, of a model that is set to be bolder where it can be.
 
@@ -98,9 +105,8 @@ class Completions:
         with self._access.use() as application:
             caller = await self._access.caller(app, user, trace)
             new = await application.repeating.more_like(caller, accept_id("message_id", message_id))
-            sent = await application.sending.send(caller, new)
-            sent.follower.close()
-            return SentMessage(message_id=sent.message_id, task_id=sent.task_id, conversation_id=sent.conversation_id)
+            sent = await application.sending.send(caller, under_key(new, idempotency_key))
+            return taken_in(sent)
 
     async def save(self, app: UUID, message_id: UUID, *, user: User) -> None:
         """Keep a completion at hand for the user. Doing so again changes nothing.

@@ -18,7 +18,7 @@ from chatledger.application.queries.history import MessageDetail
 from chatledger.application.queries.listening import require_recorded
 from chatledger.domain.values import NIL_UUID, OnBusy, Rating
 from chatledger.embedding.access import Access
-from chatledger.embedding.values import SentMessage, Slice, User
+from chatledger.embedding.values import SentMessage, Slice, User, taken_in, under_key
 
 LARGEST_VERSION = 2**63 - 1
 
@@ -46,6 +46,7 @@ class Messages:
         automatic_name: bool = True,
         on_busy: OnBusy | None = None,
         trace: str | None = None,
+        idempotency_key: str | None = None,
     ) -> SentMessage:
         """Ask something in a chat; committed when this returns, and answered whether or not anybody follows.
 
@@ -62,9 +63,11 @@ class Messages:
                 beside the other, ``reject`` refuses it, ``queue`` answers it after the other, ``interrupt`` ends the
                 other first; None for what the app is configured to.
             trace: what to trace it by: on record with the events.
+            idempotency_key: what the caller calls this very message: sent again under its key, it is the same one.
 
         Raises:
             WrongModeError: the app has no conversations.
+            IdempotencyKeyReusedError: the key is another message's of the user, or its message has been deleted.
             InvalidParameterError: an argument is not acceptable.
             NotFoundError: the app, the conversation or the parent in it does not exist, or is not the user's.
             AppUnavailableError: the app names a generator that is not there.
@@ -75,10 +78,9 @@ class Messages:
             caller = await self._access.caller(app, user, trace)
             require_chat(caller.app)
             sent = await application.sending.send(
-                caller, _new(query, inputs, files, conversation_id, parent_id, automatic_name, on_busy)
+                caller, _new(query, inputs, files, conversation_id, parent_id, automatic_name, on_busy, idempotency_key)
             )
-            sent.follower.close()
-            return SentMessage(message_id=sent.message_id, task_id=sent.task_id, conversation_id=sent.conversation_id)
+            return taken_in(sent)
 
     async def ask(
         self,
@@ -93,6 +95,7 @@ class Messages:
         automatic_name: bool = True,
         on_busy: OnBusy | None = None,
         trace: str | None = None,
+        idempotency_key: str | None = None,
     ) -> Answer:
         """Send, and wait for the whole answer. Who stops waiting stops nothing: the message is answered all the same.
 
@@ -106,13 +109,19 @@ class Messages:
             caller = await self._access.caller(app, user, trace)
             require_chat(caller.app)
             return await application.asking.ask(
-                caller, _new(query, inputs, files, conversation_id, parent_id, automatic_name, on_busy)
+                caller, _new(query, inputs, files, conversation_id, parent_id, automatic_name, on_busy, idempotency_key)
             )
 
     async def regenerate(
-        self, app: UUID, message_id: UUID, *, user: User | None = None, on_busy: OnBusy | None = None
+        self,
+        app: UUID,
+        message_id: UUID,
+        *,
+        user: User | None = None,
+        on_busy: OnBusy | None = None,
+        idempotency_key: str | None = None,
     ) -> SentMessage:
-        """Ask the same once more: a message of its own, with the parent of the first, and ``on_busy`` as it is sent.
+        """Ask the same once more: a message of its own, with the parent of the first, and the rest as it is sent.
 
         Raises:
             WrongModeError: the app has no conversations.
@@ -124,9 +133,8 @@ class Messages:
             caller = await self._access.caller(app, user)
             new = await application.repeating.again(caller, accept_id("message_id", message_id))
             new = msgspec.structs.replace(new, on_busy=accept_on_busy(on_busy))
-            sent = await application.sending.send(caller, new)
-            sent.follower.close()
-            return SentMessage(message_id=sent.message_id, task_id=sent.task_id, conversation_id=sent.conversation_id)
+            sent = await application.sending.send(caller, under_key(new, idempotency_key))
+            return taken_in(sent)
 
     async def follow(
         self, message_id: UUID, *, after: int = 0, app: UUID | None = None, user: User | None = None
@@ -275,8 +283,9 @@ def _new(
     parent_id: UUID | None,
     automatic_name: bool,  # noqa: FBT001
     on_busy: OnBusy | None,
+    idempotency_key: str | None,
 ) -> NewMessage:
-    return NewMessage(
+    new = NewMessage(
         query=query,
         inputs={} if inputs is None else inputs,
         files=files,
@@ -285,3 +294,4 @@ def _new(
         automatic_name=automatic_name,
         on_busy=accept_on_busy(on_busy),
     )
+    return under_key(new, idempotency_key)

@@ -56,6 +56,11 @@ MEANT: list[tuple[str, str, Callable[[Any, Any], bool]]] = [
     ),
     (
         REFUSED,
+        "a key stands for one request only, and schemathesis gives the same one to several",
+        lambda _, response: response.status_code == 422 and _told(response) == "Idempotency-Key",
+    ),
+    (
+        REFUSED,
         "a message takes files of the kinds and as many as its app says, on the web or from its own user",
         lambda _, response: _told(response) == "files",
     ),

@@ -218,6 +218,12 @@ async def a_file_of_no_message(house: House) -> httpx.Response:
     return await owner.get(f"/v1/files/{sent.json()['id']}/preview")
 
 
+async def a_key_of_another_request(house: House) -> httpx.Response:
+    chat, under_key = await house.app(), {"Idempotency-Key": "once"}
+    await chat.post(CHAT, json=chat_body("hello"), headers=under_key)
+    return await chat.post(CHAT, json=chat_body("hi"), headers=under_key)
+
+
 IMAGE, SOUND = ("dot.png", PNG, "image/png"), ("speech.wav", WAV, "audio/wav")
 BAD_BODY = "Invalid JSON payload received or JSON payload is empty."
 BEARER = "Authorization header must be provided and start with 'Bearer'"
@@ -297,6 +303,13 @@ ROWS = [
         "The conversation is busy: another of its messages has not been answered yet.",
         a_message_that_would_not_wait,
     ),
+    Row(
+        "idempotency_key_reused",
+        422,
+        "Another request was sent under this key.",
+        a_key_of_another_request,
+        params="Idempotency-Key",
+    ),
     Row("rate_limit_error", 429, "Rate Limit Error", one_request_too_many, says_when=True),
     Row("unauthorized", 401, BEARER, without_a_key),
     Row("unauthorized", 401, "Authorization scheme must be 'Bearer'", with_another_scheme),
@@ -375,6 +388,7 @@ CATALOGUE = {
     "file_too_large",
     "filename_not_exists_error",
     "forbidden",
+    "idempotency_key_reused",
     "internal_server_error",
     "invalid_param",
     "method_not_allowed",

@@ -4,7 +4,15 @@ from litestar import Litestar
 from litestar.config.cors import CORSConfig
 from litestar.types import ASGIApp, Receive, Scope, Send
 
-EXPOSED_HEADERS = ["content-disposition", "location", "ratelimit", "ratelimit-policy", "retry-after", "x-request-id"]
+EXPOSED_HEADERS = [
+    "content-disposition",
+    "idempotent-replayed",
+    "location",
+    "ratelimit",
+    "ratelimit-policy",
+    "retry-after",
+    "x-request-id",
+]
 """What a page of another origin may read beside the headers that each page may (Fetch, CORS-safelisted names)."""
 
 

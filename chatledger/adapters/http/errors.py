@@ -23,6 +23,7 @@ from chatledger.application.errors import (
     FileTooLargeError,
     ForbiddenError,
     GenerationFailedError,
+    IdempotencyKeyReusedError,
     InvalidParameterError,
     NotFoundError,
     QuotaUsedUpError,
@@ -296,6 +297,9 @@ _TABLE: dict[type[Exception], Callable[[Any], HttpError]] = {
     ForbiddenError: lambda error: HttpError(403, str(error) or None),
     GenerationFailedError: _generation_failed,
     AnswerPendingError: _answer_pending,
+    IdempotencyKeyReusedError: lambda error: HttpError(
+        422, str(error), code="idempotency_key_reused", params="Idempotency-Key"
+    ),
     TooManyRequestsError: _too_many_requests,
     ConversationBusyError: _conversation_busy,
     RateLimitedError: _rate_limited,

@@ -7,7 +7,7 @@ import msgspec
 from litestar.routes import BaseRoute, HTTPRoute
 
 from chatledger.adapters.http.errors import ErrorBody
-from chatledger.application.accepting import DEFAULT_PAGE, MAX_PAGE, MAX_USER_CHARACTERS
+from chatledger.application.accepting import DEFAULT_PAGE, IDEMPOTENCY_KEY, MAX_PAGE, MAX_USER_CHARACTERS
 
 OPERATION = "operation"
 """The option of a route handler that holds its :class:`Operation`."""
@@ -44,6 +44,7 @@ _DESCRIPTIONS = {
     413: "The body, or a field of it, is too large.",
     415: "The body is not declared as what it has to be.",
     416: "The file has no such part.",
+    422: "The idempotency key is another request's, or its message has been deleted.",
     429: "Asked too often, at a ceiling, or a quota is used up; `Retry-After` says when to ask again.",
     500: "An error inside the server.",
     503: "The server drains, is at a bound, or its store is in trouble; `Retry-After` says when to ask again.",
@@ -134,6 +135,13 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
 
 USER_PARAMETER = Parameter("user", "Whose. Left out, the call acts as the owner of what it names.", User)
 LIMIT_PARAMETER = Parameter("limit", "How many at most.", whole_number(1, MAX_PAGE, default=DEFAULT_PAGE))
+IDEMPOTENCY_PARAMETER = Parameter(
+    "Idempotency-Key",
+    "What the client calls the request by: sent again under its key it is the same message, and the answer carries "
+    "`Idempotent-Replayed: true`.",
+    Annotated[str, msgspec.Meta(pattern=f"^{IDEMPOTENCY_KEY}$")],
+    where="header",
+)
 TRACE_PARAMETERS = (
     Parameter("trace_id", "1 to 128 letters, digits, `-`, `_`; kept with what the request records."),
     Parameter("X-Trace-Id", "The same as `trace_id`, and before it.", where="header"),

@@ -7,7 +7,13 @@ from uuid import UUID
 
 from chatledger.adapters.http.answers import HttpRequest
 from chatledger.adapters.http.errors import HttpError, invalid
-from chatledger.application.accepting import accept_choice, accept_number, accept_user, is_trace
+from chatledger.application.accepting import (
+    accept_choice,
+    accept_idempotency_key,
+    accept_number,
+    accept_user,
+    is_trace,
+)
 from chatledger.domain.inputs import is_storable, read_flag
 
 _AS_SURROGATES = "surrogateescape"
@@ -144,6 +150,16 @@ def require_plain_path(request: HttpRequest, known: UUID) -> None:
     """
     if str(known) not in request.scope["path"].lower().split("/"):
         raise HttpError(404)
+
+
+def idempotency_key(request: HttpRequest) -> str | None:
+    """What the client calls the request by, or None.
+
+    Raises:
+        InvalidParameterError: it is no such key.
+    """
+    given = header(request, b"idempotency-key")
+    return None if given is None else accept_idempotency_key("Idempotency-Key", given)
 
 
 def trace_id(request: HttpRequest, query: Query, in_body: object = None) -> str | None:

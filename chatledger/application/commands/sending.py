@@ -19,10 +19,12 @@ from chatledger.application.errors import (
 )
 from chatledger.application.files.attaching import Attaching
 from chatledger.application.generation.small_texts import model_of
+from chatledger.application.idempotency import IdempotencyKeys, KeyedRequest
 from chatledger.application.ledger.envelope import Envelope
 from chatledger.application.ledger.hand_ins import (
     AlreadyRunningError,
     CeilingReachedError,
+    KeyInUseError,
     NotIdleError,
     NotUniqueError,
     VersionConflictError,
@@ -32,7 +34,7 @@ from chatledger.application.people import People, Person
 from chatledger.application.ports.clock import IdFactory
 from chatledger.application.ports.generator import Generator, SettingsError
 from chatledger.application.ports.keys import NewKey
-from chatledger.application.ports.storage import Guard, IdleGuard, RepeatGuard, ReplayGuard
+from chatledger.application.ports.storage import Guard, IdleGuard, ReplayGuard
 from chatledger.application.ports.views import AppView, EndUserView
 from chatledger.application.queries.following import Follower, Following
 from chatledger.domain.conversation import Conversation
@@ -41,7 +43,7 @@ from chatledger.domain.events import MessageCreated
 from chatledger.domain.inputs import accept_inputs, fill_in
 from chatledger.domain.message import Message
 from chatledger.domain.names import hint_of, line_of
-from chatledger.domain.values import NIL_UUID, AttachedFile, OnBusy, OnDisconnect
+from chatledger.domain.values import NIL_UUID, AttachedFile, OnBusy, OnDisconnect, TaskState
 
 PROMPT_VERSION = 1
 """How prompts are built from history; recorded with each message, raised when that changes."""
@@ -101,6 +103,8 @@ class Sent(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         known: its first events, for the follower to begin with; none where it joined a message that was there before.
+        state: of its task.
+        is_repeat: whether the message is the one that came with the same idempotency key before.
     """
 
     message_id: UUID
@@ -109,6 +113,8 @@ class Sent(msgspec.Struct, frozen=True, kw_only=True):
     created: Envelope
     follower: Follower
     known: Sequence[Envelope] = ()
+    state: TaskState = "queued"
+    is_repeat: bool = False
 
 
 class _Asked(msgspec.Struct, frozen=True, kw_only=True):
@@ -146,6 +152,7 @@ class Sending:
         *,
         longest_query: int,
         limits: AppLimits,
+        keys: IdempotencyKeys,
     ) -> None:
         self._ledger = ledger
         self._people = people
@@ -156,13 +163,16 @@ class Sending:
         self._new_id = new_id
         self._longest_query = longest_query
         self._limits = limits
+        self._keys = keys
 
     async def send(self, caller: Caller, new: NewMessage) -> Sent:
         """Commit the message; the follower in the answer is the caller's to close.
 
-        Where the app wants it, a request that repeats one which is being answered joins that one instead.
+        A request that comes under the idempotency key of an earlier one gets the message of that, whatever has become
+        of it. Where the app wants it, one without a key that repeats one which is being answered joins that.
 
         Raises:
+            IdempotencyKeyReusedError: the key is another request's, or its message is there no more.
             InvalidParameterError: the query, an input, a file or a setting is not acceptable.
             NotFoundError: the conversation is not the caller's, or has no such parent among its messages.
             AppUnavailableError: the app names a generator that this server does not have.
@@ -172,15 +182,22 @@ class Sending:
             StorageUnavailableError: the store is in trouble; nothing was written.
         """
         new = self._accept(caller.app, new)
+        earlier = await self._earlier(caller, new)
+        if earlier is not None:
+            return earlier
         asked = self._repeated(new.repetition) if new.repetition else self._asked(caller.app, new)
         await self._limits.require_quota(caller.app)
         for _ in range(MAX_TRIES):
             try:
                 return await self._commit(caller, new, asked)
             except AlreadyRunningError as repeated:
-                joined = await self._join(repeated.guard)
-                if joined is not None:
-                    return joined
+                running = await self._limits.running(repeated.guard)
+                if running is not None:
+                    return await self._join(running)
+            except KeyInUseError:
+                earlier = await self._earlier(caller, new)
+                if earlier is not None:
+                    return earlier
             except CeilingReachedError as full:
                 raise TooManyRequestsError(full.guard.ceiling) from full
             except NotIdleError as busy:
@@ -189,13 +206,29 @@ class Sending:
                 continue
         raise VersionConflictError(str(new.conversation_id))
 
-    async def _join(self, guard: RepeatGuard) -> Sent | None:
-        """Follow what is being answered already; None where it has ended meanwhile."""
-        message_id = await self._limits.running(guard)
-        if message_id is None:
+    async def _earlier(self, caller: Caller, new: NewMessage) -> Sent | None:
+        """The message of this very request, where it came before under its key."""
+        if new.idempotency_key is None:
             return None
-        created = (await self._ledger.read(message_id))[0]
-        if not isinstance(created.body, MessageCreated):
+        person = new.repetition.owner if new.repetition else await self._people.find(caller)
+        if person is None:
+            return None
+        keyed = await self._keyed(person, new)
+        known = None if keyed is None else await self._keys.find(keyed)
+        if known is None:
+            return None
+        return msgspec.structs.replace(await self._join(known.message_id), state=known.state, is_repeat=True)
+
+    async def _keyed(self, person: Person | EndUserView, new: NewMessage) -> KeyedRequest | None:
+        if new.idempotency_key is None:
+            return None
+        request = _request(new, new.inputs)
+        return await self._keys.keyed(person.end_user_id, person.key_id, new.idempotency_key, request)
+
+    async def _join(self, message_id: UUID) -> Sent:
+        """Follow a message that is there already."""
+        created = await self._ledger.first(message_id)
+        if created is None or not isinstance(created.body, MessageCreated):
             raise TypeError("a message begins with MessageCreated")
         return Sent(
             message_id=message_id,
@@ -258,7 +291,8 @@ class Sending:
             asked = await self._with_files(caller.app, person.end_user_id, new, asked)
         place = await self._place(caller, person, new, asked)
         on_busy = new.on_busy or caller.app.configuration.on_busy
-        fingerprint = await self._limits.fingerprint(caller.app, person.key_id, _request(new, asked))
+        keyed = await self._keyed(person, new)
+        fingerprint = await self._fingerprint(caller.app, person, new, asked) if keyed is None else None
         created = MessageCreated(
             conversation_id=place.conversation_id,
             parent_id=new.parent_id,
@@ -270,7 +304,8 @@ class Sending:
             prompt_version=PROMPT_VERSION,
             context_cut=self._ledger.head_position,
             context_tokens=caller.app.configuration.limits.context_tokens,
-            fingerprint=fingerprint,
+            fingerprint=keyed.fingerprint if keyed else fingerprint,
+            idempotency_key=keyed.key if keyed else None,
             on_busy=on_busy,
             on_disconnect=new.on_disconnect,
             replayed_from=new.repetition.replays if new.repetition else None,
@@ -292,6 +327,7 @@ class Sending:
                 expected=place.expected,
                 guards=(
                     *person.guards,
+                    *self._keys.guards(keyed),
                     *_replay_guards(new.repetition),
                     *self._limits.guards(caller.app, person.end_user_id, fingerprint),
                     *_turn_guards(new.conversation_id, on_busy),
@@ -310,6 +346,10 @@ class Sending:
             follower=follower,
             known=committed[-1:],
         )
+
+    async def _fingerprint(self, app: AppView, person: Person, new: NewMessage, asked: _Asked) -> str | None:
+        declared = {name: new.inputs.get(name) for name in asked.inputs}
+        return await self._limits.fingerprint(app, person.key_id, _request(new, declared))
 
     async def _with_files(self, app: AppView, end_user_id: UUID, new: NewMessage, asked: _Asked) -> _Asked:
         inputs, files = await self._attaching.attach(app, end_user_id, new.files, asked.inputs)
@@ -355,9 +395,9 @@ class Sending:
         return _Place(conversation.id, key.key_id, {}, (Staged(conversation, key.key_id),), (key,))
 
 
-def _request(new: NewMessage, asked: _Asked) -> dict[str, Any]:
-    """What makes two requests equal: all that was asked, as it was given."""
-    fields = msgspec.structs.asdict(new) | {"inputs": {name: new.inputs.get(name) for name in asked.inputs}}
+def _request(new: NewMessage, inputs: Mapping[str, Any]) -> dict[str, Any]:
+    """What makes two requests equal: all that was asked, with these inputs, as it was given."""
+    fields = msgspec.structs.asdict(new) | {"inputs": inputs}
     for way in ("automatic_name", "idempotency_key", "on_busy", "on_disconnect"):
         del fields[way]
     fields["repetition"] = new.repetition and new.repetition.event_id

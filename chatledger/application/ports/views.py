@@ -207,6 +207,8 @@ class KnownRequest(msgspec.Struct, frozen=True):
 
     message_id: UUID
     fingerprint: str | None
+    state: TaskState
+    is_deleted: bool
 
 
 class BegunMessage(msgspec.Struct, frozen=True):

@@ -13,7 +13,13 @@ from chatledger.adapters.http.entrance import Entrance
 from chatledger.adapters.http.errors import invalid
 from chatledger.adapters.http.message_api.new_message import ResponseMode, read_response_mode
 from chatledger.adapters.http.message_api.sending import Accepted, BlockingAnswer, send
-from chatledger.adapters.http.openapi import TRACE_PARAMETERS, USER_PARAMETER, Operation, Parameter
+from chatledger.adapters.http.openapi import (
+    IDEMPOTENCY_PARAMETER,
+    TRACE_PARAMETERS,
+    USER_PARAMETER,
+    Operation,
+    Parameter,
+)
 from chatledger.adapters.http.reading import Query, require_plain_path, trace_id
 from chatledger.adapters.http.surface import Surface
 from chatledger.application.commands.repeating import require_more_like_this
@@ -25,11 +31,12 @@ _MORE_LIKE_THIS = Operation(
     parameters=(
         Parameter("response_mode", "How to answer.", ResponseMode, required=True),
         USER_PARAMETER,
+        IDEMPOTENCY_PARAMETER,
         *TRACE_PARAMETERS,
     ),
     answers={200: BlockingAnswer, 202: Accepted},
     streams=True,
-    errors=(400, 403, 404, 410, 429),
+    errors=(400, 403, 404, 410, 422, 429),
 )
 
 

@@ -6,11 +6,10 @@ from uuid import UUID
 
 import msgspec
 
-from chatledger.adapters.http.answers import HttpRequest
 from chatledger.adapters.http.bodies import Body, flag_field, text_field
 from chatledger.adapters.http.errors import invalid
 from chatledger.adapters.http.openapi import OptionalId, User
-from chatledger.adapters.http.reading import header, parse_uuid
+from chatledger.adapters.http.reading import parse_uuid
 from chatledger.application.accepting import accept_on_busy
 from chatledger.application.commands.sending import NewMessage
 from chatledger.application.files.attaching import FileReference
@@ -45,16 +44,6 @@ class CompletionMessageRequest(msgspec.Struct, frozen=True, kw_only=True):
     on_disconnect: OnDisconnect | None = "continue"
     files: list[FileReference] | None = None
     trace_id: str | None = None
-
-
-def require_no_reserved(request: HttpRequest) -> None:
-    """Refuse what is reserved for a later release: to pass over a key of idempotency would double messages.
-
-    Raises:
-        HttpError: it is given.
-    """
-    if header(request, b"idempotency-key") is not None:
-        raise invalid("Idempotency-Key", "Idempotency-Key is not supported by this release")
 
 
 def read_chat_message(body: Body, *, parent_id: UUID | None) -> NewMessage:

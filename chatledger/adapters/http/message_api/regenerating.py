@@ -16,7 +16,6 @@ from chatledger.adapters.http.message_api.new_message import (
     ResponseMode,
     read_on_disconnect,
     read_response_mode,
-    require_no_reserved,
 )
 from chatledger.adapters.http.message_api.sending import SEND_ERRORS, SEND_PARAMETERS, Accepted, BlockingAnswer, send
 from chatledger.adapters.http.openapi import Operation
@@ -66,7 +65,6 @@ def regenerate_routes(surface: Surface, entrance: Entrance) -> Sequence[HTTPRout
         body = await read_body(request, surface.settings, optional=True)
         caller = visit.by_body(body, trace=trace_id(request, Query(request), body.get("trace_id")))
         require_chat(visit.app)
-        require_no_reserved(request)
         mode = read_response_mode(body, visit.app.mode)
         on_busy, on_disconnect = accept_on_busy(body.get("on_busy")), read_on_disconnect(body, mode)
         new = await surface.application.repeating.again(caller, message_id)

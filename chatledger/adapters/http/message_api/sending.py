@@ -10,7 +10,7 @@ from litestar import post
 from litestar.handlers import HTTPRouteHandler
 from litestar.response.base import ASGIResponse
 
-from chatledger.adapters.http.answers import HttpRequest, answer, epoch_seconds
+from chatledger.adapters.http.answers import HttpRequest, add_header, answer, epoch_seconds
 from chatledger.adapters.http.bodies import Body, read_body
 from chatledger.adapters.http.client_watch import ClientWatch
 from chatledger.adapters.http.disclosure import shows_resources
@@ -24,18 +24,23 @@ from chatledger.adapters.http.message_api.new_message import (
     read_completion_message,
     read_on_disconnect,
     read_response_mode,
-    require_no_reserved,
 )
 from chatledger.adapters.http.metadata import answer_metadata, retriever_resources, simple_metadata
-from chatledger.adapters.http.openapi import BODY_ERRORS, TRACE_PARAMETERS, Operation, Parameter
-from chatledger.adapters.http.reading import Query, header, trace_id
+from chatledger.adapters.http.openapi import (
+    BODY_ERRORS,
+    IDEMPOTENCY_PARAMETER,
+    TRACE_PARAMETERS,
+    Operation,
+    Parameter,
+)
+from chatledger.adapters.http.reading import Query, header, idempotency_key, trace_id
 from chatledger.adapters.http.rendering import Rendering
 from chatledger.adapters.http.sse import EventStream, followed_by_speech, frames
 from chatledger.adapters.http.surface import Surface
 from chatledger.application.caller import Caller, require_chat, require_completion
 from chatledger.application.commands.sending import NewMessage, Sent
 from chatledger.application.ports.views import AppView
-from chatledger.domain.values import NIL_UUID, AppMode
+from chatledger.domain.values import NIL_UUID, AppMode, TaskState
 
 
 class BlockingAnswer(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -58,12 +63,12 @@ class Accepted(msgspec.Struct, frozen=True, kw_only=True):
     task_id: UUID
     message_id: UUID
     conversation_id: UUID
-    status: str = "queued"
+    status: TaskState = "queued"
 
 
-SEND_ERRORS = (*BODY_ERRORS, 403, 429)
-_RESERVED = "The header `Idempotency-Key` is reserved and refused."
+SEND_ERRORS = (*BODY_ERRORS, 403, 422, 429)
 SEND_PARAMETERS = (
+    IDEMPOTENCY_PARAMETER,
     *TRACE_PARAMETERS,
     Parameter("X-Stream-Ids", "`1` puts a block with an `id:` line after each event's frames.", where="header"),
 )
@@ -75,7 +80,7 @@ _SEND_CHAT = Operation(
         "message of the conversation to go on from; left out, with a key it is whatever came before, with a passport "
         "none. `on_busy` says what becomes of it while another message of the conversation is unfinished: `allow` "
         "answers it beside the other, `reject` refuses it, `queue` answers it after the other, `interrupt` ends the "
-        f"other first; left out, the app's configuration says it. {_RESERVED}"
+        "other first; left out, the app's configuration says it."
     ),
     parameters=SEND_PARAMETERS,
     body=ChatMessageRequest,
@@ -86,7 +91,7 @@ _SEND_CHAT = Operation(
 _SEND_COMPLETION = Operation(
     tag="Messages",
     summary="Ask for a completion",
-    description=f"`query` also fills an input variable of that name. {_RESERVED}",
+    description="`query` also fills an input variable of that name.",
     parameters=SEND_PARAMETERS,
     body=CompletionMessageRequest,
     answers={200: BlockingAnswer, 202: Accepted},
@@ -108,7 +113,6 @@ def send_routes(surface: Surface, entrance: Entrance) -> Sequence[HTTPRouteHandl
         trace = trace_id(request, Query(request), body.get("trace_id"))
         caller = visit.by_body(body, required=True, trace=trace)
         require_mode(visit.app)
-        require_no_reserved(request)
         new, mode = read_message(body), read_response_mode(body, visit.app.mode)
         new = msgspec.structs.replace(new, on_disconnect=read_on_disconnect(body, mode))
         if not entrance.names_conversations:
@@ -132,20 +136,30 @@ def send_routes(surface: Surface, entrance: Entrance) -> Sequence[HTTPRouteHandl
 async def send(
     surface: Surface, request: HttpRequest, caller: Caller, new: NewMessage, mode: ResponseMode
 ) -> ASGIResponse:
-    """Send, and answer as the caller asked for."""
+    """Send under the request's idempotency key, if it has one, and answer as the caller asked for."""
     surface.require_open()
+    new = msgspec.structs.replace(new, idempotency_key=idempotency_key(request))
     match mode:
         case "async":
-            return _accepted(request, caller, await surface.application.sending.send(caller, new))
+            return _accepted(request, caller, await _sent(surface, request, caller, new))
         case "streaming":
             return await _streamed(surface, request, caller, new)
         case "blocking":
             return await _whole(surface, request, caller, new)
 
 
+async def _sent(surface: Surface, request: HttpRequest, caller: Caller, new: NewMessage) -> Sent:
+    sent = await surface.application.sending.send(caller, new)
+    if sent.is_repeat:
+        add_header(request, "idempotent-replayed", "true")
+    return sent
+
+
 def _accepted(request: HttpRequest, caller: Caller, sent: Sent) -> ASGIResponse:
     sent.follower.close()
-    accepted = Accepted(task_id=sent.task_id, message_id=sent.message_id, conversation_id=sent.conversation_id)
+    accepted = Accepted(
+        task_id=sent.task_id, message_id=sent.message_id, conversation_id=sent.conversation_id, status=sent.state
+    )
     prefix = "/api" if caller.kind == "browser" else "/v1"
     return answer(request, accepted, status=202, headers={"location": f"{prefix}/tasks/{sent.task_id}"})
 
@@ -153,7 +167,7 @@ def _accepted(request: HttpRequest, caller: Caller, sent: Sent) -> ASGIResponse:
 async def _streamed(surface: Surface, request: HttpRequest, caller: Caller, new: NewMessage) -> ASGIResponse:
     place = surface.take_place()
     try:
-        sent = await surface.application.sending.send(caller, new)
+        sent = await _sent(surface, request, caller, new)
     except BaseException:
         place.leave()
         raise
@@ -176,7 +190,7 @@ async def _streamed(surface: Surface, request: HttpRequest, caller: Caller, new:
 async def _whole(surface: Surface, request: HttpRequest, caller: Caller, new: NewMessage) -> ASGIResponse:
     place = surface.take_place()
     try:
-        sent = await surface.application.sending.send(caller, new)
+        sent = await _sent(surface, request, caller, new)
         place.wait_for(sent.created)
         watch = ClientWatch(request.receive, sent.follower.close)
         try:

@@ -11,6 +11,7 @@ from chatledger.adapters.persistence.views.reading import SqlReading
 from chatledger.application.ports.views import Interruption, KnownRequest, UnfinishedTask
 
 _LIVING_LEASE = LEASES.c.message_id == MESSAGES.c.message_id
+_LIVING_CONVERSATION = sa.exists().where(CONVERSATIONS.c.conversation_id == MESSAGES.c.conversation_id)
 _TASK = (
     MESSAGES.c.task_id,
     MESSAGES.c.message_id,
@@ -51,7 +52,7 @@ class SqlTaskViews(SqlReading):
         """The newest message of a person, of this time in microseconds or later, that came with this key."""
         table = MESSAGES.c
         query = (
-            sa.select(table.message_id, table.fingerprint)
+            sa.select(table.message_id, table.fingerprint, table.state, sa.not_(_LIVING_CONVERSATION))
             .where(
                 table.idempotency_key == idempotency_key,
                 table.end_user_id == end_user_id,
@@ -61,15 +62,14 @@ class SqlTaskViews(SqlReading):
             .limit(1)
         )
         found = await self._reader.query(lambda c: c.execute(query).first())
-        return None if found is None else KnownRequest(found.message_id, found.fingerprint)
+        return None if found is None else KnownRequest(*found[:3], is_deleted=bool(found[3]))
 
     async def unseen(self, limit: int) -> list[UUID]:
         """Messages of deleted conversations whose answers nobody has asked to end, oldest first."""
         table = MESSAGES.c
-        living = sa.exists().where(CONVERSATIONS.c.conversation_id == table.conversation_id)
         query = (
             sa.select(table.message_id)
-            .where(table.ended_position.is_(None), table.state != "stopping", sa.not_(living))
+            .where(table.ended_position.is_(None), table.state != "stopping", sa.not_(_LIVING_CONVERSATION))
             .order_by(table.position)
             .limit(limit)
         )
