@@ -64,8 +64,8 @@ class EmbeddedService:
         view = (await self._ledger.messages.get(message, app=app, user=user)).message
         return [(file.kind, file.name, file.size) for file in (*view.query_files, *view.answer_files)]
 
-    async def regenerate(self, app, message, user="ada"):
-        sent = await self._ledger.messages.regenerate(app, message, user=user)
+    async def regenerate(self, app, message, user="ada", **more):
+        sent = await self._ledger.messages.regenerate(app, message, user=user, **more)
         return Ids(sent.message_id, sent.task_id, sent.conversation_id)
 
     async def complete(self, app, inputs, query="", user="ada"):

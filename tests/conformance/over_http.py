@@ -15,6 +15,7 @@ from chatledger.application.errors import (
     FeatureDisabledError,
     ForbiddenError,
     GenerationFailedError,
+    IdempotencyKeyReusedError,
     InvalidParameterError,
     NotFoundError,
     QuotaUsedUpError,
@@ -76,16 +77,28 @@ class HttpService:
         automatic_name=True,
         on_busy=None,
         trace=None,
+        idempotency_key=None,
     ):
         body = _chat_body(query, user, inputs, conversation)
         body |= {"response_mode": "async", "auto_generate_name": automatic_name, "trace_id": trace}
         body["on_busy"] = on_busy
-        return _ids(await self._post(app, "/v1/chat-messages", body))
+        return _ids(await self._post(app, "/v1/chat-messages", body, idempotency_key))
 
-    async def ask(self, app, query, user="ada", *, inputs=None, files=(), conversation=None, parent=NIL_UUID):
+    async def ask(
+        self,
+        app,
+        query,
+        user="ada",
+        *,
+        inputs=None,
+        files=(),
+        conversation=None,
+        parent=NIL_UUID,
+        idempotency_key=None,
+    ):
         body = _chat_body(query, user, inputs, conversation) | {"parent_message_id": str(parent)}
         body["files"] = msgspec.to_builtins(files)
-        return _whole(await self._post(app, "/v1/chat-messages", body))
+        return _whole(await self._post(app, "/v1/chat-messages", body, idempotency_key))
 
     async def upload(self, app, name, content, user="ada"):
         form = {"file": (name, content, "application/octet-stream")}
@@ -98,9 +111,9 @@ class HttpService:
         found = await self._get(app, f"/v1/messages/{message}", user=user)
         return [(file["type"], file["filename"], file["size"]) for file in found["message_files"]]
 
-    async def regenerate(self, app, message, user="ada"):
+    async def regenerate(self, app, message, user="ada", *, idempotency_key=None):
         body = {"response_mode": "async", "user": user}
-        return _ids(await self._post(app, f"/v1/messages/{message}/regenerate", body))
+        return _ids(await self._post(app, f"/v1/messages/{message}/regenerate", body, idempotency_key))
 
     async def complete(self, app, inputs, query="", user="ada"):
         body = {"inputs": inputs, "query": query, "user": user}
@@ -209,8 +222,9 @@ class HttpService:
     def _client(self, app: UUID) -> httpx.AsyncClient:
         return self._clients[app]
 
-    async def _post(self, app: UUID, path: str, body: dict[str, Any]) -> Any:
-        return _content(await self._client(app).post(path, json=body))
+    async def _post(self, app: UUID, path: str, body: dict[str, Any], idempotency_key: str | None = None) -> Any:
+        headers = {} if idempotency_key is None else {"Idempotency-Key": idempotency_key}
+        return _content(await self._client(app).post(path, json=body, headers=headers))
 
     async def _get(self, app: UUID, path: str, **query: Any) -> Any:
         return _content(await self._client(app).get(path, params=_given(**query)))
@@ -243,6 +257,7 @@ def _refusal(response: httpx.Response) -> Exception:
         return GenerationFailedError(code, message, message_id=NIL_UUID, task_id=NIL_UUID, conversation_id=None)
     errors = {
         "not_found": lambda: NotFoundError(MISSING[message]),
+        "idempotency_key_reused": lambda: IdempotencyKeyReusedError(message),
         "invalid_param": lambda: InvalidParameterError(field, message),
         "request_entity_too_large": lambda: TooLongError(field, message),
         "bad_request": lambda: TypeMismatchError(message),

@@ -12,6 +12,7 @@ from chatledger.application.errors import (
     FeatureDisabledError,
     ForbiddenError,
     GenerationFailedError,
+    IdempotencyKeyReusedError,
     InvalidParameterError,
     NotFoundError,
     QuotaUsedUpError,
@@ -752,6 +753,32 @@ async def limits_of_an_app(service: Service) -> None:
     assert 0 < used_up.value.retry_after <= 86_400
 
 
+async def a_message_sent_again_under_its_key(service: Service) -> None:
+    limits = Limits(tokens_per_day=3)
+    app = await service.create_app("chat", msgspec.structs.replace(says(), limits=limits))
+    first = await service.send(app, "Is it so?", idempotency_key="once")
+    assert (await service.follow(app, first)).text == "so it is"
+    assert await service.send(app, "Is it so?", idempotency_key="once") == first
+    again = await service.ask(app, "Is it so?", idempotency_key="once")
+    assert (again.ids, again.text) == (first, "so it is")
+    with pytest.raises(QuotaUsedUpError):
+        await service.send(app, "Is it so?", idempotency_key="twice")
+    with pytest.raises(IdempotencyKeyReusedError):
+        await service.ask(app, "And now?", idempotency_key="once")
+
+    await service.configure(app, says())
+    bobs = await service.send(app, "And now?", "bob", idempotency_key="once")
+    assert bobs.message != first.message
+    assert (await service.follow(app, bobs, "bob")).end == "completed"
+    anew = await service.regenerate(app, first.message, idempotency_key="twice")
+    assert (await service.follow(app, anew)).end == "completed"
+    assert anew.message != first.message
+    assert await service.regenerate(app, first.message, idempotency_key="twice") == anew
+    await service.delete(app, first.conversation)
+    with pytest.raises(IdempotencyKeyReusedError):
+        await service.send(app, "Is it so?", idempotency_key="once")
+
+
 SCENARIOS = (
     what_may_not_be_said,
     annotations_answer,
@@ -798,4 +825,5 @@ SCENARIOS = (
     a_conversation_that_no_model_names,
     questions_to_ask_next,
     more_of_the_same,
+    a_message_sent_again_under_its_key,
 )

@@ -93,6 +93,7 @@ class Service(Protocol):
         automatic_name: bool = True,
         on_busy: Any = None,
         trace: str | None = None,
+        idempotency_key: str | None = None,
     ) -> Ids: ...
 
     async def ask(
@@ -105,13 +106,16 @@ class Service(Protocol):
         files: Sequence[FileReference] = (),
         conversation: UUID | None = None,
         parent: UUID = NIL_UUID,
+        idempotency_key: str | None = None,
     ) -> Whole: ...
 
     async def upload(self, app: UUID, name: str, content: bytes, user: str | None = "ada") -> UUID: ...
 
     async def files(self, app: UUID, message: UUID, user: str | None = "ada") -> Sequence[tuple[str, str, Any]]: ...
 
-    async def regenerate(self, app: UUID, message: UUID, user: str | None = "ada") -> Ids: ...
+    async def regenerate(
+        self, app: UUID, message: UUID, user: str | None = "ada", *, idempotency_key: str | None = None
+    ) -> Ids: ...
 
     async def complete(self, app: UUID, inputs: Mapping[str, Any], query: str = "", user: str = "ada") -> Whole: ...
 
