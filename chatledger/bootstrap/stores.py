@@ -1,8 +1,9 @@
 """A store for those who only read, repair or migrate it; nothing answers messages there."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
+from uuid import UUID
 
 import msgspec
 
@@ -11,9 +12,12 @@ from chatledger.adapters.persistence.database import Database, database_at
 from chatledger.adapters.persistence.migrate import HEAD_REVISION, require_current, schema_revision, upgrade
 from chatledger.adapters.persistence.store import Reader, SqlLedgerStore
 from chatledger.adapters.persistence.views import SqlViews
+from chatledger.adapters.persistence.views.dead_letters import SqlDeadLetterViews
 from chatledger.application.ledger.codec import EventCodec
+from chatledger.application.ledger.envelope import Envelope
 from chatledger.application.ledger.projections import Projections
 from chatledger.application.ledger.sealed_rows import RowSeals
+from chatledger.application.queries.dead_letters import DeadLetters
 from chatledger.bootstrap.data_folder import alone, make_folders, open_keyring, require_keys
 from chatledger.settings import Settings
 
@@ -29,6 +33,7 @@ class Reading(msgspec.Struct, frozen=True):
     codec: EventCodec
     projections: Projections
     views: SqlViews
+    dead_letters: DeadLetters
 
 
 class Repairing(msgspec.Struct, frozen=True):
@@ -60,8 +65,13 @@ async def open_for_reading(settings: Settings) -> AsyncIterator[Reading]:
         keyring = stack.enter_context(open_keyring(settings, read_only=True))
         reader = Reader(engine)
         stack.push_async_callback(asyncio.to_thread, reader.close)
-        seals = RowSeals(keyring)
-        yield Reading(reader, keyring, EventCodec(keyring), Projections(seals), SqlViews(reader, seals))
+        seals, codec = RowSeals(keyring), EventCodec(keyring)
+
+        async def read(stream_id: UUID) -> Sequence[Envelope]:
+            return await reader.run(lambda transaction: codec.decode_all(transaction.read_stream(stream_id)))
+
+        dead_letters = DeadLetters(SqlDeadLetterViews(reader, seals), read)
+        yield Reading(reader, keyring, codec, Projections(seals), SqlViews(reader, seals), dead_letters)
 
 
 @asynccontextmanager

@@ -2,14 +2,13 @@
 
 import asyncio
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 import msgspec
 
 from chatledger.adapters.cli.configuration import ImpossibleConfigurationError, as_toml
-from chatledger.adapters.cli.console import CommandFailedError, Result, listing, table
+from chatledger.adapters.cli.console import CommandFailedError, Result, listing, moment, table
 from chatledger.adapters.cli.delivery import deliver
 from chatledger.adapters.cli.orders import (
     ConfigureApp,
@@ -68,7 +67,8 @@ def list_apps(settings: Settings) -> Result:
     """All apps, oldest first."""
     apps = asyncio.run(_read(settings, None))
     rows = [
-        (app.app_id, app.mode, app.status, app.configuration.generator, _time(app.created_at), app.name) for app in apps
+        (app.app_id, app.mode, app.status, app.configuration.generator, moment(app.created_at), app.name)
+        for app in apps
     ]
     text = table(("app", "mode", "status", "generator", "created", "name"), rows) if rows else "There are no apps."
     return Result([_summary(app) for app in apps], text)
@@ -115,12 +115,8 @@ def _summary(app: "AppView") -> dict[str, str]:
         "status": app.status,
         "site_code": app.site_code or "",
         "generator": app.configuration.generator,
-        "created_at": _time(app.created_at),
+        "created_at": moment(app.created_at),
     }
-
-
-def _time(microseconds: int) -> str:
-    return datetime.fromtimestamp(microseconds // 1_000_000, UTC).isoformat().replace("+00:00", "Z")
 
 
 def _configuration_text(configuration: dict[str, Any]) -> str:

@@ -5,6 +5,7 @@ import sys
 import time
 import unicodedata
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
@@ -79,11 +80,17 @@ def listing(values: Mapping[str, object]) -> str:
     return "\n".join(f"{name:<{width}}  {escaped(str(value))}" for name, value in values.items())
 
 
-class ProgressLine:
-    """Draws how far long work has come, where stderr is a terminal."""
+def moment(microseconds: int) -> str:
+    """A stored time, to the second."""
+    return datetime.fromtimestamp(microseconds // 1_000_000, UTC).isoformat().replace("+00:00", "Z")
 
-    def __init__(self, what: str) -> None:
+
+class ProgressLine:
+    """Draws how far long work has come, in units of its own, where stderr is a terminal."""
+
+    def __init__(self, what: str, units: str = "events") -> None:
         self._what = what
+        self._units = units
         self._is_terminal = sys.stderr.isatty()
         self._drawn_at = 0.0
 
@@ -95,4 +102,4 @@ class ProgressLine:
         self._drawn_at = now
         share = 100 if not total else 100 * done // total
         end = "\n" if done >= total else ""
-        print(f"\r{self._what}: {done:,} of {total:,} events, {share} %", end=end, file=sys.stderr, flush=True)
+        print(f"\r{self._what}: {done:,} of {total:,} {self._units}, {share} %", end=end, file=sys.stderr, flush=True)

@@ -17,7 +17,7 @@ import msgspec
 
 from chatledger.adapters.cli.console import REFUSED, CommandFailedError
 from chatledger.adapters.cli.failures import foreseen
-from chatledger.adapters.cli.orders import Order, Orders, Ping, Rebuild, ServerInfo
+from chatledger.adapters.cli.orders import Order, Orders, Ping, Rebuild, ReplayDeadLetters, ServerInfo
 
 log = logging.getLogger(__name__)
 
@@ -244,7 +244,7 @@ def _patience(order: Order) -> float:
     match order:
         case Ping():
             return SECONDS_FOR_A_PING
-        case Rebuild():
+        case Rebuild() | ReplayDeadLetters():
             return SECONDS_BETWEEN_NEWS
         case _:
             return SECONDS_FOR_AN_ANSWER

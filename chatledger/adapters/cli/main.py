@@ -144,6 +144,35 @@ def _rotate_passport_key(arguments: argparse.Namespace) -> Result:
     return passports.rotate_key(load_settings(), forget_earlier=arguments.forget_earlier)
 
 
+def _list_dead_letters(arguments: argparse.Namespace) -> Result:
+    from chatledger.adapters.cli import dead_letters  # noqa: PLC0415
+    from chatledger.server_settings import load_settings  # noqa: PLC0415
+
+    return dead_letters.list_letters(
+        load_settings(), arguments.app, arguments.code, everything=arguments.all, limit=arguments.limit
+    )
+
+
+def _show_dead_letter(arguments: argparse.Namespace) -> Result:
+    from chatledger.adapters.cli import dead_letters  # noqa: PLC0415
+    from chatledger.server_settings import load_settings  # noqa: PLC0415
+
+    return dead_letters.show_letter(load_settings(), arguments.message)
+
+
+def _replay_dead_letters(arguments: argparse.Namespace) -> Result:
+    from chatledger.adapters.cli import dead_letters  # noqa: PLC0415
+    from chatledger.adapters.cli.orders import ReplayDeadLetters  # noqa: PLC0415
+    from chatledger.server_settings import load_settings  # noqa: PLC0415
+
+    if bool(arguments.message) == (arguments.all_of_app is not None):
+        raise CommandFailedError("name messages, or an app by --all-of-app", WRONG_USAGE)
+    if arguments.force and arguments.all_of_app is not None:
+        raise CommandFailedError("--force is for single messages: --all-of-app replays what is open", WRONG_USAGE)
+    wanted = ReplayDeadLetters(message_ids=tuple(arguments.message), app_id=arguments.all_of_app, force=arguments.force)
+    return dead_letters.replay(load_settings(), wanted)
+
+
 def _migrate(_: argparse.Namespace) -> Result:
     from chatledger.adapters.cli import rebuild  # noqa: PLC0415
     from chatledger.server_settings import load_settings  # noqa: PLC0415
@@ -181,6 +210,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_serve(commands)
     _add_apps(commands)
     _add_passports(commands)
+    _add_dead_letters(commands)
     _add(commands, "migrate", _migrate, "make the store, or bring its schema up to date")
     rebuild = _add(commands, "rebuild", _rebuild, "make the read models anew from the ledger")
     rebuild.add_argument("--check", action="store_true", help="only compare them with a replay; exit 1 if they differ")
@@ -249,6 +279,27 @@ def _add_passports(commands: "Subcommands") -> None:
     )
 
 
+def _add_dead_letters(commands: "Subcommands") -> None:
+    letters = commands.add_parser("dead-letters", help="messages that failed for good", allow_abbrev=False)
+    actions = letters.add_subparsers(title="commands", metavar="COMMAND", required=True)
+
+    listed = _add(actions, "list", _list_dead_letters, "list those in whose place nothing was asked yet, newest first")
+    listed.add_argument("--app", type=_app_id, metavar="APP", help="those of this app")
+    listed.add_argument("--code", help="those with this error code")
+    listed.add_argument("--all", action="store_true", help="those that were replayed too")
+    listed.add_argument("--limit", type=_count, default=100, metavar="N", help="how many at most (100)")
+
+    shown = _add(actions, "show", _show_dead_letter, "show one, and what became of its attempts")
+    shown.add_argument("message", type=_message_id, metavar="MESSAGE", help="the message's id")
+
+    replayed = _add(actions, "replay", _replay_dead_letters, "ask again; exit 1 if any of them is refused")
+    replayed.add_argument("message", type=_message_id, nargs="*", metavar="MESSAGE", help="ids of messages")
+    replayed.add_argument("--all-of-app", type=_app_id, metavar="APP", help="all of an app's that are still open")
+    replayed.add_argument(
+        "--force", action="store_true", help="even where an earlier replay is unfinished or was answered"
+    )
+
+
 def _add_app(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("app", type=_app_id, metavar="APP", help="the app's id")
 
@@ -262,10 +313,24 @@ def _add_configuration(parser: argparse.ArgumentParser) -> None:
 
 
 def _app_id(text: str) -> UUID:
+    return _id_of("an app", text)
+
+
+def _message_id(text: str) -> UUID:
+    return _id_of("a message", text)
+
+
+def _id_of(what: str, text: str) -> UUID:
     try:
         return UUID(text)
     except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is not an app's id") from None
+        raise argparse.ArgumentTypeError(f"{text!r} is not {what}'s id") from None
+
+
+def _count(text: str) -> int:
+    if not text.isascii() or not text.isdigit() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 1 on")
+    return int(text)
 
 
 def _name(text: str) -> str:

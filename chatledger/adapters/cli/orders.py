@@ -77,6 +77,18 @@ class RotatePassportKey(msgspec.Struct, frozen=True, tag="passports rotate-key")
     forget_earlier: bool = False
 
 
+class ReplayDeadLetters(msgspec.Struct, frozen=True, kw_only=True, tag="dead-letters replay"):
+    """Ask again what failed for good: these messages, or all of an app's that are still open.
+
+    Attributes:
+        force: whether to do so even where an earlier replay is unfinished or was answered.
+    """
+
+    message_ids: tuple[UUID, ...] = ()
+    app_id: UUID | None = None
+    force: bool = False
+
+
 class Rebuild(msgspec.Struct, frozen=True, tag="rebuild"):
     """Make the read models anew."""
 
@@ -85,7 +97,17 @@ class Ping(msgspec.Struct, frozen=True, tag="ping"):
     """Say who you are."""
 
 
-Order: TypeAlias = CreateApp | ConfigureApp | RotateKey | RenewSite | SwitchApp | RotatePassportKey | Rebuild | Ping
+Order: TypeAlias = (
+    CreateApp
+    | ConfigureApp
+    | RotateKey
+    | RenewSite
+    | SwitchApp
+    | RotatePassportKey
+    | ReplayDeadLetters
+    | Rebuild
+    | Ping
+)
 
 
 class Created(msgspec.Struct, frozen=True):
@@ -129,6 +151,21 @@ class PassportKeyRotated(msgspec.Struct, frozen=True):
     """Which key signs passports from here on."""
 
     key_id: UUID
+
+
+class Replay(msgspec.Struct, frozen=True, kw_only=True):
+    """What came of one dead letter: the message in its place and the task of its answer, or why there is none."""
+
+    message_id: UUID
+    replay: UUID | None = None
+    task_id: UUID | None = None
+    refusal: str | None = None
+
+
+class Replayed(msgspec.Struct, frozen=True):
+    """What came of each dead letter, in their order."""
+
+    replays: list[Replay]
 
 
 class Rebuilt(msgspec.Struct, frozen=True):
@@ -199,6 +236,8 @@ class Orders:
             match order:
                 case Rebuild():
                     return await self._rebuild(progress)
+                case ReplayDeadLetters():
+                    return await self._replay(order, progress)
                 case RotatePassportKey():
                     rotate = self._running.application.signing_keys.rotate
                     key = await asyncio.to_thread(rotate, forget_earlier=order.forget_earlier)
@@ -256,6 +295,40 @@ class Orders:
             case "deleted":
                 await apps.delete(order.app_id, self._context())
         return Switched(order.app_id, order.status)
+
+    async def _replay(self, order: ReplayDeadLetters, progress: "Progress") -> Replayed:
+        letters = order.message_ids if order.app_id is None else await self._open_letters(order.app_id)
+        replays = list[Replay]()
+        for message_id in letters:
+            replays.append(await self._replay_one(message_id, force=order.force))
+            progress(len(replays), len(letters))
+        return Replayed(replays)
+
+    async def _open_letters(self, app_id: UUID) -> list[UUID]:
+        """In the order in which they failed."""
+        from chatledger.application.accepting import MAX_PAGE  # noqa: PLC0415
+        from chatledger.application.ports.dead_letters import WantedLetters  # noqa: PLC0415
+        from chatledger.application.ports.views import Page  # noqa: PLC0415
+
+        application = self._running.application
+        await application.directory.app(app_id)
+        wanted, has_more, found = WantedLetters(app_id=app_id, is_open=True), True, list[UUID]()
+        while has_more:
+            page = Page(MAX_PAGE, found[-1] if found else None)
+            letters, has_more = await application.dead_letters.page(wanted, page)
+            found += [letter.message_id for letter in letters]
+        return found[::-1]
+
+    async def _replay_one(self, message_id: UUID, *, force: bool) -> Replay:
+        from chatledger.adapters.cli.failures import foreseen  # noqa: PLC0415
+        from chatledger.application.errors import ApplicationError  # noqa: PLC0415
+        from chatledger.application.ports.keys import KeyDestroyedError  # noqa: PLC0415
+
+        try:
+            sent = await self._running.application.replaying.replay(message_id, self._context(), force=force)
+        except (ApplicationError, KeyDestroyedError) as error:
+            return Replay(message_id=message_id, refusal=str(foreseen(error)))
+        return Replay(message_id=message_id, replay=sent.message_id, task_id=sent.task_id)
 
     async def _rebuild(self, progress: "Progress") -> Rebuilt:
         from chatledger.application.commands.rebuilding import Rebuilding  # noqa: PLC0415

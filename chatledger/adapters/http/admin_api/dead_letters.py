@@ -12,7 +12,7 @@ from litestar.response.base import ASGIResponse
 
 from chatledger.adapters.http.answers import HttpRequest, answer, rfc3339
 from chatledger.adapters.http.auth import require_operator
-from chatledger.adapters.http.bodies import flag_field, read_body
+from chatledger.adapters.http.bodies import read_body
 from chatledger.adapters.http.errors import HttpError, invalid
 from chatledger.adapters.http.message_api.sending import Accepted
 from chatledger.adapters.http.openapi import BODY_ERRORS, LIMIT_PARAMETER, Operation, Parameter, documented
@@ -83,7 +83,7 @@ class DeadLetterList(msgspec.Struct, frozen=True):
 class ReplayRequest(msgspec.Struct, frozen=True, kw_only=True):
     """Whether to ask again even where that was done already."""
 
-    force: bool | None = False
+    force: bool = False
 
 
 _LIST = Operation(
@@ -158,7 +158,9 @@ def dead_letter_routes(surface: Surface) -> Sequence[HTTPRouteHandler]:
         context = await require_operator(request, credentials)
         require_plain_path(request, message_id)
         body = await read_body(request, surface.settings, optional=True)
-        force = flag_field(body, "force", default=False)
+        force = body.get("force", False)
+        if not isinstance(force, bool):
+            raise invalid("force", "force must be a boolean")
         surface.require_open()
         sent = await application.replaying.replay(message_id, context, force=force)
         accepted = Accepted(task_id=sent.task_id, message_id=sent.message_id, conversation_id=sent.conversation_id)
