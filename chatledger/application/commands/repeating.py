@@ -99,12 +99,15 @@ class Repeating:
             query=repetition.original.query,
             inputs=repetition.original.inputs,
             repetition=repetition,
-            on_busy="allow" if caller.app.configuration.on_busy == "allow" else "queue",
         )
         if message.mode == "completion":
             return new
-        parent_id = await self._views.parent(message)
-        return msgspec.structs.replace(new, conversation_id=message.conversation_id, parent_id=parent_id)
+        return msgspec.structs.replace(
+            new,
+            conversation_id=message.conversation_id,
+            parent_id=await self._views.parent(message),
+            on_busy="allow" if caller.app.configuration.on_busy == "allow" else "queue",
+        )
 
     async def _of(self, message: MessageView) -> Repetition:
         first = await self._ledger.first(message.message_id)
