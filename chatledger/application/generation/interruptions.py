@@ -61,8 +61,10 @@ class Interruptions:
             found = await self._views.interrupted(LOOK_LIMIT, conversations)
         except Exception as error:  # noqa: BLE001 - the next look at all finds them
             log.warning("interrupted answers are stopped later: %s", describe(error))
-        else:
-            await asyncio.gather(*(self._stop(interruption) for interruption in found))
+            return
+        # What waits first: it would begin when what runs has ended.
+        for waits in (True, False):
+            await asyncio.gather(*(self._stop(each) for each in found if each.waits == waits))
 
     async def _stop(self, interruption: Interruption) -> None:
         try:

@@ -196,9 +196,10 @@ class UnfinishedTask(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Interruption(msgspec.Struct, frozen=True):
-    """An unfinished message, and the later one that it has to make way for."""
+    """An unfinished message, running or waiting for its turn, and the later one that it has to make way for."""
 
     message_id: UUID
+    waits: bool
     by: UUID
 
 

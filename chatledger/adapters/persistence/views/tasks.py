@@ -86,13 +86,14 @@ class SqlTaskViews(SqlReading):
             .limit(1)
             .scalar_subquery()
         )
-        unfinished = sa.select(table.message_id, table.position, by.label("by")).where(
+        unfinished = sa.select(table.message_id, table.waits, table.position, by.label("by")).where(
             table.ended_position.is_(None), table.state != "stopping"
         )
         if conversations is not None:
             unfinished = unfinished.where(table.conversation_id.in_(conversations))
         found = unfinished.subquery().c
-        query = sa.select(found.message_id, found.by).where(found.by.is_not(None)).order_by(found.position).limit(limit)
+        query = sa.select(found.message_id, found.waits, found.by).where(found.by.is_not(None))
+        query = query.order_by(found.position).limit(limit)
         return await self._reader.query(lambda c: [Interruption(*row) for row in c.execute(query)])
 
     async def turn(self, message_id: UUID) -> int | None:
