@@ -57,6 +57,7 @@ async def another_worker(chat: Chat) -> AsyncIterator[Worker]:
 def sweeper_of(chat: Chat, queue: InProcessTaskQueue, clock: Clock) -> Sweeper:
     application, settings = chat.application, chat.settings
     return Sweeper(
+        chat.running.ledger,
         application.views,
         queue,
         application.stopping,
