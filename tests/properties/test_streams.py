@@ -26,7 +26,7 @@ from chatledger.application.ledger import tail as tails
 from chatledger.application.ledger.ledger import Staged
 from chatledger.application.ledger.tail import ConversationTail, Tail
 from chatledger.application.ports.queue import QueueItem
-from chatledger.application.queries import following_conversations, listening
+from chatledger.application.queries import following, following_conversations, listening
 from chatledger.application.queries.following import Following
 from chatledger.application.queries.listening import up_to_end
 from chatledger.application.system_clock import new_id
@@ -58,6 +58,8 @@ class Talk:
             place.ledger._writer.observe(observer)
         self.messages: list[Staged[Message]] = []
         self.whole: list[tuple[int, UUID, bytes]] | None = None
+        self.versions: dict[UUID, int] = {}
+        self.attending: list[tuple[UUID, asyncio.Task[bytes]]] = []
         self.live: list[tuple[int, asyncio.Task[bytes]]] = []
 
     def leave(self) -> None:
@@ -90,6 +92,10 @@ class Talk:
             case "rename":
                 self.conversation.aggregate.rename(text)
                 await self.hand_in(self.conversation)
+            case "attend" if self.messages:
+                message_id = self.messages[-1 - which % len(self.messages)].aggregate.id
+                self.attending.append((message_id, asyncio.create_task(self.follow_message(message_id))))
+                await asyncio.sleep(0)
             case "follow":
                 head = (await self.place.store.ledger.head()).position
                 after = which * head // 11
@@ -132,16 +138,17 @@ class Talk:
                     return shown
         raise AssertionError("the stream ended by itself")
 
-    async def follow_message(self, message_id: UUID) -> bytes:
+    async def follow_message(self, message_id: UUID, after: int = 0) -> bytes:
+        """The same of one message: to its end, or until the history is over and there is no more."""
+        shown, rendering = b"", None
         with self.following.follow(message_id) as follower:
-            rendering, shown = None, b""
-            async for batch in follower.batches():
+            async for batch in follower.batches(after, whole=True):
                 if rendering is None:
-                    rendering = Rendering(message_id, batch[0], **SHOWN, gives_ids=True)
+                    rendering = Rendering(message_id, batch[0], **SHOWN, gives_ids=True, after=after)
                 shown += rendering.render(batch)
-                if not batch:
+                if self.whole is not None and not batch and follower.version == self.versions[message_id]:
                     break
-            return shown
+        return shown
 
     async def due(self) -> list[tuple[int, UUID, bytes]]:
         """What there is to show of all messages: the position of each event that shows something, and its frames."""
@@ -172,7 +179,21 @@ def _after(due: list[tuple[int, UUID, bytes]], position: int) -> bytes:
     return b"".join(b"%sid: %d\n\n" % (frames, at) for at, _, frames in due if at > position)
 
 
-OFTEN = ("say", "say", "say", "say", "start", "start", "ask", "follow", "complete", "rate", "requeue", "replace")
+OFTEN = (
+    "say",
+    "say",
+    "say",
+    "say",
+    "start",
+    "start",
+    "ask",
+    "follow",
+    "attend",
+    "complete",
+    "rate",
+    "requeue",
+    "replace",
+)
 KINDS = (*OFTEN, "think", "attach", "retrieve", "stop", "fail", "rename", "elsewhere")
 steps = st.tuples(
     st.sampled_from(KINDS), st.integers(0, 11), st.text(st.sampled_from("ab𝄞"), max_size=4), st.booleans()
@@ -183,7 +204,8 @@ steps = st.tuples(
 def small_pages(monkeypatch: pytest.MonkeyPatch) -> None:
     """So that short histories have many pages, and a tail lets events go."""
     monkeypatch.setattr(following_conversations, "MESSAGES_AT_ONCE", 2)
-    monkeypatch.setattr(following_conversations, "EVENTS_AT_ONCE", 3)
+    for module in (following, following_conversations):
+        monkeypatch.setattr(module, "EVENTS_AT_ONCE", 3)
     monkeypatch.setattr(tails, "MAX_CHARACTERS", 5 * tails.ENVELOPE)
     monkeypatch.setattr(listening, "SILENCE", 0.02)
 
@@ -199,6 +221,7 @@ def test_every_follower_is_shown_exactly_the_rest(place: Place) -> None:
             for step in (("ask", 0, "", True), ("start", 0, "", True), *history):
                 await talk.take(step)
             due, head = await talk.due(), (await place.store.ledger.head()).position
+            talk.versions = {staged.aggregate.id: staged.aggregate.version for staged in talk.messages}
             talk.whole = due
             ids = [at for at, _, _ in due]
             async with asyncio.timeout(DEADLINE):
@@ -212,7 +235,7 @@ def test_every_follower_is_shown_exactly_the_rest(place: Place) -> None:
             seen["interleaved"] += any(a[1] != b[1] for a, b in pairwise(due))
             seen["replaced"] += any(b"message_replace" in frames for _, _, frames in due)
         finally:
-            for _, task in talk.live:
+            for _, task in (*talk.live, *talk.attending):
                 task.cancel()
             talk.leave()
 
@@ -233,7 +256,10 @@ async def _messages_alone(talk: Talk, due: list[tuple[int, UUID, bytes]]) -> Non
         versions = {envelope.position: envelope.version for envelope in envelopes}
         own = [(versions[at], frames) for at, of, frames in due if of == message_id]
         blocks = [(at, b"%sid: %s:%d\n\n" % (frames, str(message_id).encode(), at)) for at, frames in own]
-        assert await talk.follow_message(message_id) == b"".join(block for _, block in blocks)
+        for task in (talk.follow_message(message_id), *(task for of, task in talk.attending if of == message_id)):
+            assert await task == b"".join(block for _, block in blocks)
+        last = blocks[-1:]
+        assert await talk.follow_message(message_id, last[0][0] - 1 if last else 0) == b"".join(b for _, b in last)
         for after in (0, *versions.values()):
             rendering = Rendering(message_id, envelopes[0], **SHOWN, gives_ids=True, after=after)
             assert rendering.render(envelopes) == b"".join(block for at, block in blocks if at > after)

@@ -22,6 +22,9 @@ from chatledger.application.queries.listening import Listening
 
 log = logging.getLogger(__name__)
 
+LARGEST_WRITE = 64 * 1024
+"""Bytes. Servers hold back who writes by the number of writes that a slow client has not taken, not by their size."""
+
 Batches = AsyncGenerator[Sequence[Envelope], None]
 
 
@@ -101,8 +104,12 @@ class EventStream(ASGIStreamingResponse):
     async def _stream(self, send: Send) -> None:
         """Send the chunks; the one with the terminal event closes the stream, which spares a call per stream."""
         async for chunk in self._frames:
+            written = 0
+            while len(chunk) - written > LARGEST_WRITE:
+                piece, written = chunk[written : written + LARGEST_WRITE], written + LARGEST_WRITE
+                await send({"type": "http.response.body", "body": piece, "more_body": True})
             has_more = self._goes_on or not self._rendering.has_ended
-            await send({"type": "http.response.body", "body": chunk, "more_body": has_more})
+            await send({"type": "http.response.body", "body": chunk[written:], "more_body": has_more})
             if not has_more:
                 return
         await send({"type": "http.response.body", "body": b"", "more_body": False})

@@ -11,7 +11,7 @@ from chatledger.application.ports.queue import LiveBus
 from chatledger.application.ports.storage import StorageUnavailableError
 from chatledger.application.ports.views import Views
 from chatledger.application.queries.following_conversations import ConversationFollower
-from chatledger.application.queries.listening import Listening, require_recorded, up_to_end
+from chatledger.application.queries.listening import EVENTS_AT_ONCE, Listening, require_recorded, up_to_end
 
 
 class Follower(Listening):
@@ -30,42 +30,57 @@ class Follower(Listening):
         self._closing = closing
         self.version = 0
         self.has_ended = False
+        self._is_behind = False
 
-    async def batches(self, after: int = 0, known: Sequence[Envelope] = ()) -> AsyncGenerator[Sequence[Envelope], None]:
+    async def batches(
+        self, after: int = 0, known: Sequence[Envelope] = (), *, whole: bool = False
+    ) -> AsyncGenerator[Sequence[Envelope], None]:
         """The events after a version, in batches as they were committed, up to the terminal event.
 
         After that one, and after what came later (a rating, say), there are none.
 
         Each second without news gives an empty batch, so that the caller can do what time demands. ``known`` are the
-        first of these events, where the caller has them already. Where chatledger closes they end without a terminal
-        event, within a second; by an error, where the store is in trouble.
+        first of these events, where the caller has them already; who wants the stream ``whole`` gets those up to that
+        version too. Where chatledger closes they end without a terminal event, within a second; by an error, where the
+        store is in trouble.
 
         Raises:
             InvalidParameterError: the stream has no such version.
             StorageUnavailableError: nothing gets on record for now.
         """
-        batch: Sequence[Envelope] = known or await self._ledger.read(self._message_id)
-        self.version = len(batch)
-        require_recorded(after, self.version)
-        batch, self.has_ended = up_to_end(batch)
-        batch = batch[after:]
+        newer: Sequence[Envelope] = known or await self._page()
+        require_recorded(after, await self._latest() if self._is_behind else len(newer))
+        whole = whole or not after
         while True:
-            yield batch
-            if self.has_ended:
-                return
-            told = await self.news()
-            if self.is_closed:
-                return
-            newer = self._tail.after(self._message_id, self.version)
-            if newer is None or not (newer or told):
-                if self._closing.is_set():
-                    return
-                newer = await self._ledger.read(self._message_id, self.version)
-                if not newer and (trouble := self._ledger.trouble) is not None:
-                    raise StorageUnavailableError(trouble)
             if newer:
                 self.version = newer[-1].version
             batch, self.has_ended = up_to_end(newer)
+            yield batch if whole else [envelope for envelope in batch if envelope.version > after]
+            if self.has_ended:
+                return
+            held, told = None, True
+            if not self._is_behind:
+                told = await self.news()
+                held = self._tail.after(self._message_id, self.version)
+            if self.is_closed:
+                return
+            if held is not None and (held or told):
+                newer = held
+                continue
+            if self._closing.is_set():
+                return
+            newer = await self._page()
+            if not newer and (trouble := self._ledger.trouble) is not None:
+                raise StorageUnavailableError(trouble)
+
+    async def _page(self) -> Sequence[Envelope]:
+        page = await self._ledger.read(self._message_id, self.version, EVENTS_AT_ONCE)
+        self._is_behind = len(page) == EVENTS_AT_ONCE
+        return page
+
+    async def _latest(self) -> int:
+        head = await self._ledger.stream_head(self._message_id)
+        return 0 if head is None else head.version
 
 
 class Following:

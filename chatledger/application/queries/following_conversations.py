@@ -11,14 +11,11 @@ from chatledger.application.ledger.tail import ConversationTail
 from chatledger.application.ports.queue import LiveBus
 from chatledger.application.ports.storage import StorageUnavailableError
 from chatledger.application.ports.views import Views
-from chatledger.application.queries.listening import Listening, require_recorded, up_to_end
+from chatledger.application.queries.listening import EVENTS_AT_ONCE, Listening, require_recorded, up_to_end
 from chatledger.domain.events import TERMINAL_EVENTS, ConversationDeleted
 
 MESSAGES_AT_ONCE = 10
 """How many messages that begin in it a page may have."""
-
-EVENTS_AT_ONCE = 200
-"""How many events of one message a page may have."""
 
 
 class ConversationFollower(Listening):

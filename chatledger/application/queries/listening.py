@@ -15,6 +15,10 @@ SILENCE = 1.0
 """Seconds after which a follower reads the ledger by itself: a lost notice costs no more than this."""
 
 
+EVENTS_AT_ONCE = 200
+"""How many events of one message are read off the ledger at once: who is slow holds no more than these."""
+
+
 class Listening:
     """A place among the listeners of a message or a conversation, taken when it is made and given back once.
 

@@ -21,7 +21,7 @@ from chatledger.adapters.http.sse import Batches, EventStream, Renderer, frames
 from chatledger.adapters.http.surface import Place, Surface
 from chatledger.application.errors import NotFoundError
 from chatledger.application.ledger.envelope import Envelope
-from chatledger.application.queries.listening import Listening, require_recorded, unknown_point
+from chatledger.application.queries.listening import Listening, unknown_point
 
 _LAST_EVENT_ID = Parameter("Last-Event-ID", "The same as `after`, and before it.", where="header")
 _FOLLOW_MESSAGE = Operation(
@@ -74,7 +74,6 @@ def stream_routes(surface: Surface, entrance: Entrance) -> Sequence[HTTPRouteHan
         follower = application.following.follow(message_id)
 
         def renderer(place: Place, recorded: Sequence[Envelope]) -> Renderer:
-            require_recorded(after, follower.version)
             place.wait_for(recorded[0])
             return Rendering(
                 message_id,
@@ -85,7 +84,7 @@ def stream_routes(surface: Surface, entrance: Entrance) -> Sequence[HTTPRouteHan
                 after=after,
             )
 
-        return await _stream(surface, request, follower, follower.batches(), renderer)
+        return await _stream(surface, request, follower, follower.batches(after, whole=True), renderer)
 
     @get(
         f"{entrance.prefix}/conversations/{{conversation_id:uuid}}/stream",
