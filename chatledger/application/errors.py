@@ -201,7 +201,7 @@ class GenerationFailedError(ApplicationError):
 class AnswerPendingError(ApplicationError):
     """Nobody waits for the answer any longer: chatledger closes, or the store is in trouble.
 
-    The message was taken in and will be answered all the same; to send it again would double it.
+    The message was taken in and will be answered all the same; to send it again without a key would double it.
 
     Attributes:
         conversation_id: None for a completion.

@@ -5,6 +5,7 @@ import json
 import random
 from collections.abc import Sequence
 
+import httpx
 import pytest
 
 from tests.faults.checking import TERMINAL, words
@@ -36,29 +37,25 @@ class KeyedSender(Streaming):
         self.tries: list[list[str]] = []
         self._key = f"key-of-{name}"
         self._begins_after = chance.choice((0, chance.uniform(0, BEGIN_WITHIN)))
-        self._hangs_up_after = chance.choice((None, None, None, None, chance.uniform(0, 1)))
+        self._hangs_up_after = chance.choice((None, None, None, None, chance.randrange(2 * TOKENS)))
 
     async def live(self) -> None:
         await asyncio.sleep(self._begins_after)
         while not self.is_ended:
             self.text = ""
             self.tries.append([])
-            try:
-                async with asyncio.timeout(self._hangs_up_after):
-                    await self._send()
-            except TimeoutError:
-                self.recording.end("hung up")
-            self._hangs_up_after = None
+            body = self._body | {"response_mode": "streaming"}
+            headers = {"Idempotency-Key": self._key, "X-Stream-Ids": "1"}
+            await self._listen("POST", "/v1/chat-messages", json=body, headers=headers)
             await asyncio.sleep(PAUSE)
 
-    async def _send(self) -> None:
-        body = self._body | {"response_mode": "streaming"}
-        headers = {"Idempotency-Key": self._key, "X-Stream-Ids": "1"}
-        await self._listen("POST", "/v1/chat-messages", json=body, headers=headers)
-
     def _take(self, block: str) -> None:
-        if block != "event: ping":
-            self.tries[-1].append(block)
+        if block == "event: ping":
+            return
+        if len(self.tries[-1]) == self._hangs_up_after:
+            self._hangs_up_after = None
+            raise httpx.TransportError("hung up")
+        self.tries[-1].append(block)
         super()._take(block)
 
 

@@ -131,7 +131,7 @@ class ErrorBody(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Every error, on every route.
 
     ``params`` names the first offending field. The ids are those of a message that was taken in all the same: it will
-    be answered, and to send it again would double it.
+    be answered, and to send it again without a key would double it.
     """
 
     code: str
@@ -307,7 +307,9 @@ _TABLE: dict[type[Exception], Callable[[Any], HttpError]] = {
     AlreadyReplayedError: lambda error: HttpError(409, f"It is replayed already: {error}.", code="already_replayed"),
     KeyDestroyedError: lambda _: HttpError(410, "The content has been erased.", code="erased"),
     # Without Retry-After: a client that obeyed it unseeing might send the same twice.
-    CommitInDoubtError: lambda _: HttpError(503, "It is not known whether this was stored: look before you repeat it."),
+    CommitInDoubtError: lambda _: HttpError(
+        503, "It is not known whether this was stored: look before you repeat it, unless it has an Idempotency-Key."
+    ),
     StorageUnavailableError: lambda _: unavailable(),
     ClosedError: lambda _: unavailable(),
     VersionConflictError: lambda _: unavailable(),
