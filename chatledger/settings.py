@@ -176,6 +176,9 @@ class Settings(BaseModel):
 
     openai_base_url: ProviderAddress | None = None
     openai_api_key: SecretStr | None = None
+    provider_connect_timeout: float = Field(default=10, gt=0)
+    provider_silence: float = Field(default=120, gt=0)
+    """How long a provider may say nothing, before its answer or in the middle of it."""
     anthropic_api_key: SecretStr | None = None
     google_api_key: SecretStr | None = None
     transcription_model: NotEmpty = "whisper-1"

@@ -11,7 +11,7 @@ from contextlib import asynccontextmanager
 from datetime import UTC
 from typing import TYPE_CHECKING
 
-from chatledger.adapters.provider_access import ProviderAccess, origin, words_of
+from chatledger.adapters.provider_access import NOT_CONNECTED, SILENT, UNREADABLE, ProviderAccess, origin, words_of
 from chatledger.application.ports.generator import GeneratorError, GeneratorErrorKind
 
 if TYPE_CHECKING:
@@ -115,16 +115,12 @@ class OpenAIClients:
             GeneratorError: the provider refused or failed, or its answer cannot be read.
         """
         client, headers = await self.client()
-
-        import openai  # noqa: PLC0415
-
         try:
             yield client, headers
-        except openai.OpenAIError as error:
-            raise translate(error) from error
-        except (ValueError, RecursionError) as error:
-            # The SDK lets its JSON and UTF-8 decoders' errors through; msgspec's are of the same kind.
-            raise GeneratorError("transient", "The provider's answer cannot be read.") from error
+        except Exception as error:
+            if (failure := translate(error)) is None:
+                raise
+            raise failure from error
 
     async def close(self) -> None:
         """Close all connections."""
@@ -140,20 +136,38 @@ def _open_pool(
     import openai  # noqa: PLC0415
     import openai.resources.chat  # noqa: PLC0415 - the SDK would load it within the first request
 
-    timeout = openai.Timeout(read_timeout, connect=connect_timeout)
+    from chatledger.adapters.provider_pool import pool_options  # noqa: PLC0415
+
     headers = {} if keeps_connections else {"Connection": "close"}
-    return openai.DefaultAsyncHttpxClient(timeout=timeout, headers=headers)
+    return openai.DefaultAsyncHttpxClient(**pool_options(connect_timeout, read_timeout, headers))
 
 
-def translate(error: "openai.OpenAIError") -> GeneratorError:
-    """What the SDK's error means for whoever asked."""
+def translate(error: Exception) -> GeneratorError | None:
+    """What an error of a request means for whoever asked; None for one that is none of a provider."""
+    import httpx2  # noqa: PLC0415 - see the class
+    import openai  # noqa: PLC0415
+
+    if isinstance(error, openai.OpenAIError):
+        return _translate_sdk(error)
+    # The SDK lets the errors of the connection through where it reads what a refusal says.
+    if isinstance(error, httpx2.TimeoutException):
+        return GeneratorError("timeout", SILENT)
+    if isinstance(error, httpx2.HTTPError):
+        return GeneratorError("transient", NOT_CONNECTED)
+    # So it does with those of its JSON and UTF-8 decoders; msgspec's are of the same kind.
+    if isinstance(error, (ValueError, RecursionError)):
+        return GeneratorError("transient", UNREADABLE)
+    return None
+
+
+def _translate_sdk(error: "openai.OpenAIError") -> GeneratorError:
     import openai  # noqa: PLC0415
 
     match error:
         case openai.APITimeoutError():
-            return GeneratorError("transient", "The provider did not answer in time.")
+            return GeneratorError("timeout", SILENT)
         case openai.APIConnectionError():
-            return GeneratorError("transient", "The connection to the provider failed.")
+            return GeneratorError("transient", NOT_CONNECTED)
         case openai.APIStatusError():
             return _translate_status(error)
         case openai.APIError():

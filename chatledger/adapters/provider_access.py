@@ -12,6 +12,11 @@ from chatledger.application.ports.generator import GeneratorError
 
 _ENVIRONMENT_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _MAX_WORDS = 2_000
+
+SILENT = "The provider did not answer in time."
+NOT_CONNECTED = "The connection to the provider failed."
+BROKEN_OFF = "The provider's stream ended in the middle of the answer."
+UNREADABLE = "The provider's answer cannot be read."
 _OUR_OWN_VARIABLES = "CHATLEDGER_"
 
 
@@ -114,6 +119,11 @@ def words_of(body: Any, otherwise: str = "") -> str:
     text = body.strip() if isinstance(body, str) else ""
     text = text or otherwise
     return text if len(text) <= _MAX_WORDS else text[:_MAX_WORDS] + "…"
+
+
+def storable(text: str) -> str:
+    """The text, with its halves of characters put together, and those that have no other half replaced."""
+    return text if text.isascii() else text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
 
 
 def _check_variable(name: str) -> None:

@@ -30,13 +30,17 @@ def make_generators(settings: Settings) -> Mapping[str, Generator]:
 def built_in(settings: Settings, given: Sequence[Generator] = ()) -> Sequence[Generator]:
     """Those that there always are; a host's own agent takes the place of the one here, with its name."""
     keys = _api_keys(settings)
-    openai = (
-        OpenAICompatibleGenerator(api_key=keys.get("openai"))
-        if settings.openai_base_url is None
-        else OpenAICompatibleGenerator(base_url=settings.openai_base_url, api_key=keys.get("openai"))
+    openai = OpenAICompatibleGenerator(
+        base_url=settings.openai_base_url or DEFAULT_BASE_URL,
+        api_key=keys.get("openai"),
+        connect_timeout=settings.provider_connect_timeout,
+        read_timeout=settings.provider_silence,
     )
     agent = AgentGenerator(
-        base_urls={} if settings.openai_base_url is None else {"openai": settings.openai_base_url}, api_keys=keys
+        base_urls={} if settings.openai_base_url is None else {"openai": settings.openai_base_url},
+        api_keys=keys,
+        connect_timeout=settings.provider_connect_timeout,
+        read_timeout=settings.provider_silence,
     )
     has_agent = any(isinstance(generator, AgentGenerator) and generator.name == agent.name for generator in given)
     agents = () if has_agent else (agent,)
@@ -60,7 +64,10 @@ def by_name_of(generators: Sequence[Generator]) -> Mapping[str, Generator]:
 def open_features(settings: Settings, stack: AsyncExitStack) -> Features:
     """What the server's own provider is asked for beside answers, over connections that are closed at the end."""
     clients = OpenAIClients(
-        base_url=settings.openai_base_url or DEFAULT_BASE_URL, api_key=_api_keys(settings).get("openai")
+        base_url=settings.openai_base_url or DEFAULT_BASE_URL,
+        api_key=_api_keys(settings).get("openai"),
+        connect_timeout=settings.provider_connect_timeout,
+        read_timeout=settings.provider_silence,
     )
     stack.push_async_callback(clients.close)
     moderators = (KeywordModerator(), OpenAIModerator(clients))

@@ -419,7 +419,7 @@ async def test_silence_ends_at_the_timeout(provider, silence):
     generator = OpenAICompatibleGenerator(base_url=provider.base_url, read_timeout=0.2, environment={})
     provider.then(silence)
     error, _ = await failure(generator, request())
-    assert (error.kind, str(error)) == ("transient", "The provider did not answer in time.")
+    assert (error.kind, str(error)) == ("timeout", "The provider did not answer in time.")
     await asyncio.wait_for(provider.requests[0].closed.wait(), 5)
     await generator.close()
 

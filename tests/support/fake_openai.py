@@ -2,6 +2,8 @@
 
 import asyncio
 import json
+import socket
+import struct
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
@@ -53,6 +55,21 @@ class Refusal:
     status: int
     body: object = None
     headers: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Raw:
+    """Bytes as they go onto the connection, whatever HTTP has to say of them; then the connection is closed.
+
+    Attributes:
+        pieces: bytes, and pauses between them.
+        times: how often the last piece is sent.
+        resets: end the connection with a reset, not with its orderly end.
+    """
+
+    pieces: Sequence[bytes | Pause | Stall]
+    times: int = 1
+    resets: bool = False
 
 
 @dataclass
@@ -132,7 +149,8 @@ def embeddings(*vectors: Sequence[float]) -> Refusal:
     return Refusal(200, {"object": "list", "model": "fake", "data": data, "usage": {}})
 
 
-Responder = Callable[[Received], Stream | Refusal]
+Response = Stream | Refusal | Raw
+Responder = Callable[[Received], Response]
 
 
 class FakeOpenAI:
@@ -141,9 +159,9 @@ class FakeOpenAI:
     A path that a responder was given for is answered by that, each time.
     """
 
-    def __init__(self, *script: Stream | Refusal) -> None:
+    def __init__(self, *script: Response) -> None:
         self.requests: list[Received] = []
-        self._script = deque(script)
+        self._script: deque[Response] = deque(script)
         self._responders: dict[str, Responder] = {}
         self._connections: set[asyncio.Task[None]] = set()
         self._arrival = asyncio.Condition()
@@ -160,7 +178,7 @@ class FakeOpenAI:
         await asyncio.gather(*self._connections, return_exceptions=True)
         await self._server.wait_closed()
 
-    def then(self, *script: Stream | Refusal) -> None:
+    def then(self, *script: Response) -> None:
         self._script.extend(script)
 
     def always(self, path: str, responder: Responder) -> None:
@@ -230,7 +248,7 @@ async def _read_request(head: bytes, reader: asyncio.StreamReader) -> Received:
     return Received(first.split(" ")[1], headers, json.loads(body) if is_json else {}, body)
 
 
-async def _respond(response: Stream | Refusal, request: Received, writer: asyncio.StreamWriter) -> bool:
+async def _respond(response: Response, request: Received, writer: asyncio.StreamWriter) -> bool:
     match response:
         case Refusal(status=status, body=content, headers=headers):
             body = content if isinstance(content, bytes) else json.dumps(content).encode()
@@ -239,6 +257,10 @@ async def _respond(response: Stream | Refusal, request: Received, writer: asynci
             writer.write(f"HTTP/1.1 {status} -\r\n{lines}\r\n".encode() + body)
             await writer.drain()
             return True
+        case Raw():
+            request.started.set()
+            await _send_as_it_is(response, request, writer)
+            return False
         case Stream(steps=steps, silent_for=silence):
             await _wait(silence, request)
             writer.write(b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n")
@@ -258,6 +280,21 @@ async def _respond(response: Stream | Refusal, request: Received, writer: asynci
             writer.write(b"0\r\n\r\n")
             await writer.drain()
             return True
+
+
+async def _send_as_it_is(raw: Raw, request: Received, writer: asyncio.StreamWriter) -> None:
+    for piece in [*raw.pieces, *[raw.pieces[-1]] * (raw.times - 1)]:
+        match piece:
+            case Pause(seconds=seconds):
+                await _wait(seconds, request)
+            case Stall():
+                await request.closed.wait()
+            case bytes():
+                writer.write(piece)
+                await writer.drain()
+    if raw.resets:
+        linger = struct.pack("ii", 1, 0)
+        writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
 
 
 async def _wait(seconds: float, request: Received) -> None:

@@ -10,12 +10,15 @@ from pydantic_ai.exceptions import (
     ModelAuthenticationError,
     ModelQuotaExceededError,
     ModelRequestRejectedError,
+    ModelTimeoutError,
+    UnexpectedModelBehavior,
 )
 from pydantic_ai.models import Model
 
 from chatledger.adapters.generator.agent_settings import Provider
 from chatledger.adapters.openai_clients import is_openai
-from chatledger.adapters.provider_access import words_of
+from chatledger.adapters.provider_access import SILENT, words_of
+from chatledger.adapters.provider_pool import pool_options
 from chatledger.application.ports.generator import GeneratorError, GeneratorErrorKind
 
 _MAX_MODELS = 64
@@ -26,7 +29,7 @@ class AgentModels:
     """Models of any number of providers over one pool of connections; none asks twice by itself."""
 
     def __init__(self, connect_timeout: float, read_timeout: float) -> None:
-        self._pool = httpx2.AsyncClient(timeout=httpx2.Timeout(read_timeout, connect=connect_timeout))
+        self._pool = httpx2.AsyncClient(**pool_options(connect_timeout, read_timeout))
         self._making = asyncio.Lock()
         self._models: dict[tuple[Provider, str, str, str | None], Model] = {}
 
@@ -47,13 +50,17 @@ class AgentModels:
 
 def _openai(name: str, base_url: str, key: str | None, pool: httpx2.AsyncClient) -> Model:
     from pydantic_ai.models.openai import OpenAIChatModel  # noqa: PLC0415 - each provider's SDK is slow to import
+    from pydantic_ai.profiles.openai import OpenAIModelProfile  # noqa: PLC0415
     from pydantic_ai.providers.openai import OpenAIProvider  # noqa: PLC0415
     from pydantic_ai.providers.openai_compatible import OpenAICompatibleProvider  # noqa: PLC0415
 
+    # Else the library takes an answer that was cut short for a whole one.
+    profile = OpenAIModelProfile(openai_chat_streaming_requires_finish_reason=True)
     if is_openai(base_url):
-        return OpenAIChatModel(name, provider=OpenAIProvider(base_url=base_url, api_key=key, http_client=pool))
+        official = OpenAIProvider(base_url=base_url, api_key=key, http_client=pool)
+        return OpenAIChatModel(name, provider=official, profile=profile)
     provider = OpenAICompatibleProvider("openai-compatible", base_url=base_url, api_key=key, http_client=pool)
-    return OpenAIChatModel(name, provider=provider)
+    return OpenAIChatModel(name, provider=provider, profile=profile)
 
 
 def _anthropic(name: str, base_url: str, key: str | None, pool: httpx2.AsyncClient) -> Model:
@@ -82,6 +89,10 @@ def translate(error: AgentRunError) -> GeneratorError:
             return GeneratorError("credentials", "Incorrect API key provided")
         case ContentFilterError():
             return GeneratorError("content", words_of(error.message))
+        case ModelTimeoutError():
+            return GeneratorError("timeout", SILENT)
+        case UnexpectedModelBehavior():
+            return GeneratorError("transient", words_of(error.message))
         case ModelAPIError():
             return GeneratorError(_kind(error), words_of(error.body, error.message), retry_after=error.retry_after)
         case _:

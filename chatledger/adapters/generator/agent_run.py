@@ -1,11 +1,12 @@
 """One run of an agent on the pydantic-ai library, as parts of an answer. Slow to import: see AgentGenerator."""
 
 import logging
-from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Sequence
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Iterator, Sequence
+from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
+import httpx2
 import msgspec
 from pydantic_ai import Agent, CallToolsNode, ModelRequestNode, RunContext, Tool
 from pydantic_ai.exceptions import AgentRunError, ModelRetry, ToolFailed
@@ -36,11 +37,14 @@ from chatledger.adapters.generator.app_settings import read_settings
 from chatledger.adapters.generator.document_library import DocumentLibrary, cited, folder_of
 from chatledger.adapters.generator.file_parts import MOST_BYTES, cannot_be_given, text_of
 from chatledger.adapters.generator.prompt import fill_prompt, question_of
+from chatledger.adapters.provider_access import BROKEN_OFF, SILENT, UNREADABLE, storable
 from chatledger.application.fault_report import describe
 from chatledger.application.ports.generator import (
     Exchange,
     Finish,
     GenerationRequest,
+    GeneratorError,
+    GeneratorErrorKind,
     Part,
     Retrieved,
     SentFile,
@@ -94,6 +98,8 @@ class AgentRuns:
                     yield part
         except AgentRunError as error:
             failure = translate(error)
+        except _BrokenStreamError as error:
+            failure = GeneratorError(error.kind, str(error))
         # Raised out here, as an error that names the library's as its cause would keep its readers alive.
         if failure is not None:
             raise failure
@@ -117,14 +123,16 @@ class AgentRuns:
                     step += 1
                     thought = ""
                     yield StepBegan()
-                    async with node.stream(run.ctx) as events:
+                    async with _reading(settings), node.stream(run.ctx) as events:
                         async for event in events:
-                            if text := _text_of(event):
+                            if text := storable(_text_of(event)):
                                 thought += text
                                 yield Text(text)
                 elif isinstance(node, CallToolsNode):
                     response = node.model_response
-                    reason = response.finish_reason
+                    reason = _finish_reason(response)
+                    if reason is None and settings.model is not None:
+                        raise GeneratorError("transient", BROKEN_OFF)
                     if run.usage.total_tokens:  # some servers count nothing
                         yield TokenCount(run.usage.input_tokens, run.usage.output_tokens)
                     may_call = step <= settings.max_steps
@@ -136,6 +144,30 @@ class AgentRuns:
                     for part in _parts_of(response, returns):
                         yield part
         yield Finish(_FINISH_REASONS.get(reason, "other"))
+
+
+class _BrokenStreamError(Exception):
+    """A provider has sent what its SDK or the library stumbles over, or nothing more."""
+
+    def __init__(self, kind: GeneratorErrorKind, reason: str) -> None:
+        super().__init__(reason)
+        self.kind: GeneratorErrorKind = kind
+
+
+@asynccontextmanager
+async def _reading(settings: AgentSettings) -> AsyncIterator[None]:
+    """What is raised while a provider's stream is read is the provider's; a host's own model may be wrong itself."""
+    try:
+        yield
+    except (AgentRunError, GeneratorError):
+        raise
+    except httpx2.TimeoutException:
+        raise _BrokenStreamError("timeout", SILENT) from None
+    except Exception as error:
+        if settings.model is None:
+            raise
+        log.info("a provider's stream cannot be read: %s", describe(error))
+        raise _BrokenStreamError("transient", UNREADABLE) from None
 
 
 def document_search(library: DocumentLibrary) -> Callable[..., Any]:
@@ -235,6 +267,11 @@ def _text_of(event: AgentStreamEvent) -> str:
             return text
         case _:
             return ""
+
+
+def _finish_reason(response: ModelResponse) -> str | None:
+    """Why the provider is done, if it has said so: a reason that the library knows, or its own."""
+    return response.finish_reason or (response.provider_details or {}).get("finish_reason")
 
 
 def _calls(response: ModelResponse) -> tuple[ToolCall, ...]:

@@ -18,8 +18,9 @@ from chatledger.adapters.openai_clients import (
     is_openai,
     translate,
 )
-from chatledger.adapters.provider_access import check_access
+from chatledger.adapters.provider_access import BROKEN_OFF, check_access, storable
 from chatledger.application.ports.generator import (
+    MOST_TOKENS,
     Finish,
     GenerationRequest,
     GeneratorError,
@@ -154,9 +155,6 @@ class OpenAICompatibleGenerator:
             raise GeneratorError("invalid", str(error)) from error
         messages = await _prompt(request, settings)
         client, headers = await self._clients.client(settings.base_url, settings.api_key_env)
-
-        import openai  # noqa: PLC0415 - the client has loaded it
-
         try:
             stream = await client.chat.completions.create(
                 model=settings.model,
@@ -166,19 +164,19 @@ class OpenAICompatibleGenerator:
                 extra_headers=headers,
                 **_options(settings, settings.base_url or self._clients.base_url),
             )
-        except openai.OpenAIError as error:
-            raise translate(error) from error
+        except Exception as error:
+            if (refusal := translate(error)) is None:
+                raise
+            raise refusal from error
         answer = _Answer()
         failure: GeneratorError | None = None
         try:
             async for chunk in stream:
                 if text := answer.take(chunk):
                     yield Text(text)
-        except openai.OpenAIError as error:
-            failure = translate(error)
-        except (ValueError, RecursionError):
-            # The SDK lets its JSON and UTF-8 decoders' errors through; msgspec's are of the same kind.
-            failure = GeneratorError("transient", "The provider's stream cannot be read.")
+        except Exception as error:
+            if (failure := translate(error)) is None:
+                raise
         finally:
             await _close(stream)
         # Raised out here, as an error that names the SDK's as its cause would keep the SDK's readers alive.
@@ -196,9 +194,12 @@ class OpenAICompatibleGenerator:
         await self._clients.close()
 
 
+TokensCounted = Annotated[int, msgspec.Meta(ge=0, le=MOST_TOKENS)]
+
+
 class _Usage(msgspec.Struct, frozen=True):
-    prompt_tokens: int
-    completion_tokens: int
+    prompt_tokens: TokensCounted
+    completion_tokens: TokensCounted
 
 
 class _Delta(msgspec.Struct, frozen=True):
@@ -215,7 +216,7 @@ class _Chunk(msgspec.Struct, frozen=True):
     """What is read of a chunk. The SDK passes on whatever shape came, so it is checked here."""
 
     choices: tuple[_Choice, ...] | None = None
-    usage: _Usage | None = None
+    usage: object = None
 
 
 class _Answer:
@@ -233,7 +234,10 @@ class _Answer:
             msgspec.ValidationError: it is no chunk.
         """
         chunk = msgspec.convert(received, _Chunk, from_attributes=True)
-        self._usage = chunk.usage or self._usage
+        if chunk.usage is not None:
+            # A count that makes no sense is none: the answer is there all the same.
+            with suppress(msgspec.ValidationError):
+                self._usage = msgspec.convert(chunk.usage, _Usage, from_attributes=True)
         if not chunk.choices:
             return ""
         choice = chunk.choices[0]
@@ -249,7 +253,7 @@ class _Answer:
             GeneratorError: the stream is over but the answer is not.
         """
         if self._reason is None:
-            raise GeneratorError("transient", "The provider's stream ended in the middle of the answer.")
+            raise GeneratorError("transient", BROKEN_OFF)
         if self._half:
             yield Text("\N{REPLACEMENT CHARACTER}")
         if self._usage is not None:
@@ -260,8 +264,7 @@ class _Answer:
         # Some providers cut between the two halves of an escaped pair, and half a character cannot be stored.
         text = self._half + text
         self._half = text[-1:] if "\ud800" <= text[-1:] <= "\udbff" else ""
-        text = text.removesuffix(self._half)
-        return text if text.isascii() else text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+        return storable(text.removesuffix(self._half))
 
 
 async def _prompt(request: GenerationRequest, settings: OpenAICompatibleSettings) -> list["Message"]:

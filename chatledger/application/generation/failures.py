@@ -30,6 +30,7 @@ class Consequence(msgspec.Struct, frozen=True):
 
 CONSEQUENCES: Mapping[GeneratorErrorKind, Consequence] = {
     "transient": Consequence("completion_request_error", may_pass=True),
+    "timeout": Consequence("completion_request_error", may_pass=True),
     "quota": Consequence("provider_quota_exceeded"),
     "credentials": Consequence("provider_not_initialize"),
     "invalid": Consequence("completion_request_error"),

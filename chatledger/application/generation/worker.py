@@ -21,6 +21,7 @@ from chatledger.application.ledger.hand_ins import VersionConflictError
 from chatledger.application.ledger.ledger import Ledger, Staged
 from chatledger.application.ports.clock import Clock
 from chatledger.application.ports.generator import (
+    MOST_TOKENS,
     Exchange,
     FileMade,
     Finish,
@@ -375,8 +376,9 @@ class Worker:
         match msgspec.convert(builtins, type(part), builtin_types=(bytes,)):
             case Retrieved(resources):
                 await attempt.retrieve(resources)
-            case TokenCount() as counted:
-                tally.counted = counted
+            case TokenCount(prompt, completion) as counted:
+                if 0 <= prompt <= MOST_TOKENS and 0 <= completion <= MOST_TOKENS:
+                    tally.counted = counted
             case Finish(reason):
                 tally.finish_reason = reason
             case StepBegan() | StepEnded() | FileMade() | ToolsReturned() as step:

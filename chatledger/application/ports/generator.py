@@ -9,14 +9,17 @@ import msgspec
 
 from chatledger.domain.values import AppMode, FileKind, FinishReason, Json, Resource
 
-GeneratorErrorKind = Literal["transient", "quota", "credentials", "invalid", "content", "internal"]
+GeneratorErrorKind = Literal["transient", "timeout", "quota", "credentials", "invalid", "content", "internal"]
+
+MOST_TOKENS = 1_000_000_000
+"""No model reads or writes more: a larger count is a mistake."""
 
 
 class GeneratorError(Exception):
     """The generator gave up.
 
     Attributes:
-        kind: what may be done about it. Only ``transient`` may pass by itself.
+        kind: what may be done about it. Only ``transient`` and ``timeout``, silence, may pass by themselves.
         retry_after: seconds after which the provider wants to be asked again, if it said so.
     """
 
