@@ -153,6 +153,7 @@ _HOMES = {
         "AppUnavailableError",
         "ApplicationError",
         "ClosedError",
+        "ConversationBusyError",
         "FeatureDisabledError",
         "FileTooLargeError",
         "GenerationFailedError",

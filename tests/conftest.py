@@ -20,7 +20,7 @@ def pytest_addoption(parser):
     parser.addoption("--recordings", default="fault-recordings", help="the folder of what clients of faults received")
     parser.addoption("--keep-recordings", action="store_true", help="keep them also where nothing was wrong")
     parser.addoption("--cuts", type=int, default=15, help="how many connections are cut in the middle of a COMMIT")
-    parser.addoption("--senders", type=int, default=15, help="how many histories of concurrent senders are played")
+    parser.addoption("--senders", type=int, default=10, help="how many histories of concurrent senders are played")
     parser.addoption("--write-compatibility", action="store_true", help="write docs/compatibility.md from the run")
     parser.addoption("--tail-seconds", type=float, default=4, help="how long many writers write and one follows")
 
