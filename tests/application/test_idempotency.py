@@ -10,6 +10,7 @@ import pytest
 from chatledger.application.commands.sending import NewMessage, Sent
 from chatledger.application.context import SYSTEM, Context
 from chatledger.application.errors import (
+    ConversationBusyError,
     IdempotencyKeyReusedError,
     InvalidParameterError,
     NotFoundError,
@@ -206,6 +207,15 @@ async def test_how_it_is_to_be_answered_makes_no_difference(silent_chat: Chat) -
     first = await send(silent_chat)
     ways = {"automatic_name": False, "on_busy": "allow", "on_disconnect": "continue"}
     assert (await send(silent_chat, **ways)).message_id == first.message_id
+
+
+@ON_SQLITE
+async def test_a_repeat_is_no_second_sender_in_its_conversation(silent_chat: Chat) -> None:
+    conversation = (await send(silent_chat, key=None)).conversation_id
+    first = await send(silent_chat, conversation_id=conversation)
+    assert (await send(silent_chat, conversation_id=conversation, on_busy="reject")).message_id == first.message_id
+    with pytest.raises(ConversationBusyError):
+        await send(silent_chat, conversation_id=conversation, on_busy="reject", key="another")
 
 
 @ON_SQLITE
