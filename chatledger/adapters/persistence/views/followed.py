@@ -48,7 +48,8 @@ class SqlFollowedViews(SqlReading):
         whoever goes on from there has yet to be shown.
         """
         table = MESSAGES.c
-        begun = sa.and_(table.conversation_id == conversation_id, table.position <= position)
+        # Not by the index of positions, which would lead through all that was ever said before.
+        begun = sa.and_(table.conversation_id == conversation_id, table.position + 0 <= position)
         query = sa.union_all(
             sa.select(table.message_id, table.position).where(begun, table.ended_position > position),
             sa.select(table.message_id, table.position).where(begun, table.ended_position.is_(None)),
