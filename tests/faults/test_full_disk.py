@@ -6,6 +6,7 @@ More of it: ``./faults --only full_disk``.
 import asyncio
 import json
 import random
+import shutil
 import subprocess
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import nullcontext
@@ -21,7 +22,7 @@ from tests.faults.servers import require_no_errors
 from tests.support.databases import ON_SQLITE
 from tests.support.process import ServerProcess, run_command
 from tests.support.server import chat_body, until
-from tests.support.small_disk import Disk, LimitedFiles, small_disk
+from tests.support.small_disk import Disk, LimitedFiles, SmallDisk, small_disk
 
 pytestmark = [pytest.mark.faults, ON_SQLITE]
 
@@ -121,3 +122,20 @@ async def refuses_work_for_now(place: Place) -> None:
         assert answer.headers["retry-after"]
     assert (await place.get("/health/ready")).status_code == 503
     assert (await place.get("/health/live")).status_code == 200
+
+
+@ON_A_FULL_DISK
+def test_a_start_on_a_full_disk_says_so_and_the_next_one_completes_it(disk: Disk, data_folder: Path, rounds) -> None:
+    for seed in rounds:
+        launcher: Sequence[str] = ("prlimit", "--fsize=0")
+        if isinstance(disk, SmallDisk):
+            launcher = disk.launcher
+            disk.fill()
+            disk.give(random.Random(seed).choice(range(0, 64 * PAGE, PAGE)))
+        failed = run_command(data_folder, "serve", "--port", "0", cwd=disk.path.parent, launcher=launcher)
+        assert failed.returncode == 1
+        assert len(failed.stderr.splitlines()) == 1, failed.stderr
+        assert failed.stderr.startswith("chatledger: the store is in trouble: ")
+        disk.make_room()
+        assert on(disk, data_folder, "migrate").returncode == 0
+        shutil.rmtree(disk.here / "data")
