@@ -116,6 +116,11 @@ def _check_client(tally: Tally, client: Client) -> None:
     events = tally.ledger[client.message_id or ""]
     tally.require(client.is_ended, f"{client.recording.client} was not told of the end")
     tally.compare(client, text_at(events, events[-1]["version"]))
+    attempts = len(texts_of(events))
+    tally.require(
+        client.replacements < max(attempts, 1),
+        f"{client.recording.client} was told {client.replacements} times of another text by {attempts} attempts",
+    )
     for version, text in client.shown:
         if text != text_at(events, version):
             tally.faults.append(f"{client.recording.client} showed at version {version} what the ledger does not say")

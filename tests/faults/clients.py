@@ -75,6 +75,7 @@ class Client:
         text: what the client shows.
         shown: what it showed at each version of the message that it was told.
         received: how many characters of answers it was sent, those included that were replaced later.
+        replacements: how often it was told to show something else.
         is_ended: whether it knows that the answer is at its end.
     """
 
@@ -86,6 +87,7 @@ class Client:
         self.text = ""
         self.shown: list[tuple[int, str]] = []
         self.received = 0
+        self.replacements = 0
         self.is_ended = False
         self._place = place
         self._script = script
@@ -222,6 +224,7 @@ class Streaming(Client):
             case "message_replace":
                 self.text = event["answer"]
                 self.received += len(event["answer"])
+                self.replacements += 1
             case "message_end" | "error":
                 self.is_ended = True
             case other:
