@@ -81,6 +81,7 @@ class Received:
         raw: the body as it came.
         started: the head of the response is out.
         closed: the client has closed the connection.
+        sent: how many events of the response were sent.
     """
 
     path: str
@@ -89,6 +90,7 @@ class Received:
     raw: bytes = b""
     started: asyncio.Event = field(default_factory=asyncio.Event)
     closed: asyncio.Event = field(default_factory=asyncio.Event)
+    sent: int = 0
 
 
 DONE = Event(b"[DONE]")
@@ -266,10 +268,13 @@ async def _respond(response: Response, request: Received, writer: asyncio.Stream
             writer.write(b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n")
             request.started.set()
             for step in steps:
+                if request.closed.is_set():
+                    return False
                 match step:
                     case Event(data=data, name=name):
                         event = (f"event: {name}\n".encode() if name else b"") + b"data: " + data + b"\n\n"
                         writer.write(b"%x\r\n%b\r\n" % (len(event), event))
+                        request.sent += 1
                         await writer.drain()
                     case Pause(seconds=seconds):
                         await _wait(seconds, request)

@@ -18,6 +18,7 @@ from chatledger.adapters.http.settings import HttpSettings, Shutdown
 from chatledger.adapters.http.stream_events import StreamEvent
 from chatledger.application.commands.managing_apps import CreatedApp
 from chatledger.application.context import SYSTEM, Context
+from chatledger.application.ports.generator import Generator
 from chatledger.bootstrap import Running, open_chatledger
 from chatledger.domain.configuration import AppConfiguration
 from chatledger.domain.values import AppMode, Scope
@@ -87,11 +88,18 @@ def a_context() -> Context:
 
 @asynccontextmanager
 async def live_server(
-    data_dir: Path, *, kind: ServerKind = "granian", http: HttpSettings | None = None, port: int = 0, **settings: Any
+    data_dir: Path,
+    *,
+    kind: ServerKind = "granian",
+    http: HttpSettings | None = None,
+    port: int = 0,
+    generators: Sequence[Generator] = (),
+    **settings: Any,
 ) -> AsyncIterator[LiveServer]:
     """Open a chatledger in this folder and serve it while inside."""
     http, shutdown = http or HttpSettings(), Shutdown()
-    async with open_chatledger(Settings(data_dir=data_dir, shutdown_grace=1, **settings)) as running:
+    opening = open_chatledger(Settings(data_dir=data_dir, shutdown_grace=1, **settings), generators=generators)
+    async with opening as running:
         app = create_http_app(running.application, http, running.writer.require_writable, shutdown)
         async with serving(
             app, host="127.0.0.1", port=port, max_open_streams=http.max_open_streams, kind=kind

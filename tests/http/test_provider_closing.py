@@ -1,0 +1,154 @@
+"""However an answer ends before its provider does, the provider's connection is closed: seen from its side."""
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from typing import Any
+from uuid import UUID
+
+import httpx
+import msgspec
+import pytest
+
+from chatledger.domain.message import Message
+from tests.support import fake_anthropic, fake_google
+from tests.support.databases import ON_SQLITE
+from tests.support.fake_openai import Event, FakeOpenAI, Pause, Received, Stream, token
+from tests.support.server import DEADLINE, LiveServer, a_context, chat_body, until
+
+WORDS = [f"w{number} " for number in range(3_000)]
+PACE = 0.02
+FORBIDDEN = "w3 "
+SOON = 10.0
+
+
+def paced(first: Event, *words: Event) -> Stream:
+    return Stream([first, *(step for word in words for step in (word, Pause(PACE)))])
+
+
+def openai() -> Stream:
+    return paced(token("", role="assistant"), *map(token, WORDS))
+
+
+def anthropic() -> Stream:
+    start, *deltas, _ = fake_anthropic.text_block(0, *WORDS)
+    return Stream([fake_anthropic.begins(), *paced(start, *deltas).steps])
+
+
+def google() -> Stream:
+    return paced(*(fake_google.chunk({"text": word}) for word in WORDS))
+
+
+KINDS = [
+    pytest.param("chat", "openai_compatible", {}, openai, id="chat"),
+    pytest.param("completion", "openai_compatible", {}, openai, id="completion"),
+    pytest.param("agent-chat", "agent", {"provider": "openai"}, openai, id="agent by OpenAI's protocol"),
+    pytest.param("agent-chat", "agent", {"provider": "anthropic"}, anthropic, id="agent by Anthropic's protocol"),
+    pytest.param("agent-chat", "agent", {"provider": "google"}, google, id="agent by Google's protocol"),
+]
+
+
+class Asker:
+    """Has an app whose provider speaks without end, and ends its answers in one way after the other."""
+
+    def __init__(self, server: LiveServer, provider: FakeOpenAI, mode: Any, configuration: dict[str, Any]) -> None:
+        self.server = server
+        self._provider = provider
+        self._mode = mode
+        self._configuration = configuration
+
+    async def ask(self, query: str, **configuration: Any) -> tuple[httpx.AsyncClient, dict[str, str], Received]:
+        """Ask; until some of the answer is delivered."""
+        client = self.server.client(
+            await self.server.new_key(self._mode, configuration=self._configuration | configuration)
+        )
+        kind = "completion" if self._mode == "completion" else "chat"
+        body = chat_body(query, response_mode="async", auto_generate_name=False)
+        sent = await client.post(f"/v1/{kind}-messages", json=body)
+        assert sent.status_code == 202, sent.text
+        accepted: dict[str, str] = sent.json()
+
+        async def is_asked() -> bool:
+            return any(query.encode() in received.raw for received in self._provider.requests)
+
+        await until(is_asked)
+        received = next(each for each in self._provider.requests if query.encode() in each.raw)
+        await self.until(accepted, lambda names: "AnswerChunkAppended" in names)
+        return client, accepted, received
+
+    async def names(self, sent: dict[str, str]) -> Sequence[str]:
+        recorded = await self.server.running.ledger.read(UUID(sent["message_id"]))
+        return [type(envelope.body).__name__ for envelope in recorded]
+
+    async def until(self, sent: dict[str, str], condition: Any) -> None:
+        async def is_so() -> bool:
+            return bool(condition(await self.names(sent)))
+
+        await until(is_so)
+
+    async def stopped(self, sent: dict[str, str]) -> Any:
+        await self.until(sent, lambda names: names[-1] == "MessageStopped")
+        view = await self.server.running.application.views.message(UUID(sent["message_id"]))
+        assert view is not None
+        return view
+
+
+async def is_closed(received: Received) -> None:
+    """In the middle of it all."""
+    await asyncio.wait_for(received.closed.wait(), SOON)
+    assert 0 < received.sent < len(WORDS)
+
+
+@pytest.fixture
+async def provider() -> AsyncIterator[FakeOpenAI]:
+    async with FakeOpenAI() as fake:
+        yield fake
+
+
+@ON_SQLITE
+@pytest.mark.parametrize(("mode", "generator", "settings", "stream"), KINDS)
+async def test_the_providers_connection_is_closed(serve, provider, mode, generator, settings, stream):
+    provider.then(*(stream() for _ in range(12)))
+    is_openai = settings.get("provider", "openai") == "openai"
+    base_url = provider.base_url if is_openai else provider.base_url.removesuffix("/v1")
+    configuration = {"generator": generator, "settings": {"model": "m", "base_url": base_url, **settings}}
+    async with serve() as server:
+        asker = Asker(server, provider, mode, configuration)
+
+        # A stop.
+        client, sent, received = await asker.ask("stop me")
+        kind = "completion" if mode == "completion" else "chat"
+        stopped = await client.post(f"/v1/{kind}-messages/{sent['task_id']}/stop", json={"user": "ada"})
+        assert stopped.json() == {"result": "success"}
+        view = await asker.stopped(sent)
+        await is_closed(received)
+        assert "".join(WORDS).startswith(view.answer)
+        assert (view.stopped_by, 0 < len(view.answer.split()) <= received.sent) == ("user", True)
+
+        # A word that may not be said.
+        preset = {"enabled": True, "preset_response": "No."}
+        avoidance = {"enabled": True, "keywords": FORBIDDEN, "outputs_config": preset}
+        _, sent, received = await asker.ask("say it", sensitive_word_avoidance=avoidance)
+        await is_closed(received)
+        view = await asker.stopped(sent)
+        assert (view.stopped_by, view.answer) == ("moderation", "No.")
+
+        # Another worker.
+        _, sent, received = await asker.ask("take me over")
+        await server.running.ledger.decide(
+            Message, UUID(sent["message_id"]), lambda staged: staged.aggregate.start_attempt("another"), a_context()
+        )
+        await is_closed(received)
+
+        # The clock.
+        worker = server.running.worker
+        worker._settings = msgspec.structs.replace(worker._settings, timeout=0.5)
+        _, sent, received = await asker.ask("take your time")
+        await asyncio.wait_for(received.closed.wait(), DEADLINE)
+        assert (await asker.stopped(sent)).stopped_by == "timeout"
+        worker._settings = msgspec.structs.replace(worker._settings, timeout=1200)
+
+        # The end of the process, which hands it over.
+        _, sent, received = await asker.ask("go on without me")
+        await worker.drain(0)
+        await is_closed(received)
+        assert (await asker.names(sent))[-1] == "GenerationRequeued"
