@@ -13,12 +13,14 @@ from chatledger.domain.message import Message
 from tests.support import fake_anthropic, fake_google
 from tests.support.databases import ON_SQLITE
 from tests.support.fake_openai import Event, FakeOpenAI, Pause, Received, Stream, token
-from tests.support.server import DEADLINE, LiveServer, a_context, chat_body, until
+from tests.support.server import LiveServer, a_context, chat_body, until
 
 WORDS = [f"w{number} " for number in range(3_000)]
 PACE = 0.02
 FORBIDDEN = "w3 "
 SOON = 10.0
+PATIENCE = 60.0
+"""Until a provider is asked for the first time: its library takes seconds to load."""
 
 
 def paced(first: Event, *words: Event) -> Stream:
@@ -70,7 +72,7 @@ class Asker:
         async def is_asked() -> bool:
             return any(query.encode() in received.raw for received in self._provider.requests)
 
-        await until(is_asked)
+        await until(is_asked, PATIENCE)
         received = next(each for each in self._provider.requests if query.encode() in each.raw)
         await self.until(accepted, lambda names: "AnswerChunkAppended" in names)
         return client, accepted, received
@@ -83,7 +85,7 @@ class Asker:
         async def is_so() -> bool:
             return bool(condition(await self.names(sent)))
 
-        await until(is_so)
+        await until(is_so, PATIENCE)
 
     async def stopped(self, sent: dict[str, str]) -> Any:
         await self.until(sent, lambda names: names[-1] == "MessageStopped")
@@ -143,7 +145,7 @@ async def test_the_providers_connection_is_closed(serve, provider, mode, generat
         worker = server.running.worker
         worker._settings = msgspec.structs.replace(worker._settings, timeout=0.5)
         _, sent, received = await asker.ask("take your time")
-        await asyncio.wait_for(received.closed.wait(), DEADLINE)
+        await asyncio.wait_for(received.closed.wait(), SOON)
         assert (await asker.stopped(sent)).stopped_by == "timeout"
         worker._settings = msgspec.structs.replace(worker._settings, timeout=1200)
 

@@ -138,9 +138,9 @@ def answer_of(events: Sequence[dict[str, Any]]) -> str:
     return shown
 
 
-async def until(condition: Callable[[], Awaitable[bool]]) -> None:
+async def until(condition: Callable[[], Awaitable[bool]], within: float = DEADLINE) -> None:
     """Wait for a state; fail if it does not come."""
-    async with asyncio.timeout(DEADLINE):
+    async with asyncio.timeout(within):
         while not await condition():  # noqa: ASYNC110 - the state is another's: there is no event to wait for
             await asyncio.sleep(0.01)
 
