@@ -12,6 +12,7 @@ import random
 import pytest
 
 from tests.faults.clients import SECONDS, Place
+from tests.faults.crowd import Crowd
 from tests.faults.findings import Findings
 from tests.faults.servers import MortalServer, check_read_models
 from tests.support.process import run_json
@@ -21,10 +22,13 @@ pytestmark = pytest.mark.faults
 STREAMS = 20
 
 
-def moment(chance: random.Random) -> float:
-    """Seconds into the life of a crowd: any moment, the beginning and the end more often than they come by chance."""
-    beginning, middle, end = (0.0, 0.2), (0.1, SECONDS), (0.9 * SECONDS, 1.1 * SECONDS)
-    return chance.uniform(*chance.choice([beginning, middle, middle, middle, end]))
+async def any_moment(crowd: Crowd, chance: random.Random) -> None:
+    """Of a crowd's life: one in five before or just after its first text, one in five about the end of its answers."""
+    beginning, middle, end = (0.0, 0.2), (0.0, SECONDS), (0.9 * SECONDS, 1.1 * SECONDS)
+    span = chance.choice([beginning, middle, middle, middle, end])
+    if span is not beginning:
+        await crowd.first_text()
+    await asyncio.sleep(chance.uniform(*span))
 
 
 async def kill_and_recover(server: MortalServer, chance: random.Random) -> None:
@@ -35,7 +39,7 @@ async def kill_and_recover(server: MortalServer, chance: random.Random) -> None:
         await server.die_early(chance.uniform(0, SECONDS))
     await server.start()
     if again == 1:
-        await asyncio.sleep(moment(chance))
+        await asyncio.sleep(chance.uniform(0, SECONDS))
         await server.kill()
         await server.start()
 
@@ -53,7 +57,7 @@ async def test_kills_lose_double_and_splice_nothing(data_folder, seeds, findings
 async def one_kill(server: MortalServer, place: Place, seed: int, findings: Findings) -> None:
     chance = random.Random(seed)
     async with findings.crowd("kill -9", seed, place, STREAMS) as crowd:
-        await asyncio.sleep(moment(chance))
+        await any_moment(crowd, chance)
         await kill_and_recover(server, chance)
         await crowd.end()
         await findings.check(crowd, since=server.ready_at)
