@@ -29,7 +29,8 @@ class KeyedSender(Streaming):
     """Sends the same under the same key, from the beginning, until the answer is at its end.
 
     Attributes:
-        tries: the blocks that each connection gave, pings aside.
+        tries: the blocks that each connection gave up to the last event, pings aside. A kill may come between that
+            event and its id.
     """
 
     def __init__(self, name: str, number: int, place: Place, chance: random.Random) -> None:
@@ -55,7 +56,8 @@ class KeyedSender(Streaming):
         if len(self.tries[-1]) == self._hangs_up_after:
             self._hangs_up_after = None
             raise httpx.TransportError("hung up")
-        self.tries[-1].append(block)
+        if not self.is_ended:
+            self.tries[-1].append(block)
         super()._take(block)
 
 
