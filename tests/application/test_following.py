@@ -1,5 +1,6 @@
 """Where a stream ends when chatledger closes, and what is held for its followers."""
 
+import asyncio
 from uuid import UUID
 
 import msgspec
@@ -14,7 +15,7 @@ from chatledger.application.queries.following_conversations import MESSAGES_AT_O
 from chatledger.domain.events import TERMINAL_EVENTS, AgentThoughtRecorded
 from chatledger.domain.message import Message
 from chatledger.domain.values import Usage
-from tests.application.chat import text_of
+from tests.application.chat import DEADLINE, text_of
 from tests.support.databases import ON_SQLITE
 
 
@@ -98,3 +99,30 @@ async def test_a_page_of_a_conversation_costs_the_same_however_long_it_is(chat, 
     ]
     assert any("messages_by_end" in plan for plan in plans), plans
     assert not [plan for plan in plans if plan.startswith("SCAN messages")]
+
+
+async def test_what_nobody_here_is_told_of_is_found_after_a_second(chat):
+    """As if another process had committed it: no notice, and the tails know nothing of it."""
+    sent = await chat.send("tokens=2 interval_ms=3600000")
+    await chat.first_text(chat.batches(sent))
+    following, writer = chat.application.following, chat.running.writer
+    context = Context(actor=SYSTEM, correlation_id=chat.application.new_id())
+    with (
+        following.follow(sent.message_id) as one,
+        following.follow_conversation(sent.conversation_id) as other,
+    ):
+        followed = [one.batches(), other.batches()]
+        for batches in followed:
+            assert await anext(batches)
+            assert not await anext(batches)
+        observers, writer._observers = writer._observers, []
+        await chat.running.ledger.decide(
+            Message, sent.message_id, lambda staged: staged.aggregate.append_chunk(1, "untold"), context
+        )
+        writer._observers = observers
+        for batches in followed:
+            async with asyncio.timeout(DEADLINE):
+                while not (batch := await anext(batches)):
+                    continue
+            assert [envelope.body.text for envelope in batch] == ["untold"]
+            await batches.aclose()
