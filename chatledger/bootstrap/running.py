@@ -50,6 +50,7 @@ from chatledger.application.generation.interruptions import Interruptions
 from chatledger.application.generation.moderating import Gates
 from chatledger.application.generation.turns import Turns
 from chatledger.application.generation.worker import Worker, WorkerSettings
+from chatledger.application.grace import Grace
 from chatledger.application.idempotency import IdempotencyKeys
 from chatledger.application.ledger.codec import EventCodec
 from chatledger.application.ledger.ledger import HOT_MESSAGES, Ledger
@@ -96,6 +97,7 @@ class Running(msgspec.Struct, frozen=True):
     projections: Projections
     reader: Reader
     subscriptions: Subscriptions
+    grace: Grace
 
 
 @asynccontextmanager
@@ -137,7 +139,7 @@ async def open_chatledger(
         if not with_server:
             require_no_server(settings)
         make_folders(settings)
-        clock, loop = SystemClock(), asyncio.get_running_loop()
+        clock, loop, grace = SystemClock(), asyncio.get_running_loop(), Grace(settings.shutdown_grace)
 
         database = database_of(settings)
         writing = await asyncio.to_thread(stack.enter_context, alone(settings, database))
@@ -222,7 +224,7 @@ async def open_chatledger(
         )
 
         tracking = SqlTracking(writing, reader, writer.run_alone, clock)
-        subscriptions = _subscriptions(settings, tracking, LedgerLog(store, codec), projections, handlers)
+        subscriptions = _subscriptions(settings, tracking, LedgerLog(store, codec), projections, handlers, grace)
         stack.push_async_callback(subscriptions.close)
         await subscriptions.start()
 
@@ -231,9 +233,9 @@ async def open_chatledger(
         worker = None
         if with_worker:
             worker = await _start_worker(
-                stack, settings, application, ledger, bus, by_name, gates, writer, storing=storing
+                stack, settings, application, ledger, bus, by_name, gates, writer, storing=storing, grace=grace
             )
-        yield Running(application, worker, ledger, writer, store, codec, inline, reader, subscriptions)
+        yield Running(application, worker, ledger, writer, store, codec, inline, reader, subscriptions, grace)
 
 
 async def _start_worker(
@@ -247,6 +249,7 @@ async def _start_worker(
     writer: GroupCommitWriter,
     *,
     storing: StoringFiles,
+    grace: Grace,
 ) -> Worker:
     """Begin what follows the commits of this process. It is drained first, and then cancelled."""
     queue, views, clock = InProcessTaskQueue(), application.views, application.clock
@@ -283,7 +286,7 @@ async def _start_worker(
         writer.observe(follower.committed)
     background = await stack.enter_async_context(Background())
     background.start(*(follower.run for follower in followers), worker.keep_leases)
-    stack.push_async_callback(worker.drain, settings.shutdown_grace)
+    stack.push_async_callback(worker.drain, grace)
     return worker
 
 
@@ -310,6 +313,7 @@ def _subscriptions(
     ledger_log: LedgerLog,
     projections: Sequence[Projection],
     handlers: Sequence[Handler],
+    grace: Grace,
 ) -> Subscriptions:
     pace = SubscriptionSettings(poll=settings.subscription_poll, attempts=settings.subscription_attempts)
     tracked = [SqlTrackedProjection(projection, tracking) for projection in projections]
@@ -318,5 +322,5 @@ def _subscriptions(
             *(ProjectionSubscription(projection, tracking, ledger_log, pace) for projection in tracked),
             *(HandlerSubscription(handler, tracking, ledger_log, pace) for handler in handlers),
         ],
-        settings.shutdown_grace,
+        grace,
     )

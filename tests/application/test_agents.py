@@ -9,6 +9,7 @@ from uuid import UUID
 import pytest
 
 from chatledger.application.context import SYSTEM, Context
+from chatledger.application.grace import Grace
 from chatledger.application.ports.generator import (
     FileMade,
     Finish,
@@ -159,7 +160,7 @@ async def test_a_worker_may_go_while_what_was_stopped_is_still_cleaning_up(open_
         await chat.application.stopping.stop(chat.caller(), sent.task_id)
         await asyncio.wait_for(is_cleaning.wait(), 10)
         asyncio.get_running_loop().call_later(0.05, may_end.set)
-        await chat.running.worker.drain(0)
+        await chat.running.worker.drain(Grace(0))
         assert (await chat.view(sent.message_id)).state == "stopped"
 
 

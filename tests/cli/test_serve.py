@@ -1,6 +1,5 @@
-"""The server as a process: ready, first credentials, alone, stopped, killed."""
+"""The server as a process: ready, first credentials, alone, killed."""
 
-import contextlib
 import json
 import os
 import pty
@@ -8,11 +7,9 @@ import signal
 import socket
 import stat
 import subprocess
-import threading
 import time
 import tomllib
 from pathlib import Path
-from typing import Any
 
 import httpx
 import pytest
@@ -26,17 +23,9 @@ from tests.support.process import (
     lines_of,
     run_command,
     run_json,
-    until,
 )
 
 CREDENTIALS = "first-credentials.toml"
-
-EACH_HTTP_SERVER = pytest.mark.parametrize(
-    ("http_server", "database"),
-    [("granian", "sqlite"), ("uvicorn", "sqlite"), pytest.param("granian", "postgres", marks=pytest.mark.postgres)],
-    indirect=["database"],
-)
-"""Each on one database: they have nothing to do with each other."""
 
 
 def mode_of(path: Path) -> int:
@@ -45,35 +34,6 @@ def mode_of(path: Path) -> int:
 
 def bearer(key: str) -> dict[str, str]:
     return {"Authorization": f"Bearer {key}"}
-
-
-class Stream(threading.Thread):
-    """Reads the stream of one answer to its end."""
-
-    def __init__(self, url: str, api_key: str, query: str) -> None:
-        super().__init__(daemon=True)
-        self._url = url
-        self._key = api_key
-        self._query = query
-        self.events: list[dict[str, Any]] = []
-        self.start()
-
-    def run(self) -> None:
-        body = {"inputs": {}, "query": self._query, "user": "ann", "response_mode": "streaming"}
-        url, headers = f"{self._url}/v1/chat-messages", bearer(self._key)
-        with (
-            contextlib.suppress(httpx.TransportError),
-            httpx.stream("POST", url, json=body, headers=headers, timeout=30) as answer,
-        ):
-            for line in answer.iter_lines():
-                if line.startswith("data: "):
-                    self.events.append(json.loads(line.removeprefix("data: ")))
-
-    def kinds(self) -> list[str]:
-        return [event["event"] for event in self.events]
-
-    def until_text(self) -> None:
-        until(lambda: "message" in self.kinds(), what="first text")
 
 
 def test_an_empty_data_folder_becomes_two_apps_and_an_operator(data_folder: Path) -> None:
@@ -212,60 +172,6 @@ def test_the_control_socket_bounds_what_it_is_sent(data_folder: Path) -> None:
                 assert json.loads(answer)["type"] == "failure"
         assert len(run_json(data_folder, "apps", "list")) == 2
         assert server.process.poll() is None
-
-
-@EACH_HTTP_SERVER
-def test_sigterm_lets_a_running_answer_end(data_folder: Path, app: dict[str, str], http_server: str) -> None:
-    with ServerProcess(data_folder, env={"CHATLEDGER_HTTP_SERVER": http_server}) as server:
-        stream = Stream(server.url, app["api_key"], "/script tokens=40 interval_ms=50")
-        stream.until_text()
-        server.signal(signal.SIGTERM)
-        refusal = until(lambda: _refused(server.url, app["api_key"]), what="a refusal of new work")
-        assert refusal.headers["Retry-After"]
-        assert server.wait() == 0
-        stream.join(10)
-    assert stream.kinds()[-1] == "message_end"
-    assert "".join(event.get("answer", "") for event in stream.events) == "".join(f"t{n} " for n in range(40))
-
-
-def _refused(url: str, api_key: str) -> httpx.Response | None:
-    body = {"inputs": {}, "query": "too late", "user": "ann", "response_mode": "blocking"}
-    answer = httpx.post(f"{url}/v1/chat-messages", json=body, headers=bearer(api_key), timeout=30)
-    return answer if answer.status_code == 503 else None
-
-
-@EACH_HTTP_SERVER
-def test_sigterm_hands_over_what_does_not_end_within_the_grace(
-    data_folder: Path, app: dict[str, str], http_server: str
-) -> None:
-    env = {"CHATLEDGER_SHUTDOWN_GRACE": "4", "CHATLEDGER_HTTP_SERVER": http_server}
-    with ServerProcess(data_folder, env=env) as server:
-        stream = Stream(server.url, app["api_key"], "/script tokens=120 interval_ms=50 vary_by_attempt=true")
-        stream.until_text()
-        began = time.monotonic()
-        assert server.stop() == 0
-        assert time.monotonic() - began < 4 + 1.5
-        stream.join(10)
-        assert "message_end" not in stream.kinds()
-        task_id = stream.events[0]["task_id"]
-    with ServerProcess(data_folder) as server:
-
-        def state() -> str:
-            answer = httpx.get(f"{server.url}/v1/tasks/{task_id}", headers=bearer(app["api_key"]))
-            return str(answer.json().get("status") or answer.json().get("state"))
-
-        until(lambda: state() == "completed", within=40, what="the end of the answer by the next server")
-
-
-@ON_SQLITE
-def test_a_second_signal_ends_it_at_once(data_folder: Path, app: dict[str, str]) -> None:
-    with ServerProcess(data_folder) as server:
-        stream = Stream(server.url, app["api_key"], "/script tokens=1000 interval_ms=50")
-        stream.until_text()
-        server.signal(signal.SIGTERM)
-        until(lambda: "draining" in server.log.read_text(), what="draining")
-        server.signal(signal.SIGTERM)
-        assert server.wait(5) == -signal.SIGTERM
 
 
 def test_without_a_worker_messages_wait(data_folder: Path, app: dict[str, str]) -> None:

@@ -135,6 +135,15 @@ async def test_whoever_stopped_listening_is_not_told(bus) -> None:
     assert await leaving.wait(NOT) is False
 
 
+async def test_all_listeners_can_be_roused(bus) -> None:
+    listeners = [bus.listen(new_id()) for _ in range(3)]
+    waiting = [asyncio.create_task(listener.wait(SOON)) for listener in listeners]
+    await asyncio.sleep(0)
+    bus.rouse()
+    assert await asyncio.gather(*waiting) == [True] * 3
+    assert await listeners[0].wait(NOT) is False
+
+
 async def test_publishing_waits_for_nobody(bus) -> None:
     message_id = new_id()
     listeners = [bus.listen(message_id) for _ in range(100)]

@@ -1,4 +1,4 @@
-"""Servers that are killed, and what has to be true of them all the same."""
+"""Servers that are killed or told to end, and what has to be true of them all the same."""
 
 import asyncio
 import signal
@@ -37,6 +37,16 @@ class MortalServer:
         died_of = self.process.process.poll()
         assert died_of in {None, -signal.SIGKILL}, f"the server died by itself: exit code {died_of}"
         await asyncio.to_thread(self.process.kill)
+        require_no_errors(self.process)
+
+    async def stop(self, grace: float) -> None:
+        """Tell it to end, and after so many seconds again: it hands over what has not ended by then."""
+        self.process.signal()
+        ending = asyncio.create_task(asyncio.to_thread(self.process.wait))
+        await asyncio.wait({ending}, timeout=grace)
+        self.process.signal()
+        assert await ending == 0
+        self._place.close()
         require_no_errors(self.process)
 
     async def die_early(self, seconds: float) -> None:

@@ -7,9 +7,9 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Any
+import threading
+from collections.abc import Callable
+from typing import Any, Self
 
 import uvloop
 
@@ -27,11 +27,11 @@ from chatledger.version import __version__
 
 log = logging.getLogger(__name__)
 
+SECONDS_TO_CLOSE = 10.0
+"""What the process has after the grace, at the very most."""
+
 GARBAGE_THRESHOLDS = 50_000, 20, 50
 """A request makes hundreds of objects that die young and in no cycle: it is enough to look for cycles seldom."""
-
-SECONDS_TO_END_STREAMS = 2.0
-"""Of the grace, what is kept for the streams that are still open when it is over for the generations."""
 
 
 def serve(settings: ServerSettings, *, with_worker: bool, as_json: bool) -> int:
@@ -51,7 +51,7 @@ def serve(settings: ServerSettings, *, with_worker: bool, as_json: bool) -> int:
 
 
 async def _serve(settings: ServerSettings, *, with_worker: bool, as_json: bool) -> None:
-    with _stop_signal() as stop:
+    with _StopSignals() as stop:
         async with open_chatledger(settings, with_worker=with_worker) as running:
             credentials = await make_first_credentials(running, settings.data_dir)
             shutdown = Shutdown()
@@ -65,7 +65,8 @@ async def _serve(settings: ServerSettings, *, with_worker: bool, as_json: bool) 
                     port=settings.port,
                     max_open_streams=settings.max_open_streams,
                     kind=settings.http_server,
-                    on_end=stop.set,
+                    on_end=stop.is_asked.set,
+                    grace=running.grace,
                 ) as port:
                     url = _url(settings.host, port)
                     orders = Orders(running, ServerInfo(os.getpid(), url, __version__))
@@ -76,20 +77,34 @@ async def _serve(settings: ServerSettings, *, with_worker: bool, as_json: bool) 
                             log.warning("no worker runs here: messages stay queued until a server with workers runs")
                         _say_ready(url, settings, as_json=as_json)
                         _collect_garbage_from_now_on()
-                        await stop.wait()
-                        await _drain(running, shutdown, settings.shutdown_grace)
+                        await stop.is_asked.wait()
+                        stop.hurry = running.grace.end
+                        _end_at_last(running.grace.seconds + SECONDS_TO_CLOSE)
+                        await _drain(running, shutdown)
             except ServerError as error:
                 raise CommandFailedError(str(error)) from error
             log.info("the server has stopped")
 
 
-async def _drain(running: Running, shutdown: Shutdown, grace: float) -> None:
-    """No new work; running generations end or are handed over; then the streams that are left end too."""
-    log.info("draining, for up to %g s", grace)
+async def _drain(running: Running, shutdown: Shutdown) -> None:
+    """No new work; running generations end or are handed over; then whoever follows them gets what there is."""
+    log.info("draining, for up to %g s", running.grace.seconds)
     shutdown.draining.set()
     if running.worker is not None:
-        await running.worker.drain(max(grace / 2, grace - SECONDS_TO_END_STREAMS))
+        await running.worker.drain(running.grace)
     running.application.following.close()
+
+
+def _end_at_last(seconds: float) -> None:
+    """End the process then, whatever hangs: there is no moment at which the ledger is not whole."""
+
+    def end() -> None:
+        log.warning("something hangs: the process ends without it")
+        os._exit(SUCCESS)
+
+    timer = threading.Timer(seconds, end)
+    timer.daemon = True
+    timer.start()
 
 
 def _http_settings(settings: ServerSettings) -> HttpSettings:
@@ -126,24 +141,37 @@ def _say_ready(url: str, settings: ServerSettings, *, as_json: bool) -> None:
     log.info("ready at %s", url)
 
 
-@contextmanager
-def _stop_signal() -> Iterator[asyncio.Event]:
-    """Set by the first SIGTERM or SIGINT; the second one ends the process at once."""
-    loop, stop = asyncio.get_running_loop(), asyncio.Event()
+class _StopSignals:
+    """SIGTERM and SIGINT: the first asks for the end, the second takes the grace from it, the third ends the process.
 
-    def heard(number: int) -> None:
-        if stop.is_set():
+    Attributes:
+        is_asked: somebody wants the server to end.
+        hurry: called at the second signal.
+    """
+
+    def __init__(self) -> None:
+        self.is_asked = asyncio.Event()
+        self.hurry: Callable[[], None] = lambda: None
+        self._heard = 0
+
+    def _hear(self, number: int) -> None:
+        self._heard += 1
+        self.is_asked.set()
+        if self._heard == 2:
+            log.info("told again: the grace is over")
+            self.hurry()
+        elif self._heard > 2:
             signal.signal(number, signal.SIG_DFL)
             os.kill(os.getpid(), number)
-        stop.set()
 
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, heard, number)
-    try:
-        yield stop
-    finally:
+    def __enter__(self) -> Self:
         for number in (signal.SIGTERM, signal.SIGINT):
-            loop.remove_signal_handler(number)
+            asyncio.get_running_loop().add_signal_handler(number, self._hear, number)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            asyncio.get_running_loop().remove_signal_handler(number)
 
 
 # Logging

@@ -12,6 +12,7 @@ class ConversationRendering:
     """One follower's view of one conversation. It has no end."""
 
     has_ended = False
+    gives_ids = True
 
     def __init__(self, *, shows_resources: bool, link: Link, after: int) -> None:
         """``after`` is the position up to which events count, but are not shown again."""

@@ -58,7 +58,7 @@ class Rendering:
         self.has_failed = False
         self._message_id = message_id
         self._shows_resources = shows_resources
-        self._gives_ids = gives_ids
+        self.gives_ids = gives_ids
         self._after = after
         self._link = link
         self._query_files = body.files
@@ -84,7 +84,7 @@ class Rendering:
             frame = self.frames_of(envelope)
             if frame and envelope.version > self._after:
                 frames.append(frame)
-                if self._gives_ids:
+                if self.gives_ids:
                     frames.append(b"id: %s:%d\n\n" % (str(self._message_id).encode(), envelope.version))
         return b"".join(frames)
 

@@ -10,6 +10,7 @@ from granian.constants import Interfaces
 from granian.server.embed import Server
 
 from chatledger.adapters.http.whole_requests import WholeRequests
+from chatledger.application.grace import Grace
 
 ServerKind = Literal["granian", "uvicorn"]
 
@@ -18,6 +19,9 @@ CONNECTIONS_BESIDE_STREAMS = 4_096
 """Granian counts an open stream against its backpressure: plain requests need room beside all of them."""
 
 READY_WITHIN = 10.0
+
+SECONDS_TO_END = 2.0
+"""What open connections have after the grace."""
 
 
 class ServerError(RuntimeError):
@@ -32,13 +36,14 @@ async def serving(
     port: int,
     max_open_streams: int,
     kind: ServerKind = "granian",
-    stop_within: float = 5.0,
     on_end: Callable[[], None] = lambda: None,
+    grace: Grace | None = None,
 ) -> AsyncIterator[int]:
     """Serve inside the running loop while inside; gives the port, which is a free one for ``port=0``.
 
-    Signals are the caller's. Before it leaves it has to end the open streams: after ``stop_within`` seconds what is
-    still open is cut. ``on_end`` is called when the server ends, also where nobody told it to.
+    Signals are the caller's. Before it leaves it has to end the open streams. Whoever still reads then may read on
+    within the grace, of which there is none by default; shortly after it what is still open is cut. ``on_end`` is
+    called when the server ends, also where nobody told it to.
 
     Raises:
         ServerError: the address is taken or cannot be bound.
@@ -52,11 +57,13 @@ async def serving(
         yield port
     finally:
         server.stop()
-        _, unfinished = await asyncio.wait([task], timeout=stop_within)
+        if grace is not None:
+            await grace.wait_for(asyncio.wait([task]))
+        _, unfinished = await asyncio.wait([task], timeout=SECONDS_TO_END)
         if unfinished:
-            task.cancel()
+            server.cut()
             await asyncio.wait([task])
-        elif not task.cancelled() and (error := task.exception()) is not None:
+        if not task.cancelled() and (error := task.exception()) is not None:
             raise error
 
 
@@ -64,6 +71,8 @@ class _Server(Protocol):
     async def serve(self) -> None: ...
 
     def stop(self) -> None: ...
+
+    def cut(self) -> None: ...
 
 
 def _server(kind: ServerKind, app: Any, host: str, port: int, max_open_streams: int) -> _Server:
@@ -117,9 +126,16 @@ class _GranianServer:
             websockets=False,
             log_enabled=False,
         )
+        self._task: asyncio.Task[None] | None = None
 
     async def serve(self) -> None:
+        self._task = asyncio.current_task()
         await self._server.serve()
 
     def stop(self) -> None:
         self._server.stop()
+
+    def cut(self) -> None:
+        """Wait no longer for the connections that are still open: they end with the process."""
+        if self._task is not None:
+            self._task.cancel()

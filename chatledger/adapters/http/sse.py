@@ -36,6 +36,11 @@ class Renderer(Protocol):
         """Whether nothing more is to be shown."""
         ...
 
+    @property
+    def gives_ids(self) -> bool:
+        """Whether the client knows how to come back."""
+        ...
+
     def render(self, envelopes: Sequence[Envelope]) -> bytes:
         """The frames of these events."""
         ...
@@ -121,12 +126,13 @@ async def frames(
     """The chunks of a stream, one per batch that has something to show.
 
     The headers travel with the first chunk: after a second of silence that is an empty one. With ``recorded`` the
-    first batch has been taken already, and the client knows how to come back.
+    first batch has been taken already. A client that was given ids is told, once, to come back soon where the process
+    is on its way down.
 
     A ping is due for each full interval since the beginning, whether or not events flow; it never follows the end.
     """
     clock, interval, shutdown = surface.application.clock, surface.settings.ping_seconds, surface.shutdown
-    began, pings, is_open, is_warned = clock.monotonic(), 0, False, False
+    began, pings, is_open, may_warn = clock.monotonic(), 0, False, rendering.gives_ids
     try:
         async with aclosing(batches):
             if recorded is not None:
@@ -139,13 +145,15 @@ async def frames(
                 due = int((clock.monotonic() - began) / interval)
                 if due > pings:
                     chunk, pings = PING + chunk, due
-                if recorded is not None and not is_warned and shutdown.draining.is_set():
-                    chunk, is_warned = RECONNECT + chunk, True
+                if may_warn and shutdown.draining.is_set():
+                    chunk, may_warn = RECONNECT + chunk, False
                 if chunk or not (batch or is_open):
                     is_open = True
                     yield chunk
                 if rendering.has_ended:
                     return
+            if may_warn and shutdown.draining.is_set():
+                yield RECONNECT
     except StorageUnavailableError:
         # The store's trouble is in the log already, and whoever resumes comes by here each second.
         log.debug("stream cut short: the store is in trouble")

@@ -20,7 +20,7 @@ class UvicornServer:
             access_log=False,
             log_config=None,
             ws="none",
-            timeout_graceful_shutdown=3,
+            lifespan="off",
         )
         self._server = _WithoutSignals(config)
 
@@ -29,8 +29,14 @@ class UvicornServer:
         await self._server.serve()
 
     def stop(self) -> None:
-        """Let open connections end, for a while, and then go."""
+        """Let open connections end."""
         self._server.should_exit = True
+
+    def cut(self) -> None:
+        """Break the connections that are still open; what is sent on them from now on goes nowhere."""
+        for connection in list(self._server.server_state.connections):
+            connection.transport.abort()
+        self._server.force_exit = True
 
 
 class _WithoutSignals(uvicorn.Server):

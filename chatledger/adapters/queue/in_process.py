@@ -108,6 +108,12 @@ class InProcessLiveBus:
         if item.event in _TERMINAL:
             self._listeners.pop(item.message_id, None)
 
+    def rouse(self) -> None:
+        """Wake all listeners, as if each had been told something."""
+        for listeners in self._listeners.values():
+            for listener in listeners:
+                listener.tell()
+
     def listen(self, subject_id: UUID) -> InProcessListener:
         """Begin to listen to one message, up to its terminal event, or to all messages of a conversation."""
         listener = InProcessListener()

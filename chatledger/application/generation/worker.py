@@ -3,7 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from datetime import datetime
 from uuid import UUID
 
@@ -16,6 +16,7 @@ from chatledger.application.generation.attempt import Attempt
 from chatledger.application.generation.failures import CONSEQUENCES, INTERNAL_MESSAGE, RetryPolicy
 from chatledger.application.generation.moderating import Gate, Gates, Question
 from chatledger.application.generation.steps import Steps
+from chatledger.application.grace import Grace
 from chatledger.application.ledger.envelope import Envelope, to_microseconds
 from chatledger.application.ledger.hand_ins import VersionConflictError
 from chatledger.application.ledger.ledger import Ledger, Staged
@@ -52,6 +53,9 @@ from chatledger.domain.variables import variables_at
 log = logging.getLogger(__name__)
 
 HISTORY_LIMIT = 500
+
+SECONDS_TO_GIVE_UP = 1.0
+"""What a generator has that was cancelled."""
 
 StoreMadeFile = Callable[[Message, str, bytes, Context], Awaitable[AttachedFile]]
 """Stores what a tool made for a message, by name and content."""
@@ -126,19 +130,31 @@ class Worker:
         del self._tasks[message_id]
         self._places.release()
 
-    async def drain(self, grace: float) -> None:
-        """Take nothing new; let running generations end within ``grace`` seconds, then hand them over."""
+    async def drain(self, grace: Grace) -> None:
+        """Take nothing new; let running generations end within the grace, then hand them over.
+
+        What cannot even be handed over in time is left to recovery. Whoever calls this again waits for nothing.
+        """
+        if self._is_leaving:
+            return
         self._is_draining = True
         await self._queue.stop_listen()
-        if self._tasks:
-            await asyncio.wait(list(self._tasks.values()), timeout=grace)
+        await grace.wait_for(self._until_idle())
         self._is_leaving = True
         for attempt in list(self._running.values()):
             attempt.leave()
-        if self._tasks:
-            await asyncio.wait(list(self._tasks.values()), timeout=self._settings.lease)
-        for task in list(self._tasks.values()):
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._until_idle(), self._settings.lease)
+        late = list(self._tasks.values())
+        for task in late:
             task.cancel()
+        if late:
+            log.warning("%d generations are left to recovery", len(late))
+            await asyncio.wait(late, timeout=SECONDS_TO_GIVE_UP)
+
+    async def _until_idle(self) -> None:
+        while self._tasks:
+            await asyncio.wait(list(self._tasks.values()))
 
     # Signals
 
@@ -209,7 +225,7 @@ class Worker:
     async def _take(self, item: QueueItem) -> None:
         staged = await self._ledger.take_message(item.message_id)
         while staged is not None and not staged.aggregate.has_ended and staged.aggregate.attempt == item.attempt:
-            if staged.aggregate.is_put_back_at(self._clock.now()):
+            if self._is_leaving or staged.aggregate.is_put_back_at(self._clock.now()):
                 return
             try:
                 opened = await self._open(staged, item)

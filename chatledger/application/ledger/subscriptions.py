@@ -4,6 +4,7 @@ import asyncio
 from collections import Counter
 from collections.abc import Iterator, Sequence
 
+from chatledger.application.grace import Grace
 from chatledger.application.ledger.envelope import Envelope
 from chatledger.application.ledger.subscription import ProjectionSubscription, Subscription, SubscriptionStatus
 from chatledger.application.ports.tracking import EffectFailedError
@@ -20,7 +21,7 @@ class Subscriptions:
         SubscriptionProblemError: a name is empty, or two of them share one.
     """
 
-    def __init__(self, subscriptions: Sequence[Subscription], grace: float) -> None:
+    def __init__(self, subscriptions: Sequence[Subscription], grace: Grace) -> None:
         self._by_name = {subscription.name: subscription for subscription in subscriptions}
         self._grace = grace
         self._tasks: list[asyncio.Task[None]] = []
@@ -85,8 +86,8 @@ class Subscriptions:
         for subscription in self:
             subscription.close()
         if self._tasks:
-            _, late = await asyncio.wait(self._tasks, timeout=self._grace)
-            for task in late:
+            await self._grace.wait_for(asyncio.wait(self._tasks))
+            for task in self._tasks:
                 task.cancel()
             await asyncio.gather(*self._tasks, return_exceptions=True)
 

@@ -72,6 +72,10 @@ class LiveBus(Protocol):
         """Tell all listeners of ``item.message_id`` and of ``item.conversation_id``. Never waits for them."""
         ...
 
+    def rouse(self) -> None:
+        """Wake all listeners of this process, as if each had been told something."""
+        ...
+
     def listen(self, subject_id: UUID) -> Listener:
         """Begin to listen to one message, up to its terminal event, or to all messages of a conversation."""
         ...

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncGenerator, Sequence
 from uuid import UUID
 
+from chatledger.application.errors import ClosedError
 from chatledger.application.ledger.envelope import Envelope
 from chatledger.application.ledger.ledger import Ledger
 from chatledger.application.ledger.tail import ConversationTail, Tail
@@ -41,8 +42,8 @@ class Follower(Listening):
 
         Each second without news gives an empty batch, so that the caller can do what time demands. ``known`` are the
         first of these events, where the caller has them already; who wants the stream ``whole`` gets those up to that
-        version too. Where chatledger closes they end without a terminal event, within a second; by an error, where the
-        store is in trouble.
+        version too. Where chatledger closes they end with what is on record; by an error, where the store is in
+        trouble.
 
         Raises:
             InvalidParameterError: the stream has no such version.
@@ -64,12 +65,13 @@ class Follower(Listening):
                 held = self._tail.after(self._message_id, self.version)
             if self.is_closed:
                 return
-            if held is not None and (held or told):
+            is_last = self._closing.is_set()
+            if held is not None and (held or (told and not is_last)):
                 newer = held
                 continue
-            if self._closing.is_set():
+            newer = () if held is not None and is_last else await self._page()
+            if is_last and not newer:
                 return
-            newer = await self._page()
             if not newer and (trouble := self._ledger.trouble) is not None:
                 raise StorageUnavailableError(trouble)
 
@@ -97,15 +99,28 @@ class Following:
         self._closing = asyncio.Event()
 
     def follow(self, message_id: UUID) -> Follower:
-        """Begin to follow a message, which need not exist yet. The caller closes the follower."""
+        """Begin to follow a message, which need not exist yet. The caller closes the follower.
+
+        Raises:
+            ClosedError: chatledger closes.
+        """
+        if self._closing.is_set():
+            raise ClosedError
         return Follower(message_id, self._ledger, self._tail, self._bus, self._closing)
 
     def follow_conversation(self, conversation_id: UUID) -> ConversationFollower:
-        """Begin to follow a conversation. The caller closes the follower."""
+        """Begin to follow a conversation. The caller closes the follower.
+
+        Raises:
+            ClosedError: chatledger closes.
+        """
+        if self._closing.is_set():
+            raise ClosedError
         return ConversationFollower(
             conversation_id, self._ledger, self._views, self._conversation_tail, self._bus, self._closing
         )
 
     def close(self) -> None:
-        """End all followers, within a second."""
+        """Let all followers read what there is, and end."""
         self._closing.set()
+        self._bus.rouse()

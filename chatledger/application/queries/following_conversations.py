@@ -69,7 +69,7 @@ class ConversationFollower(Listening):
         told = True
         while not (self.is_closed or self.is_over):
             batch = None if self._is_behind else self._tail.after(self._conversation_id, self._position)
-            if batch is None or not (batch or told):
+            if batch is None or not (batch or (told and not self._closing.is_set())):
                 if self._closing.is_set():
                     return
                 batch = await self._page()

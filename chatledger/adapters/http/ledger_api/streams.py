@@ -113,7 +113,6 @@ async def _stream(
     """Read what there is before the answer begins, so that a point beyond the end can still be refused."""
     with ExitStack() as undoing:
         undoing.callback(follower.close)
-        surface.require_open()
         place = surface.take_place()
         undoing.callback(place.leave)
         recorded = await anext(batches, None)

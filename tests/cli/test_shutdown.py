@@ -1,0 +1,294 @@
+"""A server that is told to end: what it finishes, what it hands over, and whom it does not wait for."""
+
+import asyncio
+import signal
+import socket
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from chatledger.adapters.http.server import SECONDS_TO_END
+from tests.support.databases import ON_SQLITE
+from tests.support.process import ServerProcess
+from tests.support.server import answer_of, events_of, until
+
+EACH_HTTP_SERVER = pytest.mark.parametrize(
+    ("http_server", "database"),
+    [("granian", "sqlite"), ("uvicorn", "sqlite"), pytest.param("granian", "postgres", marks=pytest.mark.postgres)],
+    indirect=["database"],
+)
+"""Each on one database: they have nothing to do with each other."""
+
+SEND = "/v1/chat-messages"
+ENDLESS = "/script tokens=1000 interval_ms=3600000"
+"""One token, and then nothing for an hour."""
+
+SHORTLY = 20.0
+"""Seconds that a server may take to end where there is no grace, on a machine that is busy."""
+
+
+def body(query: str, response_mode: str = "streaming") -> dict[str, Any]:
+    return {"inputs": {}, "query": query, "user": "ann", "response_mode": response_mode}
+
+
+class Reading:
+    """A stream and what it brings, up to the end of the connection.
+
+    Attributes:
+        text: as it came.
+        is_whole: the response was ended as HTTP wants it, and not broken off.
+    """
+
+    def __init__(self, client: httpx.AsyncClient, method: str, path: str, **request: Any) -> None:
+        self.text = ""
+        self.is_whole = False
+        self._done = asyncio.create_task(self._read(client, method, path, request))
+
+    async def _read(self, client: httpx.AsyncClient, method: str, path: str, request: dict[str, Any]) -> None:
+        async with client.stream(method, path, **request) as response:
+            assert response.status_code == 200, await response.aread()
+            async for piece in response.aiter_text():
+                self.text += piece
+        self.is_whole = True
+
+    @property
+    def kinds(self) -> list[str]:
+        return [event["event"] for event in events_of(self.text)]
+
+    @property
+    def message(self) -> dict[str, Any]:
+        return events_of(self.text)[0]
+
+    @property
+    def message_id(self) -> str:
+        return str(self.message["message_id"])
+
+    @property
+    def last_id(self) -> str:
+        return [block[4:] for block in self.text.split("\n\n") if block.startswith("id: ")][-1]
+
+    async def has_text(self) -> bool:
+        return '"message' in self.text
+
+    async def end(self) -> None:
+        await asyncio.wait_for(self._done, SHORTLY)
+
+
+@asynccontextmanager
+async def client_of(server: ServerProcess, key: str) -> AsyncIterator[httpx.AsyncClient]:
+    headers = {"Authorization": f"Bearer {key}"}
+    async with httpx.AsyncClient(base_url=server.url, headers=headers, timeout=30) as client:
+        yield client
+
+
+async def exit_code(server: ServerProcess, within: float = SHORTLY) -> int:
+    code = await asyncio.to_thread(server.wait, within)
+    assert_nothing_failed(server)
+    return code
+
+
+def assert_nothing_failed(server: ServerProcess) -> None:
+    log = server.log.read_text()
+    assert all(" INFO " in line for line in log.splitlines()), log
+
+
+def draining(server: ServerProcess) -> Any:
+    async def is_draining() -> bool:
+        return "draining" in server.log.read_text()
+
+    return until(is_draining)
+
+
+async def types_of(client: httpx.AsyncClient, message_id: str) -> list[str]:
+    page = (await client.get(f"/v1/messages/{message_id}/events", params={"limit": 100})).json()
+    return [event["type"] for event in page["data"] if event["type"] != "AnswerChunkAppended"]
+
+
+async def state_of(client: httpx.AsyncClient, task_id: str) -> str:
+    return str((await client.get(f"/v1/tasks/{task_id}")).json()["status"])
+
+
+async def has_completed(client: httpx.AsyncClient, task_id: str) -> bool:
+    return await state_of(client, task_id) == "completed"
+
+
+@EACH_HTTP_SERVER
+async def test_within_the_grace_answers_end_and_reads_are_served(
+    data_folder: Path, app: dict[str, str], http_server: str
+) -> None:
+    with ServerProcess(data_folder, env={"CHATLEDGER_HTTP_SERVER": http_server}) as server:
+        async with client_of(server, app["api_key"]) as client:
+            whole = (await client.post(SEND, json=body("/script tokens=3", "blocking"))).json()
+            short = "/script tokens=40 interval_ms=50"
+            plain = Reading(client, "POST", SEND, json=body(short))
+            with_ids = Reading(client, "POST", SEND, json=body(short), headers={"X-Stream-Ids": "1"})
+            last = Reading(client, "POST", SEND, json=body(ENDLESS))
+            waiting = asyncio.create_task(client.post(SEND, json=body(short, "blocking")))
+            for reading in (plain, with_ids, last):
+                await until(reading.has_text)
+            followed = Reading(client, "GET", f"/v1/messages/{last.message_id}/stream")
+            await until(followed.has_text)
+
+            server.signal(signal.SIGTERM)
+            await draining(server)
+            for mode in ("streaming", "blocking", "async"):
+                refused = await client.post(SEND, json=body("too late", mode))
+                assert (refused.status_code, refused.json()["code"]) == (503, "service_unavailable")
+                assert refused.headers["retry-after"] == "1"
+            health = [(await client.get(f"/health/{what}")).status_code for what in ("ready", "live")]
+            assert health == [503, 200]
+            assert (await client.get(f"/v1/messages/{whole['id']}")).json()["answer"] == "t0 t1 t2 "
+            replayed = await client.get(f"/v1/messages/{whole['id']}/stream")
+            assert events_of(replayed.text)[-1]["event"] == "message_end"
+            joined = Reading(client, "GET", f"/v1/messages/{last.message_id}/stream")
+            await until(joined.has_text)
+
+            for reading in (plain, with_ids):
+                await reading.end()
+            answered = (await waiting).json()
+            await client.post(f"{SEND}/{last.message['task_id']}/stop", json={"user": "ann"})
+            for reading in (last, followed, joined):
+                await reading.end()
+        assert await exit_code(server) == 0
+
+    all_of_it = "".join(f"t{number} " for number in range(40))
+    assert answered["answer"] == answer_of(events_of(plain.text)) == answer_of(events_of(with_ids.text)) == all_of_it
+    for reading in (plain, with_ids, last, followed, joined):
+        assert reading.kinds[-1] == "message_end"
+    for reading, told in ((plain, 0), (last, 0), (with_ids, 1), (followed, 1), (joined, 1)):
+        assert reading.text.count("retry: 1000\n\n") == told
+
+
+@EACH_HTTP_SERVER
+async def test_past_the_grace_what_is_unfinished_is_handed_over(
+    data_folder: Path, app: dict[str, str], http_server: str
+) -> None:
+    env = {
+        "CHATLEDGER_SHUTDOWN_GRACE": "0.5",
+        "CHATLEDGER_WORKER_CONCURRENCY": "3",
+        "CHATLEDGER_FIRST_RETRY_DELAY": "4",
+        "CHATLEDGER_HTTP_SERVER": http_server,
+    }
+    slow = "/script tokens=1000 interval_ms=50 vary_by_attempt=true"
+    with ServerProcess(data_folder, env=env) as server:
+        async with client_of(server, app["api_key"]) as client:
+            flaky = "/script tokens=1 fail_after=0 fail_as=transient fail_times=1"
+            retrying = (await client.post(SEND, json=body(flaky, "async"))).json()
+
+            async def is_put_back() -> bool:
+                return await state_of(client, retrying["task_id"]) == "retrying"
+
+            await until(is_put_back)
+            plain = Reading(client, "POST", SEND, json=body(slow))
+            with_ids = Reading(client, "POST", SEND, json=body(slow), headers={"X-Stream-Ids": "1"})
+            waiting = asyncio.create_task(client.post(SEND, json=body(slow, "blocking")))
+            for reading in (plain, with_ids):
+                await until(reading.has_text)
+            followed = Reading(client, "GET", f"/v1/messages/{plain.message_id}/stream")
+            await until(followed.has_text)
+            queued = (await client.post(SEND, json=body("/script tokens=2", "async"))).json()
+            assert await state_of(client, queued["task_id"]) == "queued"
+
+            server.signal(signal.SIGTERM)
+            assert await exit_code(server) == 0
+            for reading in (plain, with_ids, followed):
+                await reading.end()
+            refused = await waiting
+
+    for reading, told in ((plain, 0), (with_ids, 1), (followed, 1)):
+        assert reading.is_whole
+        assert set(reading.kinds) == {"message"}
+        assert reading.text.count("retry: 1000\n\n") == told
+    assert (refused.status_code, refused.json()["code"]) == (503, "service_unavailable")
+    assert refused.headers["retry-after"] == "1"
+
+    with ServerProcess(data_folder) as server:
+        async with client_of(server, app["api_key"]) as client:
+            for message in (plain.message, with_ids.message, refused.json(), retrying):
+                types = await types_of(client, message["message_id"])
+                assert types[:3] == ["MessageCreated", "GenerationStarted", "GenerationRequeued"]
+            assert (await types_of(client, queued["message_id"]))[:2] == ["MessageCreated", "GenerationStarted"]
+            resumed = Reading(
+                client,
+                "GET",
+                f"/v1/messages/{with_ids.message_id}/stream",
+                headers={"Last-Event-ID": with_ids.last_id},
+            )
+            await until(resumed.has_text)
+            for message in (plain.message, with_ids.message, refused.json()):
+                await client.post(f"{SEND}/{message['task_id']}/stop", json={"user": "ann"})
+            await resumed.end()
+            assert resumed.kinds[0] == "message_replace"
+            assert resumed.kinds[-1] == "message_end"
+            answer = (await client.get(f"/v1/messages/{with_ids.message_id}")).json()["answer"]
+            assert answer_of(events_of(with_ids.text + resumed.text)) == answer
+            for message in (queued, retrying):
+                await until(lambda task=message["task_id"]: has_completed(client, task))
+
+
+@ON_SQLITE
+async def test_a_second_signal_ends_the_grace(data_folder: Path, app: dict[str, str]) -> None:
+    with ServerProcess(data_folder) as server:
+        async with client_of(server, app["api_key"]) as client:
+            reading = Reading(client, "POST", SEND, json=body(ENDLESS))
+            await until(reading.has_text)
+            server.signal(signal.SIGTERM)
+            await draining(server)
+            server.signal(signal.SIGINT)
+            assert await exit_code(server) == 0
+            await reading.end()
+    assert reading.is_whole
+    assert reading.kinds == ["message"]
+    with ServerProcess(data_folder, "--no-worker") as server:
+        async with client_of(server, app["api_key"]) as client:
+            types = await types_of(client, reading.message_id)
+    assert types == ["MessageCreated", "GenerationStarted", "GenerationRequeued"]
+
+
+# Who is not waited for
+
+
+@contextmanager
+def unread(server: ServerProcess, key: str, request: str, content: bytes = b"") -> Iterator[socket.socket]:
+    """A connection whose answer nobody reads yet, and which holds little of it by itself."""
+    host, port = server.url.removeprefix("http://").split(":")
+    with socket.socket() as connection:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096)
+        connection.settimeout(SHORTLY)
+        connection.connect((host, int(port)))
+        head = f"{request} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {key}\r\nContent-Length: {len(content)}\r\n\r\n"
+        connection.sendall(head.encode() + content)
+        yield connection
+
+
+def read_to_the_end(connection: socket.socket) -> bytes:
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1_000_000)
+    with connection.makefile("rb") as response:
+        return response.read()
+
+
+@ON_SQLITE
+@pytest.mark.parametrize("http_server", ["granian", "uvicorn"])
+async def test_who_reads_late_is_waited_for_and_who_never_reads_is_not(
+    data_folder: Path, app: dict[str, str], http_server: str
+) -> None:
+    key = app["api_key"]
+    with ServerProcess(data_folder, env={"CHATLEDGER_HTTP_SERVER": http_server}) as server:
+        async with client_of(server, key) as client:
+            sent = (await client.post(SEND, json=body("/script tokens=1000000", "async"))).json()
+            await until(lambda: has_completed(client, sent["task_id"]))
+            follow = f"GET /v1/messages/{sent['message_id']}/stream"
+            with unread(server, key, follow) as late, unread(server, key, follow) as never:
+                for connection in (late, never):
+                    assert b" 200 " in await asyncio.to_thread(connection.recv, 20)
+                server.signal(signal.SIGTERM)
+                await draining(server)
+                await asyncio.sleep(SECONDS_TO_END + 1)
+                assert b'"message_end"' in await asyncio.to_thread(read_to_the_end, late)
+                assert server.process.poll() is None
+                server.signal(signal.SIGTERM)
+                assert await exit_code(server) == 0
