@@ -41,5 +41,4 @@ async def test_restarts_lose_double_and_splice_nothing(data_folder, rounds, find
                     await server.start()
                 await crowd.end()
                 await findings.check(crowd, since=server.ready_at)
-        await server.stop(0)
     check_read_models(data_folder)
