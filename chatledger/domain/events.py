@@ -78,8 +78,9 @@ class MessageCreated(msgspec.Struct, frozen=True, kw_only=True):
 class GenerationStarted(msgspec.Struct, frozen=True, kw_only=True):
     """A worker opened an attempt. Its number is the fencing token of everything that the attempt appends.
 
-    ``base`` says what the attempt builds on: ``reset`` drops the earlier text, ``continue`` keeps its first ``offset``
-    code points. ``context_cut`` takes the place of the message's own, where that had to wait for its turn.
+    ``base`` says what the attempt builds on: ``reset`` drops the earlier text once there is other text, ``continue``
+    keeps its first ``offset`` code points. ``context_cut`` takes the place of the message's own, where that had to wait
+    for its turn.
     """
 
     attempt: Public[int]

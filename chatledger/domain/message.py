@@ -102,12 +102,17 @@ class Message(Aggregate[MessageEvent]):
         self.feedback: dict[FeedbackSource, Feedback] = {}
         self.answer_length = 0
         self._answer: list[str] = []
+        self._is_superseded = False
 
     # Questions
 
     @property
     def answer(self) -> str:
-        """The fold of the attempts by their bases."""
+        """The fold of the attempts by their bases.
+
+        What a reset drops stays until there is text in its place, or the attempt completes without any: nobody sees a
+        blank, and what had been delivered is kept if nothing ever comes.
+        """
         if len(self._answer) > 1:
             self._answer = ["".join(self._answer)]
         return self._answer[0] if self._answer else ""
@@ -116,6 +121,11 @@ class Message(Aggregate[MessageEvent]):
     def context_cut(self) -> int:
         """The ledger position up to which history is read for the prompt of every attempt."""
         return self.created.context_cut if self._context_cut is None else self._context_cut
+
+    @property
+    def completed_answer(self) -> str:
+        """The answer as it would be if the newest attempt completed now."""
+        return "" if self._is_superseded else self.answer
 
     @property
     def has_ended(self) -> bool:
@@ -334,16 +344,17 @@ class Message(Aggregate[MessageEvent]):
     def apply(self, body: MessageEvent) -> None:  # noqa: PLR0912 - one case for each event type
         """Fold one event into the state."""
         match body:
-            case AnswerChunkAppended(_, text):
+            case AnswerChunkAppended(_, text) if not self._is_superseded:
                 self._answer.append(text)
                 self.answer_length += len(text)
+            case AnswerChunkAppended(_, text):
+                self._set_answer(text)
             case MessageCreated():
                 self.created = body
             case GenerationStarted():
                 self._apply_attempt(body)
             case AnswerReplaced():
-                self._answer = [body.text]
-                self.answer_length = len(body.text)
+                self._set_answer(body.text)
             case AgentThoughtRecorded():
                 self.thoughts[body.position] = _thought(body)
             case FileAttached():
@@ -367,6 +378,7 @@ class Message(Aggregate[MessageEvent]):
                 self.error = body
                 self._end("errored")
             case MessageCompleted():
+                self._set_answer(self.completed_answer)
                 self._end("completed")
             case FeedbackGiven():
                 self.feedback[body.source] = Feedback(body.rating, body.content)
@@ -395,10 +407,16 @@ class Message(Aggregate[MessageEvent]):
         self.annotation = None
         self.is_refused = False
         self.admitted_query = None
-        kept = self.answer[: started.offset]
-        self._answer = [kept] if kept else []
-        self.answer_length = len(kept)
+        if started.offset:
+            self._set_answer(self.answer[: started.offset])
+        else:
+            self._is_superseded = self.answer_length > 0
         self.state = "running"
+
+    def _set_answer(self, text: str) -> None:
+        self._answer = [text]
+        self.answer_length = len(text)
+        self._is_superseded = False
 
     def _apply_requeue(self, requeued: GenerationRequeued) -> None:
         self.attempt_is_open = False

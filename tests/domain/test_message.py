@@ -311,9 +311,9 @@ SEEN = [
         {"answer": "a𝄞b", "answer_length": 3},
     ),
     (
-        "a reset drops the answer and the passages",
+        "a reset drops the passages",
         [asked, started(1), chunk(1, "abc"), ResourcesRetrieved(attempt=1, resources=(PASSAGE,)), started(2)],
-        {"answer": "", "answer_length": 0, "resources": ()},
+        {"resources": ()},
     ),
     (
         "passages of several retrievals are one list",
@@ -372,6 +372,41 @@ SEEN = [
         "a continuation of a continuation",
         [asked, started(1), chunk(1, "abc"), continued(2, 2), chunk(2, "X"), continued(3, 3), chunk(3, "Y")],
         {"answer": "abXY", "answer_length": 4, "attempt": 3},
+    ),
+    (
+        "what a reset drops stays until there is text in its place",
+        [asked, started(1), chunk(1, "abc"), started(2), started(3)],
+        {"answer": "abc", "answer_length": 3, "completed_answer": ""},
+    ),
+    (
+        "the first text of a reset takes its place",
+        [asked, started(1), chunk(1, "abc"), started(2), chunk(2, "d"), chunk(2, "e")],
+        {"answer": "de", "answer_length": 2, "completed_answer": "de"},
+    ),
+    (
+        "a replacement takes its place, even by nothing",
+        [asked, started(1), chunk(1, "abc"), started(2), replaced(2, ""), chunk(2, "e")],
+        {"answer": "e", "answer_length": 1},
+    ),
+    (
+        "a continuation of what a reset would have dropped",
+        [asked, started(1), chunk(1, "abc"), started(2), continued(3, 2), chunk(3, "d")],
+        {"answer": "abd", "answer_length": 3, "completed_answer": "abd"},
+    ),
+    (
+        "a whole answer without text has none",
+        [asked, started(1), chunk(1, "abc"), started(2), completed(2)],
+        {"answer": "", "answer_length": 0},
+    ),
+    (
+        "a stop before a reset had text keeps what was delivered",
+        [asked, started(1), chunk(1, "abc"), started(2), stopped(2, 3)],
+        {"answer": "abc", "answer_length": 3},
+    ),
+    (
+        "so does a failure",
+        [asked, started(1), chunk(1, "abc"), started(2), errored(2)],
+        {"answer": "abc", "answer_length": 3},
     ),
     (
         "retrying, the answer still there to build on",

@@ -74,6 +74,10 @@ def completed(attempt: int = 1) -> MessageCompleted:
     return MessageCompleted(attempt=attempt, usage=Usage(), finish_reason="stop", fingerprint="")
 
 
+def stopped(attempt: int = 1) -> MessageStopped:
+    return MessageStopped(by="user", attempt=attempt, offset=0, usage=Usage(), fingerprint="")
+
+
 def stopped_by_moderation() -> MessageStopped:
     return MessageStopped(by="moderation", attempt=1, offset=4, usage=Usage(), fingerprint="")
 
@@ -264,11 +268,18 @@ def test_an_attempt_that_keeps_a_part_replaces_at_once():
     assert answer_of(events) == "abd"
 
 
-@pytest.mark.parametrize("end", [completed(2), failed(2)])
-def test_a_dropped_text_without_a_successor_goes_at_the_end(end):
-    events = events_of(text_of(started(), said("old"), started(2), end))
+def test_a_dropped_text_goes_with_a_whole_answer_that_has_none():
+    events = events_of(text_of(started(), said("old"), started(2), completed(2)))
     assert events[1]["event"] == "message_replace"
     assert answer_of(events) == ""
+
+
+@pytest.mark.parametrize("end", [stopped(2), failed(2)])
+def test_a_dropped_text_stays_where_nothing_ever_came_in_its_place(end):
+    events = events_of(text_of(started(), said("old"), started(2), started(3), end))
+    assert [event["event"] for event in events][:1] == ["message"]
+    assert len(events) == 2
+    assert answer_of(events) == "old"
 
 
 @pytest.mark.parametrize(

@@ -67,6 +67,7 @@ class Plain:
         self.open = False
         self.stop_requested = False
         self.terminal = 0
+        self.is_completed = False
         self.resources: tuple[Resource, ...] = ()
         self.steps: dict[int, tuple[str, str]] = {}  # by position: the words, the tool
         self.made: list[int] = []
@@ -80,8 +81,12 @@ class Plain:
     def answer(self) -> list[str]:
         characters: list[str] = []
         for base, offset, added in self.attempts:
-            characters = (characters[:offset] if base == "continue" else []) + added
-        return characters
+            if offset:
+                characters = characters[:offset] + added
+            elif added or base == "replaced":
+                characters = list(added)
+        nothing_came = bool(self.attempts) and not any(self.attempts[-1][1:]) and self.attempts[-1][0] != "replaced"
+        return [] if self.is_completed and nothing_came else characters
 
     def bar(self, attempt: int, *, may_be_closed: bool = False) -> type[DomainError] | None:
         """Why this attempt may not go on, if it may not."""
@@ -209,7 +214,7 @@ class MessageMachine(RuleBasedStateMachine):
             AnswerReplaced(attempt=attempt, reason="r", text=text),
         ]
         if self.call(self.plain.bar(attempt), lambda: self.message.replace_answer(attempt, text, "r"), *expected):
-            self.plain.attempts[-1] = ("reset", 0, list(text))
+            self.plain.attempts[-1] = ("replaced", 0, list(text))
             self.plain.steps = {position: ("", tool) for position, (_, tool) in self.plain.steps.items()}
 
     @rule(caller=callers, cause=st.sampled_from(("internal_server_error", "handed_over")))
@@ -251,6 +256,7 @@ class MessageMachine(RuleBasedStateMachine):
         }[how]
         if self.call(self.plain.bar(attempt, may_be_closed=how != "complete"), command, expected):
             self.plain.terminal += 1
+            self.plain.is_completed = how == "complete"
             self.plain.open = False
 
     @rule(source=sources, rating=st.sampled_from(("like", "dislike")), content=st.none() | texts)

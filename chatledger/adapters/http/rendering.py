@@ -94,9 +94,10 @@ class Rendering:
         return self._chunk(body.text) if type(body) is AnswerChunkAppended else self._rare(body)
 
     def _chunk(self, text: str) -> bytes:
-        self._text.append(text)
         if self._is_stale:
+            self._text = [text]
             return self._replacement(text)
+        self._text.append(text)
         return self._chunk_prefix + _line(encode(text)) + self._chunk_suffix
 
     def _rare(self, body: Any) -> bytes:
@@ -113,30 +114,26 @@ class Rendering:
             case AgentThoughtRecorded() | FileAttached():
                 return self._acted(body)
             case MessageCompleted() | MessageStopped():
-                return self._ended() + self._message_end(body)
+                self.has_ended = True
+                return self._message_end(body)
             case MessageErrored():
-                self.has_failed = True
+                self.has_ended = self.has_failed = True
                 fields = encode(stream_error(body))
-                return self._ended() + b'data: {"event":"error",' + self._common + b"," + _line(fields[1:]) + b"\n\n"
+                return b'data: {"event":"error",' + self._common + b"," + _line(fields[1:]) + b"\n\n"
         return b""
 
     def _attempt_started(self, started: GenerationStarted) -> bytes:
-        """What another attempt drops is replaced as soon as there is something to show instead, never by a blank."""
+        """What another attempt drops is replaced as soon as there is something to show instead; until then it stays."""
         self._resources = ()
         self._answer_files = ()
         self._annotation = None
         shown = "".join(self._text)
+        self._is_stale = bool(shown) and not started.offset
         kept = shown[: started.offset]
-        if kept == shown:
+        if self._is_stale or kept == shown:
             return b""
-        self._text = [kept] if kept else []
-        self._is_stale = True
-        return self._replacement(kept) if kept else b""
-
-    def _ended(self) -> bytes:
-        """What was shown of a dropped attempt goes, if no other text ever came."""
-        self.has_ended = True
-        return self._replacement("") if self._is_stale else b""
+        self._text = [kept]
+        return self._replacement(kept)
 
     def _replacement(self, text: str) -> bytes:
         self._is_stale = False
@@ -147,7 +144,14 @@ class Rendering:
         metadata = answer_metadata(resources, self._annotation, end)
         files = answer_files((*self._query_files, *self._answer_files), self._link)
         own = {"id": str(self._message_id), "metadata": metadata, "files": files}
-        return self._frame(b"message_end", own)
+        return self._blank(end) + self._frame(b"message_end", own)
+
+    def _blank(self, end: MessageCompleted | MessageStopped) -> bytes:
+        """What was shown of a dropped attempt goes where a whole answer has no text."""
+        if not self._is_stale or isinstance(end, MessageStopped):
+            return b""
+        self._text = []
+        return self._replacement("")
 
     def _acted(self, body: AgentThoughtRecorded | FileAttached) -> bytes:
         match body:

@@ -205,7 +205,7 @@ class Attempt:
         """The answer is whole."""
 
         def decide(message: Message) -> None:
-            message.complete(self.number, usage, finish_reason, key.fingerprint(message.answer.encode()))
+            message.complete(self.number, usage, finish_reason, key.fingerprint(message.completed_answer.encode()))
 
         await self._record(decide, ends=True)
 
@@ -225,7 +225,7 @@ class Attempt:
         def decide(message: Message) -> None:
             note(message)
             message.append_chunk(self.number, text)
-            message.complete(self.number, Usage(), finish_reason, key.fingerprint(message.answer.encode()))
+            message.complete(self.number, Usage(), finish_reason, key.fingerprint(message.completed_answer.encode()))
 
         await self._record(decide, ends=True)
 
