@@ -14,6 +14,7 @@ from chatledger.adapters.queue.in_process import InProcessTaskQueue
 from chatledger.application.commands.sending import NewMessage
 from chatledger.application.generation.dispatch import Sweeper
 from chatledger.application.generation.worker import Worker
+from chatledger.application.grace import Grace
 from chatledger.application.ledger.envelope import from_microseconds
 from chatledger.application.ports.clock import Clock
 from chatledger.application.ports.generator import Finish, Text
@@ -48,7 +49,7 @@ async def another_worker(chat: Chat) -> AsyncIterator[Worker]:
     try:
         yield worker
     finally:
-        await worker.drain(0)
+        await worker.drain(Grace(0))
         for each in work:
             each.cancel()
         await asyncio.gather(*work, return_exceptions=True)

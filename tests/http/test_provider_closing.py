@@ -9,6 +9,7 @@ import httpx
 import msgspec
 import pytest
 
+from chatledger.application.grace import Grace
 from chatledger.domain.message import Message
 from tests.support import fake_anthropic, fake_google
 from tests.support.databases import ON_SQLITE
@@ -143,7 +144,7 @@ async def test_the_providers_connection_is_closed(serve, provider, mode, generat
 
         # The clock.
         worker = server.running.worker
-        worker._settings = msgspec.structs.replace(worker._settings, timeout=0.5)
+        worker._settings = msgspec.structs.replace(worker._settings, timeout=1.5)
         _, sent, received = await asker.ask("take your time")
         await asyncio.wait_for(received.closed.wait(), SOON)
         assert (await asker.stopped(sent)).stopped_by == "timeout"
@@ -151,6 +152,6 @@ async def test_the_providers_connection_is_closed(serve, provider, mode, generat
 
         # The end of the process, which hands it over.
         _, sent, received = await asker.ask("go on without me")
-        await worker.drain(0)
+        await worker.drain(Grace(0))
         await is_closed(received)
         assert (await asker.names(sent))[-1] == "GenerationRequeued"
