@@ -205,10 +205,12 @@ class AnswerPendingError(ApplicationError):
 
     Attributes:
         conversation_id: None for a completion.
+        is_keyed: whether it came with an idempotency key.
     """
 
-    def __init__(self, message_id: UUID, task_id: UUID, conversation_id: UUID | None) -> None:
+    def __init__(self, message_id: UUID, task_id: UUID, conversation_id: UUID | None, *, is_keyed: bool) -> None:
         super().__init__(f"message {message_id} is not answered yet")
+        self.is_keyed = is_keyed
         self.message_id = message_id
         self.task_id = task_id
         self.conversation_id = conversation_id

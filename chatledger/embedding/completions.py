@@ -7,7 +7,7 @@ from uuid import UUID
 from chatledger.application.accepting import DEFAULT_PAGE, accept_id
 from chatledger.application.caller import require_completion
 from chatledger.application.commands.asking import Answer
-from chatledger.application.commands.sending import NewMessage
+from chatledger.application.commands.new_message import NewMessage
 from chatledger.application.files.attaching import FileReference
 from chatledger.application.ports.views import MessageView, Page
 from chatledger.embedding.access import Access

@@ -9,7 +9,7 @@ import msgspec
 from chatledger.application.accepting import DEFAULT_PAGE, accept_choice, accept_id, accept_number, accept_on_busy
 from chatledger.application.caller import require_chat
 from chatledger.application.commands.asking import Answer
-from chatledger.application.commands.sending import NewMessage
+from chatledger.application.commands.new_message import NewMessage
 from chatledger.application.errors import ClosedError
 from chatledger.application.files.attaching import FileReference
 from chatledger.application.ledger.envelope import Envelope, Fact

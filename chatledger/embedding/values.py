@@ -6,7 +6,7 @@ from uuid import UUID
 import msgspec
 
 from chatledger.application.accepting import accept_idempotency_key
-from chatledger.application.commands.sending import NewMessage, Sent
+from chatledger.application.commands.new_message import NewMessage, Sent
 
 T = TypeVar("T")
 

@@ -8,7 +8,7 @@ from typing import Any
 from uuid import UUID
 
 from chatledger.application.caller import Caller
-from chatledger.application.commands.sending import NewMessage, Sent
+from chatledger.application.commands.new_message import NewMessage, Sent
 from chatledger.application.context import SYSTEM, Context
 from chatledger.application.ledger.envelope import Envelope
 from chatledger.application.ledger.subscription import Handler

@@ -6,7 +6,7 @@ from uuid import UUID
 import msgspec
 import pytest
 
-from chatledger.application.commands.sending import NewMessage
+from chatledger.application.commands.new_message import NewMessage
 from chatledger.application.context import OPERATOR, SYSTEM, Actor, Context
 from chatledger.application.errors import (
     AlreadyReplayedError,
@@ -189,8 +189,11 @@ async def test_a_completion_is_replayed_in_a_place_of_its_own(chat):
     )
 
 
-async def test_while_a_replay_is_unfinished_there_is_no_other_one_but_on_purpose(open_chat):
+@pytest.mark.parametrize("dedupe_window", [0, 60])
+async def test_while_a_replay_is_unfinished_there_is_no_other_one_but_on_purpose(open_chat, dedupe_window):
     async with open_chat() as chat:
+        limited = AppConfiguration(generator="scripted", limits=Limits(dedupe_window=dedupe_window))
+        await chat.application.apps.reconfigure(chat.app.app_id, lambda _: limited, by_an_operator(chat))
         failed = await chat.answered("tokens=3 fail_as=invalid")
     async with open_chat(with_worker=False) as chat:
         outcomes = await asyncio.gather(*(replay(chat, failed.message_id) for _ in range(8)), return_exceptions=True)

@@ -11,7 +11,7 @@ import sqlalchemy as sa
 
 from chatledger.adapters.persistence.tables import LEASES
 from chatledger.adapters.queue.in_process import InProcessTaskQueue
-from chatledger.application.commands.sending import NewMessage
+from chatledger.application.commands.new_message import NewMessage
 from chatledger.application.generation.dispatch import Sweeper
 from chatledger.application.generation.worker import Worker
 from chatledger.application.grace import Grace

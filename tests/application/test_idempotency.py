@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from chatledger.application.commands.sending import NewMessage, Sent
+from chatledger.application.commands.new_message import NewMessage, Sent
 from chatledger.application.context import SYSTEM, Context
 from chatledger.application.errors import (
     ConversationBusyError,

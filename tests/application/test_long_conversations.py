@@ -6,7 +6,7 @@ from uuid import UUID
 
 import pytest
 
-from chatledger.application.commands.sending import NewMessage, Sent
+from chatledger.application.commands.new_message import NewMessage, Sent
 from chatledger.application.context import SYSTEM, Context
 from chatledger.application.errors import NotFoundError
 from chatledger.application.ledger.sealed_rows import Answer, Question

@@ -9,7 +9,7 @@ from uuid import UUID
 
 import pytest
 
-from chatledger.application.commands.sending import NewMessage, Sent
+from chatledger.application.commands.new_message import NewMessage, Sent
 from chatledger.application.context import SYSTEM, Context
 from chatledger.application.ports.generator import Part, StepBegan, StepEnded, Text, ToolCall, ToolsReturned
 from chatledger.domain.configuration import AppConfiguration, ModerationOfStage, Switch, WordAvoidance

@@ -3,7 +3,7 @@
 import msgspec
 import pytest
 
-from chatledger.application.commands.sending import NewMessage
+from chatledger.application.commands.new_message import NewMessage
 from chatledger.application.errors import FeatureDisabledError, NotFoundError, WrongModeError
 from chatledger.application.ports.views import MessageView
 from chatledger.domain.configuration import Switch

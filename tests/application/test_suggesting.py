@@ -9,7 +9,7 @@ import pytest
 
 from chatledger.adapters.generator.scripted import ScriptedGenerator
 from chatledger.application.caller import Caller
-from chatledger.application.commands.sending import NewMessage
+from chatledger.application.commands.new_message import NewMessage
 from chatledger.application.errors import ClosedError, FeatureDisabledError, NotFoundError, WrongModeError
 from chatledger.application.ports.generator import GeneratorError
 from chatledger.domain.conversation import Conversation

@@ -10,7 +10,7 @@ import msgspec
 import pytest
 
 from chatledger.application.commands import sending
-from chatledger.application.commands.sending import NewMessage, Sent
+from chatledger.application.commands.new_message import NewMessage, Sent
 from chatledger.application.commands.stopping import Stopping
 from chatledger.application.errors import ConversationBusyError, InvalidParameterError
 from chatledger.application.generation.interruptions import Interruptions

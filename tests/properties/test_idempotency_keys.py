@@ -15,7 +15,8 @@ from chatledger.adapters.generator.scripted import ScriptedGenerator
 from chatledger.adapters.queue.in_process import InProcessLiveBus
 from chatledger.application.app_limits import AppLimits
 from chatledger.application.caller import Caller, EndUsers, Ownership
-from chatledger.application.commands.sending import NewMessage, Sending, Sent
+from chatledger.application.commands.new_message import NewMessage, Sent
+from chatledger.application.commands.sending import Sending
 from chatledger.application.errors import IdempotencyKeyReusedError
 from chatledger.application.files.attaching import Attaching
 from chatledger.application.idempotency import IdempotencyKeys

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from chatledger.application.commands.sending import NewMessage, Sent
+from chatledger.application.commands.new_message import NewMessage, Sent
 from chatledger.application.errors import ConversationBusyError
 from chatledger.application.ledger.envelope import Envelope
 from chatledger.domain.errors import DomainError

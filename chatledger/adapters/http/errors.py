@@ -237,8 +237,9 @@ def _app_unavailable(_: Exception) -> HttpError:
 
 
 def _answer_pending(error: AnswerPendingError) -> HttpError:
+    """Only under a key: without one, a client that came again unseeing would send the same twice."""
     ids = {"task_id": error.task_id, "message_id": error.message_id, "conversation_id": error.conversation_id}
-    return unavailable(ids)
+    return unavailable(ids) if error.is_keyed else HttpError(503, ids=ids)
 
 
 def _too_many_requests(error: TooManyRequestsError) -> HttpError:

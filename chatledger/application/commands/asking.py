@@ -7,7 +7,8 @@ from uuid import UUID
 import msgspec
 
 from chatledger.application.caller import Caller
-from chatledger.application.commands.sending import NewMessage, Sending, Sent
+from chatledger.application.commands.new_message import NewMessage, Sent
+from chatledger.application.commands.sending import Sending
 from chatledger.application.errors import AnswerPendingError, GenerationFailedError
 from chatledger.application.ports.storage import StorageUnavailableError
 from chatledger.domain.events import (
@@ -65,7 +66,7 @@ class Asking:
             AnswerPendingError: there will be an answer, but the wait for it is over.
         """
         conversation_id = None if caller.app.mode == "completion" else sent.conversation_id
-        pending = AnswerPendingError(sent.message_id, sent.task_id, conversation_id)
+        pending = AnswerPendingError(sent.message_id, sent.task_id, conversation_id, is_keyed=sent.is_keyed)
         with sent.follower:
             try:
                 message, end = await _to_the_end(sent)

@@ -7,7 +7,7 @@ from uuid import UUID
 import msgspec
 
 from chatledger.application.caller import Caller, require_chat
-from chatledger.application.commands.sending import NewMessage, Repetition
+from chatledger.application.commands.new_message import NewMessage, Repetition
 from chatledger.application.errors import FeatureDisabledError, NotFoundError, WrongModeError
 from chatledger.application.ledger.ledger import Ledger
 from chatledger.application.ports.generator import Generator, SettingsError

@@ -3,8 +3,9 @@
 from uuid import UUID
 
 from chatledger.application.caller import Caller
+from chatledger.application.commands.new_message import Sent
 from chatledger.application.commands.repeating import Repeating
-from chatledger.application.commands.sending import Sending, Sent
+from chatledger.application.commands.sending import Sending
 from chatledger.application.context import Context
 from chatledger.application.errors import AlreadyReplayedError, NotFoundError
 from chatledger.application.ledger.hand_ins import ReplayedBeforeError

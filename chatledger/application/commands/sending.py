@@ -1,6 +1,6 @@
 """Sending a message: one commit, and an answer on its way."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 from uuid import UUID
 
@@ -9,6 +9,7 @@ import msgspec
 from chatledger.application.accepting import accept_text
 from chatledger.application.app_limits import AppLimits
 from chatledger.application.caller import Caller, Ownership
+from chatledger.application.commands.new_message import NewMessage, Repetition, Sent
 from chatledger.application.context import Context
 from chatledger.application.errors import (
     AppUnavailableError,
@@ -20,7 +21,6 @@ from chatledger.application.errors import (
 from chatledger.application.files.attaching import Attaching
 from chatledger.application.generation.small_texts import model_of
 from chatledger.application.idempotency import IdempotencyKeys, KeyedRequest
-from chatledger.application.ledger.envelope import Envelope
 from chatledger.application.ledger.hand_ins import (
     AlreadyRunningError,
     CeilingReachedError,
@@ -36,85 +36,20 @@ from chatledger.application.ports.generator import Generator, SettingsError
 from chatledger.application.ports.keys import NewKey
 from chatledger.application.ports.storage import Guard, IdleGuard, ReplayGuard
 from chatledger.application.ports.views import AppView, EndUserView
-from chatledger.application.queries.following import Follower, Following
+from chatledger.application.queries.following import Following
 from chatledger.domain.conversation import Conversation
 from chatledger.domain.errors import InvalidInputError
 from chatledger.domain.events import MessageCreated
 from chatledger.domain.inputs import accept_inputs, fill_in
 from chatledger.domain.message import Message
 from chatledger.domain.names import hint_of, line_of
-from chatledger.domain.values import NIL_UUID, AttachedFile, OnBusy, OnDisconnect, TaskState
+from chatledger.domain.values import NIL_UUID, AttachedFile, OnBusy
 
 PROMPT_VERSION = 1
 """How prompts are built from history; recorded with each message, raised when that changes."""
 
 MOST_UNFINISHED: Mapping[OnBusy, int] = {"reject": 0, "queue": 100, "interrupt": 200}
 """How many messages of a conversation may be unfinished when one comes. Where no more may queue, one may interrupt."""
-
-
-class Repetition(msgspec.Struct, frozen=True, kw_only=True):
-    """That a message asks for another answer to what was asked before.
-
-    Attributes:
-        event_id: of the event that it is a reaction to: the one that says what was asked, or the one that it failed by.
-        original: what was asked.
-        parameters: what the generator is to answer with this time.
-        owner: whose the original is, and so the new message.
-        replays: the failed message whose place it takes.
-        force: whether it is sent even if another one takes that place.
-    """
-
-    event_id: UUID
-    original: MessageCreated
-    parameters: dict[str, Any]
-    owner: EndUserView
-    replays: UUID | None = None
-    force: bool = False
-
-
-class NewMessage(msgspec.Struct, frozen=True, kw_only=True):
-    """What a caller sends.
-
-    Attributes:
-        files: references to what goes with it: each a :class:`FileReference`, or an object with the same fields.
-        conversation_id: the conversation to go on with; None begins one.
-        parent_id: the message to go on from; the nil id stands for whatever comes before in time, None begins a branch.
-        automatic_name: whether a new conversation gets a name by itself: a model's, or a line of its first question.
-        repetition: of what, if it is one; inputs and query are then the original's.
-        idempotency_key: what the client calls this very request, so that sending it again is no other one.
-        on_busy: what becomes of it where another message of the conversation is unfinished; None for the app's wish.
-        on_disconnect: what becomes of its answer when nobody is connected to wait for it.
-    """
-
-    query: str
-    inputs: Mapping[str, Any]
-    files: Sequence[object] = ()
-    conversation_id: UUID | None = None
-    parent_id: UUID | None = NIL_UUID
-    automatic_name: bool = True
-    repetition: Repetition | None = None
-    idempotency_key: str | None = None
-    on_busy: OnBusy | None = None
-    on_disconnect: OnDisconnect = "continue"
-
-
-class Sent(msgspec.Struct, frozen=True, kw_only=True):
-    """A committed message, and the follower that saw it come.
-
-    Attributes:
-        known: its first events, for the follower to begin with; none where it joined a message that was there before.
-        state: of its task.
-        is_repeat: whether the message is the one that came with the same idempotency key before.
-    """
-
-    message_id: UUID
-    task_id: UUID
-    conversation_id: UUID
-    created: Envelope
-    follower: Follower
-    known: Sequence[Envelope] = ()
-    state: TaskState = "queued"
-    is_repeat: bool = False
 
 
 class _Asked(msgspec.Struct, frozen=True, kw_only=True):
@@ -292,7 +227,9 @@ class Sending:
         place = await self._place(caller, person, new, asked)
         on_busy = new.on_busy or caller.app.configuration.on_busy
         keyed = await self._keyed(person, new)
-        fingerprint = await self._fingerprint(caller.app, person, new, asked) if keyed is None else None
+        is_forced = new.repetition is not None and new.repetition.force
+        joins = keyed is None and not is_forced
+        fingerprint = await self._fingerprint(caller.app, person, new, asked) if joins else None
         created = MessageCreated(
             conversation_id=place.conversation_id,
             parent_id=new.parent_id,

@@ -11,7 +11,7 @@ from chatledger.adapters.http.errors import invalid
 from chatledger.adapters.http.openapi import OptionalId, User
 from chatledger.adapters.http.reading import parse_uuid
 from chatledger.application.accepting import accept_on_busy
-from chatledger.application.commands.sending import NewMessage
+from chatledger.application.commands.new_message import NewMessage
 from chatledger.application.files.attaching import FileReference
 from chatledger.domain.values import AppMode, OnBusy, OnDisconnect
 

@@ -38,7 +38,7 @@ from chatledger.adapters.http.rendering import Rendering
 from chatledger.adapters.http.sse import EventStream, followed_by_speech, frames
 from chatledger.adapters.http.surface import Surface
 from chatledger.application.caller import Caller, require_chat, require_completion
-from chatledger.application.commands.sending import NewMessage, Sent
+from chatledger.application.commands.new_message import NewMessage, Sent
 from chatledger.application.ports.views import AppView
 from chatledger.domain.values import NIL_UUID, AppMode, TaskState
 
