@@ -25,7 +25,6 @@ from chatledger import (
     AppConfiguration,
     Chatledger,
     ClosedError,
-    GenerationStarted,
     InvalidParameterError,
     MessageErrored,
     NotFoundError,
@@ -115,10 +114,9 @@ async def lines(host: Host, message_id: UUID, user: str, after: int) -> AsyncIte
     async with aclosing(host.ledger.messages.follow(message_id, after=after, app=host.app, user=user)) as events:
         async for event in events:
             match event.body:
-                case GenerationStarted():
-                    told = {"begin": True}
-                case AnswerChunkAppended(text=text):
-                    told = {"text": text}
+                case AnswerChunkAppended(attempt=attempt, text=text):
+                    # The first text of another attempt takes the place of all that came before it.
+                    told = {"attempt": attempt, "text": text}
                 case MessageErrored(code=code):
                     told = {"error": code}
                 case _:

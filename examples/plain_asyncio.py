@@ -15,7 +15,6 @@ from chatledger import (
     AnswerChunkAppended,
     AppConfiguration,
     Chatledger,
-    GenerationStarted,
     MessageErrored,
     Settings,
 )
@@ -47,14 +46,13 @@ async def find_or_create_app(ledger: Chatledger) -> UUID:
 
 
 async def show_as_it_comes(ledger: Chatledger, message_id: UUID) -> str:
-    """The answer. What is shown is committed; a new attempt after a failure begins with an empty page."""
-    answer = ""
+    """The answer. What is shown is committed; the first text of another attempt takes the place of all before it."""
+    answer, attempt = "", 0
     async for event in ledger.messages.follow(message_id):
         match event.body:
-            case GenerationStarted():
-                answer = ""
-            case AnswerChunkAppended(text=text):
-                answer += text
+            case AnswerChunkAppended(attempt=newest, text=text):
+                answer = answer + text if newest == attempt else text
+                attempt = newest
                 print(f"version {event.version}: {len(answer)} characters")
             case MessageErrored(code=code):
                 print(f"failed: {code}")

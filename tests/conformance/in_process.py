@@ -9,7 +9,6 @@ from chatledger import (
     AnswerChunkAppended,
     AnswerReplaced,
     Chatledger,
-    GenerationStarted,
     MessageCompleted,
     MessageErrored,
     MessageStopped,
@@ -79,13 +78,12 @@ class EmbeddedService:
         return list(await self._ledger.messages.suggest(app, message, user=user))
 
     async def follow(self, app, ids, user="ada", *, after=0):
-        text = ""
+        text, attempt = "", 0
         async for event in self._ledger.messages.follow(ids.message, after=after, app=app, user=user):
             match event.body:
-                case GenerationStarted():
-                    text = ""
-                case AnswerChunkAppended(text=more):
-                    text += more
+                case AnswerChunkAppended(attempt=newest, text=more):
+                    text = text + more if newest == attempt else more
+                    attempt = newest
                 case AnswerReplaced(text=other):
                     text = other
                 case MessageErrored(code=code):
