@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
+from contextlib import AbstractAsyncContextManager, AbstractContextManager, asynccontextmanager, nullcontext
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
@@ -37,6 +37,13 @@ class Followed(NamedTuple):
 
     ledger: SqlLedgerStore
     open_tracking: Callable[[], SqlTracking]
+
+
+class Withheld(NamedTuple):
+    """A ledger's store, and what it takes no write inside of."""
+
+    ledger: LedgerStore
+    trouble: Callable[[], AbstractContextManager[None]]
 
 
 @asynccontextmanager
@@ -77,6 +84,12 @@ async def sql_ledger_store(folder: Path, url: str | None) -> AsyncIterator[Ledge
 
 
 @asynccontextmanager
+async def withheld_sql_ledger_store(folder: Path, url: str | None) -> AsyncIterator[Withheld]:
+    with open_store(folder, url) as store:
+        yield Withheld(store.ledger, store.held_by_another)
+
+
+@asynccontextmanager
 async def sql_trackings(folder: Path, url: str | None) -> AsyncIterator[Followed]:
     with open_store(folder, url) as store, ThreadPoolExecutor(2) as pool:
         beside = store.database.shared() if not store.database.has_one_writer else nullcontext(store.writing)
@@ -112,6 +125,7 @@ BLOB_STORES: dict[str, Opener] = {"folder": folder_blobs, "s3": s3_blobs}
 KEYRINGS: dict[str, Opener] = {"sqlite": sqlite_keyring}
 SIGNING_KEYS: dict[str, Opener] = {"sqlite": sqlite_signing_keys}
 LEDGER_STORES: dict[str, Opener] = {"sql": sql_ledger_store}
+WITHHELD_LEDGER_STORES: dict[str, Opener] = {"sql": withheld_sql_ledger_store}
 TRACKINGS: dict[str, Opener] = {"sql": sql_trackings}
 RATE_LIMITERS: dict[str, Opener] = {"in process": in_process_rate_limiter}
 

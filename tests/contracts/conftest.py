@@ -14,8 +14,10 @@ from tests.contracts.adapters import (
     SIGNING_KEYS,
     TASK_QUEUES,
     TRACKINGS,
+    WITHHELD_LEDGER_STORES,
     Followed,
     Opener,
+    Withheld,
 )
 from tests.contracts.text_models import TEXT_MODELS, Told
 
@@ -67,6 +69,13 @@ async def ledger_store(
 ) -> AsyncIterator[object]:
     """Each on each database."""
     async with LEDGER_STORES[request.param](tmp_path, database_url) as opened:
+        yield opened
+
+
+@pytest.fixture(params=WITHHELD_LEDGER_STORES)
+async def withheld(request: pytest.FixtureRequest, tmp_path: Path, database_url: str | None) -> AsyncIterator[Withheld]:
+    """Each on each database."""
+    async with WITHHELD_LEDGER_STORES[request.param](tmp_path, database_url) as opened:
         yield opened
 
 

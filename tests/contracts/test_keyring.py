@@ -5,8 +5,10 @@ import re
 import pytest
 
 from chatledger.application.ports.keys import KeyDestroyedError, SealBrokenError
+from chatledger.application.ports.storage import StorageUnavailableError
 from chatledger.application.system_clock import new_id
 from tests.contracts.adapters import REFUSED_MASTER_KEY
+from tests.support.small_disk import no_room_in_files
 
 MASTER = bytes(range(32))
 
@@ -123,3 +125,19 @@ async def test_a_new_key_does_not_show_its_secret(keyring) -> None:
     new = keyring.new_key(None)
     assert len(new.secret) == 32
     assert repr(new) == f"NewKey({new.key_id})"
+
+
+async def test_one_that_cannot_be_written_says_so_until_it_can(open_keyring) -> None:
+    async with open_keyring(MASTER) as keyring:
+        durable, new = keyring.new_key(None), keyring.new_key(None)
+        keyring.require_writable()
+        keyring.make_durable([durable])
+        with no_room_in_files():
+            for write in (keyring.require_writable, lambda: keyring.make_durable([new])):
+                with pytest.raises(StorageUnavailableError):
+                    write()
+        keyring.require_writable()
+        keyring.make_durable([new])
+    async with open_keyring(MASTER) as keyring:
+        for key in (durable, new):
+            keyring.key(key.key_id)

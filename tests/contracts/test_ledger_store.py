@@ -14,12 +14,14 @@ from chatledger.application.ports.storage import (
     Increase,
     Insert,
     LedgerStore,
+    StorageUnavailableError,
     StoredStream,
     UniqueGuard,
     Update,
     Upsert,
 )
 from chatledger.application.system_clock import new_id
+from tests.contracts.adapters import Withheld
 from tests.persistence.stores import a_row
 
 
@@ -224,3 +226,21 @@ async def test_amounts_add_up_within_a_transaction_and_after_it(ledger_store) ->
         transaction.apply([more(app_id, 1, 1_000)])
     rows = await ledger_store._reader.query(lambda c: c.execute(sa.select(TOKEN_USAGE)).all())
     assert {(row.app_id, row.day): row.tokens for row in rows} == {(app_id, 1): 1_115, (other, 1): 7, (app_id, 2): 1}
+
+
+@pytest.mark.parametrize("with_room", [False, True])
+async def test_to_ask_whether_it_can_be_written_changes_nothing(ledger_store, with_room: bool) -> None:
+    rows = [a_row(1, new_id(), 1)]
+    ledger_store.require_writable(with_room=with_room)
+    with ledger_store.write() as transaction:
+        transaction.append(rows)
+    ledger_store.require_writable(with_room=with_room)
+    assert await ledger_store.head() == Head(1, rows[0].recorded_at)
+    assert await log(ledger_store) == rows
+
+
+@pytest.mark.parametrize("with_room", [False, True])
+async def test_a_store_that_takes_no_write_says_so_until_it_does(withheld: Withheld, with_room: bool) -> None:
+    with withheld.trouble(), pytest.raises(StorageUnavailableError):
+        withheld.ledger.require_writable(with_room=with_room)
+    withheld.ledger.require_writable(with_room=with_room)

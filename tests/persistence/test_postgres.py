@@ -54,6 +54,13 @@ def append(engine: sa.Engine, count: int = 1) -> list[int]:
     return [row.position for row in rows]
 
 
+def test_a_limit_of_files_that_are_spilled_to_is_no_lack_of_room(url):
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute(f"ALTER DATABASE {url.rpartition('/')[2]} SET temp_file_limit = '1MB'")
+    with database_at(url, "relaxed").alone() as engine, closing(Reader(engine)) as reader:
+        SqlLedgerStore(engine, reader).require_writable(with_room=True)
+
+
 # Who may write
 
 

@@ -16,6 +16,7 @@ import socket
 import subprocess
 import tempfile
 import time
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Self
@@ -71,12 +72,21 @@ class PostgresServer:
     Args:
         fsync: whether it survives a power cut, too. Without it a commit still survives the death of any process.
         below: where its folder is made; among the temporary files by default.
+        settings: more of its own, or others.
 
     Attributes:
         port: where it listens, from the first start to the last.
+        account: who it runs as, if not who runs the tests: options for a subprocess.
     """
 
-    def __init__(self, *, fsync: bool = False, max_connections: int = 100, below: Path | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        fsync: bool = False,
+        max_connections: int = 100,
+        below: Path | None = None,
+        settings: Mapping[str, str] | None = None,
+    ) -> None:
         self._binaries = find_binaries()
         self._settings = {
             "listen_addresses": "127.0.0.1",
@@ -86,10 +96,11 @@ class PostgresServer:
             "synchronous_commit": "on",
             "max_connections": str(max_connections),
             "shared_buffers": "64MB",
+            **(settings or {}),
         }
         self._below = below
         self._folder: Path | None = None
-        self._account: dict[str, Any] = {}
+        self.account: dict[str, Any] = {}
         self._process: subprocess.Popen[bytes] | None = None
         self._guard: subprocess.Popen[bytes] | None = None
         self._alive = -1
@@ -109,6 +120,10 @@ class PostgresServer:
     def pid(self) -> int:
         """The process whose children serve the connections."""
         return self._started().pid
+
+    def children(self) -> list[int]:
+        """The processes that serve it, where the system tells of them."""
+        return _children(self.pid)
 
     @property
     def folder(self) -> Path:
@@ -181,7 +196,7 @@ class PostgresServer:
         if os.geteuid() == 0:
             # It refuses to run as root: take an account that is there already.
             account = _unprivileged_account()
-            self._account = {"user": account.pw_uid, "group": account.pw_gid, "extra_groups": []}
+            self.account = {"user": account.pw_uid, "group": account.pw_gid, "extra_groups": []}
             if not _open_to_all(self._binaries):
                 self._binaries = _linked(self._binaries, self._folder)
             os.chown(self._folder, account.pw_uid, account.pw_gid)
@@ -203,7 +218,7 @@ class PostgresServer:
 
     def _surroundings(self) -> dict[str, Any]:
         env = {"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C", "TZ": "UTC", "HOME": str(self.folder)}
-        return {"env": env, "cwd": self.folder, "stdin": subprocess.DEVNULL, **self._account}
+        return {"env": env, "cwd": self.folder, "stdin": subprocess.DEVNULL, **self.account}
 
     def _launch(self) -> None:
         settings = [f"--{name}={value}" for name, value in {**self._settings, "port": str(self.port)}.items()]

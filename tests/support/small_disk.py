@@ -3,12 +3,16 @@
 Where the machine lets nobody mount, the size of the processes' files is limited instead: no write goes through either.
 """
 
+import os
 import resource
+import shutil
 import subprocess
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Protocol
+
+from tests.support.postgres import PostgresServer
 
 PAGE = 4096
 
@@ -57,11 +61,7 @@ class SmallDisk:
 
     def fill(self, *_: int) -> None:
         """To the last byte."""
-        with (self.here / "ballast").open("ab", buffering=0) as ballast, suppress(OSError):
-            for size in (64 * PAGE, PAGE, 1):
-                with suppress(OSError):
-                    while ballast.write(bytes(size)):
-                        pass
+        fill(self.here / "ballast")
 
     def make_room(self, *_: int) -> None:
         """All that was taken."""
@@ -78,6 +78,15 @@ class SmallDisk:
     def _end(self) -> bytes:
         _, reason = self._holder.communicate()
         return reason
+
+
+def fill(ballast: Path) -> None:
+    """Give all room of a disk to this file."""
+    with ballast.open("ab", buffering=0) as file, suppress(OSError):
+        for size in (64 * PAGE, PAGE, 1):
+            with suppress(OSError):
+                while file.write(bytes(size)):
+                    pass
 
 
 class LimitedFiles:
@@ -102,6 +111,17 @@ class LimitedFiles:
 
 
 @contextmanager
+def no_room_in_files() -> Iterator[None]:
+    """Whatever this process writes to a file inside ends in an error."""
+    limited, pid = LimitedFiles(Path()), os.getpid()
+    limited.fill(pid)
+    try:
+        yield
+    finally:
+        limited.make_room(pid)
+
+
+@contextmanager
 def small_disk(path: Path, size: int) -> Iterator[Disk]:
     """A disk of so many bytes at an empty folder."""
     try:
@@ -113,3 +133,68 @@ def small_disk(path: Path, size: int) -> Iterator[Disk]:
             yield disk
         finally:
             disk.close()
+
+
+class DatabaseDisk:
+    """A file system in memory that has the data of a PostgreSQL server, where the machine lets us mount one."""
+
+    launcher = ()
+
+    def __init__(self, server: PostgresServer) -> None:
+        self.path = self.here = server.data
+
+    def fill(self, *_: int) -> None:
+        """To the last byte."""
+        fill(self.here / "ballast")
+
+    def make_room(self, *_: int) -> None:
+        """All that was taken."""
+        (self.here / "ballast").unlink(missing_ok=True)
+
+
+class LimitedDatabase:
+    """A PostgreSQL server of which no file may become larger than nothing."""
+
+    launcher = ()
+
+    def __init__(self, server: PostgresServer) -> None:
+        self.path = self.here = server.data
+        self._server = server
+
+    def fill(self, *_: int) -> None:
+        """Whatever its processes write ends in an error."""
+        self._limit("0")
+
+    def make_room(self, *_: int) -> None:
+        """For those that are left."""
+        self._limit("unlimited")
+
+    def _limit(self, size: str) -> None:
+        for pid in (self._server.pid, *self._server.children()):
+            # By the server's own account: no other may, in a container not even root.
+            command = ["prlimit", f"--pid={pid}", f"--fsize={size}:"]
+            subprocess.run(command, **self._server.account, capture_output=True, check=False)
+
+
+@contextmanager
+def disk_of_database(server: PostgresServer, size: int = 160 * 1024 * 1024) -> Iterator[Disk]:
+    """Put a running server's data on a disk of so many bytes. It is killed at the end."""
+    server.kill()
+    folder, apart = server.data, server.data.with_name("apart")
+    owner = folder.stat()
+    folder.rename(apart)
+    folder.mkdir()
+    options = f"size={size},mode=700,uid={owner.st_uid},gid={owner.st_gid}"
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", options, "tmpfs", folder], capture_output=True, check=False)
+    if mounted.returncode:
+        folder.rmdir()
+        apart.rename(folder)
+        yield LimitedDatabase(server.start())
+        return
+    try:
+        subprocess.run(["cp", "-a", f"{apart}/.", folder], check=True)
+        shutil.rmtree(apart)
+        yield DatabaseDisk(server.start())
+    finally:
+        server.kill()
+        subprocess.run(["umount", folder], check=True)

@@ -313,9 +313,15 @@ _APPEND = cast(
 )
 _STREAM_WIDTH = 4
 
-_MAY_TAKE_ROOM = "SELECT has_database_privilege(current_database(), 'TEMP')"
-# Longer texts would be compressed.
-_TAKE_ROOM = "CREATE TEMP TABLE room ON COMMIT DROP AS SELECT repeat('x', 1900) FROM generate_series(1, ?::int)"
+# Of files that a statement spills to: a table would be catalogued, and on a full disk the log has no room for that.
+_TAKE_ROOM = """
+WITH room AS MATERIALIZED (SELECT repeat('x', 1900) AS piece FROM generate_series(1, ?::int))
+SELECT count(piece) FROM room
+"""
+_SPILL: LiteralString = (
+    "SELECT set_config('work_mem', '64kB', true), set_config('temp_tablespaces', '', true), "
+    "(SELECT setting::bigint * 1024 FROM pg_settings WHERE name = 'temp_file_limit')"
+)
 _COPY = cast("LiteralString", f"COPY events ({', '.join(EVENT_COLUMNS)}) FROM STDIN (FORMAT BINARY)")
 _COPY_TYPES = (
     "int8", "int8", "int8", "uuid", "int8", "int8", "bytea", "bytea", "int2", "int8", "bytea", "bytea",
@@ -372,14 +378,14 @@ class PostgresStatements:
         self._driver.execute("UPDATE head SET position = position")
 
     def require_room(self, room: int) -> None:
-        """By taking it for a moment, where that is allowed: the server tells nobody how full its disk is.
+        """By taking it for a moment, as far as that is allowed: the server tells nobody how full its disk is.
 
         Raises:
             psycopg.Error: there is less.
         """
-        (may_take,), *_ = self.execute(_MAY_TAKE_ROOM)
-        if may_take:
-            self.execute(_TAKE_ROOM, (room // 2_000,))
+        (*_, limit), *_ = self.execute(_SPILL)
+        most = room if limit < 0 else min(room, limit // 2)
+        self.execute(_TAKE_ROOM, (most // 2_000,))
 
     def append(self, streams: Sequence[Row], events: Sequence[Row], head: HeadRow) -> None:
         """Insert new streams and events, move the head, and NOTIFY: in one call, or by COPY where there are many."""

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import queue
+import re
 import threading
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -29,6 +30,8 @@ MAX_WAITING = 20_000
 
 LOOK_AGAIN = 0.5
 """Seconds between two looks at a store in trouble. In between nothing is tried: it would eat what room there is."""
+
+_NUMBERS = re.compile(r"\d+")
 
 
 class InlineProjections(Protocol):
@@ -320,9 +323,10 @@ class GroupCommitWriter:
     # A store in trouble
 
     def _note_trouble(self, error: StorageUnavailableError) -> None:
-        if self._trouble is None:
+        """Keep the reason, and log it if it is another one, in more than the number of a file."""
+        before, self._trouble = self._trouble, str(error)
+        if before is None or _NUMBERS.sub("", before) != _NUMBERS.sub("", self._trouble):
             log.warning("the store is in trouble: %s", error)
-        self._trouble = str(error)
 
     def _look(self) -> None:
         """See whether the store can be written, unless that is known from a moment ago."""
