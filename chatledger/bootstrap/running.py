@@ -180,7 +180,10 @@ async def open_chatledger(
             keys=IdempotencyKeys(views, keyring, clock, settings.idempotency_hours),
         )
         gates = Gates(directory, features.moderators, annotations)
-        stopping, history = Stopping(ledger, views, ownership, bus, clock), History(ledger, views, end_users, ownership)
+        stopping, history = (
+            Stopping(ledger, views, directory, ownership, bus, clock),
+            History(ledger, views, end_users, ownership),
+        )
         naming, repeating = Naming(ledger, views, by_name, gates), Repeating(ledger, views, history, by_name)
         suggesting = Suggesting(ledger, views, history, by_name)
         stack.push_async_callback(suggesting.close)

@@ -11,12 +11,20 @@ import pytest
 
 from chatledger.application.commands.new_message import NewMessage, Sent
 from chatledger.application.context import SYSTEM, Context
-from chatledger.application.ports.generator import Part, StepBegan, StepEnded, Text, ToolCall, ToolsReturned
+from chatledger.application.ports.generator import (
+    GeneratorError,
+    Part,
+    StepBegan,
+    StepEnded,
+    Text,
+    ToolCall,
+    ToolsReturned,
+)
 from chatledger.domain.configuration import AppConfiguration, ModerationOfStage, Switch, WordAvoidance
 from chatledger.domain.events import AnswerReplaced
 from chatledger.domain.inputs import InputVariable
 from chatledger.domain.message import Message
-from tests.application.chat import Chat
+from tests.application.chat import DEADLINE, Chat, until
 from tests.application.chat import open_chat as open_chat_in
 from tests.application.test_agents import Acting
 from tests.support.fake_openai import FakeOpenAI, Received, answer, moderation
@@ -137,6 +145,71 @@ async def test_what_was_said_is_judged_where_nobody_goes_on_with_it(tmp_path):
         async with open_chat_in(tmp_path, with_worker=False, **following) as chat:
             view = await chat.view(sent.message_id)
             assert (view.answer, view.stopped_by) == (PRESET, "moderation")
+
+
+class Mute:
+    """Says nothing, and fails when it is told to."""
+
+    name = "mute"
+    repeatable = True
+
+    def __init__(self) -> None:
+        self.attempts = asyncio.Queue[int]()
+        self.fails = asyncio.Event()
+
+    def check_settings(self, settings: Mapping[str, Any]) -> None:
+        pass
+
+    def settings_for(self, query: str, settings: Mapping[str, Any]) -> Mapping[str, Any]:
+        return settings
+
+    async def close(self) -> None:
+        pass
+
+    async def generate(self, request: Any) -> AsyncIterator[Part]:
+        self.attempts.put_nowait(request.attempt)
+        await self.fails.wait()
+        raise GeneratorError("invalid", "no")
+        yield Text("never")
+
+
+async def has_ended(chat: Chat, sent: Any) -> bool:
+    return (await chat.view(sent.message_id)).ended_at is not None
+
+
+@pytest.mark.parametrize("how", ["stop", "failure", "handed over", "no more take-overs", "out of time"])
+async def test_what_a_dead_worker_left_is_judged_where_it_stays(quick_leases, how):
+    mute = Mute()
+    async with quick_leases(with_worker=False, generators=[mute]) as chat:
+        await moderate(chat, generator="mute", settings={}, outputs_config=ON, keywords="secret")
+        sent = await left_by_a_dead_worker(chat, "a secret ")
+    limits = {"no more take-overs": {"take_overs": 0}, "out of time": {"generation_timeout": 0.001}}
+    async with quick_leases(generators=[mute], **limits.get(how, {})) as chat:
+        if how in {"stop", "failure", "handed over"}:
+            assert await asyncio.wait_for(mute.attempts.get(), DEADLINE) == 2
+        if how == "stop":
+            await chat.application.stopping.stop(chat.caller(), sent.task_id)
+        elif how == "failure":
+            mute.fails.set()
+        if how != "handed over":
+            await until(lambda: has_ended(chat, sent))
+    async with quick_leases(with_worker=False) as chat:
+        view = await chat.view(sent.message_id)
+        assert (view.state, view.stopped_by, view.answer) == ("stopped", "moderation", PRESET)
+
+
+async def test_a_stop_leaves_text_that_nobody_judged_to_a_worker(quick_leases):
+    async with quick_leases(with_worker=False) as chat:
+        await moderate(chat, outputs_config=ON, keywords="secret")
+        told, fine = [await left_by_a_dead_worker(chat, text) for text in ("a secret ", "so ")]
+        for sent in (told, fine):
+            await chat.application.stopping.stop(chat.caller(), sent.task_id)
+        assert (await chat.view(told.message_id)).state == "stopping"
+    async with quick_leases() as chat:
+        for sent in (told, fine):
+            await until(lambda sent=sent: has_ended(chat, sent))
+        views = [await chat.view(sent.message_id) for sent in (told, fine)]
+        assert [(view.stopped_by, view.answer) for view in views] == [("moderation", PRESET), ("user", "so ")]
 
 
 # What agents do

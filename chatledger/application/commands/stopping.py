@@ -12,6 +12,7 @@ from chatledger.application.ledger.ledger import Ledger, Staged
 from chatledger.application.ports.clock import Clock
 from chatledger.application.ports.queue import LiveBus, QueueItem
 from chatledger.application.ports.views import MessageView, Views
+from chatledger.application.queries.directory import AppDirectory
 from chatledger.domain.events import REGISTRY
 from chatledger.domain.message import Message
 from chatledger.domain.values import StoppedBy, Usage
@@ -20,8 +21,17 @@ from chatledger.domain.values import StoppedBy, Usage
 class Stopping:
     """The use case of both stop routes, and of all else that ends an answer from outside of its worker."""
 
-    def __init__(self, ledger: Ledger, views: Views, ownership: Ownership, bus: LiveBus, clock: Clock) -> None:
+    def __init__(
+        self,
+        ledger: Ledger,
+        views: Views,
+        directory: AppDirectory,
+        ownership: Ownership,
+        bus: LiveBus,
+        clock: Clock,
+    ) -> None:
         self._ledger = ledger
+        self._directory = directory
         self._views = views
         self._ownership = ownership
         self._bus = bus
@@ -60,14 +70,20 @@ class Stopping:
         await self._request(view, "user", caller.context_of_change(view.end_user_id))
 
     async def _request(self, view: MessageView, by: StoppedBy, context: Context) -> None:
-        """Where no worker is at it, the message ends here and now; else its worker ends it."""
+        """Where no worker is at it, the message ends here and now; else its worker ends it.
+
+        Text that a dead worker left is the next worker's to end where it has to be judged.
+        """
         now = to_microseconds(self._clock.now())
         abandoned = await self._views.abandoned_attempt(view.message_id, now)
+        is_judged = abandoned is not None and await self._judges_answers(view.app_id)
 
         def request_stop(staged: Staged[Message]) -> None:
             message = staged.aggregate
             message.request_stop(by)
-            is_alone = not message.attempt_is_open or message.attempt == abandoned
+            is_alone = not message.attempt_is_open or (
+                message.attempt == abandoned and not (is_judged and message.answer)
+            )
             if is_alone and message.stop_requested_by and not message.has_ended and staged.key_id is not None:
                 key = self._ledger.keyring.key(staged.key_id)
                 fingerprint = key.fingerprint(message.answer.encode())
@@ -86,3 +102,10 @@ class Stopping:
                     version=envelope.version,
                 )
             )
+
+    async def _judges_answers(self, app_id: UUID) -> bool:
+        try:
+            app = await self._directory.app(app_id)
+        except NotFoundError:
+            return False
+        return app.configuration.sensitive_word_avoidance.applies_to("output")

@@ -6,6 +6,7 @@ from contextlib import suppress
 from datetime import datetime
 from typing import Any
 
+from chatledger.application.context import Context
 from chatledger.application.errors import GenerationStoppedError
 from chatledger.application.ledger.envelope import Envelope
 from chatledger.application.ledger.hand_ins import VersionConflictError
@@ -58,7 +59,7 @@ class Attempt:
     def __init__(
         self,
         staged: Staged[Message],
-        context_position: int,
+        context: Context | int,
         ledger: Ledger,
         bus: LiveBus,
         flush_interval: float,
@@ -73,7 +74,7 @@ class Attempt:
         self.first_text_at: float | None = None
         self._clock = clock
         self._staged = staged
-        self._context_position = context_position
+        self._context = context
         self._ledger = ledger
         self._bus = bus
         self._flush_interval = flush_interval
@@ -273,7 +274,7 @@ class Attempt:
         text = self._take_pending()
         try:
             self.message.append_chunk(self.number, text)
-            self._commit = self._ledger.hand_in(self._staged, context=self._context_position)
+            self._commit = self._ledger.hand_in(self._staged, context=self._context)
         except (DomainError, StorageUnavailableError) as error:
             self.fail(error)
             return
@@ -334,7 +335,7 @@ class Attempt:
             # Whoever is cancelled or refused below does not know what the ledger holds: equal versions prove nothing.
             self._is_stale = True
             with suppress(VersionConflictError):
-                envelopes = await self._ledger.hand_in(self._staged, context=self._context_position, changes=changes)
+                envelopes = await self._ledger.hand_in(self._staged, context=self._context, changes=changes)
                 self._is_stale = False
                 return envelopes
         raise VersionConflictError(str(self.message.id))

@@ -200,7 +200,12 @@ class Gate:
             await self._judge_answer(self._answer)
 
     async def judge_broken_off(self) -> None:
-        """The same for an answer that was stopped, or failed: where there is no verdict in time, it stays."""
+        """The same for an answer that was stopped, or failed: where there is no verdict in time, it stays.
+
+        Where this attempt has said nothing, it is what an earlier one has left: its worker may have died unjudged.
+        """
+        if self.judges_answers:
+            self._answer = self._answer or self._attempt.message.answer
         if self._is_behind:
             with suppress(GeneratorError, TimeoutError):
                 async with asyncio.timeout(PATIENCE):

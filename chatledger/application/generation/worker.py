@@ -10,7 +10,7 @@ from uuid import UUID
 import msgspec
 
 from chatledger.application.context import Actor, Context
-from chatledger.application.errors import GenerationStoppedError
+from chatledger.application.errors import GenerationStoppedError, NotFoundError
 from chatledger.application.fault_report import describe
 from chatledger.application.generation.attempt import Attempt
 from chatledger.application.generation.failures import CONSEQUENCES, INTERNAL_MESSAGE, RetryPolicy
@@ -44,7 +44,7 @@ from chatledger.application.ports.storage import Delete, StorageUnavailableError
 from chatledger.application.ports.views import Views
 from chatledger.domain.configuration import Prices
 from chatledger.domain.errors import DomainError, FencedOutError, StopPendingError
-from chatledger.domain.events import REGISTRY, MessageCreated, StopRequested
+from chatledger.domain.events import MessageCreated, StopRequested
 from chatledger.domain.message import Message
 from chatledger.domain.prices import priced
 from chatledger.domain.values import AttachedFile, FinishReason, Json, RequeueCause, StoppedBy, Usage
@@ -228,7 +228,7 @@ class Worker:
             if self._is_leaving or staged.aggregate.is_put_back_at(self._clock.now()):
                 return
             try:
-                opened = await self._open(staged, item)
+                opened = await self._open(staged)
             except VersionConflictError:
                 staged = await self._ledger.load(Message, item.message_id)
                 continue
@@ -236,7 +236,7 @@ class Worker:
                 await self._generate(staged, opened)
             return
 
-    async def _open(self, staged: Staged[Message], item: QueueItem) -> "_Opened | None":
+    async def _open(self, staged: Staged[Message]) -> "_Opened | None":
         """Start the next attempt, or end a message that must not have another; one whose turn has not come is left.
 
         Raises:
@@ -250,11 +250,11 @@ class Worker:
         seconds = await self._seconds_left(message)
         stopped_by: StoppedBy | None = message.stop_requested_by or ("timeout" if seconds <= 0 else None)
         if stopped_by is not None:
-            message.stop(message.attempt, stopped_by, Usage(), key.fingerprint(message.answer.encode()))
+            await self._end(staged, context, key, stopped_by)
         elif generator is None:
-            message.fail(message.attempt, "internal_server_error", f"no generator named {created.generator}")
+            await self._end(staged, context, key, reason=f"no generator named {created.generator}")
         elif message.attempt_is_open and not (generator.repeatable and self._settings.retry.may_take_over(message)):
-            message.fail(message.attempt, "internal_server_error", INTERNAL_MESSAGE)
+            await self._end(staged, context, key)
         else:
             context_cut = await self._views.turn(message.id) if message.waits else None
             if message.waits and context_cut is None:
@@ -262,12 +262,35 @@ class Worker:
             message.start_attempt(self._settings.name, context_cut=context_cut)
             envelopes = await self._ledger.hand_in(staged, context=context, changes=[self._lease(message)])
             return _Opened(envelopes[0].context_position, generator, key, seconds)
-        ended = await self._ledger.hand_in(
-            staged, context=context, changes=[Delete("leases", {"message_id": message.id})]
-        )
-        name = REGISTRY.of(type(ended[-1].body)).name
-        self._bus.publish(msgspec.structs.replace(item, event=name, version=message.version))
         return None
+
+    async def _end(
+        self,
+        staged: Staged[Message],
+        context: Context,
+        key: DataKey,
+        stopped_by: StoppedBy | None = None,
+        reason: str = INTERNAL_MESSAGE,
+    ) -> None:
+        """End a message that gets no further attempt: as stopped, or else as failed for this reason.
+
+        What a dead worker's attempt has left is judged before.
+        """
+        attempt = self._attempt(staged, context)
+        gate = None
+        if attempt.message.attempt_is_open:
+            with suppress(NotFoundError):  # the app is gone, and its messages with it
+                gate = await self._gates.gate(attempt)
+                await gate.judge_broken_off()
+        if gate is not None and gate.is_shut:
+            await gate.end(Usage(), key)
+        elif stopped_by is not None:
+            await attempt.end_stopped(stopped_by, Usage(), key)
+        else:
+            await attempt.end_failed("internal_server_error", reason)
+
+    def _attempt(self, staged: Staged[Message], context: Context | int) -> Attempt:
+        return Attempt(staged, context, self._ledger, self._bus, self._settings.flush_interval, self._clock)
 
     async def _seconds_left(self, message: Message) -> float:
         """Of the time that the generation may take."""
@@ -293,9 +316,7 @@ class Worker:
 
     async def _generate(self, staged: Staged[Message], opened: "_Opened") -> None:
         generator, key = opened.generator, opened.key
-        attempt = Attempt(
-            staged, opened.context_position, self._ledger, self._bus, self._settings.flush_interval, self._clock
-        )
+        attempt = self._attempt(staged, opened.context_position)
         tally = Tally(attempt, self._clock)
         message_id = attempt.message.id
         self._running[message_id] = attempt
@@ -309,7 +330,8 @@ class Worker:
             tally.prices = gate.prices
             failure = await self._pump(attempt, opened, tally, gate, steps)
             attempt.raise_failure()
-            await gate.judge_broken_off()
+            if failure is not None or attempt.stopped_by is not None or attempt.is_left:
+                await gate.judge_broken_off()
             if gate.is_shut:
                 await gate.end(tally.usage(), key)
             elif attempt.stopped_by is not None:
