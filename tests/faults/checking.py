@@ -26,7 +26,6 @@ class Tally:
     """What came of a crowd's questions.
 
     Attributes:
-        clients: who asked or followed.
         messages: how many are on the ledger.
         received: characters of answers that were sent, those included that were replaced later.
         lost: characters of answers that a client does not show at the end.
@@ -38,7 +37,6 @@ class Tally:
         ledger: the events of each message.
     """
 
-    clients: int = 0
     messages: int = 0
     received: int = 0
     lost: int = 0
@@ -75,7 +73,7 @@ async def tally_of(crowd: Crowd, *, ends: Sequence[str] = ("MessageCompleted",))
         crowd: that has the answers, as far as anything was asked.
         ends: the terminal events that a message may have.
     """
-    tally = Tally(clients=len(crowd.clients))
+    tally = Tally()
     for sender in crowd.senders:
         for message in await messages_of(crowd.place, sender.user):
             events = await events_of(crowd.place, message["id"])

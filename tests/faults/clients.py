@@ -72,7 +72,7 @@ class Client:
         user: who asks.
         message_id: of the message, once the client was told it or has found it.
         is_told: set when it knows the message's id, or that there is no such message.
-        text: what the client shows.
+        text: what the client shows. What had no id when a connection broke does not count: it is sent again.
         shown: what it showed at each version of the message that it was told.
         received: how many characters of answers it was sent, those included that were replaced later.
         replacements: how often it was told to show something else.
@@ -91,7 +91,6 @@ class Client:
         self.is_ended = False
         self._place = place
         self._script = script
-        self._last_id = ""
 
     async def live(self) -> None:
         """Ask, and go on until the answer is there."""
@@ -165,6 +164,12 @@ class Streaming(Client):
     def __init__(self, *arguments: Any, by_query: bool = False, **options: Any) -> None:
         super().__init__(*arguments, **options)
         self._by_query = by_query
+        self._begin_anew()
+
+    def _begin_anew(self) -> None:
+        """Have nothing yet."""
+        self._last_id = ""
+        self._at_last_id = "", 0
 
     async def _resume(self) -> None:
         """Go on where the connection broke, as often as it breaks."""
@@ -178,6 +183,7 @@ class Streaming(Client):
     async def _listen(self, method: str, path: str, **options: Any) -> None:
         """Take block after block; half a block at the end of a broken connection was never received."""
         self.recording.request(f"{method} {path} after {self._last_id or 'nothing'}")
+        self.text, self.replacements = self._at_last_id
         rest = ""
         try:
             async with self._place.stream(method, path, **options) as response:
@@ -208,6 +214,7 @@ class Streaming(Client):
     def _take(self, block: str) -> None:
         if block.startswith("id: "):
             self._last_id = block.removeprefix("id: ")
+            self._at_last_id = self.text, self.replacements
             self.shown.append((int(self._last_id.rpartition(":")[2]), self.text))
         elif block.startswith("data: "):
             self._take_event(json.loads(block.removeprefix("data: ")))

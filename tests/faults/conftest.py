@@ -10,7 +10,7 @@ from tests.support.postgres import PostgresServer
 LINKS = 10
 """How many kills one ledger lives through."""
 
-HAS_FAILED = pytest.StashKey[bool]()
+FOLDER = "tests/faults/"
 
 
 def pytest_generate_tests(metafunc):
@@ -23,39 +23,48 @@ def pytest_generate_tests(metafunc):
         metafunc.parametrize("seed", range(first, first + max(min(kills, 3), kills // 10)))
 
 
-@pytest.hookimpl(wrapper=True)
-def pytest_runtest_makereport(item):
-    report = yield
-    if report.failed:
-        item.stash[HAS_FAILED] = True
-    return report
-
-
 def pytest_terminal_summary(terminalreporter, config):
-    reports = [report for reports in terminalreporter.stats.values() for report in reports]
-    called = [report for report in reports if getattr(report, "when", None) == "call"]
-    rounds = [value for report in called for name, value in report.user_properties if name == PROPERTY]
-    if rounds:
-        terminalreporter.section("fault suite")
-        for line in table_of(rounds):
-            terminalreporter.write_line(line)
-        folder = Path(config.getoption("--recordings"))
-        kept = sorted(path.name for path in folder.iterdir()) if folder.exists() else []
-        terminalreporter.write_line(f"recordings in {folder}: {len(kept)}" if kept else "no recordings were kept")
+    reports = [report for reports in terminalreporter.stats.values() for report in reports if hasattr(report, "when")]
+    ours = [report for report in reports if report.nodeid.startswith(FOLDER)]
+    rounds = [
+        value
+        for report in ours
+        if report.when == "teardown"
+        for name, value in report.user_properties
+        if name == PROPERTY
+    ]
+    not_run = [report for report in ours if report.skipped or (report.failed and report.when == "setup")]
+    if not (rounds or not_run):
+        return
+    terminalreporter.section("fault suite")
+    for line in table_of(rounds) if rounds else ():
+        terminalreporter.write_line(line)
+    for report in not_run:
+        terminalreporter.write_line(f"not run: {report.nodeid.removeprefix(FOLDER)}: {reason_of(report)}")
+    if kept := sum(found["recordings"] for found in rounds):
+        terminalreporter.write_line(f"recordings of this run in {config.getoption('--recordings')}: {kept}")
+    else:
+        terminalreporter.write_line("no recordings were kept of this run")
+
+
+def reason_of(report: pytest.TestReport) -> str:
+    """Why a test was skipped or could not begin, in a line."""
+    if isinstance(report.longrepr, tuple):
+        return report.longrepr[2].removeprefix("Skipped: ")
+    crash = getattr(report.longrepr, "reprcrash", None)
+    return (crash.message if crash else report.longreprtext).strip().splitlines()[0]
 
 
 @pytest.fixture
-def findings(request, record_property) -> Iterator[Findings]:
+def findings(request, record_property) -> Findings:
     """Where a test notes what its rounds have found."""
     config = request.config
-    made = Findings(
+    return Findings(
         Path(config.getoption("--recordings")),
         keep_all=config.getoption("--keep-recordings"),
         record=record_property,
         database=request.getfixturevalue("database") if "database" in request.fixturenames else "postgres",
     )
-    yield made
-    made.close(failed=request.node.stash.get(HAS_FAILED, False))
 
 
 @pytest.fixture

@@ -1,14 +1,15 @@
 """What a run of the fault suite has found: counted for its report, and recorded where something was wrong."""
 
 import json
+import shutil
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
 
-from tests.faults.checking import Tally, tally_of
-from tests.faults.clients import Place
+from tests.faults.checking import Event, Tally, tally_of
+from tests.faults.clients import Client, Place
 from tests.faults.crowd import Crowd
 from tests.faults.recording import write_lines
 
@@ -17,6 +18,40 @@ PROPERTY = "fault"
 
 RECOVERY = 6.0
 """Seconds within which every message has to end once the server is there again: a lease and one more."""
+
+
+class Round:
+    """What is done once, and what came of it.
+
+    Attributes:
+        fault: what is done.
+        seed: that makes the same round again.
+        counts: for the report.
+        faults: what is wrong, a line each.
+        ledger: the events of each message.
+    """
+
+    def __init__(self, fault: str, seed: int, clients: Sequence[Client]) -> None:
+        self.fault = fault
+        self.seed = seed
+        self.counts: dict[str, Any] = {"clients": len(clients)}
+        self.faults: Sequence[str] = []
+        self.ledger: dict[str, Sequence[Event]] = {}
+        self._clients = clients
+
+    def count(self, **counts: Any) -> None:
+        """Say something of it that is added up in the report."""
+        self.counts.update(counts)
+
+    def write(self, folder: Path) -> None:
+        """Keep what was received, in place of what is there of an earlier run."""
+        shutil.rmtree(folder, ignore_errors=True)
+        for client in self._clients:
+            client.recording.write(folder)
+        for message_id, events in self.ledger.items():
+            write_lines(folder / "ledger" / f"{message_id}.jsonl", [json.dumps(event) for event in events])
+        if self.faults:
+            write_lines(folder / "faults.txt", self.faults)
 
 
 class Findings:
@@ -34,25 +69,52 @@ class Findings:
         self._keeps_all = keep_all
         self._record = record
         self._database = database
-        self._unchecked: dict[Crowd, tuple[str, int]] = {}
+        self._rounds: dict[Crowd, Round] = {}
+
+    @contextmanager
+    def round(self, fault: str, seed: int, clients: Sequence[Client] = ()) -> Iterator["Round"]:
+        """Count a round, as one that failed where the body does; then what its clients received is kept.
+
+        Args:
+            fault: what is done, in a few words: the rounds of one name are one line of the report.
+            seed: that makes the same round again.
+            clients: whom it is done to.
+        """
+        made = Round(fault, seed, clients)
+        try:
+            yield made
+        except BaseException as error:
+            made.count(failed=1)
+            made.faults = made.faults or [f"{type(error).__name__}: {error}"]
+            raise
+        finally:
+            is_kept = bool(clients) and (self._keeps_all or bool(made.faults))
+            if is_kept:
+                made.write(self._folder / f"{fault} {self._database} {seed}".replace(" ", "-"))
+            self._record(
+                PROPERTY,
+                {"fault": fault, "database": self._database, "seed": seed, "recordings": int(is_kept), **made.counts},
+            )
 
     @asynccontextmanager
     async def crowd(self, fault: str, seed: int, place: Place, streams: int, **options: int) -> AsyncIterator[Crowd]:
         """A crowd that asks while inside; :meth:`check` it before the end.
 
         Args:
-            fault: what is done to it, in a few words: the rounds of one name are one line of the report.
+            fault: what is done to it, as in :meth:`round`.
             seed: that makes the same round again.
             place: where it finds the server.
             streams: how many send by a stream; ``options`` say how many others there are.
         """
         crowd = Crowd(f"{fault} {seed}", place, streams, **options)
-        self._unchecked[crowd] = fault, seed
-        crowd.begin()
-        try:
-            yield crowd
-        finally:
-            await crowd.leave()
+        with self.round(fault, seed, crowd.clients) as self._rounds[crowd]:
+            crowd.begin()
+            try:
+                yield crowd
+                assert "messages" in self._rounds[crowd].counts, "nobody has checked what came of it"
+            finally:
+                await crowd.leave()
+                del self._rounds[crowd]
 
     async def check(
         self,
@@ -70,14 +132,12 @@ class Findings:
             within: how many seconds after that the last message may have ended.
             ends: the terminal events that a message may have.
         """
-        fault, seed = self._unchecked[crowd]
+        found = self._rounds[crowd]
         tally = await tally_of(crowd, ends=ends)
         recovery = None if since is None else max(0.0, tally.last_end - since)
         tally.require((recovery or 0.0) <= within, f"the last message ended {recovery} s after the restart")
-        self.note(
-            fault,
-            seed,
-            clients=tally.clients,
+        found.faults, found.ledger = tally.faults, tally.ledger
+        found.count(
             messages=tally.messages,
             characters=tally.received,
             lost=tally.lost,
@@ -86,35 +146,13 @@ class Findings:
             ends=dict(tally.ends),
             recovery=recovery,
         )
-        del self._unchecked[crowd]
-        if self._keeps_all or tally.faults:
-            self._write(fault, seed, crowd, tally)
-        assert tally.faults == [], f"{fault}, seed {seed}"
+        assert tally.faults == [], f"{found.fault}, seed {found.seed}"
         return tally
-
-    def note(self, fault: str, seed: int, **counts: Any) -> None:
-        """Count a round of a fault, or so many ``rounds``; by itself one that no crowd has met with."""
-        self._record(PROPERTY, {"fault": fault, "database": self._database, "seed": seed, **counts})
-
-    def close(self, *, failed: bool) -> None:
-        """Keep what was received by crowds that did not come to be checked, where the test has failed."""
-        if failed:
-            for crowd, (fault, seed) in self._unchecked.items():
-                self._write(fault, seed, crowd, Tally())
-
-    def _write(self, fault: str, seed: int, crowd: Crowd, tally: Tally) -> None:
-        folder = self._folder / f"{fault} {self._database} {seed}".replace(" ", "-")
-        for client in crowd.clients:
-            client.recording.write(folder)
-        for message_id, events in tally.ledger.items():
-            write_lines(folder / "ledger" / f"{message_id}.jsonl", [json.dumps(event) for event in events])
-        if tally.faults:
-            write_lines(folder / "faults.txt", tally.faults)
 
 
 COLUMNS = (
-    "fault", "database", "rounds", "seeds", "clients", "messages", "characters", "lost", "doubled", "spliced", "ends",
-    "slowest recovery",
+    "fault", "database", "rounds", "failed", "seeds", "clients", "messages", "characters", "lost", "doubled", "spliced",
+    "ends", "slowest recovery",
 )  # fmt: skip
 SUMS = ("clients", "messages", "characters", "lost", "doubled", "spliced")
 
@@ -140,6 +178,7 @@ def _row(fault: str, database: str, rounds: Sequence[dict[str, Any]]) -> tuple[s
         fault,
         database,
         str(sum(each.get("rounds", 1) for each in rounds)),
+        str(sum(each.get("failed", 0) for each in rounds)),
         _ranges(sorted({each["seed"] for each in rounds})),
         *sums,
         " ".join(f"{count}:{times}" for count, times in sorted(ends.items())),

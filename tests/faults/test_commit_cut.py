@@ -99,7 +99,8 @@ async def test_a_cut_commit_loses_and_doubles_nothing(
     url = postgres_server.fresh_database(migrated_database)
     through_proxy = urlsplit(url)._replace(netloc=f"postgres@127.0.0.1:{proxied.port}").geturl()
     database = database_at(through_proxy, "relaxed")
-    with ExitStack() as stack:
+    with findings.round("a cut in COMMIT", seed) as cut, ExitStack() as stack:
+        cut.count(rounds=cuts)
         engine = await asyncio.to_thread(stack.enter_context, database.alone())
         reader = stack.enter_context(closing(Reader(database_at(url, "relaxed").reading())))
         keyring = stack.enter_context(closing(SqliteKeyring(tmp_path / "keys.db", bytes(32), new_id)))
@@ -128,4 +129,3 @@ async def test_a_cut_commit_loses_and_doubles_nothing(
             found = [row for row in rows if row.stream_id == stream_id]
             assert [row.version for row in found] == list(range(1, len(found) + 1))
             assert [row.event_id for row in found] == callers.acknowledged[stream_id]
-        findings.note("a cut in COMMIT", seed, rounds=cuts)

@@ -82,13 +82,13 @@ def test_a_kill_between_effect_and_position_counts_nothing_twice(host):
 
 def test_a_kill_at_any_moment_counts_nothing_twice_and_skips_nothing(host, seed, findings):
     chance = random.Random(seed)
-    for _ in range(3):
-        running = host.start(2_000)
-        runs = len(host.runs()) if host.handled.exists() else 0
-        until(lambda runs=runs: host.handled.exists() and len(host.runs()) > runs and host.runs()[-1], within=30)
-        time.sleep(chance.uniform(0, 0.5))
-        running.kill()
-        assert running.wait(END_WITHIN) == -signal.SIGKILL
-    assert host.run(10) == 0
-    check(host)
-    findings.note("kill -9 of a host", seed)
+    with findings.round("kill -9 of a host", seed):
+        for _ in range(3):
+            running = host.start(2_000)
+            runs = len(host.runs()) if host.handled.exists() else 0
+            until(lambda runs=runs: host.handled.exists() and len(host.runs()) > runs and host.runs()[-1], within=30)
+            time.sleep(chance.uniform(0, 0.5))
+            running.kill()
+            assert running.wait(END_WITHIN) == -signal.SIGKILL
+        assert host.run(10) == 0
+        check(host)

@@ -21,7 +21,7 @@ from tests.support.databases import configure
 from tests.support.postgres import PostgresServer
 from tests.support.process import ServerProcess, run_json
 from tests.support.server import chat_body, until
-from tests.support.small_disk import Disk, LimitedDatabase, disk_of_database
+from tests.support.small_disk import DatabaseDisk, Disk, LimitedDatabase, NoDiskError, disk_of_database
 
 pytestmark = [pytest.mark.faults, pytest.mark.postgres]
 
@@ -36,10 +36,16 @@ def server_on_disk(new_postgres: Callable[..., PostgresServer]) -> Iterator[Post
         yield server
 
 
-@pytest.fixture
-def disk(server_on_disk: PostgresServer) -> Iterator[Disk]:
-    with disk_of_database(server_on_disk) as disk:
-        yield disk
+@pytest.fixture(params=["full disk", "failing writes"])
+def disk(server_on_disk: PostgresServer, request: pytest.FixtureRequest) -> Iterator[Disk]:
+    if request.param == "failing writes":
+        yield LimitedDatabase(server_on_disk)
+        return
+    try:
+        with disk_of_database(server_on_disk) as disk:
+            yield disk
+    except NoDiskError as error:
+        pytest.skip(str(error))
 
 
 @pytest.fixture
@@ -68,12 +74,13 @@ def rounds(request: pytest.FixtureRequest) -> Sequence[int]:
 async def test_a_full_disk_of_the_database_loses_nothing(
     server_on_disk: PostgresServer, disk: Disk, data_folder: Path, place: Place, rounds, findings: Findings
 ) -> None:
+    fault = "a full disk of the database" if isinstance(disk, DatabaseDisk) else "failing writes of the database"
     with ServerProcess(data_folder) as server:
         place.open(server.url)
         for seed in rounds:
             chance = random.Random(seed)
             dies = seed % 2 == 0 or isinstance(disk, LimitedDatabase)
-            async with findings.crowd("a full disk of the database", seed, place, STREAMS) as crowd:
+            async with findings.crowd(fault, seed, place, STREAMS) as crowd:
                 await crowd.first_text()
                 await asyncio.sleep(chance.uniform(0, 0.5))
                 disk.fill()

@@ -8,9 +8,9 @@ from collections.abc import Sequence
 import httpx
 import pytest
 
-from tests.faults.checking import TERMINAL, words
-from tests.faults.clients import PATIENCE, PAUSE, Place, Streaming
-from tests.faults.findings import Findings
+from tests.faults.checking import TERMINAL, events_of, words
+from tests.faults.clients import PATIENCE, PAUSE, SECONDS, Place, Streaming
+from tests.faults.findings import Findings, Round
 from tests.faults.servers import MortalServer, check_read_models
 from tests.support.process import run_json
 
@@ -18,9 +18,11 @@ pytestmark = pytest.mark.faults
 
 CLIENTS = 100
 TOKENS = 60
-QUERY = f"/script tokens={TOKENS} interval_ms=10 first_token_ms=5 vary_by_attempt=true"
+QUERY = f"/script tokens={TOKENS} interval_ms={1_000 * SECONDS / TOKENS:g} first_token_ms=5 vary_by_attempt=true"
 BEGIN_WITHIN = 0.8
-"""Seconds in which the clients begin, half of them at once. The kill comes in these, or soon after."""
+"""Seconds in which the clients begin, half of them at once."""
+KILLED_WITHIN = 0.85 * SECONDS
+"""The answer is not at its end by then: a kill that nobody notices is none."""
 OF_KILLS = 3
 """One in so many of the kills that are asked for: a hundred clients cost as much as all others of a round."""
 
@@ -43,7 +45,7 @@ class KeyedSender(Streaming):
     async def live(self) -> None:
         await asyncio.sleep(self._begins_after)
         while not self.is_ended:
-            self.text = ""
+            self._begin_anew()
             self.tries.append([])
             body = self._body | {"response_mode": "streaming"}
             headers = {"Idempotency-Key": self._key, "X-Stream-Ids": "1"}
@@ -74,18 +76,18 @@ async def test_of_a_hundred_who_send_under_one_key_each_holds_the_one_answer(dat
 async def one_kill(server: MortalServer, place: Place, seed: int, findings: Findings) -> None:
     chance = random.Random(seed)
     clients = [KeyedSender(f"sender-{seed}", number, place, chance) for number in range(CLIENTS)]
-    async with asyncio.timeout(PATIENCE), asyncio.TaskGroup() as sending:
-        for client in clients:
-            sending.create_task(client.live())
-        await asyncio.sleep(chance.uniform(0, 1.5))
-        await server.kill()
-        await server.start()
-    await check(clients, place)
-    received = sum(client.received for client in clients)
-    findings.note("kill -9, one key", seed, clients=CLIENTS, messages=1, characters=received, ends={1: 1})
+    with findings.round("kill -9, one key", seed, clients) as found:
+        async with asyncio.timeout(PATIENCE), asyncio.TaskGroup() as sending:
+            for client in clients:
+                sending.create_task(client.live())
+            await asyncio.sleep(chance.uniform(0, KILLED_WITHIN))
+            assert any(client.tries and not client.is_ended for client in clients), "nobody waits for an answer"
+            await server.kill()
+            await server.start()
+        await check(clients, place, found)
 
 
-async def check(clients: Sequence[KeyedSender], place: Place) -> None:
+async def check(clients: Sequence[KeyedSender], place: Place, found: Round) -> None:
     """All streams are one, of one message; and whatever a broken connection gave is the beginning of it."""
     whole = clients[0].tries[-1]
     for client in clients:
@@ -96,10 +98,11 @@ async def check(clients: Sequence[KeyedSender], place: Place) -> None:
     (conversation,) = listed.json()["data"]
     page = await place.get("/v1/messages", params={"conversation_id": conversation["id"]})
     (message,) = page.json()["data"]
+    found.ledger[message["id"]] = events = await events_of(place, message["id"])
     assert {(client.message_id, client.text) for client in clients} == {(message["id"], message["answer"])}
 
-    events = await place.get(f"/v1/messages/{message['id']}/events", params={"limit": 100})
-    kinds = [event["type"] for event in events.json()["data"]]
+    kinds = [event["type"] for event in events]
     assert [kind for kind in kinds if kind in TERMINAL] == ["MessageCompleted"]
     assert message["answer"] == words(kinds.count("GenerationStarted"), TOKENS)
     assert json.loads(whole[0].removeprefix("data: "))["message_id"] == message["id"]
+    found.count(messages=1, characters=sum(client.received for client in clients), ends={1: 1})

@@ -1,6 +1,7 @@
 """A disk that can be full to its last byte, while real processes work on it.
 
-Where the machine lets nobody mount, the size of the processes' files is limited instead: no write goes through either.
+Not every machine lets everybody mount. The size of the processes' files can be limited everywhere: then no write goes
+through either.
 """
 
 import os
@@ -17,6 +18,10 @@ from tests.support.postgres import PostgresServer
 PAGE = 4096
 
 _MOUNT = 'mount -t tmpfs -o size="$2",mode=700 tmpfs "$1" && echo mounted && exec cat'
+
+
+class NoDiskError(OSError):
+    """Nobody may mount here."""
 
 
 class Disk(Protocol):
@@ -42,7 +47,11 @@ class Disk(Protocol):
 
 
 class SmallDisk:
-    """A file system in memory, which only the processes that are started by ``launcher`` see."""
+    """A file system in memory, which only the processes that are started by ``launcher`` see.
+
+    Raises:
+        NoDiskError: this machine lets us have none.
+    """
 
     def __init__(self, path: Path, size: int) -> None:
         self.path = path
@@ -54,7 +63,7 @@ class SmallDisk:
         )
         assert self._holder.stdout is not None
         if self._holder.stdout.readline() != b"mounted\n":
-            raise OSError(f"no small disk can be had here: {self._end().decode().strip()}")
+            raise NoDiskError(f"no small disk can be had here: {self._end().decode().strip()}")
         self.here = Path(f"/proc/{self._holder.pid}/root{path}")
         pid = str(self._holder.pid)
         self.launcher = ("nsenter", "--preserve-credentials", "--user", "--mount", "--target", pid, "--")
@@ -121,20 +130,6 @@ def no_room_in_files() -> Iterator[None]:
         limited.make_room(pid)
 
 
-@contextmanager
-def small_disk(path: Path, size: int) -> Iterator[Disk]:
-    """A disk of so many bytes at an empty folder."""
-    try:
-        disk = SmallDisk(path, size)
-    except OSError:
-        yield LimitedFiles(path)
-    else:
-        try:
-            yield disk
-        finally:
-            disk.close()
-
-
 class DatabaseDisk:
     """A file system in memory that has the data of a PostgreSQL server, where the machine lets us mount one."""
 
@@ -178,7 +173,11 @@ class LimitedDatabase:
 
 @contextmanager
 def disk_of_database(server: PostgresServer, size: int = 160 * 1024 * 1024) -> Iterator[Disk]:
-    """Put a running server's data on a disk of so many bytes. It is killed at the end."""
+    """Put a running server's data on a disk of so many bytes. It is killed at the end.
+
+    Raises:
+        NoDiskError: this machine lets us have none; the server is killed all the same.
+    """
     server.kill()
     folder, apart = server.data, server.data.with_name("apart")
     owner = folder.stat()
@@ -187,10 +186,7 @@ def disk_of_database(server: PostgresServer, size: int = 160 * 1024 * 1024) -> I
     options = f"size={size},mode=700,uid={owner.st_uid},gid={owner.st_gid}"
     mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", options, "tmpfs", folder], capture_output=True, check=False)
     if mounted.returncode:
-        folder.rmdir()
-        apart.rename(folder)
-        yield LimitedDatabase(server.start())
-        return
+        raise NoDiskError(f"no disk can be mounted here: {mounted.stderr.decode().strip()}")
     try:
         subprocess.run(["cp", "-a", f"{apart}/.", folder], check=True)
         shutil.rmtree(apart)
