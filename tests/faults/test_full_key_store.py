@@ -31,7 +31,7 @@ async def test_without_room_for_keys_only_what_needs_a_new_one_is_refused(data_f
         with ServerProcess(data_folder) as server:
             place.open(server.url)
             known = (await place.post("/v1/chat-messages", json=chat_body("/script text=yes"))).json()
-            async with findings.crowd("a full disk of the key store", 1, place, STREAMS) as crowd:
+            async with findings.crowd("failing writes of the key store", 1, place, STREAMS) as crowd:
                 await asyncio.gather(*(sender.is_told.wait() for sender in crowd.senders[:STREAMS]))
                 disk.fill(server.pid)
                 try:
