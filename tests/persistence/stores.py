@@ -92,6 +92,19 @@ class Store(NamedTuple):
             yield
         other.dispose()
 
+    @contextmanager
+    def taken_away(self) -> Iterator[None]:
+        """The ledger is not where it was: its folder has another name, or its head has."""
+        if self.writing.dialect.name == "sqlite":
+            folder = Path(self.database.place).parent
+            away = folder.rename(folder.with_name(f"{folder.name}-away"))
+            yield
+            away.rename(folder)
+        else:
+            self.execute("ALTER TABLE head RENAME TO away")
+            yield
+            self.execute("ALTER TABLE away RENAME TO head")
+
     def positions(self) -> list[int]:
         return [position for (position,) in self.query("SELECT position FROM events ORDER BY position")]
 

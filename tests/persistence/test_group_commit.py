@@ -5,7 +5,8 @@ import random
 import sqlite3
 import threading
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
+from pathlib import Path
 from uuid import UUID
 
 import msgspec
@@ -17,7 +18,7 @@ from chatledger.application.context import Actor, Context
 from chatledger.application.ledger.envelope import Envelope
 from chatledger.application.ledger.hand_ins import HandIn, NewEvent, NotUniqueError, VersionConflictError
 from chatledger.application.ledger.leaf import leaf_hash
-from chatledger.application.ledger.writer import GroupCommitWriter
+from chatledger.application.ledger.writer import LOOK_AGAIN, GroupCommitWriter
 from chatledger.application.ports.keys import KeyDestroyedError
 from chatledger.application.ports.storage import Insert, StorageUnavailableError, UniqueGuard
 from chatledger.application.system_clock import new_id
@@ -74,7 +75,7 @@ async def outcomes(writer: GroupCommitWriter, *hand_ins: HandIn) -> list[object]
         futures = [writer.hand_in(hand_in) for hand_in in hand_ins]
     results = await asyncio.gather(*futures, return_exceptions=True)
     return [
-        type(result) if isinstance(result, Exception) else [envelope.position for envelope in result]
+        type(result) if isinstance(result, BaseException) else [envelope.position for envelope in result]
         for result in results
     ]
 
@@ -261,6 +262,45 @@ async def test_a_locked_store_fails_all_and_loses_nothing_later(store: Store, wr
     assert await outcomes(writer, simple(), simple()) == [[1], [2]]
 
 
+async def test_the_writer_survives_a_store_in_trouble_that_is_taken_away(
+    store: Store, writer: GroupCommitWriter
+) -> None:
+    with store.held_by_another():
+        for _ in range(2):  # the second one looks at the store, the next look is later
+            assert await outcomes(writer, simple()) == [StorageUnavailableError]
+    with store.taken_away():
+        store.clock.pass_time(seconds=LOOK_AGAIN)
+        with pytest.raises(StorageUnavailableError):
+            await asyncio.wait_for(writer.require_writable(), 10)
+        assert await outcomes(writer, simple()) == [StorageUnavailableError]
+    store.clock.pass_time(seconds=LOOK_AGAIN)
+    assert await outcomes(writer, simple()) == [[1]]
+
+
+class _Panic(BaseException):
+    """What native code raises that gave up."""
+
+
+async def test_the_writer_survives_code_that_panics(store: Store, writer: GroupCommitWriter, monkeypatch) -> None:
+    bad = new_id()
+    changes, encode = store.projections.changes, store.codec.encode
+
+    def panic_in(work):
+        def panicking(*arguments):
+            if bad in arguments or getattr(arguments[0], "stream_id", None) == bad:
+                raise _Panic
+            return work(*arguments)
+
+        return panicking
+
+    places = ((1, "changes", store.projections, changes), (3, "encode", store.codec, encode))
+    for first, name, owner, work in places:
+        with monkeypatch.context() as patched:
+            patched.setattr(owner, name, panic_in(work))
+            assert await outcomes(writer, simple(), simple(bad), simple()) == [[first], _Panic, [first + 1]]
+    assert store.positions() == [1, 2, 3, 4]
+
+
 async def test_without_durable_keys_nothing_is_written(store: Store, writer: GroupCommitWriter) -> None:
     key = store.keyring.new_key(None)
     events = [NewEvent(Recorded(new_id(), 1, AnswerChunkAppended(1, "text")), "message", new_id(), key.key_id)]
@@ -268,6 +308,34 @@ async def test_without_durable_keys_nothing_is_written(store: Store, writer: Gro
     assert await outcomes(writer, a_hand_in(*events, new_keys=[key])) == [StorageUnavailableError]
     assert store.positions() == []
     assert await outcomes(writer, simple()) == [[1]]
+
+
+async def test_a_refused_hand_in_leaves_no_key(store: Store, writer: GroupCommitWriter, tmp_path: Path) -> None:
+    taken, kept, left = new_id(), store.keyring.new_key(None), store.keyring.new_key(None)
+    await writer.hand_in(simple(taken))
+    assert await outcomes(writer, simple(taken, new_keys=[left]), simple(new_keys=[kept])) == [
+        VersionConflictError,
+        [2],
+    ]
+    assert durable_keys(tmp_path) == {kept.key_id}
+
+
+async def test_nobody_counts_on_a_hand_in_whose_keys_have_no_room(store: Store, writer: GroupCommitWriter) -> None:
+    key, stream_id, guards = store.keyring.new_key(None), new_id(), [UniqueGuard("api_key", ("hash",))]
+    store.keyring.close()
+    assert await outcomes(
+        writer,
+        simple(stream_id, guards=guards, new_keys=[key]),
+        simple(stream_id, 2),
+        simple(stream_id),
+        simple(guards=guards),
+    ) == [StorageUnavailableError, VersionConflictError, [1], [2]]
+
+
+def durable_keys(folder: Path) -> set[UUID]:
+    """Those of the key store's file."""
+    with closing(sqlite3.connect(folder / "keys.db")) as file:
+        return {UUID(bytes=key_id) for (key_id,) in file.execute("SELECT key_id FROM keys")}
 
 
 # Many at once

@@ -179,10 +179,13 @@ class SqliteStatements:
         """By what the file system says: SQLite would take room for what it then keeps, or for nothing.
 
         Raises:
-            StorageUnavailableError: there is less.
+            StorageUnavailableError: there is less, or the file is not where it was.
         """
         (*_, file), *_ = self._driver.execute("PRAGMA database_list").fetchall()
-        disk = os.statvfs(file)
+        try:
+            disk = os.statvfs(file)
+        except OSError as error:
+            raise StorageUnavailableError(str(error)) from error
         # What is set aside for root only root can use.
         free = (disk.f_bavail if os.geteuid() else disk.f_bfree) * disk.f_frsize
         if free < room:

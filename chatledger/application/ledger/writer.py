@@ -52,7 +52,7 @@ class _Member:
         self.future = future
         self.bodies: list[EncodedBody] = []
         self.envelopes: list[Envelope] = []
-        self.error: Exception | None = None
+        self.error: BaseException | None = None
 
 
 Observer = Callable[[Sequence[Envelope]], None]
@@ -216,13 +216,12 @@ class GroupCommitWriter:
                 member.error = StorageUnavailableError(self._trouble)
             return
         try:
-            ready = self._with_keys(ready)
             self._write(ready)
         except StorageUnavailableError as error:
             self._note_trouble(error)
             for member in ready:
                 member.error = error
-        except Exception as error:  # noqa: BLE001 - whoever waits must hear of it
+        except BaseException as error:  # noqa: BLE001 - whoever waits must hear of it, and the thread go on
             if len(ready) == 1:
                 ready[0].error = error
             else:
@@ -237,19 +236,10 @@ class GroupCommitWriter:
                 self._codec.encode(event.recorded.body, event.recorded.originator_id, event.event_id, event.key_id)
                 for event in member.hand_in.events
             ]
-        except Exception as error:  # noqa: BLE001 - whoever waits must hear of it
+        except BaseException as error:  # noqa: BLE001 - whoever waits must hear of it, and the thread go on
             member.error = error
             return False
         return True
-
-    def _with_keys(self, members: list[_Member]) -> list[_Member]:
-        """Those whose new keys are durable. A key store in trouble is no matter of those that have none."""
-        try:
-            self._keyring.make_durable([key for member in members for key in member.hand_in.new_keys])
-        except StorageUnavailableError as error:
-            for member in members:
-                member.error = error if member.hand_in.new_keys else None
-        return [member for member in members if member.error is None]
 
     def _write(self, members: Sequence[_Member]) -> None:
         with self._store.write() as transaction:
@@ -257,7 +247,7 @@ class GroupCommitWriter:
             if head.position != self._left_at:  # others have committed since
                 self._head_position = max(self._head_position, head.position)
             recorded_at = max(head.recorded_at, to_microseconds(self._clock.now()))
-            admitted = _admit(members, Admission(transaction, recorded_at))
+            admitted = self._admit_with_keys(members, lambda: Admission(transaction, recorded_at))
             position = head.position
             rows: list[EventRow] = []
             changes: list[Change] = []
@@ -270,6 +260,20 @@ class GroupCommitWriter:
                 changes += member.hand_in.changes
             transaction.apply(changes)
         self._left_at = position
+
+    def _admit_with_keys(self, members: Sequence[_Member], admission: Callable[[], Admission]) -> list[_Member]:
+        """Those that hold and whose new keys are durable; the others get their error.
+
+        A key store in trouble is no matter of those that have no new keys: they hold, or do not, without the rest.
+        """
+        admitted = _admit(members, admission())
+        try:
+            self._keyring.make_durable([key for member in admitted for key in member.hand_in.new_keys])
+        except StorageUnavailableError as error:
+            for member in members:
+                member.error = error if member.hand_in.new_keys else None
+            admitted = _admit([member for member in members if member.error is None], admission())
+        return admitted
 
     def _number(self, member: _Member, position: int, recorded_at: int, rows: list[EventRow]) -> int:
         context = member.hand_in.context
@@ -337,6 +341,8 @@ class GroupCommitWriter:
             self._store.require_writable(with_room=self._trouble is not None)
         except StorageUnavailableError as error:
             self._note_trouble(error)
+        except BaseException as error:  # noqa: BLE001 - the thread must go on, and look again
+            self._note_trouble(StorageUnavailableError(describe(error)))
         else:
             if self._trouble is not None:
                 log.warning("the store can be written again")
