@@ -14,14 +14,20 @@ ROOT, LINE = "root", "line"
 
 # Each message hangs on nothing, on time, or on one of those before it (or, of a gap in the tree, on none of them).
 hooks = st.sampled_from((ROOT, LINE, LINE)) | st.integers(1, 30)
-trees = st.lists(hooks, max_size=30)
+# Or it asks one of them again, most often one of the last.
+agains = st.tuples(st.just("again"), st.sampled_from((1, 1, 1, 2, 2, 3, 5)))
+trees = st.lists(hooks | agains, max_size=30)
 
 
-def grown(tree: Sequence[str | int]) -> list[Link]:
+def grown(tree: Sequence[str | int | tuple[str, int]]) -> list[Link]:
     links: list[Link] = []
     for number, hook in enumerate(tree, start=1):
-        parent = parent_of(hook, len(links))
-        links.append(Link(UUID(int=number), parent, number * 3))
+        if isinstance(hook, tuple):
+            original = links[-min(hook[1], len(links))] if links else Link(NOWHERE, None, 0)
+            parent = next(iter(way_to_the_root(links, original)), None)
+            links.append(Link(UUID(int=number), parent and parent.message_id, number * 3, original.message_id))
+        else:
+            links.append(Link(UUID(int=number), parent_of(hook, len(links)), number * 3))
     return links
 
 
@@ -54,12 +60,24 @@ def way_to_the_root(links: Sequence[Link], leaf: Link) -> list[Link]:
     way: list[Link] = []
     while leaf.parent_id is not None:
         earlier = [link for link in links if link.position < leaf.position]
-        parent = earlier[-1] if leaf.parent_id == NIL_UUID and earlier else by_id.get(leaf.parent_id)
+        parent = said_last(earlier) if leaf.parent_id == NIL_UUID else by_id.get(leaf.parent_id)
         if parent is None:
             break
         way.append(parent)
         leaf = parent
     return way
+
+
+def said_last(links: Sequence[Link]) -> Link | None:
+    """The model: a replay of what stands last in the line takes its place, and every other one none."""
+    last, replayed = None, set[UUID]()
+    for link in links:
+        if link.replayed_from is None:
+            last, replayed = link, {link.message_id}
+        elif link.replayed_from in replayed:
+            last = link
+            replayed.add(link.message_id)
+    return last
 
 
 @settings(max_examples=300, deadline=None)
@@ -70,7 +88,7 @@ def test_a_branch_is_the_way_to_the_root(tree, hook, page, longest) -> None:
     seen: list[int] = []
     found = list(branch(leaf.parent_id, leaf.position, reading(links, page, seen), longest))
     assert found == way_to_the_root(links, leaf)[:longest]
-    assert len(seen) <= len(found) + 1
+    assert len(seen) <= len(found) + sum(link.replayed_from is not None for link in links) + 1
 
 
 @given(st.integers(0, 40), st.integers(1, 7))

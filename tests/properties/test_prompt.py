@@ -7,7 +7,7 @@ nothing but the committed events, says what the earlier exchanges of each messag
 import asyncio
 import contextlib
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 from uuid import UUID
@@ -84,18 +84,31 @@ def said_to(events: Sequence[Envelope], leaf: MessageCreated) -> tuple[Said, boo
     said: Said = []
     parent_id, before, bends = leaf.parent_id, leaf.context_cut + 1, False
     while parent_id is not None:
-        earlier = [id_ for id_, message in own.items() if message.position < before]
+        earlier = {id_: message.asked for id_, message in own.items() if message.position < before}
         if parent_id == NIL_UUID:
-            if not earlier:
+            parent_id = said_last(earlier)
+            if parent_id is None:
                 break
-            parent_id = earlier[-1]
-        else:
-            bends = bends or earlier[-1:] != [parent_id]
+        bends = bends or [*earlier][-1:] != [parent_id]
         ancestor = known.get(parent_id)
         if ancestor is not None and ancestor.has_ended and ancestor.answer:
             said.insert(0, (ancestor.asked.query, ancestor.answer))
         before, parent_id = own[parent_id].position, own[parent_id].asked.parent_id
     return said, bends or parent_id is None
+
+
+def said_last(earlier: Mapping[UUID, MessageCreated]) -> UUID | None:
+    """The model: what is asked again in place of the last in the line becomes the last itself; other replays do not."""
+    last, replayed = None, set[UUID | None]()
+    for message_id, asked in earlier.items():
+        if asked.replayed_from is None:
+            replayed = {message_id}
+        elif asked.replayed_from in replayed:
+            replayed.add(message_id)
+        else:
+            continue
+        last = message_id
+    return last
 
 
 def fitting(said: Said, tokens: int) -> Said:
@@ -137,8 +150,8 @@ class Life:
             case ("ask", which, query, lag, hook):
                 conversation, key_id = self.conversations[which].aggregate, self.conversations[which].key_id
                 cut = max(0, self.place.ledger.head_position - lag)
-                parent_id = self.parent(conversation.id, hook)
-                asked = a_question(query, conversation_id=conversation.id, context_cut=cut, parent_id=parent_id)
+                place = self.hung(conversation.id, hook)
+                asked = a_question(query, conversation_id=conversation.id, context_cut=cut, **place)
                 staged = Staged(Message.create(new_id(), asked), key_id)
                 self.messages.append(staged)
                 self.hand_in(staged)
@@ -158,16 +171,34 @@ class Life:
                 await self.settle()
                 await self.check()
 
-    def parent(self, conversation_id: UUID, hook: str | int) -> UUID | None:
-        """What comes before in time, nothing, or one of the messages that were committed."""
+    def hung(self, conversation_id: UUID, hook: str | int | tuple[str, int]) -> dict[str, UUID | None]:
+        """On what comes before in time, on nothing, on one of the messages that were committed, or in place of one."""
         own = [
             envelope.stream_id
             for envelope in self.events
             if isinstance(envelope.body, MessageCreated) and envelope.body.conversation_id == conversation_id
         ]
-        if isinstance(hook, int) and own:
-            return own[hook % len(own)]
-        return None if hook == "root" else NIL_UUID
+        match hook:
+            case int() if own:
+                return {"parent_id": own[hook % len(own)]}
+            case ("again", back) if own:
+                original = own[-min(back, len(own))]
+                return {"parent_id": self.parent_of(original), "replayed_from": original}
+            case _:
+                return {"parent_id": None if hook == "root" else NIL_UUID}
+
+    def parent_of(self, message_id: UUID) -> UUID | None:
+        """What it goes on from: by its own word, or in time."""
+        earlier: dict[UUID, MessageCreated] = {}
+        for envelope in self.events:
+            if isinstance(envelope.body, MessageCreated):
+                if envelope.stream_id == message_id:
+                    break
+                earlier[envelope.stream_id] = envelope.body
+        asked = envelope.body
+        if asked.parent_id != NIL_UUID:
+            return asked.parent_id
+        return said_last({id_: one for id_, one in earlier.items() if one.conversation_id == asked.conversation_id})
 
     def hand_in(self, staged: Staged[Message]) -> None:
         self.pending[staged.aggregate.id] = self.place.ledger.hand_in(staged, context=a_context())
@@ -259,7 +290,8 @@ ends = st.builds(end, st.sampled_from(("complete", "stop", "fail")))
 moves = st.one_of(starts, chunks, chunks, ends, st.sampled_from((put_back, want_a_stop, rate, withdraw)))
 whole_lives = st.tuples(starts, chunks, ends).map(list)
 conversations = st.sampled_from((0, 0, 0, 1))
-hooks = st.sampled_from(("line",) * 6 + ("root",)) | st.integers(0, 20)
+agains = st.tuples(st.just("again"), st.sampled_from((1, 1, 2, 3)))
+hooks = st.sampled_from(("line",) * 6 + ("root",)) | st.integers(0, 20) | agains
 asked = st.tuples(st.just("ask"), conversations, texts, st.sampled_from((0, 0, 0, 1, 4)), hooks)
 answered = st.tuples(st.just("ask and answer"), conversations, texts, whole_lives, hooks)
 gone_on = st.tuples(st.just("go on"), st.integers(0, 20), whole_lives | st.lists(moves, min_size=1, max_size=5))
@@ -282,6 +314,7 @@ def test_a_prompt_is_made_of_what_was_answered_by_its_cut_and_stays_so(place: Pl
             said, bends = said_to(life.events, created)
             seen["grew"] += len(later) > len(said)
             seen["in a tree"] += bends and len(said) > 1
+            seen["with replays"] += any(one.aggregate.created.replayed_from for one in life.messages) and len(said) > 1
             seen["without an answer"] += staged.aggregate.has_ended and not staged.aggregate.answer
 
     @settings(max_examples=60, deadline=None)
@@ -291,4 +324,4 @@ def test_a_prompt_is_made_of_what_was_answered_by_its_cut_and_stays_so(place: Pl
 
     histories()
     assert min(seen["several"], seen["grew"], seen["without an answer"]) > 5, seen
-    assert seen["in a tree"], seen
+    assert min(seen["in a tree"], seen["with replays"]) > 0, seen

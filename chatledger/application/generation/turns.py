@@ -23,14 +23,15 @@ LOOK_LIMIT = 500
 class Turns:
     """Puts a message that waits on the queue as soon as its turn has come: then no earlier one can begin any more.
 
-    It hears of what begins to wait and of what ends; where nobody waits, an end costs nothing. What it misses, and what
-    an earlier process left behind, the sweeper finds.
+    It looks up what an earlier process left waiting, and then hears of what begins to wait and of what ends; where
+    nobody waits, an end costs nothing. What it misses, the sweeper finds.
     """
 
     def __init__(self, views: Views, queue: TaskQueue) -> None:
         self._views = views
         self._queue = queue
         self._waiting: set[UUID] = set()
+        self._knows_the_past = False
         self._heard_of: deque[UUID] = deque(maxlen=MAX_BACKLOG)
         self._news = asyncio.Event()
 
@@ -47,7 +48,7 @@ class Turns:
                     self._waiting.discard(envelope.stream_id)
                 case body if isinstance(body, TERMINAL_EVENTS):
                     self._waiting.discard(envelope.stream_id)
-                    if self._waiting:
+                    if self._waiting or not self._knows_the_past:
                         self._look_at(envelope.stream_id)
 
     def _look_at(self, message_id: UUID) -> None:
@@ -56,15 +57,24 @@ class Turns:
 
     async def run(self) -> None:
         """Publish as turns come."""
+        self._news.set()
         while True:
             await self._news.wait()
             self._news.clear()
             try:
+                if not self._knows_the_past:
+                    await self._look_back()
                 await self._look()
             except StorageUnavailableError as error:
                 log.warning("whose turn it is, is left to the sweeper: the store is in trouble: %s", error)
             except QueueFullError:
                 log.warning("whose turn it is, is left to the sweeper: the queue is full")
+
+    async def _look_back(self) -> None:
+        for message_id in await self._views.waiting(MAX_BACKLOG):
+            self._waiting.add(message_id)
+            self._look_at(message_id)  # its turn may have come meanwhile
+        self._knows_the_past = True
 
     async def _look(self) -> None:
         while self._heard_of:

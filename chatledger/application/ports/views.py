@@ -400,6 +400,10 @@ class Views(Protocol):
         """Where the ledger ends, if all that came before a message in its conversation has ended; else None."""
         ...
 
+    async def waiting(self, limit: int) -> list[UUID]:
+        """Messages that wait for their turn, or are about to begin after it has come, oldest first."""
+        ...
+
     async def next_in_turn(self, message_ids: Collection[UUID]) -> list[UnfinishedTask]:
         """What has waited until now in the conversations of these messages, with all that came before it ended."""
         ...

@@ -1,6 +1,7 @@
 """How the messages of a conversation go on from each other."""
 
 from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
 from itertools import islice
 from typing import Any
 from uuid import UUID
@@ -28,13 +29,18 @@ class SqlBranchViews(SqlReading):
         table = MESSAGES.c
         own = table.conversation_id == message.conversation_id
         places = sa.select(table.message_id, table.parent_id, table.position).where(own)
+        said_after = places.where(table.replayed_from.is_(None)).order_by(table.position).limit(1)
 
         def read(connection: sa.Connection) -> list[UUID]:
-            parent_id = _parent(connection, message)
+            parent_id = _parent(connection, message.conversation_id, message.parent_id, message.position)
             after = 0 if parent_id is None else _position(connection, message.conversation_id, parent_id)
             children = connection.execute(places.where(table.is_branch, table.parent_id == parent_id)).all()
-            next_in_time = places.where(table.position > after).order_by(table.position).limit(1)
-            in_line = [row for row in connection.execute(next_in_time) if row.parent_id == NIL_UUID]
+            in_line = [
+                row
+                for row in connection.execute(said_after.where(table.position > after))
+                if row.parent_id == NIL_UUID
+                and _parent(connection, message.conversation_id, NIL_UUID, row.position) == parent_id
+            ]
             # Sorted here: the databases would read the whole conversation to have them in order.
             found = sorted((*in_line, *children), key=lambda row: row.position)
             return [row.message_id for row in found if row.message_id != message.message_id]
@@ -43,7 +49,9 @@ class SqlBranchViews(SqlReading):
 
     async def parent(self, message: MessageView) -> UUID | None:
         """The message that this one goes on from; where its parent is the nil id, the one before it in time."""
-        return await self._reader.query(lambda c: _parent(c, message))
+        return await self._reader.query(
+            lambda c: _parent(c, message.conversation_id, message.parent_id, message.position)
+        )
 
     async def exchanges(
         self, message_id: UUID, context_cut: int, *, longest: int, tokens: int, most: int | None = None
@@ -55,12 +63,9 @@ class SqlBranchViews(SqlReading):
         def read(connection: sa.Connection) -> list[Exchange]:
             own = connection.execute(place).one()
 
-            def older(parent_id: UUID, before: int) -> list[Link]:
-                return _older(connection, own.conversation_id, parent_id, before)
-
             # The cut of one that waited for its turn is beyond its own position: what came meanwhile is not before it.
             before = min(context_cut + 1, own.position)
-            ancestors = branch(own.parent_id, before, older, longest)
+            ancestors = branch(own.parent_id, before, partial(_older, connection, own.conversation_id), longest)
             said = islice(self._said(connection, ancestors, context_cut), most)
             return list(within(tokens, said, _tokens))[::-1]
 
@@ -92,13 +97,14 @@ def _tokens(exchange: Exchange) -> int:
 def _older(connection: sa.Connection, conversation_id: UUID, parent_id: UUID, before: int) -> list[Link]:
     """A part of a conversation, newest first, that begins with a message or, for the nil id, before a position."""
     table = MESSAGES.c
-    query = sa.select(table.message_id, table.parent_id, table.position).where(table.conversation_id == conversation_id)
+    query = sa.select(table.message_id, table.parent_id, table.position, table.replayed_from)
+    query = query.where(table.conversation_id == conversation_id)
     if parent_id == NIL_UUID:
         query = query.where(table.position < before)
     else:
         query = query.where(table.position <= _position(connection, conversation_id, parent_id))
     rows = connection.execute(query.order_by(table.position.desc()).limit(_PART))
-    return [Link(row.message_id, row.parent_id, row.position) for row in rows]
+    return [Link(*row) for row in rows]
 
 
 def _position(connection: sa.Connection, conversation_id: UUID, message_id: UUID) -> int:
@@ -109,8 +115,9 @@ def _position(connection: sa.Connection, conversation_id: UUID, message_id: UUID
     return position or 0
 
 
-def _parent(connection: sa.Connection, message: MessageView) -> UUID | None:
-    if message.parent_id != NIL_UUID:
-        return message.parent_id
-    before = _older(connection, message.conversation_id, NIL_UUID, message.position)
-    return before[0].message_id if before else None
+def _parent(connection: sa.Connection, conversation_id: UUID, parent_id: UUID | None, before: int) -> UUID | None:
+    """The message that one at that position goes on from."""
+    if parent_id != NIL_UUID:
+        return parent_id
+    ancestor = next(branch(NIL_UUID, before, partial(_older, connection, conversation_id), 1), None)
+    return ancestor.message_id if ancestor else None

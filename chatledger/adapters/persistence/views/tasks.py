@@ -101,6 +101,17 @@ class SqlTaskViews(SqlReading):
         query = sa.select(HEAD.c.position).select_from(HEAD.join(MESSAGES, MESSAGES.c.message_id == message_id))
         return await self._reader.query(lambda c: c.execute(query.where(_IS_NEXT)).scalar())
 
+    async def waiting(self, limit: int) -> list[UUID]:
+        """Messages that wait for their turn, or are about to begin after it has come, oldest first."""
+        table = MESSAGES.c
+        query = (
+            sa.select(table.message_id)
+            .where(table.ended_position.is_(None), table.waits)
+            .order_by(table.position)
+            .limit(limit)
+        )
+        return await self._reader.query(lambda c: list(c.execute(query).scalars()))
+
     async def next_in_turn(self, message_ids: Collection[UUID]) -> list[UnfinishedTask]:
         """What has waited until now in the conversations of these messages, with all that came before it ended."""
         table, those = MESSAGES.c, MESSAGES.alias("those").c
