@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncGenerator
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
@@ -113,6 +114,33 @@ class Clinging:
 async def test_a_generator_that_fails_as_it_is_stopped_was_stopped(open_chat):
     async with open_chat(generators=[Clinging()]) as chat:
         chat.app = await chat.new_app(generator="clinging")
+        sent = await chat.send()
+        batches = chat.batches(sent)
+        await chat.first_text(batches)
+        await chat.application.stopping.stop(chat.caller(), sent.task_id)
+        async for _ in batches:
+            pass
+        view = await chat.view(sent.message_id)
+        assert (view.state, view.stopped_by, view.answer) == ("stopped", "user", "so ")
+
+
+class Deaf(Clinging):
+    """Goes on with its answer when it is told to end."""
+
+    name = "deaf"
+
+    async def generate(self, request: Any) -> AsyncGenerator[Part, None]:
+        yield Text("so ")
+        with suppress(asyncio.CancelledError):
+            await asyncio.sleep(60)
+        yield Text("be ")
+        yield Text("it")
+        yield Finish("stop")
+
+
+async def test_what_a_generator_says_after_the_stop_is_not_kept(open_chat):
+    async with open_chat(generators=[Deaf()]) as chat:
+        chat.app = await chat.new_app(generator="deaf")
         sent = await chat.send()
         batches = chat.batches(sent)
         await chat.first_text(batches)

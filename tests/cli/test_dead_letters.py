@@ -133,7 +133,9 @@ def test_what_it_says_in_words(run: Run, data_folder: Path, app: dict[str, str])
     shown = run("show", failed[0])[1]
     assert "scripted failure: invalid" in shown
     assert "/script" not in shown
-    assert "answered in the background" in run("replay", failed[0])[1]
+    assert "is answered by the next server" in run("replay", failed[0])[1]
+    with ServerProcess(data_folder):
+        assert "is answered in the background" in run("replay", failed[1])[1]
 
 
 @ON_SQLITE

@@ -132,16 +132,15 @@ async def test_a_point_that_is_not_on_the_ledger(server: LiveServer, after: str)
     chat = await server.new_client()
     path = f"/v1/conversations/{(await begin(chat, '/script tokens=1'))['conversation_id']}/stream"
 
-    for response in (
-        await chat.get(path, params={"after": after}),
-        await chat.get(path, headers={"Last-Event-ID": after.encode()}),
-        await chat.get(path, params={"after": str(await server.head() + 1_000)}),
+    beyond = str(await server.head() + 1_000)
+    for response, field in (
+        (await chat.get(path, params={"after": after}), "after"),
+        (await chat.get(path, params={"after": "1"}, headers={"Last-Event-ID": after.encode()}), "Last-Event-ID"),
+        (await chat.get(path, params={"after": beyond}), "after"),
+        (await chat.get(path, params={"after": "1"}, headers={"Last-Event-ID": beyond}), "Last-Event-ID"),
     ):
-        assert (response.status_code, response.json()["code"], response.json()["params"]) == (
-            400,
-            "invalid_param",
-            "after",
-        )
+        refusal = response.json()
+        assert (response.status_code, refusal["code"], refusal["params"]) == (400, "invalid_param", field)
 
 
 async def test_nothing_is_shown_of_the_conversation_itself(server: LiveServer) -> None:

@@ -51,9 +51,8 @@ def replay(settings: Settings, wanted: ReplayDeadLetters) -> Result:
     done = deliver(settings, wanted, Replayed, progress=ProgressLine("replay", "messages"))
     if not done.replays:
         return Result([], "There is nothing to replay.")
-    rows = [
-        (each.message_id, each.replay or "", each.refusal or "is answered in the background") for each in done.replays
-    ]
+    outcome = "is answered in the background" if done.are_answered else "is answered by the next server"
+    rows = [(each.message_id, each.replay or "", each.refusal or outcome) for each in done.replays]
     is_refused = any(each.refusal for each in done.replays)
     text = table(("message", "replay", "outcome"), rows)
     return Result(done.replays, text, REFUSED if is_refused else SUCCESS)

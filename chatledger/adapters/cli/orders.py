@@ -163,9 +163,14 @@ class Replay(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Replayed(msgspec.Struct, frozen=True):
-    """What came of each dead letter, in their order."""
+    """What came of each dead letter, in their order.
+
+    Attributes:
+        are_answered: whether answers are made where the order was carried out; else the next server makes them.
+    """
 
     replays: list[Replay]
+    are_answered: bool
 
 
 class Rebuilt(msgspec.Struct, frozen=True):
@@ -302,7 +307,7 @@ class Orders:
         for message_id in letters:
             replays.append(await self._replay_one(message_id, force=order.force))
             progress(len(replays), len(letters))
-        return Replayed(replays)
+        return Replayed(replays, self._running.worker is not None)
 
     async def _open_letters(self, app_id: UUID) -> list[UUID]:
         """In the order in which they failed."""

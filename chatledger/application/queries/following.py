@@ -34,7 +34,7 @@ class Follower(Listening):
         self._is_behind = False
 
     async def batches(
-        self, after: int = 0, known: Sequence[Envelope] = (), *, whole: bool = False
+        self, after: int = 0, known: Sequence[Envelope] = (), *, whole: bool = False, field: str = "after"
     ) -> AsyncGenerator[Sequence[Envelope], None]:
         """The events after a version, in batches as they were committed, up to the terminal event.
 
@@ -43,14 +43,14 @@ class Follower(Listening):
         Each second without news gives an empty batch, so that the caller can do what time demands. ``known`` are the
         first of these events, where the caller has them already; who wants the stream ``whole`` gets those up to that
         version too. Where chatledger closes they end with what is on record; by an error, where the store is in
-        trouble.
+        trouble. ``field`` is what the caller calls the version.
 
         Raises:
             InvalidParameterError: the stream has no such version.
             StorageUnavailableError: nothing gets on record for now.
         """
         newer: Sequence[Envelope] = known or await self._page()
-        require_recorded(after, await self._latest() if self._is_behind else len(newer))
+        require_recorded(after, await self._latest() if self._is_behind else len(newer), field)
         whole = whole or not after
         while True:
             if newer:

@@ -48,12 +48,12 @@ class ConversationFollower(Listening):
         self._is_behind = True
         self.is_over = False
 
-    async def batches(self, after: int = 0) -> AsyncGenerator[Sequence[Envelope], None]:
+    async def batches(self, after: int = 0, *, field: str = "after") -> AsyncGenerator[Sequence[Envelope], None]:
         """The events of the conversation's messages after a position, each message's up to its terminal event.
 
         Those of a message that was under way at the position come from its beginning: who does not know what it has
         said cannot go on with it. Each second without news gives an empty batch. Where chatledger closes, or the
-        conversation is deleted, they end, within a second.
+        conversation is deleted, they end, within a second. ``field`` is what the caller calls the position.
 
         Raises:
             InvalidParameterError: the ledger has no such position.
@@ -63,7 +63,7 @@ class ConversationFollower(Listening):
         news = await self._views.conversation_news(self._conversation_id, after, 0)
         if news is None:
             return
-        require_recorded(after, news.head)
+        require_recorded(after, news.head, field)
         self._position = self._begun_up_to = after
         self._read = dict.fromkeys(await self._views.under_way(self._conversation_id, after), 0)
         told = True

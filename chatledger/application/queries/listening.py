@@ -60,16 +60,18 @@ def up_to_end(envelopes: Sequence[Envelope]) -> tuple[Sequence[Envelope], bool]:
     return envelopes, False
 
 
-def require_recorded(after: int, latest: int) -> None:
+def require_recorded(after: int, latest: int, field: str = "after") -> None:
     """Let a point pass that a stream, or the ledger, has got, whose latest point this is.
+
+    ``field`` is what the caller calls the point.
 
     Raises:
         InvalidParameterError: there is no such point.
     """
     if not 0 <= after <= latest:
-        raise unknown_point()
+        raise unknown_point(field)
 
 
-def unknown_point() -> InvalidParameterError:
+def unknown_point(field: str) -> InvalidParameterError:
     """What to say where somebody would go on from a point that a stream has not got."""
-    return InvalidParameterError("after", "the stream has no such point to go on from")
+    return InvalidParameterError(field, "the stream has no such point to go on from")

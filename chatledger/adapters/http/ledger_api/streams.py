@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
+from typing import NamedTuple
 from uuid import UUID
 
 from litestar import get
@@ -69,7 +70,8 @@ def stream_routes(surface: Surface, entrance: Entrance) -> Sequence[HTTPRouteHan
         require_plain_path(request, message_id)
         query = Query(request)
         reader = await entrance.admit_reader(request, query)
-        after = _version(message_id, _point(request, query))
+        point = _point(request, query)
+        after = _version(message_id, point)
         await application.history.message(reader, message_id)
         follower = application.following.follow(message_id)
 
@@ -84,7 +86,8 @@ def stream_routes(surface: Surface, entrance: Entrance) -> Sequence[HTTPRouteHan
                 after=after,
             )
 
-        return await _stream(surface, request, follower, follower.batches(after, whole=True), renderer)
+        batches = follower.batches(after, whole=True, field=point.field)
+        return await _stream(surface, request, follower, batches, renderer)
 
     @get(
         f"{entrance.prefix}/conversations/{{conversation_id:uuid}}/stream",
@@ -94,11 +97,13 @@ def stream_routes(surface: Surface, entrance: Entrance) -> Sequence[HTTPRouteHan
         require_plain_path(request, conversation_id)
         query = Query(request)
         reader = await entrance.admit_reader(request, query)
-        after = _number(_point(request, query))
+        point = _point(request, query)
+        after = _number(point.value, point.field)
         await application.history.require_conversation(reader, conversation_id)
         follower = application.following.follow_conversation(conversation_id)
         rendering = ConversationRendering(shows_resources=shows_resources(reader), link=link, after=after)
-        return await _stream(surface, request, follower, follower.batches(after), lambda *_: rendering)
+        batches = follower.batches(after, field=point.field)
+        return await _stream(surface, request, follower, batches, lambda *_: rendering)
 
     return follow_message, follow_conversation
 
@@ -124,22 +129,29 @@ async def _stream(
         return stream
 
 
-def _point(request: HttpRequest, query: Query) -> str | None:
-    """After which point to go on, as the request says it."""
-    return header(request, b"last-event-id") or query.text("after")
+class _Point(NamedTuple):
+    """After which point to go on, as the request says it, and the name of what says so."""
+
+    value: str | None
+    field: str
 
 
-def _version(message_id: UUID, given: str | None) -> int:
+def _point(request: HttpRequest, query: Query) -> _Point:
+    last_id = header(request, b"last-event-id")
+    return _Point(last_id, "Last-Event-ID") if last_id else _Point(query.text("after"), "after")
+
+
+def _version(message_id: UUID, point: _Point) -> int:
     """The version that an id of the message's stream stands for, or a bare one."""
-    stream, colon, version = (given or "").rpartition(":")
+    stream, colon, version = (point.value or "").rpartition(":")
     if colon and stream != str(message_id):
-        raise unknown_point()
-    return _number(version if colon else given)
+        raise unknown_point(point.field)
+    return _number(version if colon else point.value, point.field)
 
 
-def _number(given: str | None) -> int:
+def _number(given: str | None, field: str) -> int:
     if given is None:
         return 0
     if not given.isascii() or not given.isdigit() or len(given) > 18:
-        raise unknown_point()
+        raise unknown_point(field)
     return int(given)

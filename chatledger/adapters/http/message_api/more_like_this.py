@@ -12,14 +12,8 @@ from chatledger.adapters.http.answers import HttpRequest
 from chatledger.adapters.http.entrance import Entrance
 from chatledger.adapters.http.errors import invalid
 from chatledger.adapters.http.message_api.new_message import ResponseMode, read_response_mode
-from chatledger.adapters.http.message_api.sending import Accepted, BlockingAnswer, send
-from chatledger.adapters.http.openapi import (
-    IDEMPOTENCY_PARAMETER,
-    TRACE_PARAMETERS,
-    USER_PARAMETER,
-    Operation,
-    Parameter,
-)
+from chatledger.adapters.http.message_api.sending import SEND_PARAMETERS, Accepted, BlockingAnswer, send
+from chatledger.adapters.http.openapi import USER_PARAMETER, Operation, Parameter
 from chatledger.adapters.http.reading import Query, require_plain_path, trace_id
 from chatledger.adapters.http.surface import Surface
 from chatledger.application.commands.repeating import require_more_like_this
@@ -31,8 +25,7 @@ _MORE_LIKE_THIS = Operation(
     parameters=(
         Parameter("response_mode", "How to answer.", ResponseMode, required=True),
         USER_PARAMETER,
-        IDEMPOTENCY_PARAMETER,
-        *TRACE_PARAMETERS,
+        *SEND_PARAMETERS,
     ),
     answers={200: BlockingAnswer, 202: Accepted},
     streams=True,
