@@ -152,6 +152,7 @@ class Settings(BaseModel):
     first_retry_delay: float = Field(default=0.5, ge=0)
     longest_retry_delay: float = Field(default=30, ge=0)
     generation_timeout: float = Field(default=1_200, gt=0)
+    max_answer_characters: int = Field(default=1_000_000, ge=1)
     shutdown_grace: float = Field(default=30, ge=0)
     subscription_poll: float = Field(default=0.5, gt=0)
     subscription_attempts: int = Field(default=5, ge=1)

@@ -301,6 +301,7 @@ def _worker_settings(settings: Settings) -> WorkerSettings:
         heartbeat=settings.heartbeat,
         timeout=settings.generation_timeout,
         flush_interval=settings.flush_interval_ms / 1000,
+        longest_answer=settings.max_answer_characters,
         retry=RetryPolicy(
             attempts=settings.attempts,
             take_overs=settings.take_overs,

@@ -64,6 +64,7 @@ class Attempt:
         bus: LiveBus,
         flush_interval: float,
         clock: Clock,
+        longest: int,
     ) -> None:
         self.number = staged.aggregate.attempt
         self.stopped_by: StoppedBy | None = None
@@ -71,6 +72,9 @@ class Attempt:
         self.has_answered = False
         self.is_overridden = False
         self.pieces = 0
+        self.is_full = False
+        self._quiet_parts = 0
+        self._room_left = longest
         self.first_text_at: float | None = None
         self._clock = clock
         self._staged = staged
@@ -143,7 +147,7 @@ class Attempt:
     # What the producer appends
 
     def append(self, text: str) -> bool:
-        """Add to the answer; True if the producer has to wait for :meth:`room` before it goes on.
+        """Add to the answer; True if the producer has to wait for :meth:`room` before it goes on, or :attr:`is_full`.
 
         Raises:
             GenerationStoppedError: the task was stopped.
@@ -151,13 +155,24 @@ class Attempt:
         if self._is_interrupted:
             self.require_going_on()
         if not text:
-            return False
+            return self.pass_over()
+        length = len(text)
+        if length >= self._room_left:
+            text = text[: self._room_left]
+            length = len(text)
+            self.is_full = True
+        self._room_left -= length
         self._pending.append(text)
-        self._pending_length += len(text)
+        self._pending_length += length
         self.pieces += 1
         if self._commit is None and self._timer is None:
             self._flush_when_due()
-        return self._pending_length > MAX_PENDING or self.pieces % PIECES_BETWEEN_BREATHS == 0
+        return self.is_full or self._pending_length > MAX_PENDING or self.pieces % PIECES_BETWEEN_BREATHS == 0
+
+    def pass_over(self) -> bool:
+        """Take note of a part without text; True if the producer has to wait for :meth:`room` before it goes on."""
+        self._quiet_parts += 1
+        return self._quiet_parts % PIECES_BETWEEN_BREATHS == 0
 
     async def room(self) -> None:
         """Let others have their turn and, where too much is pending, the commits catch up."""

@@ -21,6 +21,9 @@ from chatledger.domain.values import AttachedFile, Json, Thought
 MAX_OBSERVATION = 32 * 1024
 """Characters of JSON that a step tells of what all its tools have returned."""
 
+MAX_BLANKS = 1_000
+"""Characters without ink that are kept until something follows them."""
+
 KeepFile = Callable[[str, bytes], Awaitable[AttachedFile]]
 """Stores a file that a tool made, by its name and content."""
 LetStand = Callable[[str], Awaitable[str]]
@@ -47,7 +50,7 @@ class JoinedTexts:
         """What the answer grows by."""
         text = self._held + text
         grown = text.rstrip()
-        self._held = text[len(grown) :]
+        self._held = text[len(grown) :][:MAX_BLANKS]
         if not self._has_begun:
             grown = grown.lstrip()
             self._has_begun = bool(grown)

@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from contextlib import aclosing, suppress
 from datetime import datetime
 from uuid import UUID
@@ -13,6 +13,7 @@ from chatledger.application.context import Actor, Context
 from chatledger.application.errors import GenerationStoppedError, NotFoundError
 from chatledger.application.fault_report import describe
 from chatledger.application.generation.attempt import Attempt
+from chatledger.application.generation.closing import Closings
 from chatledger.application.generation.failures import CONSEQUENCES, INTERNAL_MESSAGE, RetryPolicy
 from chatledger.application.generation.moderating import Gate, Gates, Question
 from chatledger.application.generation.steps import Steps
@@ -68,6 +69,7 @@ class WorkerSettings(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         timeout: how long a generation may take, from the start of its first attempt on, over all attempts.
+        longest_answer: the characters that an answer may have.
     """
 
     name: str
@@ -76,6 +78,7 @@ class WorkerSettings(msgspec.Struct, frozen=True, kw_only=True):
     heartbeat: float = 1.0
     timeout: float = 1_200.0
     flush_interval: float = 0.05
+    longest_answer: int = 1_000_000
     retry: RetryPolicy = RetryPolicy()
 
 
@@ -110,6 +113,7 @@ class Worker:
         self._tasks: dict[UUID, asyncio.Task[None]] = {}
         self._places = asyncio.Semaphore(settings.concurrency)
         self._orphans: set[UUID] = set()
+        self._closings = Closings()
         self._is_draining = False
         self._is_leaving = False
 
@@ -151,6 +155,7 @@ class Worker:
         if late:
             log.warning("%d generations are left to recovery", len(late))
             await asyncio.wait(late, timeout=SECONDS_TO_GIVE_UP)
+        await self._closings.drain(SECONDS_TO_GIVE_UP)
 
     async def _until_idle(self) -> None:
         while self._tasks:
@@ -290,7 +295,10 @@ class Worker:
             await attempt.end_failed("internal_server_error", reason)
 
     def _attempt(self, staged: Staged[Message], context: Context | int) -> Attempt:
-        return Attempt(staged, context, self._ledger, self._bus, self._settings.flush_interval, self._clock)
+        settings = self._settings
+        return Attempt(
+            staged, context, self._ledger, self._bus, settings.flush_interval, self._clock, settings.longest_answer
+        )
 
     async def _seconds_left(self, message: Message) -> float:
         """Of the time that the generation may take."""
@@ -358,52 +366,102 @@ class Worker:
         generator = opened.generator
         scope = asyncio.timeout(opened.seconds)
         try:
-            async with scope:
-                attempt.within(scope)
-                try:
-                    await self._feed(attempt, generator, tally, gate, steps)
-                finally:
-                    attempt.within(None)
+            await self._feed_within(scope, attempt, generator, tally, gate, steps)
         except GenerationStoppedError:
             pass
-        except TimeoutError:
-            if not scope.expired():
-                return GeneratorError("internal", INTERNAL_MESSAGE)
-            if not attempt.is_left:
-                attempt.stop("timeout")
         except GeneratorError as error:
             return error
         except (DomainError, StorageUnavailableError, VersionConflictError):
             raise
         except Exception as error:  # noqa: BLE001 - whatever a generator raises is its failure
+            if isinstance(error, TimeoutError) and scope.expired():
+                return None
             log.warning("generator %s failed: %s", generator.name, describe(error))
             return GeneratorError("internal", INTERNAL_MESSAGE)
         return None
 
-    async def _feed(self, attempt: Attempt, generator: Generator, tally: "Tally", gate: Gate, steps: Steps) -> None:
+    async def _feed_within(
+        self,
+        scope: asyncio.Timeout,
+        attempt: Attempt,
+        generator: Generator,
+        tally: "Tally",
+        gate: Gate,
+        steps: Steps,
+    ) -> None:
+        """Read the generator within the scope, and close it. What closes too late is left behind."""
+        over: asyncio.Future[Exception | None] = asyncio.get_running_loop().create_future()
+        # One task from the beginning to the end: what a generator has entered it leaves in the same.
+        feeding = asyncio.create_task(self._feed(attempt, generator, tally, gate, steps, over))
+        try:
+            async with scope:
+                attempt.within(scope)
+                await asyncio.wait([feeding, over], return_when=asyncio.FIRST_COMPLETED)
+        except TimeoutError:
+            if not attempt.is_left and not over.done():
+                attempt.stop("timeout")
+        finally:
+            attempt.within(None)
+            if not over.done():
+                feeding.cancel()
+            await self._closings.close(feeding, generator.name)
+        if feeding.cancelled():
+            if not scope.expired():
+                raise GeneratorError("internal", INTERNAL_MESSAGE)
+        elif feeding.done():
+            feeding.result()
+        elif over.done() and (failure := over.result()) is not None:
+            raise failure
+
+    async def _feed(
+        self,
+        attempt: Attempt,
+        generator: Generator,
+        tally: "Tally",
+        gate: Gate,
+        steps: Steps,
+        over: "asyncio.Future[Exception | None]",
+    ) -> None:
+        """Read the generator, then close it. ``over`` tells in between that all is read, or what it failed with."""
         question = await gate.admit()
         if question is None:
             return
         attempt.require_going_on()
-        append, judges = attempt.append, gate.judges_answers
         async with aclosing(generator.generate(self._request(attempt.message, question))) as parts:
-            async for part in parts:
-                if isinstance(part, Text):
-                    text = part.text
-                    if not text.isascii():
-                        text.encode()  # raises here, not in the commit, what UTF-8 cannot hold
-                    if steps.have_begun:
-                        text = steps.joined(text)
-                    if judges:
-                        text = await gate.let_through(text)
-                        if gate.is_shut:
-                            return
-                    if append(text):
-                        await attempt.room()
-                else:
-                    await self._note(part, attempt, tally, steps)
+            try:
+                await self._read(parts, attempt, tally, gate, steps)
+            except Exception as error:
+                over.set_result(error)
+                raise
+            over.set_result(None)
+
+    async def _read(
+        self, parts: AsyncGenerator[Part, None], attempt: Attempt, tally: "Tally", gate: Gate, steps: Steps
+    ) -> None:
+        append, judges = attempt.append, gate.judges_answers
+        async for part in parts:
+            if isinstance(part, Text):
+                text = part.text
+                if not text.isascii():
+                    text.encode()  # raises here, not in the commit, what UTF-8 cannot hold
+                if steps.have_begun:
+                    text = steps.joined(text)
+                if judges:
+                    attempt.require_going_on()
+                    text = await gate.let_through(text)
                     if gate.is_shut:
                         return
+                if append(text):
+                    if attempt.is_full:
+                        tally.finish_reason = "length"
+                        break
+                    await attempt.room()
+            else:
+                await self._note(part, attempt, tally, steps)
+                if gate.is_shut:
+                    return
+                if attempt.pass_over():
+                    await attempt.room()
         await gate.judge_rest()
 
     async def _note(self, part: Part, attempt: Attempt, tally: "Tally", steps: Steps) -> None:
