@@ -99,9 +99,10 @@ class Chatledger:
     ) -> "AsyncIterator[Chatledger]":
         """Open the store and answer messages, until the end of the block.
 
-        At the end nothing new is taken in; running generations may end within ``shutdown_grace`` seconds and are then
-        left to whoever opens the store next; every thread, task and connection is given back. A cancellation cuts
-        neither the opening nor the closing short, and goes on right after.
+        At the end nothing new is taken in; running generations, and whatever is waited for in this process, may end
+        within ``shutdown_grace`` seconds and are then left to whoever opens the store next; every thread, task and
+        connection is given back. A cancellation cuts neither the opening nor the closing short, and goes on right
+        after.
 
         Args:
             settings: where the store is, and how generations are made.

@@ -1,16 +1,20 @@
 """Which going is that of the last one."""
 
-from typing import Any
+from typing import Any, cast
 from uuid import UUID
 
 import msgspec
 import pytest
 
+from chatledger.application.caller import Auditor, Caller
 from chatledger.application.commands.disconnecting import Disconnecting
 from chatledger.application.ledger.envelope import Envelope
+from chatledger.application.ports.views import AppView
 from tests.domain.facts import asked
 
 MESSAGE = UUID(int=7)
+CALLER = Caller(app=cast("AppView", None), user="ada", correlation_id=UUID(int=8))
+AUDITOR = Auditor(operator_id=None, correlation_id=UUID(int=8))
 
 
 class Stops:
@@ -43,7 +47,18 @@ def created(on_disconnect: str) -> Any:
         pytest.param("+a +b .a -b", 0, id="one is cut off and may come back"),
         pytest.param("+a +b -a .b", 0, id="the last one is cut off"),
         pytest.param("+a +b .a +c -b -c", 0, id="one is cut off, and others come and go"),
-        pytest.param("+a .a +a -a", 1, id="who was cut off comes back, and goes"),
+        pytest.param("+a .a +a -a", 1, id="who was cut off sends again, and goes"),
+        pytest.param("~f -f", 0, id="somebody only looks at it"),
+        pytest.param("+a ~f -a", 0, id="the sender goes, and somebody still follows"),
+        pytest.param("+a ~f -a -f", 1, id="the sender goes, and then the follower"),
+        pytest.param("~f +a -a -f", 1, id="a sender comes to a follower, and both go"),
+        pytest.param("+a ~f .f -a", 0, id="a follower is cut off and may come back"),
+        pytest.param("+a .a ~f -f", 0, id="the sender is cut off, and somebody looks at it"),
+        pytest.param("+a -a ~f -f", 1, id="somebody looks at what was stopped"),
+        pytest.param("?o -o", 0, id="an operator looks at it"),
+        pytest.param("+a ?o -a", 1, id="an operator keeps nothing going"),
+        pytest.param("+a ?o .o -a", 1, id="an operator is cut off"),
+        pytest.param("+a ?o -o .a", 0, id="an operator goes, and the sender has seen the end"),
     ],
 )
 @pytest.mark.parametrize("wish", ["stop", "continue"])
@@ -55,12 +70,16 @@ async def test_the_last_one_who_goes(wish, course, stops):
         match what:
             case "+":
                 connections[who] = disconnecting.connect(created(wish))
+            case "~":
+                connections[who] = disconnecting.connect_follower(created(wish), CALLER)
+            case "?":
+                connections[who] = disconnecting.connect_follower(created(wish), AUDITOR)
             case "-":
                 await connections[who].lose()
             case _:
                 connections[who].end()
     assert stopping.asked == [("disconnect", MESSAGE)] * (stops if wish == "stop" else 0)
-    assert len(disconnecting._audiences) == (course == "+a +b -a" and wish == "stop")
+    assert len(disconnecting._audiences) == (course in ("+a +b -a", "+a ~f -a") and wish == "stop")
 
 
 async def test_whoever_cannot_be_told_is_told_nothing(caplog):

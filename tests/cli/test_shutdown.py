@@ -13,7 +13,8 @@ import pytest
 
 from chatledger.adapters.http.server import SECONDS_TO_END
 from tests.support.databases import ON_SQLITE
-from tests.support.process import ServerProcess
+from tests.support.fake_openai import FakeOpenAI, Stream
+from tests.support.process import ServerProcess, run_json
 from tests.support.server import answer_of, events_of, until
 
 EACH_HTTP_SERVER = pytest.mark.parametrize(
@@ -46,11 +47,13 @@ class Reading:
     def __init__(self, client: httpx.AsyncClient, method: str, path: str, **request: Any) -> None:
         self.text = ""
         self.is_whole = False
+        self._status = 0
         self._done = asyncio.create_task(self._read(client, method, path, request))
 
     async def _read(self, client: httpx.AsyncClient, method: str, path: str, request: dict[str, Any]) -> None:
         async with client.stream(method, path, **request) as response:
             assert response.status_code == 200, await response.aread()
+            self._status = response.status_code
             async for piece in response.aiter_text():
                 self.text += piece
         self.is_whole = True
@@ -70,6 +73,9 @@ class Reading:
     @property
     def last_id(self) -> str:
         return [block[4:] for block in self.text.split("\n\n") if block.startswith("id: ")][-1]
+
+    async def is_accepted(self) -> bool:
+        return self._status == 200
 
     async def has_text(self) -> bool:
         return '"message' in self.text
@@ -249,7 +255,78 @@ async def test_a_second_signal_ends_the_grace(data_folder: Path, app: dict[str, 
     assert types == ["MessageCreated", "GenerationStarted", "GenerationRequeued"]
 
 
+@ON_SQLITE
+async def test_two_signals_at_once_leave_no_grace(data_folder: Path, app: dict[str, str]) -> None:
+    with ServerProcess(data_folder) as server:
+        async with client_of(server, app["api_key"]) as client:
+            reading = Reading(client, "POST", SEND, json=body(ENDLESS))
+            await until(reading.has_text)
+            server.signal(signal.SIGSTOP)  # it hears both of them when it goes on
+            for number in (signal.SIGTERM, signal.SIGINT, signal.SIGCONT):
+                server.signal(number)
+            assert await exit_code(server) == 0
+            await reading.end()
+    assert reading.kinds == ["message"]
+
+
+@EACH_HTTP_SERVER
+async def test_within_the_grace_what_was_accepted_before_is_begun_as_well(
+    data_folder: Path, app: dict[str, str], http_server: str
+) -> None:
+    """What waits for its turn, for another try, or for a worker."""
+    env = {
+        "CHATLEDGER_HTTP_SERVER": http_server,
+        "CHATLEDGER_WORKER_CONCURRENCY": "3",
+        "CHATLEDGER_FIRST_RETRY_DELAY": "1",
+    }
+    busy = "/script tokens=40 interval_ms=50"
+    flaky = "/script tokens=3 fail_after=0 fail_as=transient fail_times=1"
+    fails_later = f"{flaky} first_token_ms=1500"
+    with ServerProcess(data_folder, env=env) as server:
+        async with client_of(server, app["api_key"]) as client:
+            first = Reading(client, "POST", SEND, json=body(busy))
+            await until(first.has_text)
+            in_turn = body("/script tokens=3") | {
+                "conversation_id": first.message["conversation_id"],
+                "on_busy": "queue",
+            }
+            failing = Reading(client, "POST", SEND, json=body(fails_later))
+            retrying = Reading(client, "POST", SEND, json=body(flaky))
+            waiting = [Reading(client, "POST", SEND, json=in_turn)]
+            waiting += [Reading(client, "POST", SEND, json=body(f"{busy} tokens={number}")) for number in (3, 4)]
+            for reading in (failing, retrying, *waiting):
+                await until(reading.is_accepted)
+
+            server.signal(signal.SIGTERM)
+            for reading in (first, failing, retrying, *waiting):
+                await reading.end()
+            assert await exit_code(server) == 0
+    for reading in (first, failing, retrying, *waiting):
+        assert reading.kinds[-1] == "message_end"
+
+
 # Who is not waited for
+
+
+@ON_SQLITE
+async def test_a_provider_that_hangs_is_left_past_the_grace(data_folder: Path) -> None:
+    async with FakeOpenAI(Stream([], silent_for=3_600)) as provider:
+        env = {
+            "CHATLEDGER_OPENAI_BASE_URL": provider.base_url,
+            "CHATLEDGER_OPENAI_API_KEY": "k",
+            "CHATLEDGER_SHUTDOWN_GRACE": "0.5",
+        }
+        hanging = ("--mode", "chat", "--name", "Hanging", "--generator", "openai_compatible", "--set", "model=m")
+        app = await asyncio.to_thread(lambda: run_json(data_folder, "apps", "create", *hanging, env=env))
+        with ServerProcess(data_folder, env=env) as server:
+            async with client_of(server, app["api_key"]) as client:
+                reading = Reading(client, "POST", SEND, json=body("hello"))
+                await until(reading.is_accepted)
+                server.signal(signal.SIGTERM)
+                assert await exit_code(server) == 0
+                await reading.end()
+    assert reading.is_whole
+    assert reading.kinds == []
 
 
 @contextmanager

@@ -7,6 +7,7 @@ import signal
 import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 
 import pytest
 import uvloop
@@ -17,6 +18,7 @@ from chatledger import (
     Handler,
     MasterKeyError,
     StoreBusyError,
+    Text,
 )
 from tests.embedding.generators import Counting
 from tests.embedding.hosting import DEADLINE, ENDLESS, LOOPS_OWN, Held, first_text, hosted, new_app
@@ -217,6 +219,79 @@ async def test_a_generation_that_does_not_end_goes_on_at_the_next_opening(tmp_pa
         again = await asyncio.wait_for(anext(ledger.messages.follow(sent.message_id, after=4)), DEADLINE)
         assert again.body.attempt == 2
         await ledger.messages.stop(app, sent.message_id, user="ada")
+
+
+async def test_what_is_asked_and_waits_for_its_turn_is_answered_within_the_grace(tmp_path):
+    async with hosted(tmp_path, shutdown_grace=DEADLINE) as ledger:
+        app = await new_app(ledger, tokens=20, interval_ms=10)
+        sent = await ledger.messages.send(app, "hello", user="ada")
+        place = {"conversation_id": sent.conversation_id, "on_busy": "queue"}
+        asking = asyncio.create_task(ledger.messages.ask(app, "and now?", user="ada", **place))
+
+        async def waits():
+            return len((await ledger.messages.history(app, sent.conversation_id, user="ada")).items) == 2
+
+        await until(waits)
+    assert (await asyncio.wait_for(asking, DEADLINE)).end.usage.completion_tokens == 20
+
+
+class Stubborn(Counting):
+    """Does not let itself be cancelled, until it is told."""
+
+    name = "stubborn"
+
+    def __init__(self):
+        super().__init__()
+        self.is_released = asyncio.Event()
+
+    async def generate(self, request):
+        yield Text("I stay. ")
+        while not self.is_released.is_set():
+            with suppress(asyncio.CancelledError):
+                await self.is_released.wait()
+
+
+async def test_a_generator_that_ignores_its_cancellation_holds_up_nobody(tmp_path, caplog):
+    generator = Stubborn()
+    try:
+        async with (
+            asyncio.timeout(DEADLINE),
+            hosted(tmp_path, generators=[generator], lease=0.5, heartbeat=0.1) as ledger,
+        ):
+            app = await new_app(ledger, generator="stubborn")
+            sent = await ledger.messages.send(app, "hello", user="ada")
+            await first_text(ledger, sent.message_id)
+        assert "1 generations are left to recovery" in caplog.text
+    finally:
+        generator.is_released.set()
+    async with hosted(tmp_path, generators=[Counting()]) as ledger:
+        assert "MessageCompleted" not in await recorded(ledger, sent)
+
+
+class Once(Counting):
+    """May not be asked twice, and never ends by itself."""
+
+    name = "once"
+    repeatable = False
+
+    async def generate(self, request):
+        yield Text("I have begun. ")
+        await asyncio.Event().wait()
+
+
+async def test_what_a_generator_said_that_may_not_be_asked_twice_is_kept(tmp_path):
+    async with hosted(tmp_path, generators=[Once()]) as ledger:
+        app = await new_app(ledger, generator="once")
+        sent = await ledger.messages.send(app, "hello", user="ada")
+        await first_text(ledger, sent.message_id)
+    async with hosted(tmp_path, generators=[Once()]) as ledger:
+        assert (await ledger.tasks.get(sent.task_id)).state == "errored"
+        assert (await ledger.messages.get(sent.message_id)).message.answer == "I have begun. "
+
+
+async def recorded(ledger, sent):
+    events = await ledger.messages.events(sent.message_id, limit=100)
+    return [type(fact.envelope.body).__name__ for fact in events.items]
 
 
 async def both_have_begun(ledger, app):

@@ -27,10 +27,13 @@ def body(query: str = ENDLESS, **more: Any) -> dict[str, Any]:
 
 
 @asynccontextmanager
-async def connected(client: httpx.AsyncClient, prefix: str = "/v1", path: str = "", **more: Any) -> AsyncIterator[str]:
+async def connected(
+    client: httpx.AsyncClient, prefix: str = "/v1", path: str = "", key: str = "", **more: Any
+) -> AsyncIterator[str]:
     """An open stream, and the id of its message, which has its first text; the client goes away at the end."""
     method, address = ("GET", path) if path else ("POST", f"{prefix}/chat-messages")
-    async with client.stream(method, address, json=None if path else body(**more)) as response:
+    headers = {"Idempotency-Key": key} if key else {}
+    async with client.stream(method, address, json=None if path else body(**more), headers=headers) as response:
         async for text in response.aiter_text():
             if events := events_of(text):
                 yield events[0]["message_id"]
@@ -65,6 +68,10 @@ async def end_of(server: LiveServer, message_id: str) -> dict[str, Any]:
 
 
 STOPPED = {"asked": "stop", "end": "MessageStopped", "by": "disconnect"}
+
+
+async def names_of(server: LiveServer, message_id: str) -> list[str]:
+    return [type(event.body).__name__ for event in await server.running.ledger.read(UUID(message_id))]
 
 
 def waiting(server: LiveServer) -> dict[UUID, int]:
@@ -183,15 +190,22 @@ async def test_who_is_sent_away_has_not_gone(serve, kind):
         client = await client_of(server)
         async with connected(client) as message_id:
             server.shutdown.draining.set()
-        asking = asyncio.create_task(client.get(f"/v1/messages/{message_id}/stream"))
 
         async def is_over() -> bool:
             return not waiting(server)
 
         await until(is_over)
-        asking.cancel()
     async with serve(kind=kind) as server:
-        names = [type(event.body).__name__ for event in await server.running.ledger.read(UUID(message_id))]
+        client = server.client(client.headers["authorization"].removeprefix("Bearer "))
+        operator = server.client(await server.new_token("audit"))
+        for reader in (client, operator):
+            async with connected(reader, path=f"/v1/messages/{message_id}/stream"):
+                pass
+
+            await until(is_over)
+            await message_of(client, message_id)
+        names = await names_of(server, message_id)
+        assert names[-1] == "AnswerChunkAppended", "it goes on"
     assert "StopRequested" not in names
 
 
@@ -201,7 +215,8 @@ async def test_whose_stream_was_cut_short_has_not_gone(server, monkeypatch):
     async def fail(*_: object, **__: object) -> None:
         raise StorageUnavailableError("the disk is full")
 
-    async with client.stream("POST", "/v1/chat-messages", json=body()) as response:
+    headers = {"Idempotency-Key": "once"}
+    async with client.stream("POST", "/v1/chat-messages", json=body(), headers=headers) as response:
         chunks = response.aiter_text()
         events = events_of(await anext(chunks))
         message_id = events[0]["message_id"]
@@ -216,5 +231,10 @@ async def test_whose_stream_was_cut_short_has_not_gone(server, monkeypatch):
     assert await state_of(server, message_id) == "running"
     async with connected(client, path=f"/v1/messages/{message_id}/stream"):
         pass
+    await until(is_over)
+    await message_of(client, message_id)
+    assert "StopRequested" not in await names_of(server, message_id), "who only looks at it has not sent it"
+    async with connected(client, key="once") as repeated:
+        assert repeated == message_id
     assert await end_of(server, message_id) == STOPPED
     assert answer_of(events) == (await message_of(client, message_id))["answer"]

@@ -78,7 +78,7 @@ async def _serve(settings: ServerSettings, *, with_worker: bool, as_json: bool) 
                         _say_ready(url, settings, as_json=as_json)
                         _collect_garbage_from_now_on()
                         await stop.is_asked.wait()
-                        stop.hurry = running.grace.end
+                        stop.at_the_second(running.grace.end)
                         _end_at_last(running.grace.seconds + SECONDS_TO_CLOSE)
                         await _drain(running, shutdown)
             except ServerError as error:
@@ -87,7 +87,7 @@ async def _serve(settings: ServerSettings, *, with_worker: bool, as_json: bool) 
 
 
 async def _drain(running: Running, shutdown: Shutdown) -> None:
-    """No new work; running generations end or are handed over; then whoever follows them gets what there is."""
+    """No new messages; what runs or is waited for ends, or is handed over; then its followers get what there is."""
     log.info("draining, for up to %g s", running.grace.seconds)
     shutdown.draining.set()
     if running.worker is not None:
@@ -146,20 +146,25 @@ class _StopSignals:
 
     Attributes:
         is_asked: somebody wants the server to end.
-        hurry: called at the second signal.
     """
 
     def __init__(self) -> None:
         self.is_asked = asyncio.Event()
-        self.hurry: Callable[[], None] = lambda: None
+        self._hurry: Callable[[], None] = lambda: None
         self._heard = 0
+
+    def at_the_second(self, hurry: Callable[[], None]) -> None:
+        """Call this at the second signal, which may have come already."""
+        self._hurry = hurry
+        if self._heard >= 2:
+            hurry()
 
     def _hear(self, number: int) -> None:
         self._heard += 1
         self.is_asked.set()
         if self._heard == 2:
             log.info("told again: the grace is over")
-            self.hurry()
+            self._hurry()
         elif self._heard > 2:
             signal.signal(number, signal.SIG_DFL)
             os.kill(os.getpid(), number)

@@ -10,6 +10,7 @@ from chatledger.adapters.http.passports import Passports
 from chatledger.adapters.http.settings import HttpSettings, Shutdown
 from chatledger.adapters.http.web_entrance import WebEntrance
 from chatledger.application.application import Application
+from chatledger.application.caller import Reader
 from chatledger.application.commands.disconnecting import Connection
 from chatledger.application.ledger.envelope import Envelope
 from chatledger.application.rate_limiting import RateLimiting, RequestRates
@@ -74,9 +75,14 @@ class Place:
         surface.open_streams += 1
 
     def wait_for(self, created: Envelope) -> None:
-        """Whoever has it waits for the answer to the message that this event began."""
+        """Whoever has it has sent the message that this event began, and waits for its answer."""
         if self._surface is not None:
             self._connection = self._surface.application.disconnecting.connect(created)
+
+    def follow(self, created: Envelope, reader: Reader) -> None:
+        """Whoever has it follows the message that this event began."""
+        if self._surface is not None:
+            self._connection = self._surface.application.disconnecting.connect_follower(created, reader)
 
     async def desert(self) -> None:
         """Give it back, as the client has gone. While the process drains none goes by itself: it sends them away."""

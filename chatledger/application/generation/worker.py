@@ -58,10 +58,15 @@ HISTORY_LIMIT = 500
 SECONDS_TO_GIVE_UP = 1.0
 """What a generator has that was cancelled."""
 
+LOOK_AGAIN = 0.05
+"""Seconds after which a worker that drains, and runs nothing, looks again whether somebody waits."""
+
 StoreMadeFile = Callable[[Message, str, bytes, Context], Awaitable[AttachedFile]]
 """Stores what a tool made for a message, by name and content."""
 SentFiles = Callable[[MessageCreated], Sequence[SentFile]]
 """The files of a message for whoever answers it."""
+IsAwaited = Callable[[], bool]
+"""Whether somebody in this process waits for an answer that has not ended."""
 
 
 class WorkerSettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -98,6 +103,7 @@ class Worker:
         *,
         store_made_file: StoreMadeFile,
         sent_files: SentFiles,
+        is_awaited: IsAwaited,
     ) -> None:
         self._settings = settings
         self._ledger = ledger
@@ -108,6 +114,7 @@ class Worker:
         self._gates = gates
         self._store_made_file = store_made_file
         self._sent_files = sent_files
+        self._is_awaited = is_awaited
         self._clock = clock
         self._running: dict[UUID, Attempt] = {}
         self._tasks: dict[UUID, asyncio.Task[None]] = {}
@@ -123,28 +130,34 @@ class Worker:
         """Take tasks until the queue ends listening."""
         async for item in self._queue.listen():
             await self._places.acquire()
-            if item.message_id in self._tasks or self._is_draining:
+            if item.message_id in self._tasks or not self._takes_more():
                 self._places.release()
                 continue
             task = asyncio.create_task(self._guarded(item))
             self._tasks[item.message_id] = task
             task.add_done_callback(lambda _, message_id=item.message_id: self._leave(message_id))
 
+    def _takes_more(self) -> bool:
+        return not self._is_leaving and (not self._is_draining or self._is_awaited())
+
     def _leave(self, message_id: UUID) -> None:
         del self._tasks[message_id]
         self._places.release()
 
     async def drain(self, grace: Grace) -> None:
-        """Take nothing new; let running generations end within the grace, then hand them over.
+        """Let running generations end within the grace, then hand them over.
+
+        As long as somebody in this process waits for an answer, what is queued or put back is still taken when its time
+        comes. Letting no new messages in is up to the caller.
 
         What cannot even be handed over in time is left to recovery. Whoever calls this again waits for nothing.
         """
         if self._is_leaving:
             return
         self._is_draining = True
-        await self._queue.stop_listen()
-        await grace.wait_for(self._until_idle())
+        await grace.wait_for(self._until_answered())
         self._is_leaving = True
+        await self._queue.stop_listen()
         for attempt in list(self._running.values()):
             attempt.leave()
         with suppress(TimeoutError):
@@ -156,6 +169,12 @@ class Worker:
             log.warning("%d generations are left to recovery", len(late))
             await asyncio.wait(late, timeout=SECONDS_TO_GIVE_UP)
         await self._closings.drain(SECONDS_TO_GIVE_UP)
+
+    async def _until_answered(self) -> None:
+        await self._until_idle()
+        while self._is_awaited():
+            await asyncio.sleep(LOOK_AGAIN)
+            await self._until_idle()
 
     async def _until_idle(self) -> None:
         while self._tasks:

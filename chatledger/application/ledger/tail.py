@@ -49,6 +49,10 @@ class _Held:
         self.characters -= _size(oldest)
         return oldest
 
+    def has_end(self) -> bool:
+        """Whether the terminal event is among them: little comes after it."""
+        return any(isinstance(envelope.body, TERMINAL_EVENTS) for envelope in reversed(self.envelopes))
+
     def while_newer(self, is_newer: Callable[[Envelope], bool]) -> list[Envelope]:
         """The last ones, as far back as they are newer."""
         newer = list(takewhile(is_newer, reversed(self.envelopes)))
@@ -84,6 +88,10 @@ class Tail:
             held = self._held.get(envelope.stream_id)
             if held is not None:
                 held.add(envelope)
+
+    def is_awaited(self) -> bool:
+        """Whether somebody follows a message whose end has not come to pass meanwhile."""
+        return not all(held.has_end() for held in self._held.values())
 
     def after(self, message_id: UUID, version: int) -> list[Envelope] | None:
         """The events after a version, or None where the ledger has to be asked."""

@@ -76,7 +76,7 @@ def stream_routes(surface: Surface, entrance: Entrance) -> Sequence[HTTPRouteHan
         follower = application.following.follow(message_id)
 
         def renderer(place: Place, recorded: Sequence[Envelope]) -> Renderer:
-            place.wait_for(recorded[0])
+            place.follow(recorded[0], reader)
             return Rendering(
                 message_id,
                 recorded[0],
