@@ -187,11 +187,11 @@ async def test_the_way_down(serve) -> None:
             await follower.until(lambda text: "id: " in text)
             server.shutdown.draining.set()
             await follower.until(lambda text: "retry: 1000\n\n" in text)
-            refused = await chat.get(f"/v1/conversations/{conversation}/stream")
-            assert (refused.status_code, refused.json()["code"]) == (503, "service_unavailable")
             assert not follower.reading.done()
             server.running.application.following.close()
             text = await follower.to_the_end()
+            refused = await chat.get(f"/v1/conversations/{conversation}/stream")
+            assert (refused.status_code, refused.json()["code"]) == (503, "service_unavailable")
         assert text.count("retry: 1000\n\n") == 1
         assert [event["event"] for event in events_of(text)] == ["message"]
 
