@@ -32,7 +32,7 @@ LOOKS = 3.0
 
 @pytest.fixture
 def server_on_disk(new_postgres: Callable[..., PostgresServer]) -> Iterator[PostgresServer]:
-    with new_postgres(fsync=True, settings={"wal_init_zero": "on", "autovacuum": "off"}) as server:
+    with new_postgres(fsync=True, settings={"max_wal_size": "32MB", "min_wal_size": "32MB"}) as server:
         yield server
 
 

@@ -172,7 +172,7 @@ class LimitedDatabase:
 
 
 @contextmanager
-def disk_of_database(server: PostgresServer, size: int = 160 * 1024 * 1024) -> Iterator[Disk]:
+def disk_of_database(server: PostgresServer, size: int = 112 * 1024 * 1024) -> Iterator[Disk]:
     """Put a running server's data on a disk of so many bytes. It is killed at the end.
 
     Raises:
