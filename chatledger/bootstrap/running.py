@@ -76,6 +76,7 @@ from chatledger.application.queries.facts import Facts
 from chatledger.application.queries.feedbacks import Feedbacks
 from chatledger.application.queries.following import Following
 from chatledger.application.queries.history import History
+from chatledger.application.queries.listening import Lookout
 from chatledger.application.system_clock import SystemClock, new_id
 from chatledger.bootstrap.background import Background
 from chatledger.bootstrap.data_folder import alone, make_folders, open_keys, require_keys
@@ -159,11 +160,11 @@ async def open_chatledger(
         writer.start((await store.head()).position)
         stack.push_async_callback(writer.close)
 
-        bus, tail, conversation_tail = InProcessLiveBus(), Tail(), ConversationTail()
+        bus, tail, conversation_tail, lookout = InProcessLiveBus(), Tail(), ConversationTail(), Lookout(store.head)
         ledger = Ledger(store, codec, keyring, writer, new_id, hot_messages=HOT_MESSAGES if with_worker else 0)
         end_users, directory = EndUsers(views, keyring), AppDirectory(views)
         people, ownership = People(ledger, end_users, new_id), Ownership(end_users, views)
-        following = stack.enter_context(closing(Following(ledger, views, tail, conversation_tail, bus)))
+        following = stack.enter_context(closing(Following(ledger, views, tail, conversation_tail, bus, lookout)))
         storing, files = await asyncio.to_thread(open_files, settings, ledger, views, directory, clock, ownership)
         annotations = Annotations(annotation_views, features.embedder)
         stack.push_async_callback(annotations.close)
@@ -231,7 +232,7 @@ async def open_chatledger(
         stack.push_async_callback(subscriptions.close)
         await subscriptions.start()
 
-        for observer in (tail, conversation_tail, directory, annotations, subscriptions):
+        for observer in (lookout, tail, conversation_tail, directory, annotations, subscriptions):
             writer.observe(observer.committed)
         worker = None
         if with_worker:

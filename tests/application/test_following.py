@@ -1,6 +1,7 @@
 """Where a stream ends when chatledger closes, and what is held for its followers."""
 
 import asyncio
+from contextlib import ExitStack, contextmanager
 from uuid import UUID
 
 import msgspec
@@ -11,11 +12,18 @@ from chatledger.application.context import SYSTEM, Context
 from chatledger.application.ledger.envelope import Envelope
 from chatledger.application.ledger.ledger import Staged
 from chatledger.application.ledger.tail import Tail
+from chatledger.application.queries import listening
 from chatledger.application.queries.following_conversations import MESSAGES_AT_ONCE
-from chatledger.domain.events import TERMINAL_EVENTS, AgentThoughtRecorded
+from chatledger.domain.events import (
+    TERMINAL_EVENTS,
+    AgentThoughtRecorded,
+    AnswerChunkAppended,
+    MessageErrored,
+    MessageSaved,
+)
 from chatledger.domain.message import Message
 from chatledger.domain.values import Usage
-from tests.application.chat import DEADLINE, text_of
+from tests.application.chat import DEADLINE, open_chat, text_of
 from tests.support.databases import ON_SQLITE
 
 
@@ -101,11 +109,21 @@ async def test_a_page_of_a_conversation_costs_the_same_however_long_it_is(chat, 
     assert not [plan for plan in plans if plan.startswith("SCAN messages")]
 
 
+@contextmanager
+def untold(chat):
+    """What is committed inside is as if another process had committed it: nobody here hears of it."""
+    writer = chat.running.writer
+    observers, writer._observers = writer._observers, []
+    try:
+        yield
+    finally:
+        writer._observers = observers
+
+
 async def test_what_nobody_here_is_told_of_is_found_after_a_second(chat):
-    """As if another process had committed it: no notice, and the tails know nothing of it."""
     sent = await chat.send("tokens=2 interval_ms=3600000")
     await chat.first_text(chat.batches(sent))
-    following, writer = chat.application.following, chat.running.writer
+    following = chat.application.following
     context = Context(actor=SYSTEM, correlation_id=chat.application.new_id())
     with (
         following.follow(sent.message_id) as one,
@@ -115,14 +133,85 @@ async def test_what_nobody_here_is_told_of_is_found_after_a_second(chat):
         for batches in followed:
             assert await anext(batches)
             assert not await anext(batches)
-        observers, writer._observers = writer._observers, []
-        await chat.running.ledger.decide(
-            Message, sent.message_id, lambda staged: staged.aggregate.append_chunk(1, "untold"), context
-        )
-        writer._observers = observers
+        with untold(chat):
+            await chat.running.ledger.decide(
+                Message, sent.message_id, lambda staged: staged.aggregate.append_chunk(1, "untold"), context
+            )
         for batches in followed:
             async with asyncio.timeout(DEADLINE):
                 while not (batch := await anext(batches)):
                     continue
             assert [envelope.body.text for envelope in batch] == ["untold"]
             await batches.aclose()
+
+
+async def test_what_nobody_here_is_told_of_is_shown_before_what_comes_after_it(chat):
+    """The end among them: a rating that comes later leads to it."""
+    sent = await chat.send("tokens=2 interval_ms=3600000")
+    await chat.first_text(chat.batches(sent))
+    ledger, context = chat.running.ledger, Context(actor=SYSTEM, correlation_id=chat.application.new_id())
+    with chat.application.following.follow(sent.message_id) as follower:
+        batches = follower.batches()
+        await anext(batches)
+        await ledger.decide(Message, sent.message_id, lambda staged: staged.aggregate.save(), context)
+        assert [type(envelope.body) for envelope in await anext(batches)] == [MessageSaved]
+        with untold(chat):
+            await ledger.decide(
+                Message, sent.message_id, lambda staged: staged.aggregate.fail(1, "internal_server_error", ""), context
+            )
+        await ledger.decide(Message, sent.message_id, lambda staged: staged.aggregate.unsave(), context)
+        async with asyncio.timeout(DEADLINE):
+            rest = [envelope async for batch in batches for envelope in batch]
+    assert [type(envelope.body) for envelope in rest] == [MessageErrored]
+
+
+def test_a_tail_holds_nothing_beside_a_hole():
+    message_id, tail = UUID(int=1), Tail()
+    with tail.follow(message_id):
+        for version in (4, 5, 9):
+            chunk = AnswerChunkAppended(attempt=1, text="x")
+            tail.committed([Envelope(version, message_id, "message", version, message_id, 1, 1, None, chunk)])
+        assert (tail.after(message_id, 5), tail.after(message_id, 7), tail.newest(message_id)) == (None, None, 9)
+        assert [envelope.version for envelope in tail.after(message_id, 8) or ()] == [9]
+
+
+async def test_a_conversation_that_others_delete_ends_its_stream(chat):
+    conversation_id = (await chat.answered("tokens=1")).conversation_id
+    with chat.application.following.follow_conversation(conversation_id) as follower:
+        batches = follower.batches()
+        assert await anext(batches)
+        assert not await anext(batches)
+        with untold(chat):
+            await chat.application.deleting.delete(chat.caller(), conversation_id)
+        async with asyncio.timeout(DEADLINE):
+            assert not [batch async for batch in batches if batch]
+        assert follower.is_over
+
+
+async def test_followers_that_wait_share_one_look(tmp_path, monkeypatch):
+    """However many they are: nobody reads a message or a conversation of which nothing can have been missed."""
+    count, rounds, statements = 10, 3, []
+    monkeypatch.setattr(listening, "SILENCE", 0.3)
+    async with open_chat(tmp_path, with_worker=False) as chat, asyncio.timeout(DEADLINE):
+        sent, following = await chat.send(), chat.application.following
+        with ExitStack() as stack:
+            stack.callback(sent.follower.close)
+            followers = [stack.enter_context(following.follow(sent.message_id)) for _ in range(count)]
+            followers += [
+                stack.enter_context(following.follow_conversation(sent.conversation_id)) for _ in range(count)
+            ]
+            streams = [follower.batches() for follower in followers]
+            # The first look may find what was there before this process was told of anything.
+            for _ in range(3):
+                await asyncio.gather(*(anext(stream) for stream in streams))
+
+            def note(connection, cursor, statement, parameters, context, many):
+                statements.append(statement)
+
+            sa.event.listen(chat.running.reader._engine, "before_cursor_execute", note)
+            for _ in range(rounds):
+                assert not any(await asyncio.gather(*(anext(stream) for stream in streams)))
+            for stream in streams:
+                await stream.aclose()
+    assert 0 < len(statements) < count
+    assert not [statement for statement in statements if "conversations" in statement or "events" in statement]

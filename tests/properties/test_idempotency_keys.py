@@ -20,10 +20,11 @@ from chatledger.application.commands.sending import Sending
 from chatledger.application.errors import IdempotencyKeyReusedError
 from chatledger.application.files.attaching import Attaching
 from chatledger.application.idempotency import IdempotencyKeys
-from chatledger.application.ledger.tail import Tail
+from chatledger.application.ledger.tail import ConversationTail, Tail
 from chatledger.application.people import People
 from chatledger.application.ports.views import AppView
 from chatledger.application.queries.following import Following
+from chatledger.application.queries.listening import Lookout
 from chatledger.application.system_clock import new_id
 from chatledger.domain.configuration import AppConfiguration
 from tests.properties.conftest import Place
@@ -75,7 +76,9 @@ class Senders:
             People(ledger, end_users, new_id),
             Ownership(end_users, views),
             Attaching(views, new_id),
-            Following(ledger, Tail(), InProcessLiveBus()),
+            Following(
+                ledger, views, Tail(), ConversationTail(), InProcessLiveBus(), Lookout(self.place.store.ledger.head)
+            ),
             {"scripted": ScriptedGenerator()},
             new_id,
             longest_query=100,

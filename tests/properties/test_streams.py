@@ -52,8 +52,9 @@ class Talk:
         self.place = place
         self.views = place.views
         self.bus, tail, conversation_tail = InProcessLiveBus(), Tail(), ConversationTail()
-        self.following = Following(place.ledger, place.views, tail, conversation_tail, self.bus)
-        self.observers = (tail.committed, conversation_tail.committed)
+        lookout = listening.Lookout(place.store.ledger.head)
+        self.following = Following(place.ledger, place.views, tail, conversation_tail, self.bus, lookout)
+        self.observers = (lookout.committed, tail.committed, conversation_tail.committed)
         for observer in self.observers:
             place.ledger._writer.observe(observer)
         self.messages: list[Staged[Message]] = []

@@ -53,6 +53,11 @@ class _Held:
         """Whether the terminal event is among them: little comes after it."""
         return any(isinstance(envelope.body, TERMINAL_EVENTS) for envelope in reversed(self.envelopes))
 
+    def clear(self) -> None:
+        """Let all go."""
+        self.envelopes.clear()
+        self.characters = 0
+
     def while_newer(self, is_newer: Callable[[Envelope], bool]) -> list[Envelope]:
         """The last ones, as far back as they are newer."""
         newer = list(takewhile(is_newer, reversed(self.envelopes)))
@@ -60,20 +65,41 @@ class _Held:
         return newer
 
 
+class _HeldMessage(_Held):
+    """Those of one message.
+
+    Attributes:
+        newest: the version of the last one that it was given; 0 where there was none.
+    """
+
+    __slots__ = ("newest",)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.newest = 0
+
+    def add(self, envelope: Envelope) -> None:
+        """Hold on to one more, alone where nobody here was told of those right before it."""
+        if envelope.version != self.newest + 1:
+            self.clear()
+        self.newest = envelope.version
+        super().add(envelope)
+
+
 class Tail:
-    """One copy of each event, whatever the number of followers.
+    """One copy of each event, whatever the number of followers, and no hole between two that are held.
 
     Bounded per message: past the bound the oldest events are let go, and a follower that is still behind them reads
     the ledger instead. So a slow follower costs no memory and slows nobody.
     """
 
     def __init__(self) -> None:
-        self._held: dict[UUID, _Held] = {}
+        self._held: dict[UUID, _HeldMessage] = {}
 
     @contextmanager
     def follow(self, message_id: UUID) -> Iterator[None]:
         """Hold on to the events of this message while inside."""
-        held = self._held.setdefault(message_id, _Held())
+        held = self._held.setdefault(message_id, _HeldMessage())
         held.followers += 1
         try:
             yield
@@ -100,6 +126,11 @@ class Tail:
             return None
         return held.while_newer(lambda envelope: envelope.version > version)
 
+    def newest(self, message_id: UUID) -> int:
+        """The last version of a followed message that this process was told of; 0 where there was none."""
+        held = self._held.get(message_id)
+        return 0 if held is None else held.newest
+
 
 class _HeldConversation(_Held):
     """Those of all messages of a conversation, and its deletion.
@@ -124,8 +155,7 @@ class _HeldConversation(_Held):
 
     def begin_anew(self, complete_after: int) -> None:
         """Hold nothing: something after what is held so far may be missing."""
-        self.envelopes.clear()
-        self.characters = 0
+        self.clear()
         self.complete_after = complete_after
 
 

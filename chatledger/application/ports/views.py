@@ -220,8 +220,13 @@ class BegunMessage(msgspec.Struct, frozen=True):
 
 
 class ConversationNews(msgspec.Struct, frozen=True):
-    """What a conversation has come to after a position, oldest first, as the ledger ended at ``head``."""
+    """What a conversation has come to after a position, oldest first, as the ledger ended at ``head``.
 
+    Attributes:
+        key_id: of the data key that seals the conversation.
+    """
+
+    key_id: UUID
     head: int
     begun: Sequence[BegunMessage]
 

@@ -12,7 +12,7 @@ from chatledger.application.ports.queue import LiveBus
 from chatledger.application.ports.storage import StorageUnavailableError
 from chatledger.application.ports.views import Views
 from chatledger.application.queries.following_conversations import ConversationFollower
-from chatledger.application.queries.listening import EVENTS_AT_ONCE, Listening, require_recorded, up_to_end
+from chatledger.application.queries.listening import EVENTS_AT_ONCE, Listening, Lookout, require_recorded, up_to_end
 
 
 class Follower(Listening):
@@ -23,8 +23,10 @@ class Follower(Listening):
         has_ended: whether it has read the terminal event.
     """
 
-    def __init__(self, message_id: UUID, ledger: Ledger, tail: Tail, bus: LiveBus, closing: asyncio.Event) -> None:
-        super().__init__(message_id, bus, tail.follow(message_id))
+    def __init__(
+        self, message_id: UUID, ledger: Ledger, tail: Tail, bus: LiveBus, lookout: Lookout, closing: asyncio.Event
+    ) -> None:
+        super().__init__(message_id, bus, tail.follow(message_id), lookout)
         self._message_id = message_id
         self._ledger = ledger
         self._tail = tail
@@ -69,13 +71,18 @@ class Follower(Listening):
             if held is not None and (held or (told and not is_last)):
                 newer = held
                 continue
-            newer = () if held is not None and is_last else await self._page()
+            newer = () if (held is not None and is_last) or self._has_all(told=told) else await self._page()
             if is_last and not newer:
                 return
             if not newer and (trouble := self._ledger.trouble) is not None:
                 raise StorageUnavailableError(trouble)
 
+    def _has_all(self, *, told: bool) -> bool:
+        """Whether silence means that there is nothing newer."""
+        return not (told or self.may_have_missed) and self._tail.newest(self._message_id) <= self.version
+
     async def _page(self) -> Sequence[Envelope]:
+        self.begin_to_read()
         page = await self._ledger.read(self._message_id, self.version, EVENTS_AT_ONCE)
         self._is_behind = len(page) == EVENTS_AT_ONCE
         return page
@@ -89,13 +96,20 @@ class Following:
     """Makes followers."""
 
     def __init__(
-        self, ledger: Ledger, views: Views, tail: Tail, conversation_tail: ConversationTail, bus: LiveBus
+        self,
+        ledger: Ledger,
+        views: Views,
+        tail: Tail,
+        conversation_tail: ConversationTail,
+        bus: LiveBus,
+        lookout: Lookout,
     ) -> None:
         self._ledger = ledger
         self._views = views
         self._tail = tail
         self._conversation_tail = conversation_tail
         self._bus = bus
+        self._lookout = lookout
         self._closing = asyncio.Event()
 
     def follow(self, message_id: UUID) -> Follower:
@@ -106,7 +120,7 @@ class Following:
         """
         if self._closing.is_set():
             raise ClosedError
-        return Follower(message_id, self._ledger, self._tail, self._bus, self._closing)
+        return Follower(message_id, self._ledger, self._tail, self._bus, self._lookout, self._closing)
 
     def follow_conversation(self, conversation_id: UUID) -> ConversationFollower:
         """Begin to follow a conversation. The caller closes the follower.
@@ -117,7 +131,13 @@ class Following:
         if self._closing.is_set():
             raise ClosedError
         return ConversationFollower(
-            conversation_id, self._ledger, self._views, self._conversation_tail, self._bus, self._closing
+            conversation_id,
+            self._ledger,
+            self._views,
+            self._conversation_tail,
+            self._bus,
+            self._lookout,
+            self._closing,
         )
 
     def close(self) -> None:

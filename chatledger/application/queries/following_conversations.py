@@ -11,7 +11,7 @@ from chatledger.application.ledger.tail import ConversationTail
 from chatledger.application.ports.queue import LiveBus
 from chatledger.application.ports.storage import StorageUnavailableError
 from chatledger.application.ports.views import Views
-from chatledger.application.queries.listening import EVENTS_AT_ONCE, Listening, require_recorded, up_to_end
+from chatledger.application.queries.listening import EVENTS_AT_ONCE, Listening, Lookout, require_recorded, up_to_end
 from chatledger.domain.events import TERMINAL_EVENTS, ConversationDeleted
 
 MESSAGES_AT_ONCE = 10
@@ -34,9 +34,10 @@ class ConversationFollower(Listening):
         views: Views,
         tail: ConversationTail,
         bus: LiveBus,
+        lookout: Lookout,
         closing: asyncio.Event,
     ) -> None:
-        super().__init__(conversation_id, bus, tail.follow(conversation_id))
+        super().__init__(conversation_id, bus, tail.follow(conversation_id), lookout)
         self._conversation_id = conversation_id
         self._ledger = ledger
         self._views = views
@@ -64,6 +65,7 @@ class ConversationFollower(Listening):
         if news is None:
             return
         require_recorded(after, news.head, field)
+        self._key_id = news.key_id
         self._position = self._begun_up_to = after
         self._read = dict.fromkeys(await self._views.under_way(self._conversation_id, after), 0)
         told = True
@@ -72,7 +74,8 @@ class ConversationFollower(Listening):
             if batch is None or not (batch or (told and not self._closing.is_set())):
                 if self._closing.is_set():
                     return
-                batch = await self._page()
+                if batch is None or self.may_have_missed or self._may_be_erased():
+                    batch = await self._page()
                 if not batch and self._read and (trouble := self._ledger.trouble) is not None:
                     raise StorageUnavailableError(trouble)
             batch = self._note(batch)
@@ -83,6 +86,10 @@ class ConversationFollower(Listening):
             if not (self._is_behind or self.is_over):
                 told = await self.news()
 
+    def _may_be_erased(self) -> bool:
+        """Whether the key is not at hand: reading the conversation shows whether it is still there."""
+        return self._ledger.keyring.cached(self._key_id) is None
+
     async def _page(self) -> Sequence[Envelope]:
         """The next events off the ledger.
 
@@ -91,6 +98,7 @@ class ConversationFollower(Listening):
         The ledger's end bounds it too, as it was when the messages were looked up: one that began later may have
         events before others that are read only now.
         """
+        self.begin_to_read()
         news = await self._views.conversation_news(self._conversation_id, self._begun_up_to, MESSAGES_AT_ONCE + 1)
         if news is None:
             self.is_over = True

@@ -35,9 +35,8 @@ class SqlFollowedViews(SqlReading):
             if row is None:
                 return None
             self._seals.open(row.key_id, ConversationName, row.name, conversation_id)
-            return ConversationNews(
-                row.head, [BegunMessage(each.message_id, each.position) for each in connection.execute(begun)]
-            )
+            messages = [BegunMessage(each.message_id, each.position) for each in connection.execute(begun)]
+            return ConversationNews(row.key_id, row.head, messages)
 
         return await self._reader.query(read)
 
