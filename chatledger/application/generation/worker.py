@@ -2,53 +2,44 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
-from contextlib import aclosing, suppress
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
 from datetime import datetime
+from functools import partial
 from uuid import UUID
 
 import msgspec
 
 from chatledger.application.context import Actor, Context
-from chatledger.application.errors import GenerationStoppedError, NotFoundError
+from chatledger.application.errors import NotFoundError
 from chatledger.application.fault_report import describe
 from chatledger.application.generation.attempt import Attempt
 from chatledger.application.generation.closing import Closings
 from chatledger.application.generation.failures import CONSEQUENCES, INTERNAL_MESSAGE, RetryPolicy
-from chatledger.application.generation.moderating import Gate, Gates, Question
+from chatledger.application.generation.moderating import Gates, Question
+from chatledger.application.generation.reading import Reading
 from chatledger.application.generation.steps import Steps
+from chatledger.application.generation.tally import Tally
 from chatledger.application.grace import Grace
 from chatledger.application.ledger.envelope import Envelope, to_microseconds
 from chatledger.application.ledger.hand_ins import VersionConflictError
 from chatledger.application.ledger.ledger import Ledger, Staged
 from chatledger.application.ports.clock import Clock
 from chatledger.application.ports.generator import (
-    MOST_TOKENS,
     Exchange,
-    FileMade,
-    Finish,
     GenerationRequest,
     Generator,
     GeneratorError,
-    Part,
-    Retrieved,
     SentFile,
-    StepBegan,
-    StepEnded,
-    Text,
-    TokenCount,
-    ToolsReturned,
 )
 from chatledger.application.ports.keys import DataKey
 from chatledger.application.ports.queue import LiveBus, QueueItem, TaskQueue
 from chatledger.application.ports.storage import Delete, StorageUnavailableError, Update, Upsert
 from chatledger.application.ports.views import Views
-from chatledger.domain.configuration import Prices
-from chatledger.domain.errors import DomainError, FencedOutError, StopPendingError
+from chatledger.domain.errors import FencedOutError, StopPendingError
 from chatledger.domain.events import MessageCreated, StopRequested
 from chatledger.domain.message import Message
-from chatledger.domain.prices import priced
-from chatledger.domain.values import AttachedFile, FinishReason, Json, RequeueCause, StoppedBy, Usage
+from chatledger.domain.values import AttachedFile, Json, RequeueCause, StoppedBy, Usage
 from chatledger.domain.variables import variables_at
 
 log = logging.getLogger(__name__)
@@ -355,7 +346,10 @@ class Worker:
                 attempt, lambda name, content: self._keep_file(attempt.message, name, content), gate.let_stand
             )
             tally.prices = gate.prices
-            failure = await self._pump(attempt, opened, tally, gate, steps)
+            reading = Reading(
+                attempt, generator, partial(self._request, attempt.message), tally, gate, steps, self._closings
+            )
+            failure = await reading.run(opened.seconds)
             attempt.raise_failure()
             if failure is not None or attempt.stopped_by is not None or attempt.is_left:
                 await gate.judge_broken_off()
@@ -377,129 +371,6 @@ class Worker:
 
     async def _keep_file(self, message: Message, name: str, content: bytes) -> AttachedFile:
         return await self._store_made_file(message, name, content, self._context(message.created))
-
-    async def _pump(
-        self, attempt: Attempt, opened: "_Opened", tally: "Tally", gate: Gate, steps: Steps
-    ) -> GeneratorError | None:
-        """Feed the attempt with what the generator says, until it ends, fails, is stopped, or runs out of time."""
-        generator = opened.generator
-        scope = asyncio.timeout(opened.seconds)
-        try:
-            await self._feed_within(scope, attempt, generator, tally, gate, steps)
-        except GenerationStoppedError:
-            pass
-        except GeneratorError as error:
-            return error
-        except (DomainError, StorageUnavailableError, VersionConflictError):
-            raise
-        except Exception as error:  # noqa: BLE001 - whatever a generator raises is its failure
-            if isinstance(error, TimeoutError) and scope.expired():
-                return None
-            log.warning("generator %s failed: %s", generator.name, describe(error))
-            return GeneratorError("internal", INTERNAL_MESSAGE)
-        return None
-
-    async def _feed_within(
-        self,
-        scope: asyncio.Timeout,
-        attempt: Attempt,
-        generator: Generator,
-        tally: "Tally",
-        gate: Gate,
-        steps: Steps,
-    ) -> None:
-        """Read the generator within the scope, and close it. What closes too late is left behind."""
-        over: asyncio.Future[Exception | None] = asyncio.get_running_loop().create_future()
-        # One task from the beginning to the end: what a generator has entered it leaves in the same.
-        feeding = asyncio.create_task(self._feed(attempt, generator, tally, gate, steps, over))
-        try:
-            async with scope:
-                attempt.within(scope)
-                await asyncio.wait([feeding, over], return_when=asyncio.FIRST_COMPLETED)
-        except TimeoutError:
-            if not attempt.is_left and not over.done():
-                attempt.stop("timeout")
-        finally:
-            attempt.within(None)
-            if not over.done():
-                feeding.cancel()
-            await self._closings.close(feeding, generator.name)
-        if feeding.cancelled():
-            if not scope.expired():
-                raise GeneratorError("internal", INTERNAL_MESSAGE)
-        elif feeding.done():
-            feeding.result()
-        elif over.done() and (failure := over.result()) is not None:
-            raise failure
-
-    async def _feed(
-        self,
-        attempt: Attempt,
-        generator: Generator,
-        tally: "Tally",
-        gate: Gate,
-        steps: Steps,
-        over: "asyncio.Future[Exception | None]",
-    ) -> None:
-        """Read the generator, then close it. ``over`` tells in between that all is read, or what it failed with."""
-        question = await gate.admit()
-        if question is None:
-            return
-        attempt.require_going_on()
-        async with aclosing(generator.generate(self._request(attempt.message, question))) as parts:
-            try:
-                await self._read(parts, attempt, tally, gate, steps)
-            except Exception as error:
-                over.set_result(error)
-                raise
-            over.set_result(None)
-
-    async def _read(
-        self, parts: AsyncGenerator[Part, None], attempt: Attempt, tally: "Tally", gate: Gate, steps: Steps
-    ) -> None:
-        append, judges = attempt.append, gate.judges_answers
-        async for part in parts:
-            if isinstance(part, Text):
-                text = part.text
-                if not text.isascii():
-                    text.encode()  # raises here, not in the commit, what UTF-8 cannot hold
-                if steps.have_begun:
-                    text = steps.joined(text)
-                if judges:
-                    attempt.require_going_on()
-                    text = await gate.let_through(text)
-                    if gate.is_shut:
-                        return
-                if append(text):
-                    if attempt.is_full:
-                        tally.finish_reason = "length"
-                        break
-                    await attempt.room()
-            else:
-                await self._note(part, attempt, tally, steps)
-                if gate.is_shut:
-                    return
-                if attempt.pass_over():
-                    await attempt.room()
-        await gate.judge_rest()
-
-    async def _note(self, part: Part, attempt: Attempt, tally: "Tally", steps: Steps) -> None:
-        attempt.require_going_on()
-        # Strictly: a value of a wrong type would go onto the ledger, and could not be read from it.
-        # Bytes stay as they are: as text a large file would take long, and text would pass for bytes.
-        builtins = msgspec.to_builtins(part, builtin_types=(bytes,))
-        match msgspec.convert(builtins, type(part), builtin_types=(bytes,)):
-            case Retrieved(resources):
-                await attempt.retrieve(resources)
-            case TokenCount(prompt, completion) as counted:
-                if 0 <= prompt <= MOST_TOKENS and 0 <= completion <= MOST_TOKENS:
-                    tally.counted = counted
-            case Finish(reason):
-                tally.finish_reason = reason
-            case StepBegan() | StepEnded() | FileMade() | ToolsReturned() as step:
-                await steps.note(step)
-            case _:
-                raise TypeError(f"{type(part).__name__} is no part of an answer")
 
     def _request(self, message: Message, question: Question) -> GenerationRequest:
         created = message.created
@@ -535,7 +406,7 @@ class Worker:
         )
 
     async def _give_up(
-        self, attempt: Attempt, error: GeneratorError, tally: "Tally", key: DataKey, *, is_final: bool
+        self, attempt: Attempt, error: GeneratorError, tally: Tally, key: DataKey, *, is_final: bool
     ) -> None:
         code, reason = CONSEQUENCES[error.kind].code, str(error)
         now = self._clock.now()
@@ -546,11 +417,11 @@ class Worker:
         else:
             await attempt.end_failed(code, reason)
 
-    async def _hand_over(self, attempt: Attempt, tally: "Tally", key: DataKey) -> None:
+    async def _hand_over(self, attempt: Attempt, tally: Tally, key: DataKey) -> None:
         await self._requeue(attempt, "handed_over", "the worker was told to go", self._clock.now(), tally, key)
 
     async def _requeue(
-        self, attempt: Attempt, cause: RequeueCause, reason: str, not_before: datetime, tally: "Tally", key: DataKey
+        self, attempt: Attempt, cause: RequeueCause, reason: str, not_before: datetime, tally: Tally, key: DataKey
     ) -> None:
         """Leave the message to a later attempt, unless somebody asked for its end meanwhile."""
         try:
@@ -566,29 +437,3 @@ class _Opened(msgspec.Struct, frozen=True):
     generator: Generator
     key: DataKey
     seconds: float
-
-
-class Tally:
-    """What an attempt came to, in tokens, money and seconds."""
-
-    def __init__(self, attempt: Attempt, clock: Clock) -> None:
-        self._attempt = attempt
-        self._clock = clock
-        self._started = clock.monotonic()
-        self.prices = Prices()
-        self.counted: TokenCount | None = None
-        self.finish_reason: FinishReason = "stop"
-
-    def usage(self) -> Usage:
-        """What it came to. Where the provider counted no tokens, each piece of text counts as one."""
-        now, first = self._clock.monotonic(), self._attempt.first_text_at
-        counted = self.counted or TokenCount(0, self._attempt.pieces)
-        usage = Usage(
-            prompt_tokens=counted.prompt_tokens,
-            completion_tokens=counted.completion_tokens,
-            total_tokens=counted.prompt_tokens + counted.completion_tokens,
-            latency=round(now - self._started, 6),
-            time_to_first_token=None if first is None else round(first - self._started, 6),
-            time_to_generate=None if first is None else round(now - first, 6),
-        )
-        return priced(usage, self.prices)
