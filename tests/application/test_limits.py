@@ -163,7 +163,7 @@ async def test_what_was_stopped_costs_what_it_came_to(chat: Chat) -> None:
 
 async def test_of_twenty_equal_requests_at_once_one_is_answered_for_all(chat: Chat) -> None:
     app = await limited_app(chat, dedupe_window=60)
-    new = NewMessage(query="/script tokens=20 interval_ms=5", inputs={"tone": "dry"})
+    new = NewMessage(query="/script tokens=20 interval_ms=100", inputs={"tone": "dry"})
     sending = (chat.application.sending.send(chat.caller("ada", app), new) for _ in range(20))
     sent = await asyncio.gather(*sending)
     assert len({(one.message_id, one.task_id, one.conversation_id, one.created.position) for one in sent}) == 1

@@ -47,7 +47,7 @@ MEANT: list[tuple[str, str, Callable[[Any, Any], bool]]] = [
     (
         REFUSED,
         "a place to go on from has to be one that the server gave",
-        lambda _, response: _told(response) in ("cursor", "after", "last_id"),
+        lambda _, response: _told(response) in ("cursor", "after", "Last-Event-ID", "last_id"),
     ),
     (
         REFUSED,

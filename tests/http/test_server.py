@@ -85,7 +85,7 @@ async def test_the_way_down(serve, kind):
     assert texts[1].count("retry: 1000\n\n") == 1
     assert (refused.status_code, refused.json()["code"]) == (503, "service_unavailable")
     assert set(refused.json()) == {"code", "message", "status", "task_id", "message_id", "conversation_id"}
-    assert refused.headers["retry-after"] == "1"
+    assert "retry-after" not in refused.headers, "it was taken in"
 
 
 async def test_a_caller_that_is_sent_away_learns_what_it_has_sent(serve):

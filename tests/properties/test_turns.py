@@ -213,12 +213,12 @@ class Told:
 
 def answers_of(events: Sequence[Envelope]) -> dict[UUID, str]:
     answers: defaultdict[UUID, str] = defaultdict(str)
+    attempts: dict[UUID, int] = {}
     for event in events:
         match event.body:
-            case GenerationStarted():
-                answers[event.stream_id] = ""
-            case AnswerChunkAppended(text=text):
-                answers[event.stream_id] += text
+            case AnswerChunkAppended(attempt, text):
+                kept = answers[event.stream_id] if attempts.get(event.stream_id) == attempt else ""
+                answers[event.stream_id], attempts[event.stream_id] = kept + text, attempt
     return answers
 
 
