@@ -9,7 +9,6 @@ from uuid import UUID
 import httpx
 import pytest
 
-from chatledger.application.ports.storage import StorageUnavailableError
 from tests.support.server import LiveServer, answer_of, chat_body, events_of, until
 
 ENDLESS = "/script tokens=2 interval_ms=3600000"
@@ -209,19 +208,14 @@ async def test_who_is_sent_away_has_not_gone(serve, kind):
     assert "StopRequested" not in names
 
 
-async def test_whose_stream_was_cut_short_has_not_gone(server, monkeypatch):
+async def test_whose_stream_was_cut_short_has_not_gone(server):
     client = await client_of(server)
-
-    async def fail(*_: object, **__: object) -> None:
-        raise StorageUnavailableError("the disk is full")
-
     headers = {"Idempotency-Key": "once"}
     async with client.stream("POST", "/v1/chat-messages", json=body(), headers=headers) as response:
         chunks = response.aiter_text()
         events = events_of(await anext(chunks))
         message_id = events[0]["message_id"]
-        with monkeypatch.context() as patched:
-            patched.setattr(server.running.ledger, "read", fail)
+        with server.unreadable():
             assert [chunk async for chunk in chunks] == []
 
     async def is_over() -> bool:

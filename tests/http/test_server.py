@@ -113,7 +113,7 @@ async def test_a_caller_that_is_sent_away_learns_what_it_has_sent(serve):
         assert [entry["id"] for entry in listed] == [bodies["chat"]["conversation_id"]]
 
 
-async def test_a_store_in_trouble_after_the_message_was_taken_in(serve, monkeypatch):
+async def test_a_store_in_trouble_after_the_message_was_taken_in(serve):
     async with serve() as server:
         chat = await server.new_client()
         waiting = asyncio.create_task(chat.post("/v1/chat-messages", json=chat_body(LONG)))
@@ -122,12 +122,7 @@ async def test_a_store_in_trouble_after_the_message_was_taken_in(serve, monkeypa
             return len(server.running.application.following._tail._held) == 1
 
         await until(waits)
-
-        async def fail(*_: object, **__: object) -> None:
-            raise StorageUnavailableError("the disk is full")
-
-        with monkeypatch.context() as patched:
-            patched.setattr(server.running.ledger, "read", fail)
+        with server.unreadable():
             refused = await waiting
 
     assert (refused.status_code, refused.json()["code"]) == (503, "service_unavailable")

@@ -7,7 +7,6 @@ from typing import Any
 import httpx
 import pytest
 
-from chatledger.application.ports.storage import StorageUnavailableError
 from tests.support.server import LiveServer, answer_of, chat_body, events_of, frames_of, until
 
 TEN_TOKENS = "".join(f"t{number} " for number in range(10))
@@ -148,18 +147,20 @@ async def test_the_headers_come_though_the_first_token_does_not(each_server):
         assert response.headers["content-type"] == "text/event-stream; charset=utf-8"
 
 
-async def test_a_store_in_trouble_ends_a_stream_without_a_terminal_event(server, chat, monkeypatch):
-    message_id = (await begin(chat, "/script tokens=2 interval_ms=60000"))["message_id"]
+async def test_a_store_in_trouble_ends_a_stream_without_a_terminal_event(server, chat):
+    accepted = await begin(chat, "/script tokens=2 interval_ms=60000")
+    message_id = accepted["message_id"]
 
     async with chat.stream("GET", f"/v1/messages/{message_id}/stream") as response:
         chunks = response.aiter_text()
         text = await anext(chunks)
-
-        async def fail(*_: object, **__: object) -> None:
-            raise StorageUnavailableError("the disk is full")
-
-        with monkeypatch.context() as patched:
-            patched.setattr(server.running.ledger, "read", fail)
+        with server.unreadable():
             text += "".join([chunk async for chunk in chunks])
 
-    assert {event["event"] for event in events_of(text)} <= {"message"}
+    assert {event["event"] for event in events_of(text)} == {"message"}
+    await chat.post(f"/v1/chat-messages/{accepted['task_id']}/stop", json={"user": "ada"})
+    blocks = frames_of(text)
+    last = next(block for block in reversed(blocks) if block.startswith("id: "))
+    rest = await follow(chat, message_id, last.removeprefix("id: "))
+    assert events_of(rest)[-1]["event"] == "message_end"
+    assert [*blocks, *frames_of(rest)] == frames_of(await follow(chat, message_id))

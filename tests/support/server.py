@@ -3,14 +3,15 @@
 import asyncio
 import json
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import httpx
 import msgspec
+import pytest
 
 from chatledger.adapters.http.app import create_http_app
 from chatledger.adapters.http.server import ServerKind, serving
@@ -19,6 +20,7 @@ from chatledger.adapters.http.stream_events import StreamEvent
 from chatledger.application.commands.managing_apps import CreatedApp
 from chatledger.application.context import SYSTEM, Context
 from chatledger.application.ports.generator import Generator
+from chatledger.application.ports.storage import StorageUnavailableError
 from chatledger.bootstrap import Running, open_chatledger
 from chatledger.domain.configuration import AppConfiguration
 from chatledger.domain.values import AppMode, Scope
@@ -79,6 +81,17 @@ class LiveServer:
     async def head(self) -> int:
         """The last position of the ledger."""
         return (await self.running.store.head()).position
+
+    @contextmanager
+    def unreadable(self) -> Iterator[None]:
+        """Nothing can be read from the store while inside."""
+
+        async def fail(*_: object) -> None:
+            raise StorageUnavailableError("the database is away")
+
+        with pytest.MonkeyPatch.context() as patched:
+            patched.setattr(self.running.reader, "query", fail)
+            yield
 
 
 def a_context() -> Context:
