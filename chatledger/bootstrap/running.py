@@ -49,7 +49,7 @@ from chatledger.application.generation.failures import RetryPolicy
 from chatledger.application.generation.interruptions import Interruptions
 from chatledger.application.generation.moderating import Gates
 from chatledger.application.generation.turns import Turns
-from chatledger.application.generation.worker import IsAwaited, Worker, WorkerSettings
+from chatledger.application.generation.worker import Awaited, Worker, WorkerSettings
 from chatledger.application.grace import Grace
 from chatledger.application.idempotency import IdempotencyKeys
 from chatledger.application.ledger.codec import EventCodec
@@ -246,7 +246,7 @@ async def open_chatledger(
                 gates,
                 writer,
                 storing=storing,
-                is_awaited=tail.is_awaited,
+                awaited=tail.awaited,
                 grace=grace,
             )
         yield Running(application, worker, ledger, writer, store, codec, inline, reader, subscriptions, grace)
@@ -263,7 +263,7 @@ async def _start_worker(
     writer: GroupCommitWriter,
     *,
     storing: StoringFiles,
-    is_awaited: IsAwaited,
+    awaited: Awaited,
     grace: Grace,
 ) -> Worker:
     """Begin what follows the commits of this process. It is drained first, and then cancelled."""
@@ -279,7 +279,7 @@ async def _start_worker(
         clock,
         store_made_file=storing.store_made_file,
         sent_files=application.files.sent,
-        is_awaited=is_awaited,
+        awaited=awaited,
     )
     followers = (
         worker,

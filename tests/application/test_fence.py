@@ -42,7 +42,7 @@ async def another_worker(chat: Chat) -> AsyncIterator[Worker]:
         first._clock,
         store_made_file=first._store_made_file,
         sent_files=first._sent_files,
-        is_awaited=first._is_awaited,
+        awaited=first._awaited,
     )
     sweeper = sweeper_of(chat, queue, first._clock)
     chat.running.writer.observe(worker.committed)

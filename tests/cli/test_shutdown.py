@@ -13,7 +13,7 @@ import pytest
 
 from chatledger.adapters.http.server import SECONDS_TO_END
 from tests.support.databases import ON_SQLITE
-from tests.support.fake_openai import FakeOpenAI, Stream
+from tests.support.fake_openai import FakeOpenAI, Stream, answer
 from tests.support.process import ServerProcess, run_json
 from tests.support.server import answer_of, events_of, until
 
@@ -342,6 +342,16 @@ def unread(server: ServerProcess, key: str, request: str, content: bytes = b"") 
         yield connection
 
 
+async def refuses_connections(server: ServerProcess) -> bool:
+    host, port = server.url.removeprefix("http://").split(":")
+    try:
+        _, writer = await asyncio.open_connection(host, int(port))
+    except ConnectionRefusedError:
+        return True
+    writer.close()
+    return False
+
+
 def read_to_the_end(connection: socket.socket) -> bytes:
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1_000_000)
     with connection.makefile("rb") as response:
@@ -350,22 +360,30 @@ def read_to_the_end(connection: socket.socket) -> bytes:
 
 @ON_SQLITE
 @pytest.mark.parametrize("http_server", ["granian", "uvicorn"])
-async def test_who_reads_late_is_waited_for_and_who_never_reads_is_not(
-    data_folder: Path, app: dict[str, str], http_server: str
-) -> None:
-    key = app["api_key"]
-    with ServerProcess(data_folder, env={"CHATLEDGER_HTTP_SERVER": http_server}) as server:
-        async with client_of(server, key) as client:
-            sent = (await client.post(SEND, json=body("/script tokens=1000000", "async"))).json()
-            await until(lambda: has_completed(client, sent["task_id"]))
-            follow = f"GET /v1/messages/{sent['message_id']}/stream"
-            with unread(server, key, follow) as late, unread(server, key, follow) as never:
-                for connection in (late, never):
-                    assert b" 200 " in await asyncio.to_thread(connection.recv, 20)
-                server.signal(signal.SIGTERM)
-                await draining(server)
-                await asyncio.sleep(SECONDS_TO_END + 1)
-                assert b'"message_end"' in await asyncio.to_thread(read_to_the_end, late)
-                assert server.process.poll() is None
-                server.signal(signal.SIGTERM)
-                assert await exit_code(server) == 0
+async def test_who_reads_late_is_waited_for_and_who_never_reads_is_not(data_folder: Path, http_server: str) -> None:
+    # In JSON a control character is six bytes long: the answer is more than a connection holds by itself.
+    async with FakeOpenAI(answer(*["\x01" * 10_000] * 95)) as provider:
+        env = {
+            "CHATLEDGER_HTTP_SERVER": http_server,
+            "CHATLEDGER_OPENAI_BASE_URL": provider.base_url,
+            "CHATLEDGER_OPENAI_API_KEY": "k",
+        }
+        asking = ("--mode", "chat", "--name", "Long", "--generator", "openai_compatible", "--set", "model=m")
+        app = await asyncio.to_thread(lambda: run_json(data_folder, "apps", "create", *asking, env=env))
+        key = app["api_key"]
+        with ServerProcess(data_folder, env=env) as server:
+            async with client_of(server, key) as client:
+                sent = (await client.post(SEND, json=body("at length", "async") | {"auto_generate_name": False})).json()
+                await until(lambda: has_completed(client, sent["task_id"]))
+                follow = f"GET /v1/messages/{sent['message_id']}/stream"
+                with unread(server, key, follow) as late, unread(server, key, follow) as never:
+                    for connection in (late, never):
+                        assert b" 200 " in await asyncio.to_thread(connection.recv, 20)
+                    server.signal(signal.SIGTERM)
+                    await draining(server)
+                    await until(lambda: refuses_connections(server))
+                    await asyncio.sleep(SECONDS_TO_END + 1)
+                    assert b'"message_end"' in await asyncio.to_thread(read_to_the_end, late)
+                    assert server.process.poll() is None
+                    server.signal(signal.SIGTERM)
+                    assert await exit_code(server) == 0

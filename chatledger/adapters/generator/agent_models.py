@@ -1,6 +1,9 @@
 """The providers that an agent may think with, and what their errors mean. Slow to import: see AgentGenerator."""
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from contextvars import ContextVar
 
 import httpx2
 from pydantic_ai.exceptions import (
@@ -22,6 +25,7 @@ from chatledger.adapters.provider_pool import pool_options
 from chatledger.application.ports.generator import GeneratorError, GeneratorErrorKind
 
 _MAX_MODELS = 64
+_responses: ContextVar[list[httpx2.Response]] = ContextVar("responses")
 _CONTENT_CODES = frozenset(("content_filter", "content_policy_violation"))
 
 
@@ -30,6 +34,7 @@ class AgentModels:
 
     def __init__(self, connect_timeout: float, read_timeout: float) -> None:
         self._pool = httpx2.AsyncClient(**pool_options(connect_timeout, read_timeout))
+        self._pool.event_hooks["response"].append(_note)
         self._making = asyncio.Lock()
         self._models: dict[tuple[Provider, str, str, str | None], Model] = {}
 
@@ -46,6 +51,26 @@ class AgentModels:
     async def close(self) -> None:
         """Close all connections."""
         await self._pool.aclose()
+
+
+async def _note(response: httpx2.Response) -> None:
+    if (responses := _responses.get(None)) is not None:
+        responses.append(response)
+
+
+@asynccontextmanager
+async def closing_responses() -> AsyncIterator[None]:
+    """Close, at the end, whatever a provider answers inside.
+
+    Google's SDK leaves a stream that is not read to its end to the garbage collector, and its provider talking on.
+    """
+    responses: list[httpx2.Response] = []
+    _responses.set(responses)
+    try:
+        yield
+    finally:
+        for response in responses:
+            await response.aclose()
 
 
 def _openai(name: str, base_url: str, key: str | None, pool: httpx2.AsyncClient) -> Model:

@@ -30,7 +30,7 @@ from pydantic_ai.models import Model
 from pydantic_ai.settings import ModelSettings
 from pydantic_ai.toolsets import FunctionToolset, ToolsetTool, WrapperToolset
 
-from chatledger.adapters.generator.agent_models import translate
+from chatledger.adapters.generator.agent_models import closing_responses, translate
 from chatledger.adapters.generator.agent_settings import MAX_STEPS, AgentSettings
 from chatledger.adapters.generator.agent_tools import ToolError, ToolOutput
 from chatledger.adapters.generator.app_settings import read_settings
@@ -123,7 +123,7 @@ class AgentRuns:
                     step += 1
                     thought = ""
                     yield StepBegan()
-                    async with _reading(settings), node.stream(run.ctx) as events:
+                    async with _reading(settings), closing_responses(), node.stream(run.ctx) as events:
                         async for event in events:
                             if text := storable(_text_of(event)):
                                 thought += text

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from contextlib import suppress
 from datetime import datetime
 from functools import partial
@@ -56,8 +57,8 @@ StoreMadeFile = Callable[[Message, str, bytes, Context], Awaitable[AttachedFile]
 """Stores what a tool made for a message, by name and content."""
 SentFiles = Callable[[MessageCreated], Sequence[SentFile]]
 """The files of a message for whoever answers it."""
-IsAwaited = Callable[[], bool]
-"""Whether somebody in this process waits for an answer that has not ended."""
+Awaited = Callable[[], AbstractSet[UUID]]
+"""The messages that somebody in this process follows. Among them may be such as had ended before."""
 
 
 class WorkerSettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -94,7 +95,7 @@ class Worker:
         *,
         store_made_file: StoreMadeFile,
         sent_files: SentFiles,
-        is_awaited: IsAwaited,
+        awaited: Awaited,
     ) -> None:
         self._settings = settings
         self._ledger = ledger
@@ -105,7 +106,7 @@ class Worker:
         self._gates = gates
         self._store_made_file = store_made_file
         self._sent_files = sent_files
-        self._is_awaited = is_awaited
+        self._awaited = awaited
         self._clock = clock
         self._running: dict[UUID, Attempt] = {}
         self._tasks: dict[UUID, asyncio.Task[None]] = {}
@@ -129,7 +130,7 @@ class Worker:
             task.add_done_callback(lambda _, message_id=item.message_id: self._leave(message_id))
 
     def _takes_more(self) -> bool:
-        return not self._is_leaving and (not self._is_draining or self._is_awaited())
+        return not self._is_leaving and (not self._is_draining or bool(self._awaited()))
 
     def _leave(self, message_id: UUID) -> None:
         del self._tasks[message_id]
@@ -163,9 +164,17 @@ class Worker:
 
     async def _until_answered(self) -> None:
         await self._until_idle()
-        while self._is_awaited():
+        while await self._somebody_waits():
             await asyncio.sleep(LOOK_AGAIN)
             await self._until_idle()
+
+    async def _somebody_waits(self) -> bool:
+        """Whether an answer that somebody follows is still to come. Who reads an old one keeps nothing going."""
+        awaited = self._awaited()
+        try:
+            return bool(awaited and await self._views.unfinished(awaited))
+        except StorageUnavailableError:
+            return True
 
     async def _until_idle(self) -> None:
         while self._tasks:

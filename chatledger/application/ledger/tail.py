@@ -115,9 +115,9 @@ class Tail:
             if held is not None:
                 held.add(envelope)
 
-    def is_awaited(self) -> bool:
-        """Whether somebody follows a message whose end has not come to pass meanwhile."""
-        return not all(held.has_end() for held in self._held.values())
+    def awaited(self) -> AbstractSet[UUID]:
+        """The messages that somebody follows and whose end has not come to pass meanwhile; before that, it may have."""
+        return {message_id for message_id, held in self._held.items() if not held.has_end()}
 
     def after(self, message_id: UUID, version: int) -> list[Envelope] | None:
         """The events after a version, or None where the ledger has to be asked."""

@@ -413,6 +413,10 @@ class Views(Protocol):
         """What has waited until now in the conversations of these messages, with all that came before it ended."""
         ...
 
+    async def unfinished(self, message_ids: Collection[UUID]) -> list[UUID]:
+        """Those of these messages that have not ended."""
+        ...
+
     async def ahead(self, message_id: UUID) -> int:
         """How many messages that came before one in its conversation are unfinished."""
         ...

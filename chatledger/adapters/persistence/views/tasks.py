@@ -121,6 +121,12 @@ class SqlTaskViews(SqlReading):
         )
         return await self._reader.query(lambda c: [_task(row) for row in c.execute(query)])
 
+    async def unfinished(self, message_ids: Collection[UUID]) -> list[UUID]:
+        """Those of these messages that have not ended."""
+        table = MESSAGES.c
+        query = sa.select(table.message_id).where(table.message_id.in_(message_ids), table.ended_position.is_(None))
+        return await self._reader.query(lambda c: list(c.execute(query).scalars()))
+
     async def ahead(self, message_id: UUID) -> int:
         """How many messages that came before one in its conversation are unfinished."""
         query = sa.select(sa.func.count()).select_from(MESSAGES.join(_EARLIER, _IS_AHEAD))
