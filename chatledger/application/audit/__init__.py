@@ -1,0 +1,1 @@
+"""What proves that the ledger is what it was."""
