@@ -21,12 +21,16 @@ from chatledger.domain.events import (
     AppDisabled,
     AppEnabled,
     AppEvent,
+    RetentionSet,
     SiteCodeIssued,
 )
 from chatledger.domain.inputs import validate_form
 from chatledger.domain.prices import validate_prices
 from chatledger.domain.values import AppMode, AppStatus
 from chatledger.domain.variables import validate_variables
+
+LONGEST_RETENTION = 36_500
+"""Days: a hundred years."""
 
 
 def validate_configuration(configuration: AppConfiguration, mode: AppMode) -> None:
@@ -48,6 +52,7 @@ class App(Aggregate[AppEvent]):
 
     Attributes:
         annotations: the question and the answer of each.
+        retention_days: how long conversations may rest before they are erased; None for ever.
     """
 
     mode: AppMode
@@ -60,6 +65,7 @@ class App(Aggregate[AppEvent]):
         self.key_ids: dict[UUID, str] = {}
         self.site_code: str | None = None
         self.annotations: dict[UUID, tuple[str, str]] = {}
+        self.retention_days: int | None = None
 
     @classmethod
     def create(cls, app_id: UUID, *, mode: AppMode, name: str, configuration: AppConfiguration) -> "App":
@@ -176,6 +182,19 @@ class App(Aggregate[AppEvent]):
         self._require_annotation(annotation_id)
         self._record(AnnotationRemoved(annotation_id))
 
+    def set_retention(self, days: int | None) -> None:
+        """Have conversations erased once they have rested for so many days, or keep them; the same again is no fact.
+
+        Raises:
+            AppDeletedError: it is gone.
+            InvalidInputError: it is no number of days.
+        """
+        self._require_living()
+        if days is not None and not 1 <= days <= LONGEST_RETENTION:
+            raise InvalidInputError("retention_days", f"retention_days must be 1 to {LONGEST_RETENTION}, or null")
+        if days != self.retention_days:
+            self._record(RetentionSet(days=days))
+
     def _require_annotation(self, annotation_id: UUID) -> None:
         self._require_living()
         if annotation_id not in self.annotations:
@@ -209,5 +228,7 @@ class App(Aggregate[AppEvent]):
                 self.annotations[body.annotation_id] = (body.question, body.answer)
             case AnnotationRemoved():
                 del self.annotations[body.annotation_id]
+            case RetentionSet():
+                self.retention_days = body.days
             case _:
                 assert_never(body)

@@ -10,6 +10,7 @@ from chatledger.domain.configuration import DeclaredVariable
 from chatledger.domain.errors import ConversationDeletedError, NoSuchVariableError
 from chatledger.domain.events import (
     ConversationDeleted,
+    ConversationErased,
     ConversationEvent,
     ConversationPinned,
     ConversationRenamed,
@@ -17,7 +18,7 @@ from chatledger.domain.events import (
     ConversationUnpinned,
     ConversationVariableSet,
 )
-from chatledger.domain.values import Json, RenamedBy
+from chatledger.domain.values import ErasureCause, Json, RenamedBy
 from chatledger.domain.variables import first_value, require_fit
 
 
@@ -40,6 +41,7 @@ class Conversation(Aggregate[ConversationEvent]):
         self.variables: dict[UUID, ConversationVariableSet] = {}
         self.is_pinned = False
         self.is_deleted = False
+        self.is_erased = False
 
     @classmethod
     def start(
@@ -164,8 +166,13 @@ class Conversation(Aggregate[ConversationEvent]):
         self._require_living()
         self._record(ConversationDeleted())
 
+    def erase(self, cause: ErasureCause) -> None:
+        """Put on record that it is for nobody any more, a deleted one too. Doing so again changes nothing."""
+        if not self.is_erased:
+            self._record(ConversationErased(cause=cause))
+
     def _require_living(self) -> None:
-        if self.is_deleted:
+        if self.is_deleted or self.is_erased:
             raise ConversationDeletedError
 
     def apply(self, body: ConversationEvent) -> None:
@@ -187,5 +194,7 @@ class Conversation(Aggregate[ConversationEvent]):
                 self.is_pinned = False
             case ConversationDeleted():
                 self.is_deleted = True
+            case ConversationErased():
+                self.is_erased = True
             case _:
                 assert_never(body)

@@ -1,9 +1,18 @@
 """An end user: the person whom the API's customer names with an opaque string."""
 
+from typing import assert_never
 from uuid import UUID
 
 from chatledger.domain.aggregate import Aggregate
-from chatledger.domain.events import EndUserEvent, EndUserSeen
+from chatledger.domain.errors import ErasedError, LegalHoldError, NoSuchHoldError, NotRequestedError
+from chatledger.domain.events import (
+    EndUserErased,
+    EndUserEvent,
+    EndUserSeen,
+    ErasureRequested,
+    LegalHoldPlaced,
+    LegalHoldReleased,
+)
 from chatledger.domain.values import EndUserKind
 
 SHARED_EXTERNAL_ID = "DEFAULT-USER"
@@ -11,9 +20,19 @@ SHARED_EXTERNAL_ID = "DEFAULT-USER"
 
 
 class EndUser(Aggregate[EndUserEvent]):
-    """Scoped to one app and one population (API or visitors)."""
+    """Scoped to one app and one population (API or visitors).
+
+    Attributes:
+        holds: the legal holds that keep them from being erased.
+    """
 
     seen: EndUserSeen
+
+    def __init__(self, aggregate_id: UUID) -> None:
+        super().__init__(aggregate_id)
+        self.holds: set[UUID] = set()
+        self.is_to_be_erased = False
+        self.is_erased = False
 
     @classmethod
     def see(cls, end_user_id: UUID, *, app_id: UUID, kind: EndUserKind, external_id: str, lookup: str) -> "EndUser":
@@ -30,6 +49,60 @@ class EndUser(Aggregate[EndUserEvent]):
         )
         return end_user
 
+    def place_hold(self, hold_id: UUID, reason: str) -> None:
+        """Let nothing of theirs be erased until the hold is released.
+
+        Raises:
+            ErasedError: it is too late.
+        """
+        if self.is_to_be_erased:
+            raise ErasedError
+        self._record(LegalHoldPlaced(hold_id=hold_id, reason=reason))
+
+    def release_hold(self, hold_id: UUID) -> None:
+        """End a hold.
+
+        Raises:
+            NoSuchHoldError: there is none, or none any more.
+        """
+        if hold_id not in self.holds:
+            raise NoSuchHoldError
+        self._record(LegalHoldReleased(hold_id=hold_id))
+
+    def request_erasure(self) -> None:
+        """Have them erased. Asking again changes nothing.
+
+        Raises:
+            LegalHoldError: a hold is in the way.
+        """
+        if self.holds:
+            raise LegalHoldError
+        if not self.is_to_be_erased:
+            self._record(ErasureRequested(app_id=self.seen.app_id))
+
+    def erase(self, *, conversations: int, files: int) -> None:
+        """Put on record that all that was theirs is erased. Doing so again changes nothing.
+
+        Raises:
+            NotRequestedError: nobody has asked for it.
+        """
+        if not self.is_to_be_erased:
+            raise NotRequestedError
+        if not self.is_erased:
+            self._record(EndUserErased(conversations=conversations, files=files))
+
     def apply(self, body: EndUserEvent) -> None:
         """Fold one event into the state."""
-        self.seen = body
+        match body:
+            case EndUserSeen():
+                self.seen = body
+            case LegalHoldPlaced():
+                self.holds.add(body.hold_id)
+            case LegalHoldReleased():
+                self.holds.discard(body.hold_id)
+            case ErasureRequested():
+                self.is_to_be_erased = True
+            case EndUserErased():
+                self.is_erased = True
+            case _:
+                assert_never(body)

@@ -31,6 +31,22 @@ class ConversationDeletedError(DomainError):
     """The conversation is gone; nothing can be done with it any more."""
 
 
+class ErasedError(DomainError):
+    """The person is erased, or is being erased; nothing can be done with them any more."""
+
+
+class LegalHoldError(DomainError):
+    """A legal hold keeps the person's content from being erased."""
+
+
+class NoSuchHoldError(DomainError):
+    """The person has no such legal hold."""
+
+
+class NotRequestedError(DomainError):
+    """Nobody has asked for the person to be erased."""
+
+
 class NoSuchVariableError(DomainError):
     """The conversation has no such variable."""
 

@@ -16,6 +16,7 @@ from chatledger.domain.values import (
     AttemptBase,
     BelongsTo,
     EndUserKind,
+    ErasureCause,
     ErrorCode,
     FeedbackSource,
     FileKind,
@@ -26,6 +27,7 @@ from chatledger.domain.values import (
     OnBusy,
     OnDisconnect,
     Rating,
+    ReadSubject,
     RenamedBy,
     RequeueCause,
     Resource,
@@ -322,6 +324,13 @@ class ConversationDeleted(msgspec.Struct, frozen=True):
     """It is gone for everybody who uses the app; the ledger keeps what was said."""
 
 
+@REGISTRY.register("ConversationErased")
+class ConversationErased(msgspec.Struct, frozen=True, kw_only=True):
+    """What was said in it, and its name, are for nobody any more: its data key is destroyed."""
+
+    cause: Public[ErasureCause]
+
+
 ConversationEvent = (
     ConversationStarted
     | ConversationRenamed
@@ -329,6 +338,7 @@ ConversationEvent = (
     | ConversationPinned
     | ConversationUnpinned
     | ConversationDeleted
+    | ConversationErased
 )
 
 
@@ -412,6 +422,13 @@ class AnnotationRemoved(msgspec.Struct, frozen=True):
     annotation_id: Public[UUID]
 
 
+@REGISTRY.register("RetentionSet")
+class RetentionSet(msgspec.Struct, frozen=True, kw_only=True):
+    """Conversations of the app are erased once they have rested for so many days; None keeps them."""
+
+    days: Public[int | None]
+
+
 AppEvent = (
     AppCreated
     | AppConfigured
@@ -424,6 +441,7 @@ AppEvent = (
     | AnnotationAdded
     | AnnotationChanged
     | AnnotationRemoved
+    | RetentionSet
 )
 
 
@@ -432,16 +450,49 @@ AppEvent = (
 
 @REGISTRY.register("EndUserSeen")
 class EndUserSeen(msgspec.Struct, frozen=True, kw_only=True):
-    """A person used an app for the first time. ``lookup`` is a keyed hash of the external id, to find them again."""
+    """A person used an app for the first time. ``lookup`` is a keyed hash of the external id, to find them again.
+
+    It is sealed all the same: after an erasure it could confirm a guess.
+    """
 
     app_id: Public[UUID]
     kind: Public[EndUserKind]
     anonymous: Public[bool]
-    lookup: Public[str]
+    lookup: Sealed[str]
     external_id: Sealed[str]
 
 
-EndUserEvent = EndUserSeen
+@REGISTRY.register("LegalHoldPlaced")
+class LegalHoldPlaced(msgspec.Struct, frozen=True, kw_only=True):
+    """Nothing of the person's may be erased until the hold is released."""
+
+    hold_id: Public[UUID]
+    reason: Sealed[str]
+
+
+@REGISTRY.register("LegalHoldReleased")
+class LegalHoldReleased(msgspec.Struct, frozen=True, kw_only=True):
+    """A hold ended."""
+
+    hold_id: Public[UUID]
+
+
+@REGISTRY.register("ErasureRequested")
+class ErasureRequested(msgspec.Struct, frozen=True, kw_only=True):
+    """The person is to be erased. Whoever comes with their external id from here on is a new person."""
+
+    app_id: Public[UUID]
+
+
+@REGISTRY.register("EndUserErased")
+class EndUserErased(msgspec.Struct, frozen=True, kw_only=True):
+    """Whatever was sealed for the person is for nobody any more: the counts are of what was theirs."""
+
+    conversations: Public[int]
+    files: Public[int]
+
+
+EndUserEvent = EndUserSeen | LegalHoldPlaced | LegalHoldReleased | ErasureRequested | EndUserErased
 
 
 # A file.
@@ -460,7 +511,14 @@ class FileUploaded(msgspec.Struct, frozen=True, kw_only=True):
     name: Sealed[str]
 
 
-FileEvent = FileUploaded
+@REGISTRY.register("FileErased")
+class FileErased(msgspec.Struct, frozen=True, kw_only=True):
+    """Its name and its bytes are for nobody any more: its data key is destroyed, and the bytes are deleted."""
+
+    cause: Public[ErasureCause]
+
+
+FileEvent = FileUploaded | FileErased
 
 
 # An operator.
@@ -480,6 +538,55 @@ class OperatorTokenRevoked(msgspec.Struct, frozen=True):
     """The token opens nothing any more."""
 
 
-OperatorEvent = OperatorTokenIssued | OperatorTokenRevoked
+@REGISTRY.register("ContentRead")
+class ContentRead(msgspec.Struct, frozen=True, kw_only=True):
+    """The operator read what other people wrote or were answered; ``subject_id`` is None for all of the ledger."""
 
-Event = MessageEvent | ConversationEvent | AppEvent | EndUserEvent | FileEvent | OperatorEvent
+    subject: Public[ReadSubject]
+    subject_id: Public[UUID | None]
+
+
+OperatorEvent = OperatorTokenIssued | OperatorTokenRevoked | ContentRead
+
+
+# The notary.
+
+
+@REGISTRY.register("NotaryKeyIntroduced")
+class NotaryKeyIntroduced(msgspec.Struct, frozen=True):
+    """From here on checkpoints are signed by this key, in the form of C2SP signed-note's verifier keys."""
+
+    verifier_key: Public[str]
+
+
+NotaryEvent = NotaryKeyIntroduced
+
+
+# A webhook.
+
+
+@REGISTRY.register("EndpointRegistered")
+class EndpointRegistered(msgspec.Struct, frozen=True, kw_only=True):
+    """Events after a position are sent to a URL: those of these types, or of any where none is named.
+
+    Of one app, or of all where ``app_id`` is None. What is sent is signed with the secret.
+    """
+
+    app_id: Public[UUID | None]
+    types: Public[tuple[str, ...]]
+    after: Public[int]
+    url: Sealed[str]
+    secret: Sealed[str]
+
+
+@REGISTRY.register("EndpointRemoved")
+class EndpointRemoved(msgspec.Struct, frozen=True):
+    """Nothing is sent there any more."""
+
+
+WebhookEvent = EndpointRegistered | EndpointRemoved
+
+
+Event = (
+    MessageEvent | ConversationEvent | AppEvent | EndUserEvent | FileEvent | OperatorEvent | NotaryEvent | WebhookEvent
+)

@@ -5,8 +5,11 @@ from typing import assert_never
 from uuid import UUID
 
 from chatledger.domain.aggregate import Aggregate
-from chatledger.domain.events import OperatorEvent, OperatorTokenIssued, OperatorTokenRevoked
-from chatledger.domain.values import Scope
+from chatledger.domain.events import ContentRead, OperatorEvent, OperatorTokenIssued, OperatorTokenRevoked
+from chatledger.domain.values import ReadSubject, Scope
+
+CONSOLE_ID = UUID("0198a000-0000-7000-8000-00000000c0de")
+"""Whoever runs the process: an operator who needs no token."""
 
 
 class Operator(Aggregate[OperatorEvent]):
@@ -29,6 +32,10 @@ class Operator(Aggregate[OperatorEvent]):
         if not self.is_revoked:
             self._record(OperatorTokenRevoked())
 
+    def record_read(self, subject: ReadSubject, subject_id: UUID | None) -> None:
+        """Put on record that they read what other people wrote or were answered."""
+        self._record(ContentRead(subject=subject, subject_id=subject_id))
+
     def apply(self, body: OperatorEvent) -> None:
         """Fold one event into the state."""
         match body:
@@ -36,5 +43,7 @@ class Operator(Aggregate[OperatorEvent]):
                 self.scopes = frozenset(body.scopes)
             case OperatorTokenRevoked():
                 self.is_revoked = True
+            case ContentRead():
+                pass
             case _:
                 assert_never(body)

@@ -16,8 +16,14 @@ EndUserKind = Literal["service-api", "browser"]
 TaskState = Literal["queued", "running", "retrying", "stopping", "completed", "stopped", "errored"]
 TERMINAL_STATES: frozenset[TaskState] = frozenset(("completed", "stopped", "errored"))
 
-StoppedBy = Literal["user", "timeout", "moderation", "interruption", "disconnect"]
+StoppedBy = Literal["user", "timeout", "moderation", "interruption", "disconnect", "erasure"]
 """Who or what ended an answer; an interruption is a later message that came with ``on_busy`` of ``interrupt``."""
+
+ErasureCause = Literal["erasure", "retention"]
+"""Why content was made unreadable: its person was erased, or its app keeps nothing that old."""
+
+ReadSubject = Literal["message", "conversation", "end_user", "app", "ledger"]
+"""What an operator read of other people's."""
 
 OnBusy = Literal["allow", "reject", "queue", "interrupt"]
 """What becomes of a message to a conversation in which another is unfinished."""

@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from chatledger.domain.annotation import MAX_ANNOTATIONS
-from chatledger.domain.app import App
+from chatledger.domain.app import LONGEST_RETENTION, App
 from chatledger.domain.configuration import AppConfiguration
 from chatledger.domain.errors import AppDeletedError, InvalidInputError, NoSuchAnnotationError, TooManyAnnotationsError
 from chatledger.domain.events import (
@@ -20,6 +20,7 @@ from chatledger.domain.events import (
     AppDeleted,
     AppDisabled,
     AppEnabled,
+    RetentionSet,
     SiteCodeIssued,
 )
 from chatledger.domain.inputs import InputVariable
@@ -169,3 +170,22 @@ def test_how_its_state_and_its_annotations_are_seen() -> None:
     )
     given(App, set_up, disabled, enabled, added, removed).is_seen_as(status="normal", annotations={})
     given(App, set_up, deleted).is_seen_as(status="deleted")
+
+
+@pytest.mark.parametrize("days", [1, 30, LONGEST_RETENTION])
+def test_a_time_of_retention_is_set_and_taken_back(days) -> None:
+    kept = RetentionSet(days=days)
+    given(App, set_up).when(lambda app: app.set_retention(days)).then(kept)
+    given(App, set_up, kept).when(lambda app: app.set_retention(days)).then()
+    given(App, set_up, kept).when(lambda app: app.set_retention(None)).then(RetentionSet(days=None))
+    given(App, set_up, kept).is_seen_as(retention_days=days)
+
+
+@pytest.mark.parametrize("days", [0, -1, LONGEST_RETENTION + 1])
+def test_what_is_no_number_of_days_is_refused(days) -> None:
+    refusal = given(App, set_up).when(lambda app: app.set_retention(days)).then_refused(InvalidInputError)
+    assert refusal.field == "retention_days"
+
+
+def test_a_deleted_app_takes_no_retention() -> None:
+    given(App, set_up, AppDeleted()).when(lambda app: app.set_retention(1)).then_refused(AppDeletedError)

@@ -10,6 +10,7 @@ from chatledger.domain.conversation import Conversation
 from chatledger.domain.errors import ConversationDeletedError, NoSuchVariableError, VariableTypeError
 from chatledger.domain.events import (
     ConversationDeleted,
+    ConversationErased,
     ConversationPinned,
     ConversationRenamed,
     ConversationStarted,
@@ -155,3 +156,19 @@ def test_how_a_conversation_is_seen() -> None:
         name="Mine", named_by="user", variables={VARIABLE: danish}, is_pinned=True, is_deleted=False
     )
     given(Conversation, opened, pinned, unpinned, deleted).is_seen_as(is_pinned=False, is_deleted=True)
+
+
+erased = ConversationErased(cause="erasure")
+
+
+@pytest.mark.parametrize("history", [(opened,), (opened, pinned), (opened, deleted)])
+def test_a_conversation_is_erased_a_deleted_one_too(history) -> None:
+    given(Conversation, *history).when(lambda conversation: conversation.erase("erasure")).then(erased)
+
+
+def test_an_erased_conversation_is_erased_once_and_takes_nothing_more() -> None:
+    given(Conversation, opened, erased).when(lambda conversation: conversation.erase("retention")).then()
+    given(Conversation, opened, erased).when(lambda conversation: conversation.pin()).then_refused(
+        ConversationDeletedError
+    )
+    given(Conversation, opened, erased).is_seen_as(is_erased=True, is_deleted=False)

@@ -26,8 +26,11 @@ from chatledger.domain.end_user import EndUser
 from chatledger.domain.events import FileUploaded
 from chatledger.domain.file import File
 from chatledger.domain.message import Message
+from chatledger.domain.notary import NOTARY_ID, Notary
 from chatledger.domain.operator import Operator
+from chatledger.domain.registry import UnknownEventError
 from chatledger.domain.values import Account, AttachedFile, Resource, Thought, Usage
+from chatledger.domain.webhook import Webhook
 from tests.persistence.stores import Store, a_question, open_store, running_writer
 
 WORDS = ("ledger", "帳簿", "naïve", "", "\u2028", "quote'\"", "𝄞 clef", "a" * 500)
@@ -47,11 +50,13 @@ class Traffic:
         self.conversations: list[Conversation] = []
         self.messages: list[Message] = []
         self.files: list[File] = []
+        self.webhooks: list[Webhook] = []
+        self.notary = Notary(NOTARY_ID)
 
     async def run(self, steps: int) -> None:
         moves = [self.set_up, self.meet, self.converse, self.upload, self.annotate, self.rearrange]
-        moves += [*[self.ask] * 3, *[self.generate] * 8, *[self.rate] * 2, self.keep]
-        for move in (self.set_up, self.meet, self.upload, self.converse, self.annotate):
+        moves += [*[self.ask] * 3, *[self.generate] * 8, *[self.rate] * 2, self.keep, self.oversee]
+        for move in (self.set_up, self.meet, self.upload, self.converse, self.annotate, self.oversee):
             await self.hand_in(*move())
         pending = []
         for _ in range(steps):
@@ -187,6 +192,36 @@ class Traffic:
         else:
             conversation.delete()
         yield conversation
+
+    def oversee(self) -> Iterator[Aggregate]:
+        """What operators do: holds, erasures, retention, webhooks; and the notary's keys."""
+        app = self.dice.choice(self.apps)
+        if app.status != "deleted":
+            app.set_retention(self.dice.randint(1, 99))
+            yield app
+        operator = self.dice.choice(self.operators)
+        operator.record_read("app", app.id)
+        yield operator
+        [held], [forgotten] = self.meet(), self.meet()
+        self.people.remove(forgotten)
+        held.place_hold(new_id(), self.text())
+        lasting = new_id()
+        held.place_hold(lasting, self.text())
+        held.release_hold(lasting)
+        yield held
+        forgotten.request_erasure()
+        yield forgotten
+        if self.dice.random() < 0.7:
+            forgotten.erase(conversations=0, files=0)
+            yield forgotten
+        webhook = Webhook.register(new_id(), app_id=None, types=["FeedbackGiven"], after=0, url="u", secret=self.text())
+        yield webhook
+        if self.webhooks and self.dice.random() < 0.5:
+            self.webhooks[-1].remove()
+            yield self.webhooks[-1]
+        self.webhooks.append(webhook)
+        self.notary.introduce_key(f"log+{len(self.notary.verifier_keys)}")
+        yield self.notary
 
     def ask(self, conversation: Conversation | None = None) -> Iterator[Aggregate]:
         conversation = conversation or self.dice.choice(self.conversations)
@@ -344,9 +379,8 @@ async def test_a_replay_repairs_what_was_changed_or_lost(busy_store: Store) -> N
 
 async def test_a_replay_that_fails_leaves_the_read_models_as_they_were(busy_store: Store) -> None:
     live = read_models(busy_store)
-    busy_store.keyring._secrets.clear()
-    busy_store.keyring._file.execute("DELETE FROM keys WHERE key_id = (SELECT max(key_id) FROM keys)")
-    with pytest.raises(LookupError):
+    busy_store.execute("UPDATE event_types SET name = 'SomethingNewer' WHERE name = 'FeedbackGiven'")
+    with pytest.raises(UnknownEventError):
         replay(busy_store, busy_store)
     assert read_models(busy_store) == live
 

@@ -169,6 +169,7 @@ APPS = sa.Table(
     _number("created_at"),
     _text("status"),
     _text("site_code", nullable=True),
+    _number("retention_days", nullable=True),
     _bytes("name"),
     _bytes("configuration", nullable=True),
 )
@@ -214,6 +215,37 @@ END_USERS = sa.Table(
     _bytes("content"),
     sa.UniqueConstraint("app_id", "kind", "lookup"),
 )
+
+LEGAL_HOLDS = sa.Table(
+    "legal_holds",
+    METADATA,
+    _id("hold_id", primary_key=True),
+    _id("end_user_id"),
+    _id("key_id"),
+    _number("position"),
+    _number("created_at"),
+    _bytes("content"),
+)
+sa.Index("legal_holds_by_person", LEGAL_HOLDS.c.end_user_id, LEGAL_HOLDS.c.position)
+
+# People who are erased, or about to be, and what it took to erase them and what had rested for too long.
+ERASURES = sa.Table(
+    "erasures",
+    METADATA,
+    _id("end_user_id", primary_key=True),
+    _id("app_id"),
+    _id("key_id"),
+    _number("requested_position"),
+    _number("requested_at"),
+    _number("erased_position", nullable=True),
+)
+sa.Index(
+    "erasures_unfinished",
+    ERASURES.c.requested_position,
+    sqlite_where=ERASURES.c.erased_position.is_(None),
+    postgresql_where=ERASURES.c.erased_position.is_(None),
+)
+ERASED_KEYS = sa.Table("erased_keys", METADATA, _id("key_id", primary_key=True), _number("position"))
 
 CONVERSATIONS = sa.Table(
     "conversations",
@@ -371,6 +403,7 @@ sa.Index(
     sqlite_where=MESSAGES.c.saved_position.is_not(None),
     postgresql_where=MESSAGES.c.saved_position.is_not(None),
 )
+sa.Index("messages_by_person", MESSAGES.c.end_user_id, MESSAGES.c.position)
 sa.Index(
     "messages_annotated",
     MESSAGES.c.app_id,
@@ -413,11 +446,13 @@ FILES = sa.Table(
     _number("created_at"),
     _bytes("content"),
 )
+sa.Index("files_by_person", FILES.c.end_user_id, FILES.c.created_at)
 
 # Which conversations have a message that shows a file. A deleted one is no longer among the conversations.
 FILE_REFERENCES = sa.Table(
     "file_references", METADATA, _id("file_id", primary_key=True), _id("conversation_id", primary_key=True)
 )
+sa.Index("file_references_by_conversation", FILE_REFERENCES.c.conversation_id)
 
 # What the answers of an app have cost. A day is so many days after 1970-01-01, in UTC.
 TOKEN_USAGE = sa.Table(
@@ -441,6 +476,33 @@ FEEDBACKS = sa.Table(
     _number("updated_at"),
 )
 sa.Index("feedbacks_by_time", FEEDBACKS.c.app_id, FEEDBACKS.c.created_at, FEEDBACKS.c.position)
+
+sa.Index("feedbacks_by_conversation", FEEDBACKS.c.conversation_id)
+
+# Messages that were ever rated, whatever became of the rating.
+RATED_MESSAGES = sa.Table(
+    "rated_messages",
+    METADATA,
+    _id("app_id", primary_key=True),
+    _id("message_id", primary_key=True),
+    _number("position"),
+)
+
+# What checkpoints are signed with; the newest one signs.
+NOTARY_KEYS = sa.Table("notary_keys", METADATA, _number("position", primary_key=True), _text("verifier_key"))
+
+WEBHOOKS = sa.Table(
+    "webhooks",
+    METADATA,
+    _id("endpoint_id", primary_key=True),
+    _id("app_id", nullable=True),
+    _id("key_id"),
+    _number("position"),
+    _number("created_at"),
+    _text("types"),
+    _number("after"),
+    _bytes("content"),
+)
 
 # Operational state: may be lost at any time, and is never a source of truth.
 

@@ -163,7 +163,7 @@ class EventCodec:
         """The message of a stream as it stood at a version."""
         message = Message(rows[0].stream_id)
         for row in rows:
-            if row.version <= version and isinstance(body := self.decode(row).body, MessageEvent):
+            if row.version <= version and isinstance(body := self.decode_or_erased(row).body, MessageEvent):
                 message.fold_on([body])
         return message
 

@@ -23,7 +23,9 @@ from chatledger.domain.conversation import Conversation
 from chatledger.domain.end_user import EndUser
 from chatledger.domain.file import File
 from chatledger.domain.message import Message
+from chatledger.domain.notary import Notary
 from chatledger.domain.operator import Operator
+from chatledger.domain.webhook import Webhook
 
 A = TypeVar("A", bound=Aggregate[Any])
 
@@ -41,6 +43,8 @@ CATEGORIES: dict[type[Aggregate[Any]], Category] = {
     EndUser: "end_user",
     File: "file",
     Operator: "operator",
+    Notary: "notary",
+    Webhook: "webhook",
 }
 
 

@@ -33,7 +33,7 @@ class Replay:
             for row in rows:
                 if row.category.startswith(LIBRARY):
                     continue
-                envelope = self._codec.decode(row)
+                envelope = self._codec.decode_or_erased(row)
                 self._follow(envelope)
                 changes += self._projections.changes(envelope, self._folded(envelope, source))
                 self._let_go(envelope)

@@ -36,6 +36,19 @@ class EndUserContent(msgspec.Struct, frozen=True):
     external_id: str
 
 
+class HoldContent(msgspec.Struct, frozen=True):
+    """Of a row of ``legal_holds``."""
+
+    reason: str
+
+
+class WebhookContent(msgspec.Struct, frozen=True):
+    """Of a row of ``webhooks``."""
+
+    url: str
+    secret: str
+
+
 class ConversationName(msgspec.Struct, frozen=True):
     """Of a row of ``conversations``, as last renamed."""
 
@@ -107,6 +120,8 @@ _DECODERS: dict[type[msgspec.Struct], msgspec.json.Decoder[Any]] = {
         AppConfigurationContent,
         AnnotationContent,
         EndUserContent,
+        HoldContent,
+        WebhookContent,
         ConversationName,
         ConversationContent,
         VariableContent,

@@ -10,7 +10,7 @@ import msgspec
 T = TypeVar("T")
 
 Algorithm = Literal["none", "aes-256-gcm"]
-Category = Literal["message", "conversation", "app", "end_user", "file", "operator"]
+Category = Literal["message", "conversation", "app", "end_user", "file", "operator", "notary", "webhook"]
 
 LIBRARY = "library:"
 """Begins the category of a stream of an application on the ``eventsourcing`` library, whose name follows."""

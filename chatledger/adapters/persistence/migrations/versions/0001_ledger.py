@@ -193,6 +193,7 @@ def _create_read_models() -> None:
         _number("created_at"),
         _text("status"),
         _text("site_code", nullable=True),
+        _number("retention_days", nullable=True),
         _bytes("name"),
         _bytes("configuration", nullable=True),
     )
@@ -231,6 +232,7 @@ def _create_read_models() -> None:
         _bytes("content"),
         sa.UniqueConstraint("app_id", "kind", "lookup"),
     )
+    _create_erasures()
     _create_conversations()
     _create_messages()
     _create_dead_letters()
@@ -251,7 +253,53 @@ def _create_read_models() -> None:
         _number("updated_at"),
     )
     op.create_index("feedbacks_by_time", "feedbacks", ["app_id", "created_at", "position"])
+    op.create_index("feedbacks_by_conversation", "feedbacks", ["conversation_id"])
+    op.create_table(
+        "rated_messages", _id("app_id", primary_key=True), _id("message_id", primary_key=True), _number("position")
+    )
+    op.create_table("notary_keys", _number("position", primary_key=True, autoincrement=False), _text("verifier_key"))
+    op.create_table(
+        "webhooks",
+        _id("endpoint_id", primary_key=True),
+        _id("app_id", nullable=True),
+        _id("key_id"),
+        _number("position"),
+        _number("created_at"),
+        _text("types"),
+        _number("after"),
+        _bytes("content"),
+    )
     op.create_table("token_usage", _id("app_id", primary_key=True), _number("day", primary_key=True), _number("tokens"))
+
+
+def _create_erasures() -> None:
+    op.create_table(
+        "legal_holds",
+        _id("hold_id", primary_key=True),
+        _id("end_user_id"),
+        _id("key_id"),
+        _number("position"),
+        _number("created_at"),
+        _bytes("content"),
+    )
+    op.create_index("legal_holds_by_person", "legal_holds", ["end_user_id", "position"])
+    op.create_table(
+        "erasures",
+        _id("end_user_id", primary_key=True),
+        _id("app_id"),
+        _id("key_id"),
+        _number("requested_position"),
+        _number("requested_at"),
+        _number("erased_position", nullable=True),
+    )
+    op.create_index(
+        "erasures_unfinished",
+        "erasures",
+        ["requested_position"],
+        sqlite_where=sa.text("erased_position IS NULL"),
+        postgresql_where=sa.text("erased_position IS NULL"),
+    )
+    op.create_table("erased_keys", _id("key_id", primary_key=True), _number("position"))
 
 
 def _create_conversations() -> None:
@@ -397,6 +445,7 @@ def _create_messages() -> None:
         sqlite_where=sa.text("saved_position IS NOT NULL"),
         postgresql_where=sa.text("saved_position IS NOT NULL"),
     )
+    op.create_index("messages_by_person", "messages", ["end_user_id", "position"])
     op.create_index(
         "messages_annotated",
         "messages",
@@ -434,7 +483,9 @@ def _create_files() -> None:
         _number("created_at"),
         _bytes("content"),
     )
+    op.create_index("files_by_person", "files", ["end_user_id", "created_at"])
     op.create_table("file_references", _id("file_id", primary_key=True), _id("conversation_id", primary_key=True))
+    op.create_index("file_references_by_conversation", "file_references", ["conversation_id"])
 
 
 def _create_operational_state() -> None:

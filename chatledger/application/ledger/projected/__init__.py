@@ -1,0 +1,1 @@
+"""What each event changes in the read models, a module for each kind of stream."""
