@@ -128,6 +128,36 @@ PARKED_STREAMS = sa.Table(
     _flag("is_to_be_retried"),
 )
 
+# What the notary has signed is evidence and stays. The roots of the tree's full tiles are made anew from the leaves
+# wherever they are missing.
+
+CHECKPOINTS = sa.Table(
+    "checkpoints",
+    METADATA,
+    _number("number", primary_key=True),
+    _text("origin"),
+    _number("size"),
+    _text("note"),
+    _number("signed_at"),
+    _number("delivered_at", nullable=True),
+)
+sa.Index("checkpoints_by_size", CHECKPOINTS.c.origin, CHECKPOINTS.c.size, CHECKPOINTS.c.number)
+sa.Index(
+    "checkpoints_undelivered",
+    CHECKPOINTS.c.number,
+    sqlite_where=CHECKPOINTS.c.delivered_at.is_(None),
+    postgresql_where=CHECKPOINTS.c.delivered_at.is_(None),
+)
+
+TILES = sa.Table(
+    "tiles",
+    METADATA,
+    _number("level", primary_key=True),
+    _number("number", primary_key=True),
+    _bytes("root"),
+    sqlite_with_rowid=False,
+)
+
 # Of applications on the ``eventsourcing`` library: where their events stand, how far they follow each other, and their
 # snapshots, which are disposable.
 

@@ -146,6 +146,7 @@ FROM events e JOIN streams s ON s.number = e.stream JOIN event_types t ON t.numb
         _number("parked_at"),
         sa.Column("is_to_be_retried", sa.Boolean(), nullable=False),
     )
+    _create_notary_tables()
     incarnation = uuid4()
     on_sqlite = op.get_bind().dialect.name == "sqlite"
     # Read models without a row are those of any version.
@@ -158,6 +159,33 @@ FROM events e JOIN streams s ON s.number = e.stream JOIN event_types t ON t.numb
         "incarnation": incarnation.bytes if on_sqlite else incarnation,
     }
     op.bulk_insert(head, [first])
+
+
+def _create_notary_tables() -> None:
+    op.create_table(
+        "checkpoints",
+        _number("number", primary_key=True, autoincrement=False),
+        _text("origin"),
+        _number("size"),
+        _text("note"),
+        _number("signed_at"),
+        _number("delivered_at", nullable=True),
+    )
+    op.create_index("checkpoints_by_size", "checkpoints", ["origin", "size", "number"])
+    op.create_index(
+        "checkpoints_undelivered",
+        "checkpoints",
+        ["number"],
+        sqlite_where=sa.text("delivered_at IS NULL"),
+        postgresql_where=sa.text("delivered_at IS NULL"),
+    )
+    op.create_table(
+        "tiles",
+        _number("level", primary_key=True, autoincrement=False),
+        _number("number", primary_key=True, autoincrement=False),
+        _bytes("root"),
+        sqlite_with_rowid=False,
+    )
 
 
 def _create_library_tables() -> None:
