@@ -1,18 +1,17 @@
 """What every adapter to OpenAI's protocol needs: the official SDK's clients, and what their errors mean."""
 
 import asyncio
-import email.utils
 import importlib.util
 import math
 import os
 import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from datetime import UTC
 from typing import TYPE_CHECKING
 
 from chatledger.adapters.provider_access import NOT_CONNECTED, SILENT, UNREADABLE, ProviderAccess, origin, words_of
 from chatledger.application.ports.generator import GeneratorError, GeneratorErrorKind
+from chatledger.application.waiting import read_retry_after
 
 if TYPE_CHECKING:
     import openai
@@ -198,21 +197,14 @@ def _kind_by_code(error: "openai.APIError") -> GeneratorErrorKind | None:
 
 
 def _retry_after(headers: Mapping[str, str]) -> float | None:
-    """The seconds that a provider wants to be left alone for, by either header, as a number or as a date."""
-    for header, unit in (("retry-after-ms", 0.001), ("retry-after", 1.0)):
-        try:
-            seconds = float(headers.get(header, "")) * unit
-        except ValueError:
-            continue
-        if math.isfinite(seconds):
-            return max(0.0, seconds)
+    """The seconds that a provider wants to be left alone for, by either header."""
     try:
-        moment = email.utils.parsedate_to_datetime(headers.get("retry-after", ""))
+        seconds = float(headers.get("retry-after-ms", "")) / 1000
     except ValueError:
-        return None
-    if moment.tzinfo is None:  # in the form of asctime (RFC 9110, section 5.6.7), which is in UTC without saying so
-        moment = moment.replace(tzinfo=UTC)
-    return max(0.0, moment.timestamp() - time.time())
+        seconds = math.nan
+    if math.isfinite(seconds):
+        return max(0.0, seconds)
+    return read_retry_after(headers.get("retry-after", ""), time.time())
 
 
 def is_openai(base_url: str) -> bool:

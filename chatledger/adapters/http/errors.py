@@ -2,7 +2,6 @@
 
 import logging
 import math
-import re
 from collections.abc import Callable, Mapping
 from typing import Any
 from uuid import UUID
@@ -12,6 +11,7 @@ from litestar import Response
 from litestar.exceptions import HTTPException
 
 from chatledger.adapters.http.answers import HttpRequest, answer_headers
+from chatledger.application.disclosure import generation_message
 from chatledger.application.errors import (
     AlreadyReplayedError,
     AnswerPendingError,
@@ -39,7 +39,7 @@ from chatledger.application.errors import (
     WrongModeError,
 )
 from chatledger.application.fault_report import describe
-from chatledger.application.generation.failures import CONSEQUENCES, INTERNAL_MESSAGE
+from chatledger.application.generation.failures import CONSEQUENCES
 from chatledger.application.ledger.hand_ins import VersionConflictError
 from chatledger.application.ports.files import BlobMissingError
 from chatledger.application.ports.generator import GeneratorError
@@ -111,20 +111,8 @@ GENERATION_STATUS: Mapping[ErrorCode, int] = {
 }
 """The HTTP status of a failed generation, where the failure is the whole answer."""
 
-_GENERATION_MESSAGES: Mapping[str, str] = {
-    "provider_not_initialize": (
-        "No valid model provider credentials found. "
-        "Please go to Settings -> Model Provider to complete your provider credentials."
-    ),
-    "provider_quota_exceeded": "The quota of the model provider has been exhausted.",
-    "completion_request_error": "Completion request failed.",
-}
-
 WEB_PREFIX = "/api/"
 """Under it visitors are told ``not_completion_app`` where an app's key is told ``app_unavailable``."""
-
-_NAMES_A_VARIABLE = re.compile(r"environment|_env\b|[A-Z0-9]_[A-Z0-9]")
-"""What gives away that a text speaks of the server's environment."""
 
 
 class ErrorBody(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -176,15 +164,6 @@ def unavailable(ids: Mapping[str, UUID | None] | None = None) -> HttpError:
     ``ids`` are those of the message, where it was taken in before.
     """
     return HttpError(503, headers={"Retry-After": str(TROUBLE_RETRY_AFTER)}, ids=ids)
-
-
-def generation_message(code: str | None, reason: str) -> str:
-    """What a caller is told about a failed generation: the provider's own words, but never our own internals."""
-    if code == "internal_server_error":
-        return INTERNAL_MESSAGE
-    if code == "provider_not_initialize" and _NAMES_A_VARIABLE.search(reason):
-        return _GENERATION_MESSAGES[code]
-    return reason or _GENERATION_MESSAGES.get(code or "", "")
 
 
 def stream_error(errored: MessageErrored) -> dict[str, Any]:

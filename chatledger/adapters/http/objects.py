@@ -8,10 +8,10 @@ import msgspec
 
 from chatledger.adapters.http.agent_thoughts import AgentThought, agent_thoughts
 from chatledger.adapters.http.answers import epoch_seconds
-from chatledger.adapters.http.disclosure import error_text, shows_resources
 from chatledger.adapters.http.files import Link, MessageFileObject, inputs_with_files, message_files
 from chatledger.adapters.http.metadata import Metadata, RetrieverResource, retriever_resources, stored_metadata
 from chatledger.application.caller import Reader
+from chatledger.application.disclosure import error_text, shows_resources
 from chatledger.application.ports.views import MessageView
 from chatledger.domain.values import Usage
 

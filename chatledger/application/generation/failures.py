@@ -4,9 +4,9 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 
 import msgspec
-from tenacity import RetryCallState, Retrying, wait_exponential, wait_random_exponential
 
 from chatledger.application.ports.generator import GeneratorError, GeneratorErrorKind
+from chatledger.application.waiting import backoff
 from chatledger.domain.message import Message
 from chatledger.domain.values import ErrorCode
 
@@ -62,16 +62,11 @@ class RetryPolicy(msgspec.Struct, frozen=True, kw_only=True):
         """
         if is_final or not CONSEQUENCES[error.kind].may_pass or failures >= self.attempts:
             return None
-        delay = self._backoff(failures) if error.retry_after is None else error.retry_after
+        delay = error.retry_after
+        if delay is None:
+            delay = backoff(failures, self.first_delay, self.longest_delay)
         return now + timedelta(seconds=delay) if delay <= LONGEST_WAIT else None
 
     def may_take_over(self, message: Message) -> bool:
         """Whether another attempt may start in the place of one whose worker is gone."""
         return message.take_overs < self.take_overs
-
-    def _backoff(self, failures: int) -> float:
-        multiplier, longest = self.first_delay / 2, self.longest_delay / 2
-        sure, spread = wait_exponential(multiplier, longest), wait_random_exponential(multiplier, longest)
-        state = RetryCallState(Retrying(), fn=None, args=(), kwargs={})
-        state.attempt_number = failures
-        return (sure + spread)(state)

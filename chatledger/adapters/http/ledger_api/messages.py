@@ -11,7 +11,6 @@ from litestar.params import FromPath
 from litestar.response.base import ASGIResponse
 
 from chatledger.adapters.http.answers import HttpRequest, answer, rfc3339
-from chatledger.adapters.http.disclosure import event_data
 from chatledger.adapters.http.entrance import Entrance
 from chatledger.adapters.http.errors import invalid
 from chatledger.adapters.http.files import signed_links
@@ -22,6 +21,7 @@ from chatledger.adapters.http.surface import Surface
 from chatledger.application.accepting import DEFAULT_PAGE, MAX_PAGE
 from chatledger.application.caller import Reader
 from chatledger.application.context import Actor
+from chatledger.application.disclosure import event_data
 from chatledger.application.ledger.envelope import Fact
 from chatledger.domain.events import REGISTRY
 

@@ -12,7 +12,6 @@ from litestar.response.base import ASGIResponse
 
 from chatledger.adapters.http.answers import HttpRequest
 from chatledger.adapters.http.conversation_rendering import ConversationRendering
-from chatledger.adapters.http.disclosure import shows_resources
 from chatledger.adapters.http.entrance import Entrance
 from chatledger.adapters.http.files import stable_links
 from chatledger.adapters.http.openapi import EVENT_STREAM, USER_PARAMETER, Operation, Parameter
@@ -20,6 +19,7 @@ from chatledger.adapters.http.reading import Query, header, require_plain_path
 from chatledger.adapters.http.rendering import Rendering
 from chatledger.adapters.http.sse import Batches, EventStream, Renderer, frames
 from chatledger.adapters.http.surface import Place, Surface
+from chatledger.application.disclosure import shows_resources
 from chatledger.application.errors import NotFoundError
 from chatledger.application.ledger.envelope import Envelope
 from chatledger.application.queries.listening import Listening, unknown_point

@@ -10,12 +10,12 @@ from litestar.params import FromPath
 from litestar.response.base import ASGIResponse
 
 from chatledger.adapters.http.answers import HttpRequest, answer, rfc3339
-from chatledger.adapters.http.disclosure import error_text
 from chatledger.adapters.http.entrance import Entrance
 from chatledger.adapters.http.openapi import USER_PARAMETER, Operation
 from chatledger.adapters.http.reading import Query, require_plain_path
 from chatledger.adapters.http.surface import Surface
 from chatledger.application.caller import Reader
+from chatledger.application.disclosure import error_text
 from chatledger.application.queries.history import Task
 from chatledger.domain.values import OnBusy, TaskState
 

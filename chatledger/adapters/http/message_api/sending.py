@@ -13,7 +13,6 @@ from litestar.response.base import ASGIResponse
 from chatledger.adapters.http.answers import HttpRequest, add_header, answer, epoch_seconds
 from chatledger.adapters.http.bodies import Body, read_body
 from chatledger.adapters.http.client_watch import ClientWatch
-from chatledger.adapters.http.disclosure import shows_resources
 from chatledger.adapters.http.entrance import Entrance
 from chatledger.adapters.http.files import signed_links
 from chatledger.adapters.http.message_api.new_message import (
@@ -39,6 +38,7 @@ from chatledger.adapters.http.sse import EventStream, followed_by_speech, frames
 from chatledger.adapters.http.surface import Surface
 from chatledger.application.caller import Caller, require_chat, require_completion
 from chatledger.application.commands.new_message import NewMessage, Sent
+from chatledger.application.disclosure import shows_resources
 from chatledger.application.ports.views import AppView
 from chatledger.domain.values import NIL_UUID, AppMode, TaskState
 

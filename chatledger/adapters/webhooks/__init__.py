@@ -1,0 +1,1 @@
+"""How what webhooks tell gets to where it is told."""

@@ -1,0 +1,1 @@
+"""Webhooks: endpoints elsewhere that are told of what happens."""
