@@ -36,11 +36,11 @@ IDS_PER_STATEMENT = 500
 ROOM = 8 * 1024 * 1024
 """Bytes. Work that begins again with less on the disk is soon broken off again."""
 
-_SELECT_LOG = """
+_SELECT_ROWS = """
 SELECT position, stream_id, category, version, event_id, name, schema, recorded_at, public, sealed, key_id, algorithm,
        context_position, context, leaf
-FROM ledger WHERE position > ? ORDER BY position LIMIT ?
-"""
+FROM ledger WHERE """
+_SELECT_LOG = f"{_SELECT_ROWS} position > ? ORDER BY position LIMIT ?"
 _SELECT_STREAM = """
 SELECT position, version, event_id, type, recorded_at, public, sealed, algorithm, context_position, context, leaf
 FROM events WHERE stream = ? AND version > ? ORDER BY version LIMIT ?
@@ -353,9 +353,19 @@ class SqlTransaction:
 
     def read_log(self, after: int, limit: int) -> list[EventRow]:
         """Rows in order of position."""
+        return self._log_rows(self._statements.execute(_SELECT_LOG, (after, limit)))
+
+    def read_at(self, positions: Sequence[int]) -> list[EventRow]:
+        """The rows at these positions, in order of position."""
+        rows: list[EventRow] = []
+        for start in range(0, len(positions), IDS_PER_STATEMENT):
+            page = positions[start : start + IDS_PER_STATEMENT]
+            rows += self._log_rows(self._statements.execute(_select_at(len(page)), tuple(page)))
+        return rows
+
+    def _log_rows(self, found: Iterable[Row]) -> list[EventRow]:
         shared_id, optional_id = self._statements.shared_id, self._shared_id
         rows: list[EventRow] = []
-        found = self._statements.execute(_SELECT_LOG, (after, limit))
         for position, stream_id, category, version, event_id, name, schema, at, public, sealed, key_id, *rest in found:
             algorithm, place, context, leaf = rest
             row = _event_row(
@@ -417,6 +427,11 @@ def _select_streams(count: int) -> str:
     marks = ", ".join("?" * count)
     newest = "SELECT max(e.version) FROM events e WHERE e.stream = s.number"
     return f"SELECT s.stream_id, s.number, s.key_id, ({newest}) FROM streams s WHERE s.stream_id IN ({marks})"
+
+
+@cache
+def _select_at(count: int) -> str:
+    return f"{_SELECT_ROWS} position IN ({', '.join('?' * count)}) ORDER BY position"
 
 
 @cache
