@@ -10,6 +10,7 @@ import msgspec
 import uvloop
 
 from benchmarks.stores import Store
+from chatledger.adapters.keys.store import SqliteKeyring
 from chatledger.application.context import Actor, Context
 from chatledger.application.ledger.ledger import Staged
 from chatledger.application.system_clock import new_id
@@ -135,5 +136,6 @@ async def complete(running: Running, answering: Open) -> None:
 
 def secret_of(running: Running, key_id: UUID) -> bytes:
     """A data key, for the floors that open with the bare cipher."""
-    running.ledger.keyring.key(key_id)
-    return running.ledger.keyring._secrets[key_id][0]  # noqa: SLF001 - no caller but a floor has any use for it
+    keyring = running.ledger.keyring
+    assert isinstance(keyring, SqliteKeyring)
+    return keyring.secret(key_id)

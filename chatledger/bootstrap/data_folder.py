@@ -2,7 +2,7 @@
 
 import tempfile
 from collections.abc import Iterator
-from contextlib import ExitStack, closing, contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from sqlalchemy import Connection, Engine, select
@@ -70,12 +70,8 @@ def open_keyring(settings: Settings, *, read_only: bool = False) -> Iterator[Sql
 @contextmanager
 def open_keys(settings: Settings, clock: Clock) -> Iterator[tuple[SqliteKeyring, SqliteSigningKeys]]:
     """All keys of a server, as :func:`open_keyring` does."""
-    key_store, master_key = settings.data_dir / "keys.db", settings.data_dir / "master.key"
-    with (
-        open_keyring(settings) as keyring,
-        closing(SqliteSigningKeys(key_store, load_master_key(master_key), clock, new_id)) as signing_keys,
-    ):
-        yield keyring, signing_keys
+    with open_keyring(settings) as keyring:
+        yield keyring, SqliteSigningKeys(keyring, clock)
 
 
 def require_keys(connection: Connection, keyring: SqliteKeyring) -> None:

@@ -197,18 +197,16 @@ async def test_a_key_that_is_revoked_while_it_is_looked_up_opens_nothing_after(c
 
 async def test_a_new_key_does_not_wait_for_the_disk(chat):
     keyring = chat.running.ledger.keyring
-    insert, is_inserting, may_go_on = keyring._insert, threading.Event(), threading.Event()
+    is_writing, may_go_on = threading.Event(), threading.Event()
 
-    def slow(rows):
-        is_inserting.set()
-        may_go_on.wait(10)
-        insert(rows)
+    def write_slowly():
+        with keyring.file.write():
+            is_writing.set()
+            may_go_on.wait(10)
 
-    keyring._insert = slow
-    key = keyring.new_key(None)
-    writing = asyncio.create_task(asyncio.to_thread(keyring.make_durable, [key]))
-    await asyncio.to_thread(is_inserting.wait, 10)
-    keyring.new_key(None)
+    writing = asyncio.create_task(asyncio.to_thread(write_slowly))
+    await asyncio.to_thread(is_writing.wait, 10)
+    assert keyring.cached(keyring.new_key(None).key_id) is not None
     assert not may_go_on.is_set()
     may_go_on.set()
     await writing

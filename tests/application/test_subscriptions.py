@@ -457,10 +457,8 @@ async def test_what_was_erased_is_given_as_erased(open_host, following, tmp_path
     async with open_host() as chat:
         sent = await chat.send("text=canary")
         sent.follower.close()
-        keyring = chat.running.ledger.keyring
-        with keyring._file_lock:
-            key_id = (await chat.events(sent.message_id))[0].key_id
-            keyring._file.execute("DELETE FROM keys WHERE key_id = ?", (key_id.bytes,))
+        key_id = (await chat.events(sent.message_id))[0].key_id
+        chat.running.ledger.keyring.destroy([key_id])
     async with open_host(**following.options) as chat:
         subscription = chat.running.subscriptions[following.name]
         await subscription.caught_up()

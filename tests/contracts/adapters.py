@@ -17,7 +17,7 @@ from chatledger.adapters.queue.in_process import InProcessLiveBus, InProcessTask
 from chatledger.adapters.rate_limiter.in_process import InProcessRateLimiter
 from chatledger.application.ports.clock import Clock
 from chatledger.application.ports.files import BlobStore
-from chatledger.application.ports.keys import Keyring, SigningKeys
+from chatledger.application.ports.keys import SigningKeys
 from chatledger.application.ports.queue import LiveBus, TaskQueue
 from chatledger.application.ports.rate_limiter import RateLimiter
 from chatledger.application.ports.storage import LedgerStore
@@ -57,7 +57,7 @@ async def in_process_bus(folder: Path) -> AsyncIterator[LiveBus]:
 
 
 @asynccontextmanager
-async def sqlite_keyring(folder: Path, master_key: bytes) -> AsyncIterator[Keyring]:
+async def sqlite_keyring(folder: Path, master_key: bytes) -> AsyncIterator[SqliteKeyring]:
     keyring = SqliteKeyring(folder / "keys.db", master_key, new_id)
     try:
         yield keyring
@@ -69,11 +69,8 @@ async def sqlite_keyring(folder: Path, master_key: bytes) -> AsyncIterator[Keyri
 async def sqlite_signing_keys(
     folder: Path, master_key: bytes, clock: Clock = SYSTEM_CLOCK
 ) -> AsyncIterator[SigningKeys]:
-    signing_keys = SqliteSigningKeys(folder / "keys.db", master_key, clock, new_id)
-    try:
-        yield signing_keys
-    finally:
-        signing_keys.close()
+    async with sqlite_keyring(folder, master_key) as keyring:
+        yield SqliteSigningKeys(keyring, clock)
 
 
 @asynccontextmanager

@@ -1,6 +1,9 @@
 """What every keyring promises."""
 
 import re
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 
 import pytest
 
@@ -17,6 +20,18 @@ MASTER = bytes(range(32))
 async def keyring(open_keyring):
     async with open_keyring(MASTER) as opened:
         yield opened
+
+
+def assert_there(keyring, *keys):
+    for new in keys:
+        keyring.key(new.key_id).seal(b"text", b"")
+
+
+def assert_gone(keyring, *keys):
+    for new in keys:
+        assert keyring.cached(new.key_id) is None
+        with pytest.raises(KeyDestroyedError):
+            keyring.key(new.key_id)
 
 
 def a_key(keyring, parent=None):
@@ -100,8 +115,8 @@ async def test_a_child_can_be_made_under_a_key_that_has_to_be_fetched(open_keyri
 
 
 async def test_another_master_key_is_refused(open_keyring) -> None:
-    async with open_keyring(MASTER) as keyring:
-        keyring.make_durable([keyring.new_key(None)])
+    async with open_keyring(MASTER):
+        pass
     with pytest.raises(REFUSED_MASTER_KEY):
         async with open_keyring(bytes(32)):
             pass
@@ -109,21 +124,123 @@ async def test_another_master_key_is_refused(open_keyring) -> None:
         pass
 
 
-async def test_a_lookup_stays_the_same_and_tells_scopes_texts_and_masters_apart(open_keyring, tmp_path) -> None:
+async def test_a_lookup_stays_the_same_and_tells_scopes_and_texts_apart(open_keyring) -> None:
     async with open_keyring(MASTER) as keyring:
         found = keyring.lookup("app", "ada@example.org")
         others = {keyring.lookup("app", "bob@example.org"), keyring.lookup("app2", "ada@example.org")}
     async with open_keyring(MASTER) as keyring:
         assert keyring.lookup("app", "ada@example.org") == found
-    async with open_keyring(bytes(32)) as keyring:
-        others.add(keyring.lookup("app", "ada@example.org"))
-    assert len(others | {found}) == 4
+    assert len(others | {found}) == 3
     assert re.fullmatch("[0-9a-f]{64}", found)
+
+
+async def test_destroyed_are_a_key_and_all_under_it_and_no_other(open_keyring) -> None:
+    async with open_keyring(MASTER) as keyring:
+        person, other = keyring.new_key(None), keyring.new_key(None)
+        conversation, sibling = keyring.new_key(person.key_id), keyring.new_key(person.key_id)
+        file, apart = keyring.new_key(conversation.key_id), keyring.new_key(other.key_id)
+        keyring.make_durable([person, other, conversation, sibling, file, apart])
+        keyring.destroy([conversation.key_id])
+        assert_gone(keyring, conversation, file)
+        assert_there(keyring, person, sibling, other, apart)
+        for _ in range(2):
+            keyring.destroy([person.key_id, conversation.key_id, new_id()])
+        keyring.destroy([])
+        assert_gone(keyring, person, conversation, sibling, file)
+        assert_there(keyring, other, apart)
+    async with open_keyring(MASTER) as keyring:
+        assert_gone(keyring, person, conversation, sibling, file)
+        assert_there(keyring, other, apart)
+
+
+async def test_destroyed_are_keys_that_nobody_has_at_hand(open_keyring) -> None:
+    async with open_keyring(MASTER) as keyring:
+        person = keyring.new_key(None)
+        conversation = keyring.new_key(person.key_id)
+        keyring.make_durable([person, conversation])
+    async with open_keyring(MASTER) as keyring:
+        keyring.destroy([person.key_id])
+        assert_gone(keyring, person, conversation)
+
+
+async def test_a_destroyed_key_is_of_no_use_to_who_has_it_in_hand(keyring) -> None:
+    person, unsaved = keyring.new_key(None), keyring.new_key(None)
+    conversation, begun = keyring.new_key(person.key_id), keyring.new_key(person.key_id)
+    keyring.make_durable([person, conversation])
+    held = [keyring.key(new.key_id) for new in (person, conversation, begun, unsaved)]
+    sealed = [(key, key.seal(b"text", b""), key.seal_row(b"text", b"")) for key in held]
+    for key in held[::2]:
+        key.fingerprint(b"text")
+    keyring.destroy([person.key_id, unsaved.key_id])
+    for key, event, row in sealed:
+        for use in (
+            lambda key=key: key.seal(b"text", b""),
+            lambda key=key, event=event: key.open(event, b""),
+            lambda key=key: key.seal_row(b"text", b""),
+            lambda key=key, row=row: key.open_row(row, b""),
+            lambda key=key: key.fingerprint(b"text"),
+        ):
+            with pytest.raises(KeyDestroyedError):
+                use()
+
+
+async def test_nothing_brings_a_destroyed_key_back(open_keyring) -> None:
+    async with open_keyring(MASTER) as keyring:
+        person, other = keyring.new_key(None), keyring.new_key(None)
+        conversation = keyring.new_key(person.key_id)
+        keyring.make_durable([person, conversation])
+        keyring.destroy([person.key_id])
+        later = keyring.new_key(person.key_id)
+        for attempt in ([person], [conversation], [person, conversation], [later], [other, later], [person, later]):
+            with pytest.raises(KeyDestroyedError):
+                keyring.make_durable(attempt)
+        assert_gone(keyring, person, conversation)
+    async with open_keyring(MASTER) as keyring:
+        assert_gone(keyring, person, conversation, later, other)
+
+
+async def test_no_key_stands_under_one_that_no_disk_knows(open_keyring) -> None:
+    async with open_keyring(MASTER) as keyring:
+        parent = keyring.new_key(None)
+        child = keyring.new_key(parent.key_id)
+        with pytest.raises(KeyDestroyedError):
+            keyring.make_durable([child])
+        keyring.make_durable([child, parent])
+    async with open_keyring(MASTER) as keyring:
+        assert_there(keyring, parent, child)
+
+
+async def test_whoever_reads_a_key_while_it_is_destroyed_does_not_bring_it_back(keyring) -> None:
+    readers, ended = 4, threading.Event()
+    person = keyring.new_key(None)
+    keyring.make_durable([person])
+
+    def read(new: list) -> None:
+        while not ended.is_set():
+            for key in new:
+                with suppress(KeyDestroyedError):
+                    keyring.key(key.key_id)
+
+    conversations = [keyring.new_key(person.key_id) for _ in range(100)]
+    keyring.make_durable(conversations)
+    with ThreadPoolExecutor(readers) as pool:
+        reading = [pool.submit(read, conversations) for _ in range(readers)]
+        try:
+            for conversation in conversations[:50]:
+                keyring.destroy([conversation.key_id])
+                assert keyring.cached(conversation.key_id) is None
+            keyring.destroy([person.key_id])
+            assert [keyring.cached(conversation.key_id) for conversation in conversations] == [None] * 100
+        finally:
+            ended.set()
+        for each in reading:
+            each.result()
+    assert_gone(keyring, person, *conversations)
 
 
 async def test_a_new_key_does_not_show_its_secret(keyring) -> None:
     new = keyring.new_key(None)
-    assert len(new.secret) == 32
+    assert len(new.secret) == 64
     assert repr(new) == f"NewKey({new.key_id})"
 
 
@@ -133,7 +250,11 @@ async def test_one_that_cannot_be_written_says_so_until_it_can(open_keyring) -> 
         keyring.require_writable()
         keyring.make_durable([durable])
         with no_room_in_files():
-            for write in (keyring.require_writable, lambda: keyring.make_durable([new])):
+            for write in (
+                keyring.require_writable,
+                lambda: keyring.make_durable([new]),
+                lambda: keyring.destroy([durable.key_id]),
+            ):
                 with pytest.raises(StorageUnavailableError):
                     write()
         keyring.require_writable()

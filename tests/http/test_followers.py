@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import socket
-import sqlite3
 from typing import Any
 from uuid import UUID
 
@@ -223,7 +222,7 @@ async def test_another_attempt_takes_the_place_of_a_dead_workers_words(serve) ->
 
 
 @ON_SQLITE
-async def test_erased_while_it_is_followed(serve, tmp_path) -> None:
+async def test_erased_while_it_is_followed(serve) -> None:
     """The key is what opens it: without one the stream closes, and nobody begins another."""
     async with serve() as server:
         chat = await server.new_client()
@@ -235,9 +234,8 @@ async def test_erased_while_it_is_followed(serve, tmp_path) -> None:
         async with chat.stream("GET", paths[1]) as response:
             chunks = response.aiter_text()
             text = await anext(chunks)
-            with contextlib.closing(sqlite3.connect(tmp_path / "data" / "keys.db")) as file, file:
-                assert file.execute("DELETE FROM keys WHERE key_id = ?", (begun.key_id.bytes,)).rowcount == 1
-            server.running.ledger.keyring._secrets.clear()
+            keyring = server.running.ledger.keyring
+            await server.running.writer.run_alone(lambda: keyring.destroy([begun.key_id]))
             async with asyncio.timeout(DEADLINE):
                 text += "".join([chunk async for chunk in chunks])
         assert [event["event"] for event in events_of(text)] == ["message"]

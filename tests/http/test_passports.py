@@ -16,6 +16,7 @@ from joserfc.jwk import OctKey, RSAKey
 
 from chatledger.adapters.http.passports import Passport, Passports
 from chatledger.adapters.keys.signing import SqliteSigningKeys
+from chatledger.adapters.keys.store import SqliteKeyring
 from chatledger.application.errors import UnauthorizedError
 from chatledger.application.system_clock import new_id
 
@@ -47,9 +48,9 @@ def clock() -> HandSetClock:
 
 @pytest.fixture(scope="module")
 def signing_keys(tmp_path_factory: pytest.TempPathFactory, clock: HandSetClock) -> Iterator[SqliteSigningKeys]:
-    keys = SqliteSigningKeys(Path(tmp_path_factory.mktemp("keys")) / "keys.db", bytes(32), clock, new_id)
-    yield keys
-    keys.close()
+    keyring = SqliteKeyring(Path(tmp_path_factory.mktemp("keys")) / "keys.db", bytes(32), new_id)
+    yield SqliteSigningKeys(keyring, clock)
+    keyring.close()
 
 
 @pytest.fixture(scope="module")

@@ -1,12 +1,14 @@
 """The key store's file: who may read it, what stands in it, and what is gone when a row is gone."""
 
+import random
 import sqlite3
 import threading
 from pathlib import Path
 
 import pytest
 
-from chatledger.adapters.keys.store import CACHED_KEYS, MasterKeyError, SqliteKeyring, load_master_key
+from chatledger.adapters.keys.cache import CACHED_KEYS
+from chatledger.adapters.keys.store import MasterKeyError, SqliteKeyring, load_master_key
 from chatledger.application.ports.keys import KeyDestroyedError
 from chatledger.application.ports.storage import StorageUnavailableError
 from chatledger.application.system_clock import new_id
@@ -69,6 +71,60 @@ def test_without_its_parent_a_key_is_gone(keyring: SqliteKeyring, path: Path) ->
             after.key(new.key_id)
     assert after.key(sibling.key_id).open(keyring.key(sibling.key_id).seal(b"text", b""), b"") == b"text"
     after.close()
+
+
+def files_of(path: Path) -> bytes:
+    return b"".join(file.read_bytes() for file in path.parent.iterdir() if file.name.startswith(path.name))
+
+
+def wraps_in(path: Path) -> dict[bytes, bytes]:
+    """Each key that is on the disk, and its wrapped secret."""
+    with sqlite3.connect(path) as file:
+        wraps: dict[bytes, bytes] = dict(file.execute("SELECT key_id, wrapped FROM keys").fetchall())
+    file.close()
+    return wraps
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_of_a_destroyed_key_no_byte_is_left_in_any_file(keyring: SqliteKeyring, path: Path, seed: int) -> None:
+    """Pages are split, merged and used again on the way: no copy of a row may stay behind in one."""
+    chance, living, doomed = random.Random(seed), [], []
+    for _ in range(8):
+        for _ in range(20):
+            person = keyring.new_key(None)
+            family = [person, *(keyring.new_key(person.key_id) for _ in range(chance.randrange(12)))]
+            keyring.make_durable(chance.sample(family, len(family)))
+            living.append(family)
+        wraps = wraps_in(path)
+        chance.shuffle(living)
+        for _ in range(chance.choice([1, 10, len(living) // 2])):
+            family = living.pop()
+            doomed += [wraps[new.key_id.bytes] for new in family]
+            keyring.destroy([family[0].key_id])
+        written = files_of(path)
+        assert not [wrapped for wrapped in doomed if any(wrapped[at : at + 16] in written for at in range(0, 80, 16))]
+    for family in living:
+        for new in family:
+            keyring.key(new.key_id)
+
+
+def test_while_another_reads_the_log_a_destroyed_key_stays_in_it_and_that_is_told(
+    keyring: SqliteKeyring, path: Path
+) -> None:
+    new = keyring.new_key(None)
+    keyring.make_durable([new])
+    wrapped = wraps_in(path)[new.key_id.bytes]
+    keyring.file._connection.execute("PRAGMA busy_timeout = 10")
+    reader = sqlite3.connect(path, isolation_level=None)
+    reader.execute("BEGIN")
+    reader.execute("SELECT * FROM keys").fetchall()
+    with pytest.raises(StorageUnavailableError, match="its log is being read"):
+        keyring.destroy([new.key_id])
+    assert keyring.cached(new.key_id) is None
+    assert wrapped in files_of(path)
+    reader.close()
+    keyring.destroy([new.key_id])
+    assert wrapped not in files_of(path)
 
 
 def test_a_reader_can_read_and_not_write(keyring: SqliteKeyring, path: Path) -> None:

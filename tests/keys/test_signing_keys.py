@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from chatledger.adapters.keys.signing import SqliteSigningKeys
+from chatledger.adapters.keys.store import SqliteKeyring
 from chatledger.application.ports.storage import StorageUnavailableError
 from chatledger.application.system_clock import SystemClock, new_id
 
@@ -19,9 +20,9 @@ def path(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def signing_keys(path: Path):
-    signing_keys = SqliteSigningKeys(path, MASTER, SystemClock(), new_id)
-    yield signing_keys
-    signing_keys.close()
+    keyring = SqliteKeyring(path, MASTER, new_id)
+    yield SqliteSigningKeys(keyring, SystemClock())
+    keyring.close()
 
 
 def test_no_secret_stands_in_any_file_and_each_file_is_for_its_owner_alone(
@@ -56,7 +57,12 @@ def test_what_cannot_be_written_has_not_changed(
     file.close()
 
 
-def test_a_damaged_file_is_trouble_of_the_store(path: Path) -> None:
-    path.write_bytes(b"no database" * 1000)
-    with pytest.raises(StorageUnavailableError, match="key store"):
-        SqliteSigningKeys(path, MASTER, SystemClock(), new_id)
+def test_of_a_forgotten_key_nothing_is_left_in_any_file(signing_keys: SqliteSigningKeys, path: Path) -> None:
+    signing_keys.rotate(forget_earlier=False)
+    with sqlite3.connect(path) as file:
+        (wraps,) = zip(*file.execute("SELECT wrapped FROM keys JOIN signing_keys USING (key_id)"), strict=True)
+    file.close()
+    signing_keys.rotate(forget_earlier=True)
+    written = b"".join(file.read_bytes() for file in path.parent.iterdir())
+    assert len(wraps) == 2
+    assert not any(wrapped[12:28] in written for wrapped in wraps)

@@ -14,6 +14,7 @@ import psycopg
 import pytest
 import sqlalchemy as sa
 
+from chatledger.adapters.keys.store import LOOKUP_KEY
 from chatledger.application.context import Actor, Context
 from chatledger.application.ledger.envelope import Envelope
 from chatledger.application.ledger.hand_ins import HandIn, NewEvent, NotUniqueError, VersionConflictError
@@ -333,9 +334,39 @@ async def test_nobody_counts_on_a_hand_in_whose_keys_have_no_room(store: Store, 
 
 
 def durable_keys(folder: Path) -> set[UUID]:
-    """Those of the key store's file."""
+    """Those of the key store's file, but for the one that it always has."""
     with closing(sqlite3.connect(folder / "keys.db")) as file:
-        return {UUID(bytes=key_id) for (key_id,) in file.execute("SELECT key_id FROM keys")}
+        return {UUID(bytes=key_id) for (key_id,) in file.execute("SELECT key_id FROM keys")} - {LOOKUP_KEY}
+
+
+async def test_what_needs_a_destroyed_key_is_refused_alone(
+    store: Store, writer: GroupCommitWriter, tmp_path: Path
+) -> None:
+    """Sealed under it, begun under it before it was destroyed, or begun under it since."""
+
+    def sealed(key_id: UUID, **options) -> HandIn:
+        chunk = NewEvent(Recorded(new_id(), 1, AnswerChunkAppended(1, "text")), "message", new_id(), key_id)
+        return a_hand_in(chunk, **options)
+
+    person, other = store.keyring.new_key(None), store.keyring.new_key(None)
+    begun, apart = store.keyring.new_key(person.key_id), store.keyring.new_key(other.key_id)
+    await writer.hand_in(sealed(person.key_id, new_keys=[person]))
+    async with one_group(writer):
+        waiting = [
+            writer.hand_in(sealed(person.key_id)),
+            writer.hand_in(sealed(begun.key_id, new_keys=[begun])),
+            writer.hand_in(sealed(apart.key_id, new_keys=[other, apart])),
+        ]
+        store.keyring.destroy([person.key_id])
+    results = await asyncio.gather(*waiting, return_exceptions=True)
+    later = store.keyring.new_key(person.key_id)
+
+    assert [type(result) for result in results] == [KeyDestroyedError, KeyDestroyedError, list]
+    assert await outcomes(writer, sealed(later.key_id, new_keys=[later]), sealed(apart.key_id)) == [
+        KeyDestroyedError,
+        [3],
+    ]
+    assert durable_keys(tmp_path) == {person.key_id, other.key_id, apart.key_id}
 
 
 # Many at once

@@ -92,7 +92,7 @@ def test_what_is_stored_is_sealed_and_opens_under_its_key_only(event_store: Even
     states = [event.state for event in event_store.recorder.select_events(message.id)]
     assert b'"mode":"chat"' in states[0]
     assert not any(word in state for state in states for word in (b"Pacioli", b"friar", b"dry"))
-    store.keyring._secrets.clear()
+    store.keyring._cache._known.clear()
     with pytest.raises(KeyDestroyedError):
         list(event_store.get(message.id))
 

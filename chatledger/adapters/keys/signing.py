@@ -1,66 +1,38 @@
-"""The signing keys, in the key store beside the data keys."""
+"""The signing keys: which of the keys in the key store sign passports."""
 
-import os
-import sqlite3
 import threading
+from collections.abc import Collection, Iterable
 from datetime import datetime
-from pathlib import Path
 from uuid import UUID
 
 import msgspec
-from cryptography.exceptions import InvalidTag
-from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from chatledger.adapters.keys.cipher import KEY_BYTES, NONCE_BYTES, subkey
-from chatledger.adapters.keys.store import MasterKeyError, key_store_errors
+from chatledger.adapters.keys.store import SqliteKeyring
 from chatledger.application.ledger.envelope import from_microseconds, to_microseconds
-from chatledger.application.ports.clock import Clock, IdFactory
+from chatledger.application.ports.clock import Clock
 from chatledger.application.ports.keys import SigningKey
-
-_SCHEMA = """
-CREATE TABLE IF NOT EXISTS signing_keys (
-    key_id BLOB PRIMARY KEY,
-    wrapped BLOB NOT NULL,
-    retired_at INTEGER
-) WITHOUT ROWID
-"""
 
 
 class SqliteSigningKeys:
     """All signing keys, few enough to be at hand. The first one is made where there is none.
 
     Raises:
-        MasterKeyError: the master key is not the one that wrapped the keys in the file.
         StorageUnavailableError: the key store cannot be read or written.
     """
 
-    def __init__(self, path: Path, master_key: bytes, clock: Clock, new_id: IdFactory) -> None:
+    def __init__(self, keyring: SqliteKeyring, clock: Clock) -> None:
+        self._keyring = keyring
         self._clock = clock
-        self._new_id = new_id
-        self._wrapping = AESGCM(subkey(master_key, b"signing"))
         self._turn = threading.Lock()
-        self._file = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=10)
-        path.chmod(0o600)
-        try:
-            self._known = self._open(path)
-        except BaseException:
-            self._file.close()
-            raise
+        self._known = self._load()
+        if all(key.retired_at is not None for key in self._known.values()):
+            self._known |= self._add(())
 
-    def _open(self, path: Path) -> dict[UUID, SigningKey]:
-        with key_store_errors():
-            self._file.execute("PRAGMA journal_mode=WAL")
-            self._file.execute("PRAGMA synchronous=FULL")
-            self._file.execute(_SCHEMA)
-            rows = self._file.execute("SELECT key_id, wrapped, retired_at FROM signing_keys").fetchall()
-        try:
-            known = {key.key_id: key for key in (self._unwrap(*row) for row in rows)}
-        except (InvalidTag, ValueError):
-            raise MasterKeyError(f"the master key does not open the signing keys in {path}") from None
-        if not known:
-            first = SigningKey(self._new_id(), os.urandom(KEY_BYTES))
-            self._replace({first.key_id: first})
-            known = {first.key_id: first}
+    def _load(self) -> dict[UUID, SigningKey]:
+        known = {}
+        for row in self._keyring.file.read("SELECT key_id, retired_at FROM signing_keys"):
+            key_id, retired_at = UUID(bytes=row[0]), None if row[1] is None else from_microseconds(row[1])
+            known[key_id] = SigningKey(key_id, self._keyring.secret(key_id), retired_at)
         return known
 
     def newest(self) -> SigningKey:
@@ -75,41 +47,32 @@ class SqliteSigningKeys:
         """A new newest key, durable once it is given. Blocks.
 
         Raises:
-            StorageUnavailableError: the key store cannot be written; nothing has changed.
+            StorageUnavailableError: the key store cannot be written. Nothing has changed, but that earlier keys may be
+                on their way out: rotate once more.
         """
-        fresh = SigningKey(self._new_id(), os.urandom(KEY_BYTES))
         with self._turn:
             now = self._clock.now()
-            earlier = () if forget_earlier else self._known.values()
-            keys = {key.key_id: _retired(key, now) for key in earlier} | {fresh.key_id: fresh}
-            self._replace(keys)
-            self._known = keys
-        return fresh
+            earlier = {key_id: _retired(key, now) for key_id, key in self._known.items()}
+            fresh = self._add(earlier.values())
+            self._known = earlier | fresh
+            if forget_earlier:
+                self._forget(earlier)
+                self._known = fresh
+        return self.newest()
 
-    def close(self) -> None:
-        """Close the file."""
-        self._file.close()
+    def _forget(self, key_ids: Collection[UUID]) -> None:
+        with self._keyring.file.write() as connection:
+            connection.executemany("DELETE FROM signing_keys WHERE key_id = ?", [(key_id.bytes,) for key_id in key_ids])
+        self._keyring.destroy(key_ids)
 
-    def _replace(self, keys: dict[UUID, SigningKey]) -> None:
-        rows = [(key.key_id.bytes, self._wrap(key), _stored(key.retired_at)) for key in keys.values()]
-        with key_store_errors():
-            self._file.execute("BEGIN IMMEDIATE")
-            try:
-                self._file.execute("DELETE FROM signing_keys")
-                self._file.executemany("INSERT INTO signing_keys VALUES (?, ?, ?)", rows)
-                self._file.execute("COMMIT")
-            except BaseException:
-                if self._file.in_transaction:
-                    self._file.execute("ROLLBACK")
-                raise
-
-    def _wrap(self, key: SigningKey) -> bytes:
-        nonce = os.urandom(NONCE_BYTES)
-        return nonce + self._wrapping.encrypt(nonce, key.secret, key.key_id.bytes)
-
-    def _unwrap(self, key_id: bytes, wrapped: bytes, retired_at: int | None) -> SigningKey:
-        secret = self._wrapping.decrypt(wrapped[:NONCE_BYTES], wrapped[NONCE_BYTES:], key_id)
-        return SigningKey(UUID(bytes=key_id), secret, None if retired_at is None else from_microseconds(retired_at))
+    def _add(self, earlier: Iterable[SigningKey]) -> dict[UUID, SigningKey]:
+        """A new key on record, and the earlier ones as they are now."""
+        new = self._keyring.new_key(None)
+        self._keyring.make_durable([new])
+        rows = [(key.key_id.bytes, _stored(key.retired_at)) for key in earlier] + [(new.key_id.bytes, None)]
+        with self._keyring.file.write() as connection:
+            connection.executemany("INSERT OR REPLACE INTO signing_keys VALUES (?, ?)", rows)
+        return {new.key_id: SigningKey(new.key_id, self._keyring.secret(new.key_id))}
 
 
 def _retired(key: SigningKey, now: datetime) -> SigningKey:

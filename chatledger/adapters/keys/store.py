@@ -1,33 +1,39 @@
-"""The key store: data keys wrapped by their parents, in a file of their own, apart from the ledger."""
+"""The key store: data keys wrapped by their parents, and at last by the master key."""
 
-import hashlib
-import hmac
 import os
-import sqlite3
-import threading
-from collections import OrderedDict
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from pathlib import Path
 from uuid import UUID
 
-from cryptography.exceptions import InvalidTag
-from cryptography.hazmat.primitives.ciphers.aead import AESGCM
-
-from chatledger.adapters.keys.cipher import KEY_BYTES, NONCE_BYTES, AesDataKey, subkey
+from chatledger.adapters.keys.cache import KeyCache, KnownKey
+from chatledger.adapters.keys.cipher import (
+    KEY_BYTES,
+    SECRET_BYTES,
+    WRAPPED_BYTES,
+    AesDataKey,
+    sealing_half,
+    subkey,
+    unwrap,
+    wrap,
+    wrapping_half,
+)
+from chatledger.adapters.keys.file import KeyStoreFile
 from chatledger.application.ports.clock import IdFactory
 from chatledger.application.ports.keys import KeyDestroyedError, NewKey, SealBrokenError
-from chatledger.application.ports.storage import StorageUnavailableError
 
-CACHED_KEYS = 50_000
+LOOKUP_KEY = UUID(int=0)
+"""The key of lookups is one like any other, and so outlives the master key that wraps it. Every key store has it."""
 
-_SCHEMA = """
-CREATE TABLE IF NOT EXISTS keys (
-    key_id BLOB PRIMARY KEY,
-    parent_id BLOB,
-    wrapped BLOB NOT NULL
-) WITHOUT ROWID
+_GONE = bytes(WRAPPED_BYTES)
+"""What stands in place of a destroyed key, so that nothing can be put there again."""
+
+_DESTROY = """
+WITH RECURSIVE doomed (key_id) AS (
+    VALUES (:key_id) UNION SELECT keys.key_id FROM keys JOIN doomed ON keys.parent_id = doomed.key_id
+)
+UPDATE keys SET wrapped = :gone WHERE key_id IN doomed AND wrapped <> :gone RETURNING key_id
 """
+_INSERT = "INSERT OR IGNORE INTO keys (key_id, parent_id, wrapped) VALUES (?, ?, ?)"
 
 
 class MasterKeyError(Exception):
@@ -64,7 +70,10 @@ def _sync_folder(folder: Path) -> None:
 
 
 class SqliteKeyring:
-    """All data keys. New ones are made durable by the writer, many in one commit.
+    """All keys. New ones are made durable by the writer, many in one commit.
+
+    Attributes:
+        file: where they are.
 
     Raises:
         MasterKeyError: the master key is not the one that wrapped the keys in the file.
@@ -73,55 +82,64 @@ class SqliteKeyring:
 
     def __init__(self, path: Path, master_key: bytes, new_id: IdFactory, *, read_only: bool = False) -> None:
         self._new_id = new_id
-        self._wrapping = AESGCM(subkey(master_key, b"wrapping"))
-        self._lookup_key = subkey(master_key, b"lookup")
-        self._file_lock = threading.Lock()
-        self._cache_lock = threading.Lock()
-        self._secrets: OrderedDict[UUID, tuple[bytes, AesDataKey]] = OrderedDict()
-        self._file = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=10)
-        path.chmod(0o600)
+        self._master_wrapping = subkey(master_key, b"wrapping")
+        self._cache = KeyCache()
+        self.file = KeyStoreFile(path, read_only=read_only)
         try:
-            self._open(path, read_only=read_only)
+            self._lookups = self._open_lookup_key(read_only=read_only)
         except BaseException:
-            self._file.close()
+            self.file.close()
             raise
 
-    def _open(self, path: Path, *, read_only: bool) -> None:
-        # Any other error is one of a file that is no key store, which does not pass by itself.
-        with key_store_errors(sqlite3.OperationalError):
-            if read_only:
-                self._file.execute("PRAGMA query_only=ON")
-            else:
-                self._file.execute("PRAGMA journal_mode=WAL")
-                self._file.execute("PRAGMA synchronous=FULL")
-                self._file.execute(_SCHEMA)
-            row = self._file.execute("SELECT key_id FROM keys WHERE parent_id IS NULL LIMIT 1").fetchone()
-        if row is not None:
-            try:
-                self._fetch(UUID(bytes=row[0]))
-            except SealBrokenError:
-                raise MasterKeyError(f"the master key does not open {path}") from None
+    def _open_lookup_key(self, *, read_only: bool) -> AesDataKey:
+        if not read_only and not self.file.read("SELECT 1 FROM keys LIMIT 1"):
+            self.make_durable([NewKey(LOOKUP_KEY, None, os.urandom(SECRET_BYTES))])
+        try:
+            return self.key(LOOKUP_KEY)
+        except (KeyDestroyedError, SealBrokenError):
+            raise MasterKeyError(f"the master key does not open {self.file.path}") from None
 
     def new_key(self, parent: UUID | None) -> NewKey:
         """Make a key under ``parent``, or under the master key. Ready for use, but in memory only; never blocks."""
-        new = NewKey(self._new_id(), parent, os.urandom(KEY_BYTES))
-        self._remember(new.key_id, new.secret)
+        new = NewKey(self._new_id(), parent, os.urandom(SECRET_BYTES))
+        self._cache.keep(new.key_id, KnownKey(parent, new.secret))
         return new
 
     def make_durable(self, keys: Iterable[NewKey]) -> None:
         """Bring new keys to the disk. Blocks. Called before the first event that uses them is committed.
 
         Raises:
+            KeyDestroyedError: one of them is gone, or what it was to stand under; none of them is on the disk.
             StorageUnavailableError: the key store cannot be written.
         """
-        rows = [
-            (new.key_id.bytes, new.parent.bytes if new.parent else None, self._wrap(new.key_id, new.parent, new.secret))
-            for new in keys
-        ]
-        if not rows:
+        new_keys = list(keys)
+        if not new_keys:
             return
-        with key_store_errors(), self._file_lock:
-            self._insert(rows)
+        with self.file.write() as connection:
+            for parent in {new.parent for new in new_keys if new.parent} - {new.key_id for new in new_keys}:
+                self._stored(parent)
+            rows = [self._row(new) for new in new_keys]
+            if connection.executemany(_INSERT, rows).rowcount < len(rows):
+                for new in new_keys:
+                    self._stored(new.key_id)
+
+    def destroy(self, key_ids: Iterable[UUID]) -> None:
+        """Destroy keys and all that stand under them, for good. Blocks; when it is back, no file has them any more.
+
+        Raises:
+            StorageUnavailableError: the key store is in trouble. Some of them may be gone: destroy them once more.
+        """
+        doomed = set(key_ids)
+        if not doomed:
+            return
+        with self.file.turn:
+            with self.file.write() as connection:
+                connection.executemany(_INSERT, [(key_id.bytes, None, _GONE) for key_id in doomed])
+                for key_id in tuple(doomed):
+                    gone = connection.execute(_DESTROY, {"key_id": key_id.bytes, "gone": _GONE}).fetchall()
+                    doomed.update(UUID(bytes=row[0]) for row in gone)
+            self._cache.destroy(doomed)
+            self.file.scrub()
 
     def require_writable(self) -> None:
         """Pass where new keys could be brought to the disk. Blocks.
@@ -129,25 +147,12 @@ class SqliteKeyring:
         Raises:
             StorageUnavailableError: the key store cannot be written.
         """
-        with key_store_errors(), self._file_lock:
-            # Nobody reads it; SQLite writes it whatever it was.
-            self._file.execute("PRAGMA user_version = 1")
-
-    def _insert(self, rows: list[tuple[bytes, bytes | None, bytes]]) -> None:
-        self._file.execute("BEGIN IMMEDIATE")
-        try:
-            self._file.executemany("INSERT OR IGNORE INTO keys VALUES (?, ?, ?)", rows)
-            self._file.execute("COMMIT")
-        except BaseException:
-            # A full disk may have ended the transaction already.
-            if self._file.in_transaction:
-                self._file.execute("ROLLBACK")
-            raise
+        self.file.require_writable()
 
     def cached(self, key_id: UUID) -> AesDataKey | None:
         """The key, if it is at hand. Never blocks."""
-        found = self._secrets.get(key_id)
-        return found[1] if found else None
+        known = self._cache.get(key_id)
+        return known.data_key if known else None
 
     def key(self, key_id: UUID) -> AesDataKey:
         """The key, from disk if need be. May block.
@@ -157,64 +162,55 @@ class SqliteKeyring:
             SealBrokenError: it does not open under its parent.
             StorageUnavailableError: the key store cannot be read.
         """
-        return self.cached(key_id) or self._fetch(key_id)[1]
+        return self._find(key_id).data_key
+
+    def secret(self, key_id: UUID) -> bytes:
+        """What a key seals by, for those that sign with it instead. Blocks.
+
+        Raises:
+            KeyDestroyedError: there is none.
+            SealBrokenError: it does not open under its parent.
+            StorageUnavailableError: the key store cannot be read.
+        """
+        return sealing_half(self._find(key_id).secret)
 
     def lookup(self, scope: str, text: str) -> str:
         """A keyed hash by which a text can be found again without being stored."""
-        return hmac.new(self._lookup_key, f"{scope}\0{text}".encode(), hashlib.sha256).hexdigest()
+        return self._lookups.fingerprint(f"{scope}\0{text}".encode())
 
     def close(self) -> None:
         """Close the file."""
-        self._file.close()
+        self.file.close()
 
-    def _fetch(self, key_id: UUID) -> tuple[bytes, AesDataKey]:
-        select = "SELECT parent_id, wrapped FROM keys WHERE key_id = ?"
-        with key_store_errors(), self._file_lock:
-            row = self._file.execute(select, (key_id.bytes,)).fetchone()
-        if row is None:
+    def _find(self, key_id: UUID) -> KnownKey:
+        return self._cache.get(key_id) or self._fetch(key_id)
+
+    def _fetch(self, key_id: UUID) -> KnownKey:
+        with self.file.turn:  # to the end: else a key that is destroyed meanwhile would be kept
+            parent, wrapped = self._stored(key_id)
+            secret = unwrap(self._wrapping_key(parent), wrapped, _place(key_id, parent))
+            return self._cache.keep(key_id, KnownKey(parent, secret))
+
+    def _stored(self, key_id: UUID) -> tuple[UUID | None, bytes]:
+        """A key's parent and wrapped secrets.
+
+        Raises:
+            KeyDestroyedError: there is none.
+            StorageUnavailableError: the key store cannot be read.
+        """
+        rows = self.file.read("SELECT parent_id, wrapped FROM keys WHERE key_id = ?", key_id.bytes)
+        if not rows or rows[0][1] == _GONE:
             raise KeyDestroyedError(str(key_id))
-        parent = None if row[0] is None else UUID(bytes=row[0])
-        secret = self._unwrap(key_id, parent, row[1])
-        return self._remember(key_id, secret)
+        parent_id, wrapped = rows[0]
+        return UUID(bytes=parent_id) if parent_id else None, wrapped
 
-    def _remember(self, key_id: UUID, secret: bytes) -> tuple[bytes, AesDataKey]:
-        known = (secret, AesDataKey(secret))
-        with self._cache_lock:
-            self._secrets[key_id] = known
-            if len(self._secrets) > CACHED_KEYS:
-                self._secrets.popitem(last=False)
-        return known
+    def _wrapping_key(self, parent: UUID | None) -> bytes:
+        return self._master_wrapping if parent is None else wrapping_half(self._find(parent).secret)
 
-    def _wrapper(self, parent: UUID | None) -> AESGCM:
-        if parent is None:
-            return self._wrapping
-        secret, _ = self._secrets.get(parent) or self._fetch(parent)
-        return AESGCM(subkey(secret, b"wrapping"))
-
-    def _wrap(self, key_id: UUID, parent: UUID | None, secret: bytes) -> bytes:
-        nonce = os.urandom(NONCE_BYTES)
-        return nonce + self._wrapper(parent).encrypt(nonce, secret, _names(key_id, parent))
-
-    def _unwrap(self, key_id: UUID, parent: UUID | None, wrapped: bytes) -> bytes:
-        nonce, body = wrapped[:NONCE_BYTES], wrapped[NONCE_BYTES:]
-        try:
-            return self._wrapper(parent).decrypt(nonce, body, _names(key_id, parent))
-        except (InvalidTag, ValueError) as error:
-            raise SealBrokenError(f"key {key_id} does not open under its parent") from error
+    def _row(self, new: NewKey) -> tuple[bytes, bytes | None, bytes]:
+        wrapped = wrap(self._wrapping_key(new.parent), new.secret, _place(new.key_id, new.parent))
+        return new.key_id.bytes, new.parent.bytes if new.parent else None, wrapped
 
 
-@contextmanager
-def key_store_errors(kind: type[sqlite3.Error] = sqlite3.Error) -> Iterator[None]:
-    """Errors of the file become ours.
-
-    Raises:
-        StorageUnavailableError: it cannot be read or written.
-    """
-    try:
-        yield
-    except kind as error:
-        raise StorageUnavailableError(f"key store: {error}") from error
-
-
-def _names(key_id: UUID, parent: UUID | None) -> bytes:
+def _place(key_id: UUID, parent: UUID | None) -> bytes:
     return key_id.bytes + (parent.bytes if parent else b"")

@@ -25,7 +25,11 @@ class NewKey(msgspec.Struct, frozen=True):
 
 
 class DataKey(Protocol):
-    """One data key, ready for use. All methods compute only; none touches a disk."""
+    """One data key, ready for use. All methods compute only; none touches a disk.
+
+    Raises:
+        KeyDestroyedError: by each method, once the key has been destroyed.
+    """
 
     def seal(self, plaintext: bytes, associated: bytes) -> bytes:
         """AES-256-GCM (NIST SP 800-38D) with a random 96-bit nonce in front."""
@@ -67,7 +71,19 @@ class Keyring(Protocol):
         """Bring new keys to the disk. Blocks. Called before the first event that uses them is committed.
 
         Raises:
+            KeyDestroyedError: one of them is gone, or what it was to stand under; none of them is on the disk.
             StorageUnavailableError: the key store cannot be written.
+        """
+        ...
+
+    def destroy(self, key_ids: Iterable[UUID]) -> None:
+        """Destroy keys and all that stand under them, for good. Blocks; when it is back, no file has them any more.
+
+        Whoever has one of them in hand can do nothing more with it. Keys that are gone already are no error. To be
+        called between two commits: then no event is committed that one of them has sealed.
+
+        Raises:
+            StorageUnavailableError: the key store is in trouble. Some of them may be gone: destroy them once more.
         """
         ...
 
@@ -131,6 +147,7 @@ class SigningKeys(Protocol):
             forget_earlier: what the earlier keys have signed counts for nothing from here on.
 
         Raises:
-            StorageUnavailableError: the key store cannot be written; nothing has changed.
+            StorageUnavailableError: the key store cannot be written. Nothing has changed, but that earlier keys may be
+                on their way out: rotate once more.
         """
         ...

@@ -1,0 +1,55 @@
+"""The keys at hand."""
+
+import threading
+from collections import OrderedDict
+from collections.abc import Iterable
+from uuid import UUID
+from weakref import WeakValueDictionary
+
+from chatledger.adapters.keys.cipher import AesDataKey, sealing_half
+
+CACHED_KEYS = 50_000
+
+
+class KnownKey:
+    """A key at hand: what stands above it, what it seals by, and what it wraps by."""
+
+    __slots__ = ("data_key", "parent", "secret")
+
+    def __init__(self, parent: UUID | None, secret: bytes) -> None:
+        self.parent = parent
+        self.secret = secret
+        self.data_key = AesDataKey(sealing_half(secret))
+
+
+class KeyCache:
+    """The keys used last, and an end to those that are destroyed, whoever still has one in its hands."""
+
+    def __init__(self) -> None:
+        self._known: OrderedDict[UUID, KnownKey] = OrderedDict()
+        self._in_use: WeakValueDictionary[UUID, AesDataKey] = WeakValueDictionary()
+        self._guard = threading.Lock()
+
+    def get(self, key_id: UUID) -> KnownKey | None:
+        """The key, if it is at hand. Never blocks."""
+        return self._known.get(key_id)
+
+    def keep(self, key_id: UUID, known: KnownKey) -> KnownKey:
+        """Have it at hand, in place of the one that came first if there are too many."""
+        with self._guard:
+            self._known[key_id] = known
+            self._in_use[key_id] = known.data_key
+            if len(self._known) > CACHED_KEYS:
+                self._known.popitem(last=False)
+        return known
+
+    def destroy(self, key_ids: Iterable[UUID]) -> None:
+        """End these keys, and those that were made under them."""
+        with self._guard:
+            doomed = set(key_ids)
+            while below := {key_id for key_id, known in self._known.items() if known.parent in doomed} - doomed:
+                doomed |= below
+            for key_id in doomed:
+                if (data_key := self._in_use.pop(key_id, None)) is not None:
+                    data_key.destroy()
+                self._known.pop(key_id, None)

@@ -1,0 +1,124 @@
+"""The file of the key store, apart from the ledger and from its backups."""
+
+import sqlite3
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from chatledger.application.ports.storage import StorageUnavailableError
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS keys (
+    number INTEGER PRIMARY KEY,
+    key_id BLOB NOT NULL UNIQUE,
+    parent_id BLOB,
+    wrapped BLOB NOT NULL
+);
+CREATE INDEX IF NOT EXISTS keys_by_parent ON keys (parent_id);
+CREATE TABLE IF NOT EXISTS signing_keys (
+    key_id BLOB PRIMARY KEY,
+    retired_at INTEGER
+) WITHOUT ROWID;
+"""
+
+
+class KeyStoreFile:
+    """One connection, used by one thread at a time.
+
+    Rows of ``keys`` are appended and overwritten in place, never deleted: where SQLite has to make room or to close a
+    gap it moves rows from page to page, and what stays behind of a moved row not even ``secure_delete`` overwrites.
+
+    Attributes:
+        turn: held by who uses the connection. Whoever reads and then keeps what it read holds it over both.
+
+    Raises:
+        StorageUnavailableError: the key store cannot be read or written.
+    """
+
+    def __init__(self, path: Path, *, read_only: bool = False) -> None:
+        self.path = path
+        self.turn = threading.RLock()
+        self._connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=10)
+        path.chmod(0o600)
+        try:
+            self._open(read_only=read_only)
+        except BaseException:
+            self._connection.close()
+            raise
+
+    def _open(self, *, read_only: bool) -> None:
+        # Any other error is one of a file that is no key store, which does not pass by itself.
+        with key_store_errors(sqlite3.OperationalError):
+            if read_only:
+                self._connection.execute("PRAGMA query_only=ON")
+                return
+            for pragma in ("journal_mode=WAL", "synchronous=FULL", "secure_delete=ON"):
+                self._connection.execute(f"PRAGMA {pragma}")
+            self._connection.executescript(_SCHEMA)
+
+    def read(self, query: str, *values: Any) -> Sequence[tuple[Any, ...]]:
+        """The rows of a query.
+
+        Raises:
+            StorageUnavailableError: the key store cannot be read.
+        """
+        with self.turn, key_store_errors():
+            return self._connection.execute(query, values).fetchall()
+
+    @contextmanager
+    def write(self) -> Iterator[sqlite3.Connection]:
+        """A transaction, durable once it is left.
+
+        Raises:
+            StorageUnavailableError: the key store cannot be written; nothing has changed.
+        """
+        with self.turn, key_store_errors():
+            try:
+                self._connection.execute("BEGIN IMMEDIATE")
+                yield self._connection
+                self._connection.execute("COMMIT")
+            except BaseException:
+                # A full disk may have ended the transaction already.
+                if self._connection.in_transaction:
+                    self._connection.execute("ROLLBACK")
+                raise
+
+    def scrub(self) -> None:
+        """Leave nothing in the write-ahead log of what was overwritten.
+
+        Raises:
+            StorageUnavailableError: the key store cannot be written, or somebody else has been reading it for long.
+        """
+        with self.turn, key_store_errors():
+            is_held, *_ = self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+        if is_held:
+            raise StorageUnavailableError("key store: its log is being read, and cannot be emptied")
+
+    def require_writable(self) -> None:
+        """Pass where it can be written.
+
+        Raises:
+            StorageUnavailableError: it cannot.
+        """
+        with self.turn, key_store_errors():
+            # Nobody reads it; SQLite writes it whatever it was.
+            self._connection.execute("PRAGMA user_version = 1")
+
+    def close(self) -> None:
+        """Close the file."""
+        self._connection.close()
+
+
+@contextmanager
+def key_store_errors(kind: type[sqlite3.Error] = sqlite3.Error) -> Iterator[None]:
+    """Errors of the file become ours.
+
+    Raises:
+        StorageUnavailableError: it cannot be read or written.
+    """
+    try:
+        yield
+    except kind as error:
+        raise StorageUnavailableError(f"key store: {error}") from error
