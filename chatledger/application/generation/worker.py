@@ -122,15 +122,15 @@ class Worker:
         """Take tasks until the queue ends listening."""
         async for item in self._queue.listen():
             await self._places.acquire()
-            if item.message_id in self._tasks or not self._takes_more():
+            if item.message_id in self._tasks or not await self._takes_more():
                 self._places.release()
                 continue
             task = asyncio.create_task(self._guarded(item))
             self._tasks[item.message_id] = task
             task.add_done_callback(lambda _, message_id=item.message_id: self._leave(message_id))
 
-    def _takes_more(self) -> bool:
-        return not self._is_leaving and (not self._is_draining or bool(self._awaited()))
+    async def _takes_more(self) -> bool:
+        return not self._is_leaving and (not self._is_draining or await self._somebody_waits())
 
     def _leave(self, message_id: UUID) -> None:
         del self._tasks[message_id]
