@@ -1,5 +1,6 @@
 """The composition root: settings in, a running application out. The only package that knows every adapter."""
 
+from chatledger.bootstrap.files import blobs_to_read as blobs_to_read
 from chatledger.bootstrap.files import object_storage as object_storage
 from chatledger.bootstrap.providers import make_generators as make_generators
 from chatledger.bootstrap.running import Running as Running

@@ -32,6 +32,11 @@ def _blob_store(settings: Settings) -> BlobStore:
     return object_storage(settings) or FolderBlobStore(settings.data_dir / "files")
 
 
+def blobs_to_read(settings: Settings) -> BlobStore:
+    """The bytes of files, for whoever reads them beside a server."""
+    return object_storage(settings) or FolderBlobStore(settings.data_dir / "files", read_only=True)
+
+
 def object_storage(settings: Settings) -> S3BlobStore | None:
     """Where the bytes of files are, if not in the data folder."""
     if settings.files_url is None:

@@ -9,6 +9,7 @@ import msgspec
 
 from chatledger.adapters.keys.store import SqliteKeyring
 from chatledger.adapters.persistence.database import Database, database_at
+from chatledger.adapters.persistence.exported import SqlExportedLedger
 from chatledger.adapters.persistence.migrate import HEAD_REVISION, require_current, schema_revision, upgrade
 from chatledger.adapters.persistence.store import Reader, SqlLedgerStore
 from chatledger.adapters.persistence.views import SqlViews
@@ -34,6 +35,7 @@ class Reading(msgspec.Struct, frozen=True):
     projections: Projections
     views: SqlViews
     dead_letters: DeadLetters
+    exported: SqlExportedLedger
 
 
 class Repairing(msgspec.Struct, frozen=True):
@@ -71,7 +73,8 @@ async def open_for_reading(settings: Settings) -> AsyncIterator[Reading]:
             return await reader.run(lambda transaction: codec.decode_all(transaction.read_stream(stream_id)))
 
         dead_letters = DeadLetters(SqlDeadLetterViews(reader, seals), read)
-        yield Reading(reader, keyring, codec, Projections(seals), SqlViews(reader, seals), dead_letters)
+        views, exported = SqlViews(reader, seals), SqlExportedLedger(engine)
+        yield Reading(reader, keyring, codec, Projections(seals), views, dead_letters, exported)
 
 
 @asynccontextmanager

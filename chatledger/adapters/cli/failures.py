@@ -22,6 +22,9 @@ def foreseen(error: Exception) -> CommandFailedError | None:
 def _refusal(error: Exception) -> CommandFailedError | None:
     # Imported here: whoever comes this far has loaded them, and whoever does not is spared half a second.
     from chatledger.adapters.keys.store import MasterKeyError  # noqa: PLC0415
+    from chatledger.application.audit.export_file import ExportFileError  # noqa: PLC0415
+    from chatledger.application.audit.export_lines import UnexportableError  # noqa: PLC0415
+    from chatledger.application.audit.export_reader import BadExportError  # noqa: PLC0415
     from chatledger.application.errors import (  # noqa: PLC0415
         ApplicationError,
         InvalidParameterError,
@@ -45,7 +48,16 @@ def _refusal(error: Exception) -> CommandFailedError | None:
             return CommandFailedError(f"the store is in trouble: {error}")
         case KeyDestroyedError() | SealBrokenError():
             return CommandFailedError(f"something sealed does not open ({error}): run `chatledger doctor`")
-        case StoreBusyError() | SchemaError() | MasterKeyError() | NoStoreError() | ApplicationError():
+        case (
+            StoreBusyError()
+            | SchemaError()
+            | MasterKeyError()
+            | NoStoreError()
+            | ApplicationError()
+            | BadExportError()
+            | ExportFileError()
+            | UnexportableError()
+        ):
             return CommandFailedError(str(error) or type(error).__name__)
         case _:
             return _damage(getattr(error, "orig", error))

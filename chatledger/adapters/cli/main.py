@@ -188,6 +188,23 @@ def _rebuild(arguments: argparse.Namespace) -> Result:
     return rebuild.check(settings) if arguments.check else rebuild.rebuild(settings)
 
 
+def _export(arguments: argparse.Namespace) -> "Result | int":
+    from chatledger.adapters.cli.export import WantedExport, export  # noqa: PLC0415
+    from chatledger.server_settings import load_settings  # noqa: PLC0415
+
+    if arguments.json and arguments.output is None:
+        raise CommandFailedError("--json needs --output: without it the export is on stdout", WRONG_USAGE)
+    wanted = WantedExport(
+        app_id=arguments.app,
+        user=arguments.user,
+        conversation_id=arguments.conversation,
+        output=arguments.output,
+        files=arguments.files,
+        keys=arguments.keys,
+    )
+    return export(load_settings(), wanted)
+
+
 def _doctor(_: argparse.Namespace) -> Result:
     from chatledger.adapters.cli.doctor import doctor  # noqa: PLC0415
     from chatledger.server_settings import load_settings  # noqa: PLC0415
@@ -214,6 +231,7 @@ def _parser() -> argparse.ArgumentParser:
     _add(commands, "migrate", _migrate, "make the store, or bring its schema up to date")
     rebuild = _add(commands, "rebuild", _rebuild, "make the read models anew from the ledger")
     rebuild.add_argument("--check", action="store_true", help="only compare them with a replay; exit 1 if they differ")
+    _add_export(commands)
     _add(commands, "doctor", _doctor, "check settings, data folder, store and keys; exit 1 if something is wrong")
     return parser
 
@@ -300,6 +318,16 @@ def _add_dead_letters(commands: "Subcommands") -> None:
     )
 
 
+def _add_export(commands: "Subcommands") -> None:
+    export = _add(commands, "export", _export, "write the ledger, or a part of it, as lines of JSON (CloudEvents)")
+    export.add_argument("--app", type=_app_id, metavar="APP", help="what is this app's")
+    export.add_argument("--user", metavar="USER", help="what is this person's, by the id that the app or we gave them")
+    export.add_argument("--conversation", type=_conversation_id, metavar="ID", help="this conversation")
+    export.add_argument("--output", type=Path, metavar="FILE", help="a new file; one that is not whole is taken up")
+    export.add_argument("--files", type=Path, metavar="FOLDER", help="copy the sealed bytes of uploaded files there")
+    export.add_argument("--keys", type=Path, metavar="FILE", help="copy the key store there, without its master key")
+
+
 def _add_app(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("app", type=_app_id, metavar="APP", help="the app's id")
 
@@ -318,6 +346,10 @@ def _app_id(text: str) -> UUID:
 
 def _message_id(text: str) -> UUID:
     return _id_of("a message", text)
+
+
+def _conversation_id(text: str) -> UUID:
+    return _id_of("a conversation", text)
 
 
 def _id_of(what: str, text: str) -> UUID:

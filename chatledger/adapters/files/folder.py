@@ -18,15 +18,18 @@ class FolderBlobStore:
     """One file for each id, in as many folders as a byte has values.
 
     What is being written lies in a folder of its own until it is whole: it has its name after it is on the disk. Only
-    one process may use the folder: what an earlier one left unfinished goes when it is opened, which blocks.
+    one process may use the folder: what an earlier one left unfinished goes when it is opened, which blocks. Whoever
+    opens it ``read_only`` may do so beside that one.
 
     Raises:
         OSError: the folder cannot be made.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, read_only: bool = False) -> None:
         self._folder = folder
         self._incoming = folder / INCOMING
+        if read_only:
+            return
         self._incoming.mkdir(mode=0o700, parents=True, exist_ok=True)
         folder.chmod(0o700)
         for unfinished in self._incoming.iterdir():

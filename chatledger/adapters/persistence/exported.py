@@ -18,7 +18,6 @@ from chatledger.adapters.persistence.tables import (
     HEAD,
     MESSAGES,
     STREAMS,
-    WEBHOOKS,
     CompactUuid,
 )
 from chatledger.adapters.persistence.transaction import EventTypes, SqlTransaction
@@ -73,6 +72,28 @@ class SqlExportedLedger:
         """The rows at these positions, in order of position."""
         return self._transact(lambda transaction: transaction.read_at(positions))
 
+    def conversation_owners(self, conversation_id: UUID) -> tuple[UUID, UUID] | None:
+        """The app and the person of a conversation, of a deleted one too; None where there is none."""
+        queries = [
+            sa.select(table.c.app_id, table.c.end_user_id).where(table.c.conversation_id == conversation_id).limit(1)
+            for table in (CONVERSATIONS, MESSAGES)
+        ]
+        for query in queries:
+            row = self._read(lambda c, query=query: c.execute(query).first())
+            if row is not None:
+                return row.app_id, row.end_user_id
+        return None
+
+    def is_person_of(self, app_id: UUID, end_user_id: UUID) -> bool:
+        """Whether an app has, or had before an erasure, a person of this id."""
+        found = sa.union(
+            *(
+                sa.select(table.c.end_user_id).where(table.c.end_user_id == end_user_id, table.c.app_id == app_id)
+                for table in (END_USERS, ERASURES)
+            )
+        )
+        return self._read(lambda c: c.execute(found).first()) is not None
+
     def _transact(self, read: Callable[[SqlTransaction], T]) -> T:
         return self._read(lambda connection: read(SqlTransaction(connection, self._types)))
 
@@ -93,8 +114,7 @@ def _streams_of(scope: ExportScope) -> sa.CompoundSelect[Any]:
     if scope.end_user_id is not None:
         return sa.union(_this(scope.end_user_id), *_theirs("end_user_id", scope.end_user_id))
     people = [sa.select(table.c.end_user_id).where(table.c.app_id == scope.app_id) for table in (END_USERS, ERASURES)]
-    webhooks = sa.select(WEBHOOKS.c.endpoint_id).where(WEBHOOKS.c.app_id == scope.app_id)
-    return sa.union(_this(scope.app_id), *people, *_theirs("app_id", scope.app_id), webhooks)
+    return sa.union(_this(scope.app_id), *people, *_theirs("app_id", scope.app_id))
 
 
 def _this(stream_id: UUID | None) -> sa.Select[Any]:

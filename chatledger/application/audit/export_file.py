@@ -22,12 +22,16 @@ class ExportFile:
 
     Until it is whole it has ``.part`` behind its name. Whoever exports the same once more takes it up at the end of its
     last good line: the events are then those that it would have had without the interruption.
+
+    Attributes:
+        taken_up_after: the last position that was there already; 0 for none.
     """
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self._part = path.with_name(f"{path.name}.part")
         self._opening = ExitStack()
+        self.taken_up_after = 0
 
     def __enter__(self) -> Self:
         """Open it, for this process alone.
@@ -110,4 +114,5 @@ class ExportFile:
                 export.note(row)
         self._file.seek(reader.good_bytes)
         self._file.truncate()
+        self.taken_up_after = export.last
         return export

@@ -21,6 +21,11 @@ SEAL_BYTES = 28
 _SEALED_BYTES = CHUNK_BYTES + SEAL_BYTES
 
 
+def sealed_size(size: int) -> int:
+    """How many bytes a file of this size has once it is sealed."""
+    return size + SEAL_BYTES * max(1, -(-size // CHUNK_BYTES))
+
+
 async def seal_content(key: DataKey, file_id: UUID, content: AsyncIterable[bytes]) -> AsyncGenerator[bytes, None]:
     """The sealed chunks of a file. An empty file is one empty chunk."""
     index = 0
