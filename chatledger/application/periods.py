@@ -43,9 +43,15 @@ def _microseconds(field: str, given: Moment, after_day: timedelta) -> int:
 
 
 def _parsed(text: str) -> date | datetime:
-    """What the text says; ``fromisoformat`` alone would take much more."""
-    if _DAY.fullmatch(text):
-        return date.fromisoformat(text)
+    return date.fromisoformat(text) if _DAY.fullmatch(text) else parse_time(text)
+
+
+def parse_time(text: str) -> datetime:
+    """The moment that a time (RFC 3339, with an offset) names; ``fromisoformat`` alone would take much more.
+
+    Raises:
+        ValueError: it is none.
+    """
     if _TIME.fullmatch(text):
         return datetime.fromisoformat(text.upper())
     raise ValueError(text)

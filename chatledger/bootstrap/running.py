@@ -9,11 +9,13 @@ import msgspec
 
 from chatledger.adapters.persistence.migrate import upgrade
 from chatledger.adapters.persistence.open_ledgers import lent_ledger
+from chatledger.adapters.persistence.scratch import SqlScratches
 from chatledger.adapters.persistence.store import Reader, SqlLedgerStore
 from chatledger.adapters.persistence.tracking import Projection, SqlTrackedProjection, SqlTracking
 from chatledger.adapters.persistence.views import SqlViews
 from chatledger.adapters.persistence.views.annotations import SqlAnnotationViews
 from chatledger.adapters.persistence.views.dead_letters import SqlDeadLetterViews
+from chatledger.adapters.persistence.views.past import SqlPastPlaces
 from chatledger.adapters.queue.in_process import InProcessLiveBus, InProcessTaskQueue
 from chatledger.adapters.rate_limiter.in_process import InProcessRateLimiter
 from chatledger.application.app_limits import AppLimits
@@ -77,6 +79,7 @@ from chatledger.application.queries.feedbacks import Feedbacks
 from chatledger.application.queries.following import Following
 from chatledger.application.queries.history import History
 from chatledger.application.queries.listening import Lookout
+from chatledger.application.queries.past import Past
 from chatledger.application.system_clock import SystemClock, new_id
 from chatledger.bootstrap.background import Background
 from chatledger.bootstrap.data_folder import alone, make_folders, open_keys, require_keys
@@ -162,7 +165,11 @@ async def open_chatledger(
 
         bus, tail, conversation_tail, lookout = InProcessLiveBus(), Tail(), ConversationTail(), Lookout(store.head)
         ledger = Ledger(store, codec, keyring, writer, new_id, hot_messages=HOT_MESSAGES if with_worker else 0)
-        end_users, directory = EndUsers(views, keyring), AppDirectory(views)
+        end_users, directory, past = (
+            EndUsers(views, keyring),
+            AppDirectory(views),
+            _open_past(stack, store, codec, inline, SqlScratches(seals, views), reader, clock),
+        )
         people, ownership = People(ledger, end_users, new_id), Ownership(end_users, views)
         following = stack.enter_context(closing(Following(ledger, views, tail, conversation_tail, bus, lookout)))
         storing, files = await asyncio.to_thread(open_files, settings, ledger, views, directory, clock, ownership)
@@ -183,7 +190,7 @@ async def open_chatledger(
         gates = Gates(directory, features.moderators, annotations)
         stopping, history = (
             Stopping(ledger, views, directory, ownership, bus, clock),
-            History(ledger, views, end_users, ownership),
+            History(ledger.message, views, end_users, ownership, past),
         )
         naming, repeating = Naming(ledger, views, by_name, gates), Repeating(ledger, views, history, by_name)
         suggesting = Suggesting(ledger, views, history, by_name)
@@ -214,7 +221,7 @@ async def open_chatledger(
             directory=directory,
             credentials=Credentials(views, directory),
             history=history,
-            feedbacks=Feedbacks(views),
+            feedbacks=Feedbacks(views, past),
             dead_letters=DeadLetters(SqlDeadLetterViews(reader, seals), ledger.read),
             following=following,
             facts=Facts(store, codec),
@@ -250,6 +257,19 @@ async def open_chatledger(
                 grace=grace,
             )
         yield Running(application, worker, ledger, writer, store, codec, inline, reader, subscriptions, grace)
+
+
+def _open_past(
+    stack: AsyncExitStack,
+    store: SqlLedgerStore,
+    codec: EventCodec,
+    projections: Projections,
+    scratches: SqlScratches,
+    reader: Reader,
+    clock: SystemClock,
+) -> Past:
+    stack.push_async_callback(scratches.close)
+    return Past(store, codec, projections, SqlPastPlaces(reader), scratches, clock)
 
 
 async def _start_worker(

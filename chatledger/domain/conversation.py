@@ -78,7 +78,7 @@ class Conversation(Aggregate[ConversationEvent]):
             ConversationDeletedError: it is gone.
         """
         self._require_living()
-        self._record(ConversationRenamed(by="user", name=name))
+        self._record(self._renamed("user", name))
 
     def take_found_name(self, name: str, asked_at: int) -> None:
         """Give it the name that was found for it at the user's wish, when it was at this version.
@@ -90,7 +90,7 @@ class Conversation(Aggregate[ConversationEvent]):
         """
         self._require_living()
         if self.named_at <= asked_at and name != self.name:
-            self._record(ConversationRenamed(by="automatic", name=name))
+            self._record(self._renamed("automatic", name))
 
     def take_first_name(self, name: str) -> None:
         """Give it the name that was found for it. Once it has been renamed, by whomever, it needs none: no fact.
@@ -100,7 +100,7 @@ class Conversation(Aggregate[ConversationEvent]):
         """
         self._require_living()
         if self.named_by is None:
-            self._record(ConversationRenamed(by="automatic", name=name))
+            self._record(self._renamed("automatic", name))
 
     def declare_variable(self, variable_id: UUID, declared: DeclaredVariable) -> None:
         """Add a variable, with its first value.
@@ -170,6 +170,9 @@ class Conversation(Aggregate[ConversationEvent]):
         """Put on record that it is for nobody any more, a deleted one too. Doing so again changes nothing."""
         if not self.is_erased:
             self._record(ConversationErased(cause=cause))
+
+    def _renamed(self, by: RenamedBy, name: str) -> ConversationRenamed:
+        return ConversationRenamed(by=by, end_user_id=self.started.end_user_id, name=name)
 
     def _require_living(self) -> None:
         if self.is_deleted or self.is_erased:

@@ -292,9 +292,10 @@ class ConversationStarted(msgspec.Struct, frozen=True, kw_only=True):
 
 @REGISTRY.register("ConversationRenamed")
 class ConversationRenamed(msgspec.Struct, frozen=True, kw_only=True):
-    """The conversation got another name."""
+    """The conversation got another name. ``end_user_id`` is whose it is, as with its start."""
 
     by: Public[RenamedBy]
+    end_user_id: Public[UUID]
     name: Sealed[str]
 
 

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from uuid import UUID
 
 from chatledger.application.accepting import DEFAULT_PAGE, accept_id
+from chatledger.application.as_of import AsOf
 from chatledger.application.commands.managing_apps import CreatedApp
 from chatledger.application.periods import Moment, accept_period
 from chatledger.application.ports.views import AppView, EndUserDetail, FeedbackView
@@ -120,18 +121,21 @@ class Apps:
         limit: int = DEFAULT_PAGE,
         start: Moment | None = None,
         end: Moment | None = None,
+        as_of: AsOf | None = None,
     ) -> Sequence[FeedbackView]:
         """One page of the ratings that an app's messages got from ``start`` on and before ``end``, newest first.
 
-        Pages count from 1. A day counts whole, as either end.
+        Pages count from 1. A day counts whole, as either end. ``as_of`` a position or a time gives those that stood
+        then.
 
         Raises:
-            InvalidParameterError: there is no page of that number, a page is not that long, or that is no period.
+            InvalidParameterError: there is no page of that number, a page is not that long, that is no period, or
+                ``as_of`` is no moment of the past.
             NotFoundError: there is no such app.
         """
         with self._access.use() as application:
             caller = await self._access.caller(app, None)
-            return await application.feedbacks.page(caller, page, limit, accept_period(start, end))
+            return await application.feedbacks.page(caller, page, limit, accept_period(start, end), as_of)
 
     async def end_user(self, app: UUID, end_user: UUID) -> EndUserDetail:
         """One of an app's people, by their own id.

@@ -5,6 +5,7 @@ from typing import Any
 from uuid import UUID
 
 from chatledger.application.accepting import DEFAULT_PAGE, accept_id, accept_number
+from chatledger.application.as_of import AsOf
 from chatledger.application.caller import Caller, require_chat
 from chatledger.application.errors import ClosedError
 from chatledger.application.ledger.envelope import Envelope
@@ -30,6 +31,7 @@ class Conversations:
         pinned: bool | None = None,
         last_id: UUID | None = None,
         limit: int = DEFAULT_PAGE,
+        as_of: AsOf | None = None,
     ) -> Slice[ConversationView]:
         """A person's conversations; without a user those of the one person whom all such calls share.
 
@@ -40,16 +42,18 @@ class Conversations:
             pinned: only those that are, or are not.
             last_id: the last conversation of the part before: those after it.
             limit: how many at most, up to 100.
+            as_of: the position of the ledger, or the time, that the answer is to be of; None for now.
 
         Raises:
             WrongModeError: the app has no conversations.
             NotFoundError: the app, or the conversation to go on from, does not exist, or is not the user's.
-            InvalidParameterError: there is no such order, or a page is not that long.
+            InvalidParameterError: there is no such order, a page is not that long, or ``as_of`` is no moment of the
+                past.
         """
         with self._access.use() as application:
             caller = await self._chat(app, user)
             page = Page(limit, None if last_id is None else accept_id("last_id", last_id))
-            found, has_more = await application.history.conversations(caller, sort_by, page, pinned=pinned)
+            found, has_more = await application.history.conversations(caller, sort_by, page, pinned=pinned, as_of=as_of)
             return Slice(tuple(found), has_more)
 
     async def pin(self, app: UUID, conversation_id: UUID, *, user: User) -> None:

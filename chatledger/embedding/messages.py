@@ -7,6 +7,7 @@ from uuid import UUID
 import msgspec
 
 from chatledger.application.accepting import DEFAULT_PAGE, accept_choice, accept_id, accept_number, accept_on_busy
+from chatledger.application.as_of import AsOf
 from chatledger.application.caller import require_chat
 from chatledger.application.commands.asking import Answer
 from chatledger.application.commands.new_message import NewMessage
@@ -160,15 +161,18 @@ class Messages:
             if self._access.is_closed and not follower.has_ended:
                 raise ClosedError
 
-    async def get(self, message_id: UUID, *, app: UUID | None = None, user: User | None = None) -> MessageDetail:
-        """One message as it stands, with the version of its stream.
+    async def get(
+        self, message_id: UUID, *, app: UUID | None = None, user: User | None = None, as_of: AsOf | None = None
+    ) -> MessageDetail:
+        """One message as it stands, or stood ``as_of`` a position or a time, with the version of its stream.
 
         Raises:
             NotFoundError: the message does not exist, or is not the app's or the user's.
+            InvalidParameterError: ``as_of`` is no moment of the past.
         """
         with self._access.use() as application:
             reader = await self._access.reader(app, user)
-            return await application.history.detail(reader, accept_id("message_id", message_id))
+            return await application.history.detail(reader, accept_id("message_id", message_id), as_of)
 
     async def events(
         self,
@@ -202,6 +206,7 @@ class Messages:
         user: User | None = None,
         first_id: UUID | None = None,
         limit: int = DEFAULT_PAGE,
+        as_of: AsOf | None = None,
     ) -> Slice[MessageView]:
         """The latest messages of a conversation, oldest first, and whether older ones exist.
 
@@ -211,18 +216,19 @@ class Messages:
             user: who reads.
             first_id: the oldest message of the part before: those before it.
             limit: how many at most, up to 100.
+            as_of: the position of the ledger, or the time, that the answer is to be of; None for now.
 
         Raises:
             WrongModeError: the app has no conversations.
             NotFoundError: the conversation, or the message to go back from, does not exist, or is not the user's.
-            InvalidParameterError: a page is not that long.
+            InvalidParameterError: a page is not that long, or ``as_of`` is no moment of the past.
         """
         with self._access.use() as application:
             caller = await self._access.caller(app, user)
             require_chat(caller.app)
             page = Page(limit, None if first_id is None else accept_id("first_id", first_id))
             conversation_id = accept_id("conversation_id", conversation_id)
-            messages, has_more = await application.history.messages(caller, conversation_id, page)
+            messages, has_more = await application.history.messages(caller, conversation_id, page, as_of)
             return Slice(tuple(messages), has_more)
 
     async def rate(

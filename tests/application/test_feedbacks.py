@@ -25,14 +25,14 @@ async def batches_of(feedbacks: Feedbacks, chat: Chat, period: Period = Period()
 @pytest.mark.parametrize(("count", "sizes"), [(0, [0]), (1, [1]), (2, [2, 0]), (5, [2, 2, 1])], ids=str)
 async def test_each_comes_once_newest_first(chat: Chat, count: int, sizes: list[int]) -> None:
     given = await rate(chat, count)
-    batches = await batches_of(Feedbacks(chat.application.views, batch=2), chat)
+    batches = await batches_of(Feedbacks(chat.application.views, None, batch=2), chat)
     assert [len(batch) for batch in batches] == sizes
     assert [message_id for batch in batches for message_id in batch] == given[::-1]
 
 
 async def test_what_is_given_meanwhile_is_not_among_them(chat: Chat) -> None:
     given = await rate(chat, 2)
-    every = Feedbacks(chat.application.views, batch=1).every(chat.caller())
+    every = Feedbacks(chat.application.views, None, batch=1).every(chat.caller())
     first = await anext(every)
     await rate(chat, 1)
     assert [view.message_id for view in first] == given[1:]
@@ -41,9 +41,13 @@ async def test_what_is_given_meanwhile_is_not_among_them(chat: Chat) -> None:
 
 async def test_a_period_cuts_the_batches_too(chat: Chat) -> None:
     given = await rate(chat, 3)
-    ((_, second, _),) = [batch async for batch in Feedbacks(chat.application.views).every(chat.caller())]
+    ((_, second, _),) = [batch async for batch in chat.application.feedbacks.every(chat.caller())]
     period = Period(second.created_at, None)
-    assert await batches_of(Feedbacks(chat.application.views, batch=1), chat, period) == [given[2:], given[1:2], []]
+    assert await batches_of(Feedbacks(chat.application.views, None, batch=1), chat, period) == [
+        given[2:],
+        given[1:2],
+        [],
+    ]
 
 
 def test_days_and_times_are_in_utc() -> None:

@@ -61,6 +61,26 @@ async def test_rows_come_back_as_they_went_in(ledger_store) -> None:
     assert [leaf_hash(row) for row in await log(ledger_store)] == [row.leaf for row in rows]
 
 
+async def test_a_part_of_a_stream_lies_between_two_positions(ledger_store) -> None:
+    stream_id = new_id()
+    rows = [a_row(1, stream_id, 1), a_row(2, new_id(), 1), a_row(3, stream_id, 2), a_row(4, stream_id, 3)]
+    with ledger_store.write() as transaction:
+        transaction.append(rows)
+    assert await ledger_store.stream(stream_id, rows_of, up_to=3) == [rows[0], rows[2]]
+    assert await ledger_store.stream(stream_id, rows_of, beyond=1) == [rows[2], rows[3]]
+    assert await ledger_store.stream(stream_id, rows_of, beyond=1, up_to=3, limit=5) == [rows[2]]
+    assert await ledger_store.stream(stream_id, rows_of, up_to=0) == []
+
+
+async def test_a_time_stands_for_the_last_position_that_was_recorded_by_then(ledger_store) -> None:
+    times = [5, 5, 7, 7, 7, 20, 21]
+    assert await ledger_store.position_at(5) == 0
+    with ledger_store.write() as transaction:
+        transaction.append([a_row(position, new_id(), 1, recorded_at=at) for position, at in enumerate(times, 1)])
+    found = {moment: await ledger_store.position_at(moment) for moment in (0, 4, 5, 6, 7, 8, 19, 20, 21, 99)}
+    assert found == {0: 0, 4: 0, 5: 2, 6: 2, 7: 5, 8: 5, 19: 5, 20: 6, 21: 7, 99: 7}
+
+
 async def test_many_rows_and_streams_in_one_transaction(ledger_store) -> None:
     streams = [new_id() for _ in range(700)]
     rows = [a_row(number, stream_id, 1) for number, stream_id in enumerate(streams, 1)]

@@ -56,7 +56,7 @@ def counts(value):
 
 
 def renamed(by, name):
-    return ConversationRenamed(by=by, name=name)
+    return ConversationRenamed(by=by, end_user_id=opened.end_user_id, name=name)
 
 
 def rename(name):

@@ -42,7 +42,7 @@ STORED: dict[str, tuple[int, str, str]] = {
     "MessageSaved": (1, "", ""),
     "MessageUnsaved": (1, "", ""),
     "ConversationStarted": (1, "app_id end_user_id hidden automatic_name", "name inputs introduction"),
-    "ConversationRenamed": (1, "by", "name"),
+    "ConversationRenamed": (1, "by end_user_id", "name"),
     "ConversationVariableSet": (1, "variable_id value_type", "name value description"),
     "ConversationPinned": (1, "", ""),
     "ConversationUnpinned": (1, "", ""),

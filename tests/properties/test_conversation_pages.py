@@ -42,7 +42,7 @@ class Listed:
         self.name = str(self.person)
         end_users = EndUsers(place.views, place.store.keyring)
         self.lookup = end_users.lookup(APP.app_id, "service-api", self.name)
-        self.history = History(place.ledger, place.views, end_users, Ownership(end_users, place.views))
+        self.history = History(place.ledger.message, place.views, end_users, Ownership(end_users, place.views), None)
         self.staged: dict[UUID, Staged[Conversation]] = {}
         self.created: dict[UUID, int] = {}
         self.updated: dict[UUID, int] = {}

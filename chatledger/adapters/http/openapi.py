@@ -135,6 +135,10 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
 
 USER_PARAMETER = Parameter("user", "Whose. Left out, the call acts as the owner of what it names.", User)
 LIMIT_PARAMETER = Parameter("limit", "How many at most.", whole_number(1, MAX_PAGE, default=DEFAULT_PAGE))
+AS_OF_PARAMETER = Parameter(
+    "as_of",
+    "A position of the ledger, or a time (RFC 3339): the answer is what it was then. Not beyond the ledger's end.",
+)
 IDEMPOTENCY_PARAMETER = Parameter(
     "Idempotency-Key",
     "What the client calls the request by: sent again under its key it is the same message, and the answer carries "

@@ -14,6 +14,7 @@ from chatledger.application.accepting import (
     accept_user,
     is_trace,
 )
+from chatledger.application.as_of import AsOf, accept_as_of
 from chatledger.domain.inputs import is_storable, read_flag
 
 _AS_SURROGATES = "surrogateescape"
@@ -66,14 +67,14 @@ class Query:
         """
         return user_named(self.text("user"))
 
-    def require_now(self) -> None:
-        """Refuse ``as_of``, which is reserved: to pass it over would be to answer another question.
+    def as_of(self) -> AsOf | None:
+        """The moment of the past that is asked about, or None for now.
 
         Raises:
-            HttpError: it is given.
+            InvalidParameterError: it is neither a position nor a time.
         """
-        if self.text("as_of") is not None:
-            raise invalid("as_of", "as_of is not supported by this release")
+        text = self.text("as_of")
+        return None if text is None else accept_as_of(text)
 
     def integer(self, name: str, default: int, low: int, high: int) -> int:
         """A whole number within bounds.

@@ -15,6 +15,7 @@ from chatledger.adapters.persistence.errors import storage_errors
 from chatledger.adapters.persistence.statements import statements_of
 from chatledger.adapters.persistence.transaction import EventTypes, SqlTransaction, StreamHead
 from chatledger.application.ports.storage import (
+    LAST_POSITION,
     CommitInDoubtError,
     EventRow,
     Head,
@@ -189,10 +190,17 @@ class SqlLedgerStore:
             transaction.try_out(with_room=with_room)
 
     async def stream(
-        self, stream_id: UUID, decode: Callable[[Sequence[EventRow]], T], *, after: int = 0, limit: int | None = None
+        self,
+        stream_id: UUID,
+        decode: Callable[[Sequence[EventRow]], T],
+        *,
+        after: int = 0,
+        limit: int | None = None,
+        beyond: int = 0,
+        up_to: int = LAST_POSITION,
     ) -> T:
         """Committed rows of one stream in order of version. ``decode`` runs off the event loop."""
-        return await self._reader.run(lambda tx: decode(tx.read_stream(stream_id, after, limit)))
+        return await self._reader.run(lambda tx: decode(tx.read_stream(stream_id, after, limit, beyond, up_to)))
 
     async def stream_head(self, stream_id: UUID) -> StoredStream | None:
         """What is on record of a stream, without its events; None where there is no such stream."""
@@ -210,6 +218,10 @@ class SqlLedgerStore:
     async def head(self) -> Head:
         """Where the ledger ends."""
         return await self._reader.run(lambda tx: tx.head())
+
+    async def position_at(self, moment: int) -> int:
+        """The last position that was recorded at a time in microseconds or before; 0 where the ledger began later."""
+        return await self._reader.run(lambda tx: tx.position_at(moment))
 
     async def close(self) -> None:
         """Release every reading connection, once what is being read has been."""

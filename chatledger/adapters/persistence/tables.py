@@ -509,14 +509,40 @@ sa.Index("feedbacks_by_time", FEEDBACKS.c.app_id, FEEDBACKS.c.created_at, FEEDBA
 
 sa.Index("feedbacks_by_conversation", FEEDBACKS.c.conversation_id)
 
-# Messages that were ever rated, whatever became of the rating.
-RATED_MESSAGES = sa.Table(
-    "rated_messages",
+# What was ever rated, from the first position of the rating on up to its withdrawal; 0 for one that stands.
+RATINGS = sa.Table(
+    "ratings",
     METADATA,
-    _id("app_id", primary_key=True),
     _id("message_id", primary_key=True),
+    _text("source", primary_key=True),
+    _number("withdrawn_position", primary_key=True),
+    _id("app_id"),
     _number("position"),
+    _number("created_at"),
 )
+sa.Index("ratings_by_time", RATINGS.c.app_id, RATINGS.c.created_at, RATINGS.c.position)
+
+# The names that people gave to their conversations: what moved these in lists, beside their messages.
+RENAMINGS = sa.Table(
+    "renamings",
+    METADATA,
+    _id("conversation_id", primary_key=True),
+    _number("position", primary_key=True),
+    _id("end_user_id"),
+)
+sa.Index("renamings_by_person", RENAMINGS.c.end_user_id, RENAMINGS.c.position)
+
+# Events of messages that are no part of their generations, and may come years after: who gives the events of a
+# conversation in order finds them here.
+LATER_EVENTS = sa.Table(
+    "later_events",
+    METADATA,
+    _number("position", primary_key=True),
+    _id("conversation_id"),
+    _id("message_id"),
+    _number("version"),
+)
+sa.Index("later_events_of_conversation", LATER_EVENTS.c.conversation_id, LATER_EVENTS.c.position)
 
 # What checkpoints are signed with; the newest one signs.
 NOTARY_KEYS = sa.Table("notary_keys", METADATA, _number("position", primary_key=True), _text("verifier_key"))

@@ -14,6 +14,7 @@ from chatledger.adapters.persistence.statements import SELECT_HEAD, HeadRow, Row
 from chatledger.adapters.persistence.tables import METADATA
 from chatledger.application.ledger.projections import READ_MODELS_VERSION
 from chatledger.application.ports.storage import (
+    LAST_POSITION,
     Algorithm,
     Change,
     Delete,
@@ -43,8 +44,10 @@ FROM ledger WHERE """
 _SELECT_LOG = f"{_SELECT_ROWS} position > ? ORDER BY position LIMIT ?"
 _SELECT_STREAM = """
 SELECT position, version, event_id, type, recorded_at, public, sealed, algorithm, context_position, context, leaf
-FROM events WHERE stream = ? AND version > ? ORDER BY version LIMIT ?
+FROM events WHERE stream = ? AND version > ? AND position > ? AND position <= ? ORDER BY version LIMIT ?
 """
+
+_SELECT_TIME = "SELECT recorded_at FROM events WHERE position = ?"
 
 _SELECT_RUNNING = """
 SELECT 1 FROM messages
@@ -329,8 +332,15 @@ class SqlTransaction:
 
     # Reading in the same transaction
 
-    def read_stream(self, stream_id: UUID, after: int = 0, limit: int | None = None) -> list[EventRow]:
-        """The rows of a stream after a version, this transaction's included."""
+    def read_stream(
+        self,
+        stream_id: UUID,
+        after: int = 0,
+        limit: int | None = None,
+        beyond: int = 0,
+        up_to: int = LAST_POSITION,
+    ) -> list[EventRow]:
+        """The rows of a stream after a version, and between two positions; this transaction's included."""
         by_id = "SELECT number, category, key_id FROM streams WHERE stream_id = ?"
         stream = self._statements.execute(by_id, (self._statements.value(stream_id),))
         if not stream:
@@ -339,7 +349,7 @@ class SqlTransaction:
         key_id, names = self._shared_id(raw_key_id), self.types.names
         most = self._statements.no_limit if limit is None else limit
         rows: list[EventRow] = []
-        found = self._statements.execute(_SELECT_STREAM, (number, after, most))
+        found = self._statements.execute(_SELECT_STREAM, (number, after, beyond, up_to, most))
         for position, version, event_id, kind, at, public, sealed, algorithm, place, context, leaf in found:
             if kind not in names:
                 self._read_types()
@@ -374,6 +384,15 @@ class SqlTransaction:
             )  # fmt: skip
             rows.append(row)
         return rows
+
+    def position_at(self, moment: int) -> int:
+        """The last position that was recorded at a time or before: times never fall from one to the next."""
+        low, high = 0, self.head().position
+        while low < high:
+            middle = (low + high + 1) // 2
+            ((recorded_at,),) = self._statements.execute(_SELECT_TIME, (middle,))
+            low, high = (middle, high) if recorded_at <= moment else (low, middle - 1)
+        return low
 
     def context_at(self, positions: Sequence[int]) -> Mapping[int, bytes]:
         """The metadata that the rows at these positions hold."""

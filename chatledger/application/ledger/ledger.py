@@ -108,6 +108,11 @@ class Ledger:
         aggregate = kind.fold(aggregate_id, (envelope.body for envelope in envelopes))
         return Staged(aggregate, envelopes[0].key_id)
 
+    async def message(self, message_id: UUID) -> Message | None:
+        """A message as it stands on the ledger, or None where there is none."""
+        staged = await self.load(Message, message_id)
+        return None if staged is None else staged.aggregate
+
     def hand_in(
         self,
         *staged: Staged[Any],

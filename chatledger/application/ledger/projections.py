@@ -47,7 +47,9 @@ READ_MODELS = (
     "file_references",
     "token_usage",
     "feedbacks",
-    "rated_messages",
+    "ratings",
+    "renamings",
+    "later_events",
     "notary_keys",
     "webhooks",
 )

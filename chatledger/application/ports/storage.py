@@ -12,6 +12,9 @@ T = TypeVar("T")
 Algorithm = Literal["none", "aes-256-gcm"]
 Category = Literal["message", "conversation", "app", "end_user", "file", "operator", "notary", "webhook"]
 
+LAST_POSITION = 2**63 - 1
+"""No ledger comes so far."""
+
 LIBRARY = "library:"
 """Begins the category of a stream of an application on the ``eventsourcing`` library, whose name follows."""
 
@@ -252,9 +255,25 @@ class LedgerStore(Protocol):
         ...
 
     async def stream(
-        self, stream_id: UUID, decode: Callable[[Sequence[EventRow]], T], *, after: int = 0, limit: int | None = None
+        self,
+        stream_id: UUID,
+        decode: Callable[[Sequence[EventRow]], T],
+        *,
+        after: int = 0,
+        limit: int | None = None,
+        beyond: int = 0,
+        up_to: int = LAST_POSITION,
     ) -> T:
-        """Committed rows of one stream in order of version. ``decode`` runs off the event loop."""
+        """Committed rows of one stream in order of version. ``decode`` runs off the event loop.
+
+        Args:
+            stream_id: which stream.
+            decode: makes of the rows what is wanted.
+            after: the version that they come after.
+            limit: how many at most; None for all.
+            beyond: the position that they come after.
+            up_to: the last position that they may have.
+        """
         ...
 
     async def stream_head(self, stream_id: UUID) -> StoredStream | None:
@@ -271,6 +290,10 @@ class LedgerStore(Protocol):
 
     async def head(self) -> Head:
         """Where the ledger ends."""
+        ...
+
+    async def position_at(self, moment: int) -> int:
+        """The last position that was recorded at a time in microseconds or before; 0 where the ledger began later."""
         ...
 
     async def close(self) -> None:

@@ -7,6 +7,7 @@ from uuid import UUID
 import msgspec
 
 from chatledger.application.ports.generator import Exchange
+from chatledger.application.ports.storage import LAST_POSITION
 from chatledger.domain.configuration import AppConfiguration
 from chatledger.domain.values import (
     Account,
@@ -358,8 +359,11 @@ class Views(Protocol):
         """
         ...
 
-    async def siblings(self, message: MessageView) -> list[UUID]:
-        """The other messages that go on from the same one, or begin the conversation as it does, oldest first."""
+    async def siblings(self, message: MessageView, up_to: int = LAST_POSITION) -> list[UUID]:
+        """The other messages that go on from the same one, or begin the conversation as it does, oldest first.
+
+        ``up_to`` is the position that they were sent by.
+        """
         ...
 
     async def parent(self, message: MessageView) -> UUID | None:

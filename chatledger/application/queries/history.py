@@ -1,16 +1,16 @@
-"""Reading messages and conversations back, as they stand now."""
+"""Reading messages and conversations back, as they stand now or stood at an earlier position of the ledger."""
 
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import get_args
 from uuid import UUID
 
 import msgspec
 
 from chatledger.application.accepting import MAX_PAGE, accept_choice, accept_number, accept_text
+from chatledger.application.as_of import AsOf
 from chatledger.application.caller import Caller, EndUsers, Ownership, Reader
 from chatledger.application.errors import InvalidParameterError, Missing, NotFoundError
-from chatledger.application.ledger.ledger import Ledger
 from chatledger.application.ports.views import (
     ConversationOrder,
     ConversationView,
@@ -19,12 +19,17 @@ from chatledger.application.ports.views import (
     VariableView,
     Views,
 )
+from chatledger.application.queries.past import Past, Then
 from chatledger.domain.end_user import SHARED_EXTERNAL_ID
 from chatledger.domain.message import Message
 from chatledger.domain.values import OnBusy, TaskState
 from chatledger.domain.variables import is_variable_name
 
 MAX_LEFT_OFF = 10_000
+
+
+LoadMessage = Callable[[UUID], Awaitable[Message | None]]
+"""Folds a message from its events."""
 
 
 class MessageDetail(msgspec.Struct, frozen=True):
@@ -76,23 +81,35 @@ class _LeftOff:
 
 
 class History:
-    """The queries of the read routes. While a message is being generated its answer is folded from the ledger."""
+    """The queries of the read routes. While a message is being generated its answer is folded from the ledger.
 
-    def __init__(self, ledger: Ledger, views: Views, end_users: EndUsers, ownership: Ownership) -> None:
-        self._ledger = ledger
+    Those that take ``as_of`` answer, at an earlier position, as they did then; who asks is looked up as of now.
+    """
+
+    def __init__(self, load: LoadMessage, views: Views, end_users: EndUsers, ownership: Ownership, past: Past) -> None:
+        self._load = load
         self._views = views
         self._end_users = end_users
         self._ownership = ownership
+        self._past = past
         self._left_off = _LeftOff()
 
-    async def messages(self, caller: Caller, conversation_id: UUID, page: Page) -> tuple[list[MessageView], bool]:
+    def _at(self, then: Then) -> "History":
+        return History(then.load, then.views, self._end_users, Ownership(self._end_users, then.views), self._past)
+
+    async def messages(
+        self, caller: Caller, conversation_id: UUID, page: Page, as_of: AsOf | None = None
+    ) -> tuple[list[MessageView], bool]:
         """The latest messages before ``page.beyond``, oldest first, and whether older ones exist.
 
         Raises:
             NotFoundError: the conversation, or the message to page from, is not the caller's.
-            InvalidParameterError: a page is not that long.
+            InvalidParameterError: a page is not that long, or ``as_of`` is no moment of the past.
         """
         accept_number("limit", page.limit, 1, MAX_PAGE)
+        if as_of is not None:
+            async with self._past.history(conversation_id, page, await self._past.position(as_of)) as then:
+                return await self._at(then).messages(caller, conversation_id, page)
         await self._ownership.require_conversation(caller, conversation_id)
         found = await self._views.messages(conversation_id, page)
         if found is None:
@@ -123,18 +140,22 @@ class History:
         """Whether the message's conversation is; that of a completion is never listed, nor deleted."""
         return view.mode != "completion" and await self._views.conversation_place(view.conversation_id) is None
 
-    async def detail(self, caller: Reader, message_id: UUID) -> MessageDetail:
+    async def detail(self, caller: Reader, message_id: UUID, as_of: AsOf | None = None) -> MessageDetail:
         """One message with its version and its siblings.
 
         Raises:
             NotFoundError: it is not the caller's.
+            InvalidParameterError: ``as_of`` is no moment of the past.
         """
+        if as_of is not None:
+            async with self._past.message(message_id, await self._past.position(as_of)) as then:
+                return await self._at(then).detail(caller, message_id)
         view = await self.message(caller, message_id)
-        staged = await self._ledger.load(Message, message_id)
-        if staged is None:
+        message = await self._load(message_id)
+        if message is None:
             raise NotFoundError("message")
         siblings = await self._views.siblings(view)
-        return MessageDetail(_with_answer(view, staged.aggregate), staged.aggregate.version, siblings)
+        return MessageDetail(_with_answer(view, message), message.version, siblings)
 
     async def task(self, caller: Reader, task_id: UUID) -> Task:
         """A generation.
@@ -162,13 +183,20 @@ class History:
         )
 
     async def conversations(
-        self, caller: Caller, order: ConversationOrder, page: Page, *, pinned: bool | None = None
+        self,
+        caller: Caller,
+        order: ConversationOrder,
+        page: Page,
+        *,
+        pinned: bool | None = None,
+        as_of: AsOf | None = None,
     ) -> tuple[list[ConversationView], bool]:
         """One page of the user's conversations, and whether more follow; ``pinned`` are those that are, or are not.
 
         Raises:
             NotFoundError: the conversation to page from is not the caller's.
-            InvalidParameterError: there is no such order, or a page is not that long.
+            InvalidParameterError: there is no such order, a page is not that long, or ``as_of`` is no moment of the
+                past.
         """
         accept_number("limit", page.limit, 1, MAX_PAGE)
         order = accept_choice("sort_by", order, get_args(ConversationOrder))
@@ -176,6 +204,11 @@ class History:
             raise InvalidParameterError("pinned", "pinned must be a boolean")
         app_id = caller.app.app_id
         person = await self._end_users.find(app_id, caller.kind, caller.user or SHARED_EXTERNAL_ID)
+        position = None if as_of is None else await self._past.position(as_of)
+        if position is not None and person is not None:
+            asked = self._past.conversations(app_id, person.end_user_id, order, page, position, pinned=pinned)
+            async with asked as then:
+                return await self._at(then).conversations(caller, order, page, pinned=pinned)
         if page.beyond is not None and order.endswith("updated_at"):
             page = msgspec.structs.replace(page, left_at=self._left_off.get(page.beyond))
         found = None
@@ -243,8 +276,8 @@ class History:
     async def _up_to_date(self, view: MessageView) -> MessageView:
         if view.ended_at is not None or not view.attempt:
             return view
-        staged = await self._ledger.load(Message, view.message_id)
-        return view if staged is None else _with_answer(view, staged.aggregate)
+        message = await self._load(view.message_id)
+        return view if message is None else _with_answer(view, message)
 
 
 def _with_answer(view: MessageView, message: Message) -> MessageView:

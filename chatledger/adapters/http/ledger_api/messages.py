@@ -15,7 +15,7 @@ from chatledger.adapters.http.entrance import Entrance
 from chatledger.adapters.http.errors import invalid
 from chatledger.adapters.http.files import signed_links
 from chatledger.adapters.http.objects import MessageObject, message_object
-from chatledger.adapters.http.openapi import LIMIT_PARAMETER, USER_PARAMETER, Operation, Parameter
+from chatledger.adapters.http.openapi import AS_OF_PARAMETER, LIMIT_PARAMETER, USER_PARAMETER, Operation, Parameter
 from chatledger.adapters.http.reading import Query, require_plain_path
 from chatledger.adapters.http.surface import Surface
 from chatledger.application.accepting import DEFAULT_PAGE, MAX_PAGE
@@ -61,9 +61,8 @@ class EventPage(msgspec.Struct, frozen=True):
 _READ = Operation(
     tag="Ledger",
     summary="Read one message",
-    description="`as_of` is reserved and refused.",
     credential="reader",
-    parameters=(USER_PARAMETER,),
+    parameters=(USER_PARAMETER, AS_OF_PARAMETER),
     answers={200: MessageDetailObject},
     errors=(400, 404, 410),
 )
@@ -91,8 +90,7 @@ def message_detail_routes(surface: Surface, entrance: Entrance) -> Sequence[HTTP
         require_plain_path(request, message_id)
         query = Query(request)
         reader = await entrance.admit_reader(request, query)
-        query.require_now()
-        detail = await application.history.detail(reader, message_id)
+        detail = await application.history.detail(reader, message_id, query.as_of())
         fields = msgspec.structs.asdict(message_object(detail.message, reader, signed_links(surface, request)))
         return answer(request, MessageDetailObject(**fields, version=detail.version, siblings=detail.siblings))
 

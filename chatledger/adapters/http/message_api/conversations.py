@@ -13,7 +13,7 @@ from litestar.response.base import ASGIResponse
 from chatledger.adapters.http.answers import HttpRequest, answer, epoch_seconds, no_content
 from chatledger.adapters.http.bodies import UserRequest, flag_field, read_body, text_field
 from chatledger.adapters.http.entrance import Entrance
-from chatledger.adapters.http.openapi import BODY_ERRORS, LIMIT_PARAMETER, Operation, Parameter, User
+from chatledger.adapters.http.openapi import AS_OF_PARAMETER, BODY_ERRORS, LIMIT_PARAMETER, Operation, Parameter, User
 from chatledger.adapters.http.reading import Query, require_plain_path
 from chatledger.adapters.http.surface import Surface
 from chatledger.application.accepting import DEFAULT_PAGE, MAX_PAGE
@@ -53,14 +53,14 @@ _LIST = Operation(
     summary="List a person's conversations",
     description=(
         "With a key and without `user`, those of the one person whom all such callers share. By `updated_at`, one "
-        "that goes on meanwhile moves to its new place; those that do not come once each. "
-        "`as_of` is reserved and refused."
+        "that goes on meanwhile moves to its new place; those that do not come once each."
     ),
     parameters=(
         Parameter("user", "Whose.", User),
         Parameter("last_id", "The last conversation of the page before.", UUID),
         LIMIT_PARAMETER,
         Parameter("sort_by", "`-updated_at` by default; `-` puts the newest first.", ConversationOrder),
+        AS_OF_PARAMETER,
     ),
     answers={200: ConversationPage},
     errors=(400, 404),
@@ -105,13 +105,15 @@ def conversation_routes(surface: Surface, entrance: Entrance) -> Sequence[HTTPRo
         query = Query(request)
         caller = visit.by_query(query)
         require_chat(visit.app)
-        query.require_now()
+        as_of = query.as_of()
         last_id = query.uuid("last_id")
         limit = query.integer("limit", DEFAULT_PAGE, 1, MAX_PAGE)
         order: ConversationOrder = query.choice("sort_by", "-updated_at", get_args(ConversationOrder))
         # Old clients send it with a key too, where it means nothing.
         pinned = None if entrance.names_users else query.flag("pinned")
-        views, has_more = await application.history.conversations(caller, order, Page(limit, last_id), pinned=pinned)
+        views, has_more = await application.history.conversations(
+            caller, order, Page(limit, last_id), pinned=pinned, as_of=as_of
+        )
         return answer(request, ConversationPage(limit, has_more, [_conversation_object(view) for view in views]))
 
     @post(f"{one}/name", status_code=200, opt=entrance.documented(_RENAME))

@@ -13,7 +13,7 @@ from litestar.response.base import ASGIResponse
 
 from chatledger.adapters.http.answers import HttpRequest, answer, answer_headers, encode, rfc3339
 from chatledger.adapters.http.errors import invalid
-from chatledger.adapters.http.openapi import Operation, Parameter, whole_number
+from chatledger.adapters.http.openapi import AS_OF_PARAMETER, Operation, Parameter, whole_number
 from chatledger.adapters.http.reading import Query
 from chatledger.adapters.http.streaming import streamed
 from chatledger.adapters.http.surface import Surface
@@ -55,16 +55,14 @@ class FeedbackPage(msgspec.Struct, frozen=True):
 _LIST = Operation(
     tag="Feedback",
     summary="List the app's ratings",
-    description=(
-        "Newest first. With `format` `csv` or `jsonl` all of them come as a file, one a line, without pages. "
-        "`as_of` is reserved and refused."
-    ),
+    description=("Newest first. With `format` `csv` or `jsonl` all of them come as a file, one a line, without pages."),
     parameters=(
         Parameter("page", "Counts from 1.", whole_number(1, MAX_PAGE_NUMBER, default=1)),
         Parameter("limit", "How many at most.", whole_number(1, MAX_FEEDBACKS, default=DEFAULT_PAGE)),
         Parameter("start", "Those given from this time (RFC 3339) or day of UTC on."),
         Parameter("end", "Those given before this time, or up to the end of this day of UTC."),
         Parameter("format", "`json` in pages; all as a file in the others.", Format),
+        AS_OF_PARAMETER,
     ),
     answers={200: FeedbackPage},
     files=(CSV, JSON_LINES),
@@ -80,20 +78,20 @@ def feedback_list_routes(surface: Surface) -> Sequence[HTTPRouteHandler]:
     async def list_feedbacks(request: HttpRequest) -> ASGIResponse:
         caller = (await entrance.admit(request)).by_credential()
         query = Query(request)
-        query.require_now()
+        as_of = query.as_of()
         kind: Format = query.choice("format", "json", get_args(Format))
         period = accept_period(query.text("start"), query.text("end"))
         if kind == "json":
             page = query.integer("page", 1, 1, MAX_PAGE_NUMBER)
             limit = query.integer("limit", DEFAULT_PAGE, 1, MAX_FEEDBACKS)
-            views = await feedbacks.page(caller, page, limit, period)
+            views = await feedbacks.page(caller, page, limit, period, as_of)
             return answer(request, FeedbackPage([_feedback_object(view) for view in views]))
         for name in ("page", "limit"):
             if query.text(name) is not None:
                 raise invalid(name, f"{name} is for the format json: a file has no pages")
         as_lines, media_type = (_as_csv, CSV) if kind == "csv" else (_as_json_lines, JSON_LINES)
         headers = answer_headers(request) | {"content-disposition": f'attachment; filename="feedbacks.{kind}"'}
-        lines = as_lines(feedbacks.every(caller, period))
+        lines = as_lines(feedbacks.every(caller, period, as_of))
         return await streamed(surface, lines, status=200, media_type=media_type, headers=headers)
 
     return (list_feedbacks,)

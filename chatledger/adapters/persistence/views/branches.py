@@ -12,6 +12,7 @@ from chatledger.adapters.persistence.tables import MESSAGES
 from chatledger.adapters.persistence.views.reading import SqlReading
 from chatledger.application.ledger.sealed_rows import Answer, Question, prompt_of
 from chatledger.application.ports.generator import Exchange
+from chatledger.application.ports.storage import LAST_POSITION
 from chatledger.application.ports.views import MessageView
 from chatledger.domain.branch import Link, branch
 from chatledger.domain.context_window import estimated_tokens, within
@@ -24,10 +25,13 @@ _PART = 50
 class SqlBranchViews(SqlReading):
     """Parents, siblings, and what was said along a branch."""
 
-    async def siblings(self, message: MessageView) -> list[UUID]:
-        """The other messages that go on from the same one, or begin the conversation as it does, oldest first."""
+    async def siblings(self, message: MessageView, up_to: int = LAST_POSITION) -> list[UUID]:
+        """The other messages that go on from the same one, or begin the conversation as it does, oldest first.
+
+        ``up_to`` is the position that they were sent by.
+        """
         table = MESSAGES.c
-        own = table.conversation_id == message.conversation_id
+        own = sa.and_(table.conversation_id == message.conversation_id, table.position <= up_to)
         places = sa.select(table.message_id, table.parent_id, table.position).where(own)
         said_after = places.where(table.replayed_from.is_(None)).order_by(table.position).limit(1)
 

@@ -33,7 +33,7 @@ class ConversationChanges:
             case ConversationStarted():
                 return (self._conversation_started(envelope, body),)
             case ConversationRenamed():
-                return (self._conversation_renamed(envelope, body),)
+                return self._conversation_renamed(envelope, body)
             case ConversationVariableSet():
                 return (self._variable_set(envelope, body),)
             case ConversationPinned():
@@ -67,12 +67,18 @@ class ConversationChanges:
         }
         return Insert("conversations", row)
 
-    def _conversation_renamed(self, envelope: Envelope, body: ConversationRenamed) -> Change:
+    def _conversation_renamed(self, envelope: Envelope, body: ConversationRenamed) -> Sequence[Change]:
         name = self._sealing.seal(envelope, ConversationName(body.name), envelope.stream_id)
         values: dict[str, Any] = {"name": name, "is_to_be_named": False}
-        if body.by == "user":
-            values |= {"updated_at": envelope.recorded_at, "updated_position": envelope.position}
-        return _conversation(envelope, values)
+        if body.by != "user":
+            return (_conversation(envelope, values),)
+        values |= {"updated_at": envelope.recorded_at, "updated_position": envelope.position}
+        renaming = {
+            "conversation_id": envelope.stream_id,
+            "position": envelope.position,
+            "end_user_id": body.end_user_id,
+        }
+        return (_conversation(envelope, values), Insert("renamings", renaming))
 
     def _variable_set(self, envelope: Envelope, body: ConversationVariableSet) -> Change:
         content = VariableContent(body.name, body.value, body.description)

@@ -75,20 +75,20 @@ class MessageChanges:
             case MessageErrored():
                 return self._message_errored(envelope, body, folded())
             case FeedbackGiven():
-                return self._feedback_given(envelope, body, folded())
+                return (*self._feedback_given(envelope, body, folded()), _later(envelope, folded()))
             case FeedbackWithdrawn():
-                return (Delete("feedbacks", {"message_id": envelope.stream_id, "source": body.source}),)
+                return (*_feedback_withdrawn(envelope, body), _later(envelope, folded()))
             case FileAttached():
                 return _references(() if body.file is None else (body.file,), folded().created.conversation_id)
             case AnnotationMatched():
                 return (_message(envelope, {"annotation_id": body.annotation_id}),)
             case SuggestedQuestionsProposed():
                 sealed = self._sealing.seal(envelope, Suggestions(body.questions), envelope.stream_id)
-                return (_message(envelope, {"suggestions": sealed}),)
+                return (_message(envelope, {"suggestions": sealed}), _later(envelope, folded()))
             case MessageSaved():
-                return (_message(envelope, {"saved_position": envelope.position}),)
+                return (_message(envelope, {"saved_position": envelope.position}), _later(envelope, folded()))
             case MessageUnsaved():
-                return (_message(envelope, {"saved_position": None}),)
+                return (_message(envelope, {"saved_position": None}), _later(envelope, folded()))
             case _:
                 assert_never(body)
 
@@ -189,11 +189,29 @@ class MessageChanges:
                 "created_at": envelope.recorded_at,
             }
         )
-        rated = {"app_id": created.app_id, "message_id": message_id}
-        return (
-            Upsert("feedbacks", key, row, values),
-            Upsert("rated_messages", rated, rated | {"position": envelope.position}, {}),
-        )
+        standing = key | {"withdrawn_position": 0}
+        rating = standing | {
+            "app_id": created.app_id,
+            "position": envelope.position,
+            "created_at": envelope.recorded_at,
+        }
+        return (Upsert("feedbacks", key, row, values), Upsert("ratings", standing, rating, {}))
+
+
+def _feedback_withdrawn(envelope: Envelope, body: FeedbackWithdrawn) -> Sequence[Change]:
+    key = {"message_id": envelope.stream_id, "source": body.source}
+    withdrawn = {"withdrawn_position": envelope.position}
+    return (Delete("feedbacks", key), Update("ratings", key | {"withdrawn_position": 0}, withdrawn))
+
+
+def _later(envelope: Envelope, message: Message) -> Change:
+    row = {
+        "position": envelope.position,
+        "conversation_id": message.created.conversation_id,
+        "message_id": envelope.stream_id,
+        "version": envelope.version,
+    }
+    return Insert("later_events", row)
 
 
 def _references(files: Sequence[AttachedFile], conversation_id: UUID) -> Sequence[Change]:

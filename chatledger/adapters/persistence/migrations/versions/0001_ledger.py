@@ -282,9 +282,7 @@ def _create_read_models() -> None:
     )
     op.create_index("feedbacks_by_time", "feedbacks", ["app_id", "created_at", "position"])
     op.create_index("feedbacks_by_conversation", "feedbacks", ["conversation_id"])
-    op.create_table(
-        "rated_messages", _id("app_id", primary_key=True), _id("message_id", primary_key=True), _number("position")
-    )
+    _create_memories()
     op.create_table("notary_keys", _number("position", primary_key=True, autoincrement=False), _text("verifier_key"))
     op.create_table(
         "webhooks",
@@ -298,6 +296,35 @@ def _create_read_models() -> None:
         _bytes("content"),
     )
     op.create_table("token_usage", _id("app_id", primary_key=True), _number("day", primary_key=True), _number("tokens"))
+
+
+def _create_memories() -> None:
+    """What the other read models forget, and questions about the past need."""
+    op.create_table(
+        "ratings",
+        _id("message_id", primary_key=True),
+        _text("source", primary_key=True),
+        _number("withdrawn_position", primary_key=True, autoincrement=False),
+        _id("app_id"),
+        _number("position"),
+        _number("created_at"),
+    )
+    op.create_index("ratings_by_time", "ratings", ["app_id", "created_at", "position"])
+    op.create_table(
+        "renamings",
+        _id("conversation_id", primary_key=True),
+        _number("position", primary_key=True, autoincrement=False),
+        _id("end_user_id"),
+    )
+    op.create_index("renamings_by_person", "renamings", ["end_user_id", "position"])
+    op.create_table(
+        "later_events",
+        _number("position", primary_key=True, autoincrement=False),
+        _id("conversation_id"),
+        _id("message_id"),
+        _number("version"),
+    )
+    op.create_index("later_events_of_conversation", "later_events", ["conversation_id", "position"])
 
 
 def _create_erasures() -> None:

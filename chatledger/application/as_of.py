@@ -1,0 +1,48 @@
+"""Moments of the past that callers name: by a position of the ledger, or by a time."""
+
+from datetime import datetime
+from typing import TypeAlias
+
+import msgspec
+
+from chatledger.application.errors import InvalidParameterError
+from chatledger.application.ledger.envelope import to_microseconds
+from chatledger.application.periods import parse_time
+from chatledger.application.ports.storage import LAST_POSITION
+
+_REASON = "as_of must be a position of the ledger, or a time like 2026-01-31T12:00:00Z (RFC 3339)"
+
+
+class Recorded(msgspec.Struct, frozen=True):
+    """All that was recorded at a time, in microseconds, or before."""
+
+    moment: int
+
+
+AsOf: TypeAlias = int | str | datetime | Recorded
+"""A position (a number, or a text of digits), or a time (RFC 3339 with an offset, or a datetime that has one)."""
+
+
+def accept_as_of(given: object) -> int | Recorded:
+    """A position, or the time that stands for one.
+
+    Raises:
+        InvalidParameterError: it is neither.
+    """
+    match given:
+        case bool():
+            pass
+        case Recorded():
+            return given
+        case int() if 0 <= given <= LAST_POSITION:
+            return given
+        case str() if given.isascii() and given.isdigit():
+            return accept_as_of(int(given[:20]))
+        case str():
+            try:
+                return Recorded(to_microseconds(parse_time(given)))
+            except (ValueError, OverflowError):
+                pass
+        case datetime() if given.tzinfo is not None:
+            return Recorded(to_microseconds(given))
+    raise InvalidParameterError("as_of", _REASON)
