@@ -87,6 +87,8 @@ if TYPE_CHECKING:
     from chatledger.application.ports.views import VariableView as VariableView
     from chatledger.application.queries.dead_letters import DeadLetterDetail as DeadLetterDetail
     from chatledger.application.queries.dead_letters import PastAttempt as PastAttempt
+    from chatledger.application.queries.feed import FeedEvent as FeedEvent
+    from chatledger.application.queries.feed import FeedPage as FeedPage
     from chatledger.application.queries.history import MessageDetail as MessageDetail
     from chatledger.application.queries.history import Task as Task
     from chatledger.domain.configuration import AnnotationReply as AnnotationReply
@@ -228,6 +230,10 @@ _HOMES = {
     "application.queries.dead_letters": (
         "DeadLetterDetail",
         "PastAttempt",
+    ),
+    "application.queries.feed": (
+        "FeedEvent",
+        "FeedPage",
     ),
     "application.queries.history": (
         "MessageDetail",

@@ -31,6 +31,7 @@ from chatledger.application.queries.credentials import Credentials
 from chatledger.application.queries.dead_letters import DeadLetters
 from chatledger.application.queries.directory import AppDirectory
 from chatledger.application.queries.facts import Facts
+from chatledger.application.queries.feed import Feed
 from chatledger.application.queries.feedbacks import Feedbacks
 from chatledger.application.queries.following import Following
 from chatledger.application.queries.history import History
@@ -69,6 +70,7 @@ class Application(msgspec.Struct, frozen=True, kw_only=True):
     dead_letters: DeadLetters
     following: Following
     facts: Facts
+    feed: Feed
     files: StoredFiles
     end_users: EndUsers
     views: Views

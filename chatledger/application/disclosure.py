@@ -11,8 +11,10 @@ from chatledger.application.generation.failures import INTERNAL_MESSAGE
 from chatledger.domain.events import (
     ApiKeyIssued,
     AppConfigured,
+    EndpointRegistered,
     EndUserSeen,
     GenerationRequeued,
+    LegalHoldPlaced,
     MessageCreated,
     MessageErrored,
     ResourcesRetrieved,
@@ -51,7 +53,9 @@ def error_text(reader: Reader, code: str | None, text: str | None) -> str | None
 
 
 def event_data(reader: Reader, body: Any) -> Any:  # noqa: PLR0911 - one case for each event type
-    """An event, without the fields that are not for this reader."""
+    """An event, without the fields that are not for this reader. What signs for an endpoint is for none."""
+    if isinstance(body, EndpointRegistered):
+        return _without(body, "secret")
     if not isinstance(reader, Caller):
         return body
     match body:
@@ -69,6 +73,8 @@ def event_data(reader: Reader, body: Any) -> Any:  # noqa: PLR0911 - one case fo
             return _without(body, "key_hash")
         case EndUserSeen():
             return _without(body, "lookup")
+        case LegalHoldPlaced():
+            return _without(body, "reason")
         case _:
             return body
 

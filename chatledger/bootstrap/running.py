@@ -57,6 +57,7 @@ from chatledger.application.idempotency import IdempotencyKeys
 from chatledger.application.ledger.codec import EventCodec
 from chatledger.application.ledger.ledger import HOT_MESSAGES, Ledger
 from chatledger.application.ledger.log import LedgerLog
+from chatledger.application.ledger.origins import Origins
 from chatledger.application.ledger.projections import Projections
 from chatledger.application.ledger.sealed_rows import RowSeals
 from chatledger.application.ledger.subscription import (
@@ -75,6 +76,7 @@ from chatledger.application.queries.credentials import Credentials
 from chatledger.application.queries.dead_letters import DeadLetters
 from chatledger.application.queries.directory import AppDirectory
 from chatledger.application.queries.facts import Facts
+from chatledger.application.queries.feed import Feed
 from chatledger.application.queries.feedbacks import Feedbacks
 from chatledger.application.queries.following import Following
 from chatledger.application.queries.history import History
@@ -225,6 +227,7 @@ async def open_chatledger(
             dead_letters=DeadLetters(SqlDeadLetterViews(reader, seals), ledger.read),
             following=following,
             facts=Facts(store, codec),
+            feed=await _open_feed(stack, store, codec, directory, lookout, following),
             files=files,
             end_users=end_users,
             views=views,
@@ -239,7 +242,7 @@ async def open_chatledger(
         stack.push_async_callback(subscriptions.close)
         await subscriptions.start()
 
-        for observer in (lookout, tail, conversation_tail, directory, annotations, subscriptions):
+        for observer in (lookout, tail, conversation_tail, directory, annotations, subscriptions, application.feed):
             writer.observe(observer.committed)
         worker = None
         if with_worker:
@@ -270,6 +273,20 @@ def _open_past(
 ) -> Past:
     stack.push_async_callback(scratches.close)
     return Past(store, codec, projections, SqlPastPlaces(reader), scratches, clock)
+
+
+async def _open_feed(
+    stack: AsyncExitStack,
+    store: SqlLedgerStore,
+    codec: EventCodec,
+    directory: AppDirectory,
+    lookout: Lookout,
+    following: Following,
+) -> Feed:
+    incarnation = await store.incarnation()
+    feed = Feed(LedgerLog(store, codec), Origins(store), directory, lookout, incarnation, following.closing)
+    stack.push_async_callback(feed.close)
+    return feed
 
 
 async def _start_worker(

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from chatledger.embedding.completions import Completions
     from chatledger.embedding.conversations import Conversations
     from chatledger.embedding.dead_letters import DeadLetters
+    from chatledger.embedding.events import Events
     from chatledger.embedding.files import Files
     from chatledger.embedding.messages import Messages
     from chatledger.embedding.operators import Operators
@@ -43,6 +44,7 @@ class Chatledger:
         annotations: have an app answer questions without its generator.
         audio: write down what is said, say what is written.
         dead_letters: look over what failed for good, and ask it again.
+        events: read and follow what happens, in the order of the ledger.
         files: upload what goes with messages, and read it back.
         tasks: see how far a generation has come, and stop it.
         subscriptions: see how the host's own projections and handlers do, and read what they made.
@@ -56,6 +58,7 @@ class Chatledger:
     completions: "Completions"
     conversations: "Conversations"
     dead_letters: "DeadLetters"
+    events: "Events"
     files: "Files"
     tasks: "Tasks"
     subscriptions: "Subscriptions"
@@ -68,6 +71,7 @@ class Chatledger:
             completions,
             conversations,
             dead_letters,
+            events,
             files,
             messages,
             operators,
@@ -83,6 +87,7 @@ class Chatledger:
         self.completions = completions.Completions(access)
         self.conversations = conversations.Conversations(access)
         self.dead_letters = dead_letters.DeadLetters(access)
+        self.events = events.Events(access)
         self.files = files.Files(access)
         self.tasks = tasks.Tasks(access)
         self.subscriptions = subscriptions.Subscriptions(access, running)

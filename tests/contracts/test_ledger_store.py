@@ -9,6 +9,7 @@ import sqlalchemy as sa
 from chatledger.adapters.persistence.tables import TOKEN_USAGE
 from chatledger.application.ledger.leaf import leaf_hash
 from chatledger.application.ports.storage import (
+    Beginning,
     Delete,
     Head,
     Increase,
@@ -79,6 +80,25 @@ async def test_a_time_stands_for_the_last_position_that_was_recorded_by_then(led
         transaction.append([a_row(position, new_id(), 1, recorded_at=at) for position, at in enumerate(times, 1)])
     found = {moment: await ledger_store.position_at(moment) for moment in (0, 4, 5, 6, 7, 8, 19, 20, 21, 99)}
     assert found == {0: 0, 4: 0, 5: 2, 6: 2, 7: 5, 8: 5, 19: 5, 20: 6, 21: 7, 99: 7}
+
+
+async def test_what_streams_began_with(ledger_store) -> None:
+    first, second = new_id(), new_id()
+    rows = [
+        a_row(1, first, 1, public=b'{"a":1}'),
+        a_row(2, second, 1, category="app"),
+        a_row(3, first, 2, public=b'{"a":2}'),
+    ]
+    with ledger_store.write() as transaction:
+        transaction.append(rows)
+    found = await ledger_store.beginnings([first, second, new_id()])
+    assert found == {first: Beginning("message", b'{"a":1}'), second: Beginning("app", rows[1].public)}
+    assert await ledger_store.beginnings([]) == {}
+
+
+async def test_a_ledger_is_the_same_one_each_time(ledger_store) -> None:
+    assert isinstance(await ledger_store.incarnation(), UUID)
+    assert await ledger_store.incarnation() == await ledger_store.incarnation()
 
 
 async def test_many_rows_and_streams_in_one_transaction(ledger_store) -> None:

@@ -83,6 +83,11 @@ MEANT: list[tuple[str, str, Callable[[Any, Any], bool]]] = [
     ),
     (
         REFUSED,
+        "a stream of events has no pages",
+        lambda case, response: case.operation.path == "/v1/events" and _told(response) == "limit",
+    ),
+    (
+        REFUSED,
         "a file has only the parts that it has",
         lambda _, response: response.status_code == 416,
     ),

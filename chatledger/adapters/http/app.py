@@ -6,6 +6,7 @@ from litestar.datastructures import State
 from chatledger.adapters.http.admin_api.dead_letters import dead_letter_routes
 from chatledger.adapters.http.cors import cors_config, pass_over_other_origins
 from chatledger.adapters.http.errors import answer_error
+from chatledger.adapters.http.ledger_api.feed import feed_routes
 from chatledger.adapters.http.ledger_api.messages import message_detail_routes
 from chatledger.adapters.http.ledger_api.streams import stream_routes
 from chatledger.adapters.http.ledger_api.tasks import task_routes
@@ -70,6 +71,7 @@ def create_http_app(
                 *surface.at_each_entrance(task_routes),
                 *surface.at_each_entrance(message_detail_routes),
                 *surface.at_each_entrance(stream_routes),
+                *feed_routes(surface),
                 *dead_letter_routes(surface),
                 *health_routes(surface, is_ready),
                 *page_routes(settings),

@@ -15,19 +15,7 @@ OPERATION = "operation"
 EVENT_STREAM = "text/event-stream"
 
 _REF = "#/components/schemas/{name}"
-_EVENT = {
-    "type": "object",
-    "description": "Each event of the stream.",
-    "properties": {
-        "data": {
-            "type": "string",
-            "contentMediaType": "application/json",
-            "contentSchema": {"$ref": _REF.format(name="StreamEvent")},
-        },
-        "id": {"type": "string", "description": "Where asked for: what `Last-Event-ID` takes."},
-    },
-    "required": ["data"],
-}
+_STREAM_EVENT = _REF.format(name="StreamEvent")
 _DESCRIPTIONS = {
     200: "Done.",
     201: "Made.",
@@ -115,6 +103,7 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
         body_type: its media type.
         answers: by status, the shape of each answer, its media type where it is no JSON, or None where it has no body.
         streams: whether the 200 can also be an event stream.
+        event: the shape of what each event of the stream holds, where it is not one of the message API's.
         files: the media types in which the 200 can also come.
         errors: the statuses of its refusals, beside those that its credential and the store bring.
     """
@@ -129,6 +118,7 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
     body_required: bool = True
     answers: Mapping[int, Any]
     streams: bool = False
+    event: type | None = None
     files: tuple[str, ...] = ()
     errors: tuple[int, ...] = ()
 
@@ -215,7 +205,12 @@ def _types(operations: Iterable[Operation]) -> list[Any]:
     """Every type that needs a schema, each once. Compared by identity: unions and aliases need not be hashable."""
     types: dict[int, Any] = {id(ErrorBody): ErrorBody}
     for operation in operations:
-        for kind in (operation.body, *operation.answers.values(), *(given.type for given in operation.parameters)):
+        for kind in (
+            operation.body,
+            operation.event,
+            *operation.answers.values(),
+            *(given.type for given in operation.parameters),
+        ):
             if kind is not None and not isinstance(kind, str):
                 types[id(kind)] = kind
     return list(types.values())
@@ -262,17 +257,30 @@ def _path_schema(definition: Any) -> dict[str, str]:
     return {"type": "string", "format": "uuid"} if definition.type.__name__ == "UUID" else {"type": "string"}
 
 
+def _event(content: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "type": "object",
+        "description": "Each event of the stream.",
+        "properties": {
+            "data": {"type": "string", "contentMediaType": "application/json", "contentSchema": content},
+            "id": {"type": "string", "description": "Where asked for: what `Last-Event-ID` takes."},
+        },
+        "required": ["data"],
+    }
+
+
 def _responses(operation: Operation, schema_of: Mapping[int, Any]) -> dict[str, Any]:
     responses: dict[str, Any] = {}
+    event = _event({"$ref": _STREAM_EVENT} if operation.event is None else schema_of[id(operation.event)])
     for status, kind in operation.answers.items():
         if kind is None:
             content: dict[str, Any] = {}
         elif isinstance(kind, str):
-            content = {kind: {"schema": _EVENT if kind == EVENT_STREAM else {"type": "string"}}}
+            content = {kind: {"schema": event if kind == EVENT_STREAM else {"type": "string"}}}
         else:
             content = {"application/json": {"schema": schema_of[id(kind)]}}
         if operation.streams and status == 200:
-            content[EVENT_STREAM] = {"schema": _EVENT}
+            content[EVENT_STREAM] = {"schema": event}
         if status == 200:
             content |= {media_type: {"schema": {"type": "string"}} for media_type in operation.files}
         responses[str(status)] = _response(status, content)

@@ -2,9 +2,9 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, Sequence
-from contextlib import aclosing
-from typing import Protocol
+from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import ExitStack, aclosing
+from typing import Any, Protocol, TypeVar
 
 from litestar.response.streaming import ASGIStreamingResponse
 from litestar.types import Receive, Scope, Send
@@ -14,21 +14,30 @@ from chatledger.adapters.http.client_watch import ClientWatch
 from chatledger.adapters.http.rendering import PING, RECONNECT, Rendering
 from chatledger.adapters.http.surface import Place, Surface
 from chatledger.application.commands.speaking import Speaking
-from chatledger.application.ledger.envelope import Envelope
+from chatledger.application.errors import NotFoundError
 from chatledger.application.ports.keys import KeyDestroyedError
 from chatledger.application.ports.storage import StorageUnavailableError
 from chatledger.application.ports.views import AppView
-from chatledger.application.queries.listening import Listening
 
 log = logging.getLogger(__name__)
 
 LARGEST_WRITE = 64 * 1024
 """Bytes. Servers hold back who writes by the number of writes that a slow client has not taken, not by their size."""
 
-Batches = AsyncGenerator[Sequence[Envelope], None]
+T = TypeVar("T")
+T_contra = TypeVar("T_contra", contravariant=True)
+Batches = AsyncGenerator[Sequence[T], None]
 
 
-class Renderer(Protocol):
+class Follower(Protocol):
+    """Where the batches come from."""
+
+    def close(self) -> None:
+        """Give no more of them."""
+        ...
+
+
+class Renderer(Protocol[T_contra]):
     """What makes frames of batches."""
 
     @property
@@ -41,7 +50,7 @@ class Renderer(Protocol):
         """Whether the client knows how to come back."""
         ...
 
-    def render(self, envelopes: Sequence[Envelope]) -> bytes:
+    def render(self, events: Sequence[T_contra], /) -> bytes:
         """The frames of these events."""
         ...
 
@@ -54,9 +63,9 @@ class EventStream(ASGIStreamingResponse):
     def __init__(
         self,
         request: HttpRequest,
-        rendering: Renderer,
+        rendering: Renderer[Any],
         frames: AsyncGenerator[bytes, None],
-        follower: Listening,
+        follower: Follower,
         place: Place,
         *,
         goes_on: bool = False,
@@ -121,7 +130,7 @@ class EventStream(ASGIStreamingResponse):
 
 
 async def frames(
-    surface: Surface, rendering: Renderer, batches: Batches, recorded: Sequence[Envelope] | None = None
+    surface: Surface, rendering: Renderer[T], batches: Batches[T], recorded: Sequence[T] | None = None
 ) -> AsyncGenerator[bytes, None]:
     """The chunks of a stream, one per batch that has something to show.
 
@@ -159,6 +168,33 @@ async def frames(
         log.debug("stream cut short: the store is in trouble")
     except KeyDestroyedError as error:
         log.warning("stream cut short: %s", type(error).__name__)
+
+
+async def open_stream(
+    surface: Surface,
+    request: HttpRequest,
+    follower: Follower,
+    batches: Batches[T],
+    renderer: Callable[[Place, Sequence[T]], Renderer[T]],
+) -> EventStream:
+    """A stream that has read what there is before the answer begins, so that a point beyond the end can be refused.
+
+    Raises:
+        HttpError: nobody can follow now.
+        NotFoundError: there is nothing to follow any more.
+        Exception: what reading raises.
+    """
+    with ExitStack() as undoing:
+        undoing.callback(follower.close)
+        place = surface.take_place()
+        undoing.callback(place.leave)
+        recorded = await anext(batches, None)
+        if recorded is None:
+            raise NotFoundError("conversation")
+        rendering = renderer(place, recorded)
+        stream = EventStream(request, rendering, frames(surface, rendering, batches, recorded), follower, place)
+        undoing.pop_all()
+        return stream
 
 
 async def followed_by_speech(

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from types import MappingProxyType
@@ -16,6 +16,7 @@ from chatledger.adapters.persistence.statements import statements_of
 from chatledger.adapters.persistence.transaction import EventTypes, SqlTransaction, StreamHead
 from chatledger.application.ports.storage import (
     LAST_POSITION,
+    Beginning,
     CommitInDoubtError,
     EventRow,
     Head,
@@ -214,6 +215,14 @@ class SqlLedgerStore:
         """The metadata that these rows hold."""
         wanted = sorted(set(positions))
         return await self._reader.run(lambda tx: tx.context_at(wanted))
+
+    async def beginnings(self, stream_ids: Collection[UUID]) -> Mapping[UUID, Beginning]:
+        """What these streams began with, those of them that exist."""
+        return await self._reader.run(lambda tx: tx.beginnings(stream_ids))
+
+    async def incarnation(self) -> UUID:
+        """Which ledger this is: another one than its restored backup, though both have the same positions."""
+        return await self._reader.run(lambda tx: tx.incarnation())
 
     async def head(self) -> Head:
         """Where the ledger ends."""

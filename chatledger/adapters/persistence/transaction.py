@@ -16,6 +16,7 @@ from chatledger.application.ledger.projections import READ_MODELS_VERSION
 from chatledger.application.ports.storage import (
     LAST_POSITION,
     Algorithm,
+    Beginning,
     Change,
     Delete,
     EventRow,
@@ -394,6 +395,19 @@ class SqlTransaction:
             low, high = (middle, high) if recorded_at <= moment else (low, middle - 1)
         return low
 
+    def beginnings(self, stream_ids: Collection[UUID]) -> Mapping[UUID, Beginning]:
+        """What these streams began with, those of them that exist."""
+        wanted, found = self._values(stream_ids), dict[UUID, Beginning]()
+        for start in range(0, len(wanted), IDS_PER_STATEMENT):
+            page = wanted[start : start + IDS_PER_STATEMENT]
+            for stream_id, category, public in self._statements.execute(_select_beginnings(len(page)), page):
+                found[self._statements.shared_id(stream_id)] = Beginning(category, public)
+        return found
+
+    def incarnation(self) -> UUID:
+        """Which ledger this is."""
+        return self._statements.shared_id(self._statements.execute("SELECT incarnation FROM head")[0][0])
+
     def context_at(self, positions: Sequence[int]) -> Mapping[int, bytes]:
         """The metadata that the rows at these positions hold."""
         found: dict[int, bytes] = {}
@@ -451,6 +465,13 @@ def _select_streams(count: int) -> str:
 @cache
 def _select_at(count: int) -> str:
     return f"{_SELECT_ROWS} position IN ({', '.join('?' * count)}) ORDER BY position"
+
+
+@cache
+def _select_beginnings(count: int) -> str:
+    marks = ", ".join("?" * count)
+    first = "events e ON e.stream = s.number AND e.version = 1"
+    return f"SELECT s.stream_id, s.category, e.public FROM streams s JOIN {first} WHERE s.stream_id IN ({marks})"
 
 
 @cache

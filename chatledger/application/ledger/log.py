@@ -58,15 +58,15 @@ class LedgerLog:
         """The last position."""
         return (await self._store.head()).position
 
-    async def page(self, after: int) -> LogPage:
-        """Up to :data:`PAGE` events.
+    async def page(self, after: int, limit: int = PAGE) -> LogPage:
+        """What ``limit`` rows have of chatledger's own events.
 
         Raises:
             StorageUnavailableError: the store, or the key store, is in trouble.
         """
-        read = await self._store.log(self._read_all, after=after, limit=PAGE)
+        read = await self._store.log(self._read_all, after=after, limit=limit)
         end = read[-1].row.position if read else after
-        return LogPage(await self._deliveries(read), end, len(read) == PAGE)
+        return LogPage(await self._deliveries(read), end, len(read) == limit)
 
     async def event(self, stream_id: UUID, version: int) -> Delivery:
         """One event, which is on the ledger.

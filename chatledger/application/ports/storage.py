@@ -178,6 +178,13 @@ class StoredStream(msgspec.Struct, frozen=True):
     key_id: UUID | None
 
 
+class Beginning(msgspec.Struct, frozen=True):
+    """A stream's category, and the public part of its first event."""
+
+    category: str
+    public: bytes
+
+
 class Transaction(Protocol):
     """One write transaction, under the ledger's lock. Blocks."""
 
@@ -288,12 +295,20 @@ class LedgerStore(Protocol):
         """The metadata that these rows hold."""
         ...
 
+    async def beginnings(self, stream_ids: Collection[UUID]) -> Mapping[UUID, Beginning]:
+        """What these streams began with, those of them that exist."""
+        ...
+
     async def head(self) -> Head:
         """Where the ledger ends."""
         ...
 
     async def position_at(self, moment: int) -> int:
         """The last position that was recorded at a time in microseconds or before; 0 where the ledger began later."""
+        ...
+
+    async def incarnation(self) -> UUID:
+        """Which ledger this is: another one than its restored backup, though both have the same positions."""
         ...
 
     async def close(self) -> None:

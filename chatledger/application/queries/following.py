@@ -93,7 +93,11 @@ class Follower(Listening):
 
 
 class Following:
-    """Makes followers."""
+    """Makes followers.
+
+    Attributes:
+        closing: set where all followers are to read what there is, and end.
+    """
 
     def __init__(
         self,
@@ -110,7 +114,7 @@ class Following:
         self._conversation_tail = conversation_tail
         self._bus = bus
         self._lookout = lookout
-        self._closing = asyncio.Event()
+        self.closing = asyncio.Event()
 
     def follow(self, message_id: UUID) -> Follower:
         """Begin to follow a message, which need not exist yet. The caller closes the follower.
@@ -118,9 +122,9 @@ class Following:
         Raises:
             ClosedError: chatledger closes.
         """
-        if self._closing.is_set():
+        if self.closing.is_set():
             raise ClosedError
-        return Follower(message_id, self._ledger, self._tail, self._bus, self._lookout, self._closing)
+        return Follower(message_id, self._ledger, self._tail, self._bus, self._lookout, self.closing)
 
     def follow_conversation(self, conversation_id: UUID) -> ConversationFollower:
         """Begin to follow a conversation. The caller closes the follower.
@@ -128,7 +132,7 @@ class Following:
         Raises:
             ClosedError: chatledger closes.
         """
-        if self._closing.is_set():
+        if self.closing.is_set():
             raise ClosedError
         return ConversationFollower(
             conversation_id,
@@ -137,10 +141,10 @@ class Following:
             self._conversation_tail,
             self._bus,
             self._lookout,
-            self._closing,
+            self.closing,
         )
 
     def close(self) -> None:
         """Let all followers read what there is, and end."""
-        self._closing.set()
+        self.closing.set()
         self._bus.rouse()

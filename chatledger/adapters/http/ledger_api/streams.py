@@ -1,7 +1,6 @@
 """The resumable streams: of a message, running, finished, or a year old; and of a conversation."""
 
-from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from collections.abc import Sequence
 from typing import NamedTuple
 from uuid import UUID
 
@@ -17,12 +16,11 @@ from chatledger.adapters.http.files import stable_links
 from chatledger.adapters.http.openapi import EVENT_STREAM, USER_PARAMETER, Operation, Parameter
 from chatledger.adapters.http.reading import Query, header, require_plain_path
 from chatledger.adapters.http.rendering import Rendering
-from chatledger.adapters.http.sse import Batches, EventStream, Renderer, frames
+from chatledger.adapters.http.sse import Renderer, open_stream
 from chatledger.adapters.http.surface import Place, Surface
 from chatledger.application.disclosure import shows_resources
-from chatledger.application.errors import NotFoundError
 from chatledger.application.ledger.envelope import Envelope
-from chatledger.application.queries.listening import Listening, unknown_point
+from chatledger.application.queries.listening import unknown_point
 
 _LAST_EVENT_ID = Parameter("Last-Event-ID", "The same as `after`, and before it.", where="header")
 _FOLLOW_MESSAGE = Operation(
@@ -75,7 +73,7 @@ def stream_routes(surface: Surface, entrance: Entrance) -> Sequence[HTTPRouteHan
         await application.history.message(reader, message_id)
         follower = application.following.follow(message_id)
 
-        def renderer(place: Place, recorded: Sequence[Envelope]) -> Renderer:
+        def renderer(place: Place, recorded: Sequence[Envelope]) -> Renderer[Envelope]:
             place.follow(recorded[0], reader)
             return Rendering(
                 message_id,
@@ -87,7 +85,7 @@ def stream_routes(surface: Surface, entrance: Entrance) -> Sequence[HTTPRouteHan
             )
 
         batches = follower.batches(after, whole=True, field=point.field)
-        return await _stream(surface, request, follower, batches, renderer)
+        return await open_stream(surface, request, follower, batches, renderer)
 
     @get(
         f"{entrance.prefix}/conversations/{{conversation_id:uuid}}/stream",
@@ -103,30 +101,9 @@ def stream_routes(surface: Surface, entrance: Entrance) -> Sequence[HTTPRouteHan
         follower = application.following.follow_conversation(conversation_id)
         rendering = ConversationRendering(shows_resources=shows_resources(reader), link=link, after=after)
         batches = follower.batches(after, field=point.field)
-        return await _stream(surface, request, follower, batches, lambda *_: rendering)
+        return await open_stream(surface, request, follower, batches, lambda *_: rendering)
 
     return follow_message, follow_conversation
-
-
-async def _stream(
-    surface: Surface,
-    request: HttpRequest,
-    follower: Listening,
-    batches: Batches,
-    renderer: Callable[[Place, Sequence[Envelope]], Renderer],
-) -> EventStream:
-    """Read what there is before the answer begins, so that a point beyond the end can still be refused."""
-    with ExitStack() as undoing:
-        undoing.callback(follower.close)
-        place = surface.take_place()
-        undoing.callback(place.leave)
-        recorded = await anext(batches, None)
-        if recorded is None:
-            raise NotFoundError("conversation")
-        rendering = renderer(place, recorded)
-        stream = EventStream(request, rendering, frames(surface, rendering, batches, recorded), follower, place)
-        undoing.pop_all()
-        return stream
 
 
 class _Point(NamedTuple):
