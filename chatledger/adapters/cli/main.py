@@ -205,6 +205,12 @@ def _export(arguments: argparse.Namespace) -> "Result | int":
     return export(load_settings(), wanted)
 
 
+def _verify(arguments: argparse.Namespace) -> Result:
+    from chatledger.adapters.cli.verify import verify  # noqa: PLC0415
+
+    return verify(arguments.public_key, arguments.since, arguments.file)
+
+
 def _doctor(_: argparse.Namespace) -> Result:
     from chatledger.adapters.cli.doctor import doctor  # noqa: PLC0415
     from chatledger.server_settings import load_settings  # noqa: PLC0415
@@ -232,6 +238,7 @@ def _parser() -> argparse.ArgumentParser:
     rebuild = _add(commands, "rebuild", _rebuild, "make the read models anew from the ledger")
     rebuild.add_argument("--check", action="store_true", help="only compare them with a replay; exit 1 if they differ")
     _add_export(commands)
+    _add_verify(commands)
     _add(commands, "doctor", _doctor, "check settings, data folder, store and keys; exit 1 if something is wrong")
     return parser
 
@@ -326,6 +333,17 @@ def _add_export(commands: "Subcommands") -> None:
     export.add_argument("--output", type=Path, metavar="FILE", help="a new file; one that is not whole is taken up")
     export.add_argument("--files", type=Path, metavar="FOLDER", help="copy the sealed bytes of uploaded files there")
     export.add_argument("--keys", type=Path, metavar="FILE", help="copy the key store there, without its master key")
+
+
+def _add_verify(commands: "Subcommands") -> None:
+    verify = _add(commands, "verify", _verify, "prove that the ledger is what was signed; exit 1 if it is not")
+    verify.add_argument(
+        "--public-key", action="append", default=[], metavar="K", help="a key whose signatures count, from elsewhere"
+    )
+    verify.add_argument(
+        "--since", action="append", default=[], type=Path, metavar="FILE", help="checkpoints that were kept elsewhere"
+    )
+    verify.add_argument("file", nargs="?", type=Path, metavar="FILE", help="a ledger's file or an export, instead")
 
 
 def _add_app(parser: argparse.ArgumentParser) -> None:

@@ -13,6 +13,12 @@ HASH_BYTES = 32
 EMPTY_ROOT = hashlib.sha256(b"").digest()
 """The root of a tree without leaves."""
 
+TILE_HEIGHT = 8
+"""Levels of the tree in one tile, as in C2SP's tlog-tiles."""
+
+Made = Callable[[int, int, Sequence[bytes]], None]
+"""Told of nodes that are full now: their level, the index of the first one, and their hashes."""
+
 NodeHash = Callable[[int, int], bytes]
 """The hash of the node at a level and an index."""
 
@@ -67,9 +73,29 @@ class CompactRange:
         self._nodes.append(node)
         self.size += 1
 
+    def extend(self, leaves: Iterable[bytes], made: Made | None = None) -> None:
+        """Many leaves more, by their hashes; level by level, which is quicker than one by one.
+
+        Args:
+            leaves: their hashes.
+            made: told of the full nodes that come of it at each level that tiles have.
+        """
+        row, covered, level, alone, sha256 = list(leaves), self.size, 0, list[bytes](), hashlib.sha256
+        self.size += len(row)
+        while row:
+            if covered & 1:
+                row.insert(0, self._nodes.pop())
+            if len(row) & 1:
+                alone.append(row.pop())
+            row = [sha256(b"\x01" + left + right).digest() for left, right in zip(row[::2], row[1::2], strict=True)]
+            covered, level = covered >> 1, level + 1
+            if made is not None and row and level % TILE_HEIGHT == 0:
+                made(level, covered, row)
+        self._nodes += reversed(alone)
+
     def root(self) -> bytes:
         """The root of the tree as it is now."""
-        return _fold(self._nodes) if self._nodes else EMPTY_ROOT
+        return fold(self._nodes) if self._nodes else EMPTY_ROOT
 
 
 def root(size: int, node: NodeHash) -> bytes:
@@ -211,10 +237,11 @@ def _full_nodes(span: range) -> list[tuple[int, int]]:
 
 
 def _span_hash(span: range, node: NodeHash) -> bytes:
-    return _fold([node(*place) for place in _full_nodes(span)])
+    return fold([node(*place) for place in _full_nodes(span)])
 
 
-def _fold(nodes: Sequence[bytes]) -> bytes:
+def fold(nodes: Sequence[bytes]) -> bytes:
+    """The root above the roots of full subtrees, the largest first."""
     *rest, found = nodes
     for left in reversed(rest):
         found = node_hash(left, found)

@@ -9,10 +9,9 @@ from collections.abc import Sequence
 
 import msgspec
 
-from chatledger.application.audit.merkle import perfect_root
+from chatledger.application.audit.merkle import TILE_HEIGHT, perfect_root
 from chatledger.application.ports.notary import TreeRows
 
-TILE_HEIGHT = 8
 TILE_WIDTH = 1 << TILE_HEIGHT
 TOP_LEVEL = 7
 """More events than 256 ** 7 there are not."""

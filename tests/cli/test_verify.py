@@ -1,0 +1,101 @@
+"""``chatledger verify``: what it prints, and what it exits with."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from chatledger.adapters.cli.main import main
+from tests.audit.ledgers import Signer, Trail, changed, url_of, write_ledger
+from tests.cli.conftest import Talk, make_app
+from tests.support.process import ServerProcess, run_command
+
+NOTARY = Signer()
+EVENTS = 600
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    return tmp_path / "ledger.db"
+
+
+@pytest.fixture
+def trail(file: Path) -> Trail:
+    return write_ledger(url_of(file), EVENTS, NOTARY)
+
+
+@pytest.fixture
+def sink(tmp_path: Path, trail: Trail) -> Path:
+    """Where the checkpoints were kept too, one after the other."""
+    kept = tmp_path / "checkpoints"
+    kept.write_bytes(b"".join(trail.notes.values()))
+    return kept
+
+
+def verify(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, dict[str, Any]]:
+    code = main(["verify", "--json", *map(str, arguments)])
+    return code, json.loads(capsys.readouterr().out)
+
+
+def test_an_intact_ledger(file: Path, trail: Trail, sink: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    code, report = verify(capsys, file, "--public-key", NOTARY.key, "--since", sink)
+    assert (code, report["events"], report["signed"], report["problems"]) == (0, EVENTS, EVENTS, 0)
+    assert report["keys"] == [str(NOTARY.key)]
+    assert report["checkpoints"] == 2 * len(trail.notes)
+
+
+@pytest.mark.usefixtures("trail")
+def test_without_a_key_it_says_whose_keys_it_went_by(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["verify", str(file)]) == 0
+    out = capsys.readouterr().out
+    assert "Nothing is wrong." in out
+    assert "taken from the ledger itself" in out
+    assert "sealed content" in out
+
+
+@pytest.mark.usefixtures("trail")
+def test_the_first_bad_position_is_named(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with changed(url_of(file)) as connection:
+        connection.exec_driver_sql("UPDATE events SET sealed = public WHERE position IN (123, 321)")
+    assert main(["verify", str(file)]) == 1
+    assert "2 things are wrong. The first bad position is 123:" in capsys.readouterr().out
+    code, report = verify(capsys, file)
+    assert (code, report["first_bad"]) == (1, [123, 123])
+    assert [(found["kind"], found["first"]) for found in report["findings"]] == [("changed", 123), ("changed", 321)]
+
+
+def test_a_checkpoint_from_outside_shows_what_was_cut_off(
+    file: Path, sink: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with changed(url_of(file)) as connection:
+        connection.exec_driver_sql("DELETE FROM events WHERE position > 400")
+    code, report = verify(capsys, file, "--since", sink)
+    assert (code, report["first_bad"]) == (1, [401, 401])
+
+
+@pytest.mark.parametrize(
+    "arguments", [["--public-key", "nonsense"], ["--since", "nowhere"], ["nowhere"], ["--since", ""]]
+)
+def test_wrong_usage(arguments: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["verify", *(str(tmp_path / word) if word == "nowhere" else word for word in arguments)]) == 2
+    assert capsys.readouterr().err.startswith("chatledger: ")
+
+
+@pytest.mark.parametrize("content", [b"", b"hello", b"{}\n", b"\xff\n"], ids=["empty", "text", "json", "binary"])
+def test_a_file_that_is_nothing_to_verify(content: bytes, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "something"
+    file.write_bytes(content)
+    assert main(["verify", str(file)]) == 2
+    assert main(["verify", "--since", str(file), str(file)]) == 2
+    assert "checkpoint" in capsys.readouterr().err
+
+
+def test_the_ledger_of_a_running_server(data_folder: Path, talk: Talk) -> None:
+    app = make_app(data_folder)
+    with ServerProcess(data_folder) as server:
+        talk(server.url, app["api_key"])
+        result = run_command(data_folder, "verify", "--json")
+        talk(server.url, app["api_key"])
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert json.loads(result.stdout)["events"] > 5
