@@ -8,6 +8,7 @@ import msgspec
 
 from chatledger.application.caller import Caller, Reader
 from chatledger.application.generation.failures import INTERNAL_MESSAGE
+from chatledger.application.ledger.envelope import Envelope
 from chatledger.domain.events import (
     ApiKeyIssued,
     AppConfigured,
@@ -19,6 +20,7 @@ from chatledger.domain.events import (
     MessageErrored,
     ResourcesRetrieved,
 )
+from chatledger.domain.visibility import visibilities
 
 _GENERATION_MESSAGES: Mapping[str, str] = {
     "provider_not_initialize": (
@@ -50,6 +52,16 @@ def shows_resources(reader: Reader) -> bool:
 def error_text(reader: Reader, code: str | None, text: str | None) -> str | None:
     """Why a generation failed: to an app in the words of its stream."""
     return generation_message(code, text) if isinstance(reader, Caller) and text is not None else text
+
+
+def fact_data(reader: Reader, envelope: Envelope) -> Any:
+    """What an event says to this reader; of one that was erased what is public, and nothing in place of the rest."""
+    data = event_data(reader, envelope.body)
+    if not envelope.is_erased:
+        return data
+    shown = data if isinstance(data, dict) else msgspec.structs.asdict(data)
+    kinds = visibilities(type(envelope.body))
+    return {name: value for name, value in shown.items() if kinds[name] == "public"}
 
 
 def event_data(reader: Reader, body: Any) -> Any:  # noqa: PLR0911 - one case for each event type

@@ -226,7 +226,7 @@ async def open_chatledger(
             feedbacks=Feedbacks(views, past),
             dead_letters=DeadLetters(SqlDeadLetterViews(reader, seals), ledger.read),
             following=following,
-            facts=Facts(store, codec),
+            facts=Facts(store, codec, views, ownership),
             feed=await _open_feed(stack, store, codec, directory, lookout, following),
             files=files,
             end_users=end_users,

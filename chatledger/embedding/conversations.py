@@ -8,7 +8,7 @@ from chatledger.application.accepting import DEFAULT_PAGE, accept_id, accept_num
 from chatledger.application.as_of import AsOf
 from chatledger.application.caller import Caller, require_chat
 from chatledger.application.errors import ClosedError
-from chatledger.application.ledger.envelope import Envelope
+from chatledger.application.ledger.envelope import Envelope, Fact
 from chatledger.application.ports.views import ConversationOrder, ConversationView, Page, VariableView
 from chatledger.embedding.access import Access
 from chatledger.embedding.values import Slice, User
@@ -116,6 +116,30 @@ class Conversations:
                             yield envelope
             if self._access.is_closed and not follower.is_over:
                 raise ClosedError
+
+    async def events(
+        self,
+        conversation_id: UUID,
+        *,
+        after: int = 0,
+        limit: int = DEFAULT_PAGE,
+        app: UUID | None = None,
+        user: User | None = None,
+    ) -> Slice[Fact]:
+        """The recorded events of a conversation and its messages after a ledger position, in the ledger's order.
+
+        Each comes with who did it and why. Without an app, those of a deleted conversation are there too.
+
+        Raises:
+            NotFoundError: the conversation does not exist, is not the app's or the user's, or is gone.
+            InvalidParameterError: a page is not that long, or ``after`` is no position.
+        """
+        with self._access.use() as application:
+            reader = await self._access.reader(app, user)
+            accept_id("conversation_id", conversation_id)
+            accept_number("after", after, 0, LARGEST_POSITION)
+            found, has_more = await application.facts.of_conversation(reader, conversation_id, after, limit)
+            return Slice(tuple(found), has_more)
 
     async def rename(
         self, app: UUID, conversation_id: UUID, name: str | None = None, *, user: User | None = None

@@ -16,7 +16,6 @@ from chatledger.application.files.attaching import FileReference
 from chatledger.application.ledger.envelope import Envelope, Fact
 from chatledger.application.ports.views import MessageView, Page
 from chatledger.application.queries.history import MessageDetail
-from chatledger.application.queries.listening import require_recorded
 from chatledger.domain.values import NIL_UUID, OnBusy, Rating
 from chatledger.embedding.access import Access
 from chatledger.embedding.values import SentMessage, Slice, User, taken_in, under_key
@@ -191,11 +190,12 @@ class Messages:
         """
         with self._access.use() as application:
             reader = await self._access.reader(app, user)
-            await application.history.message(reader, accept_id("message_id", message_id))
             accept_number("after", after, 0, LARGEST_VERSION)
-            facts, has_more = await application.facts.stream(message_id, after, limit)
+            facts, has_more = await application.facts.of_message(
+                reader, accept_id("message_id", message_id), after, limit
+            )
             if not facts:
-                require_recorded(after, (await application.history.detail(reader, message_id)).version)
+                await application.facts.require_version(message_id, after)
             return Slice(tuple(facts), has_more)
 
     async def history(

@@ -2,6 +2,7 @@
 
 import uuid
 from datetime import datetime
+from typing import Any
 
 import httpx
 import pytest
@@ -49,6 +50,78 @@ async def test_the_events_of_a_message_page_by_page(chat):
     assert events[0]["correlation_id"] == sent.headers["x-request-id"]
     assert {event["schema"] for event in events} == {1}
     assert datetime.fromisoformat(events[0]["at"]).tzinfo is not None
+
+
+async def all_events(client: httpx.AsyncClient, path: str, **params: Any) -> list[dict[str, Any]]:
+    events, cursor = [], ""
+    while cursor is not None:
+        response = await client.get(f"{path}/events", params=params | {"cursor": cursor})
+        assert response.status_code == 200, response.text
+        page = response.json()
+        events += page["data"]
+        cursor = page["cursor"]
+        assert page["has_more"] == (cursor is not None)
+    return events
+
+
+async def test_the_events_of_a_conversation_are_its_own_and_its_messages(server, chat):
+    first = (await chat.post("/v1/chat-messages", json=chat_body())).json()
+    path = f"/v1/conversations/{first['conversation_id']}"
+    second = (await chat.post("/v1/chat-messages", json=chat_body(conversation_id=first["conversation_id"]))).json()
+    await chat.post(f"{path}/name", json={"name": "Mine", "user": "ada"})
+    await chat.post(f"/v1/messages/{first['id']}/feedbacks", json={"rating": "like", "user": "ada"})
+
+    events = await all_events(chat, path, user="ada", limit=3)
+    of_messages = [await all_events(chat, f"/v1/messages/{each['id']}") for each in (first, second)]
+    own = [event for event in events if all(event not in each for each in of_messages)]
+
+    assert [event["position"] for event in events] == sorted({event["position"] for event in events})
+    assert [event["type"] for event in own if event["actor"]["kind"] == "end_user"] == [
+        "ConversationStarted",
+        "ConversationRenamed",
+    ]
+    assert events[-1]["type"] == "FeedbackGiven"
+    assert len(events) == len(own) + sum(map(len, of_messages))
+    assert await all_events(chat, path, user="ada", limit=100) == events
+    assert "parameters" not in events[1]["data"]
+    operator = server.client(await server.new_token("audit"))
+    assert any("parameters" in event["data"] for event in await all_events(operator, path))
+
+
+async def test_the_events_of_a_conversation_are_its_owners_and_after_its_deletion_operators(server, chat):
+    answer = (await chat.post("/v1/chat-messages", json=chat_body())).json()
+    path = f"/v1/conversations/{answer['conversation_id']}"
+    operator = server.client(await server.new_token("audit"))
+
+    for client, user in ((await server.new_client(), "ada"), (chat, "grace")):
+        assert (await client.get(f"{path}/events", params={"user": user})).status_code == 404
+    assert (await chat.request("DELETE", path, json={"user": "ada"})).status_code == 204
+    assert (await chat.get(f"{path}/events", params={"user": "ada"})).json()["message"] == "Conversation Not Exists."
+    assert (await all_events(operator, path))[-1]["type"] == "ConversationDeleted"
+    for nothing in (uuid.uuid4(), answer["id"]):
+        assert (await operator.get(f"/v1/conversations/{nothing}/events")).status_code == 404
+    for cursor in ("v1", "p", "p-1", "1"):
+        refused = await operator.get(f"{path}/events", params={"cursor": cursor})
+        assert (refused.status_code, refused.json()["params"]) == (400, "cursor")
+
+
+async def test_of_what_was_erased_the_events_say_what_is_public(server, chat):
+    answer = (await chat.post("/v1/chat-messages", json=chat_body("a secret"))).json()
+    (created,), _ = await server.running.application.facts.stream(uuid.UUID(answer["id"]), 0, 1)
+    before = await all_events(chat, f"/v1/conversations/{answer['conversation_id']}")
+    server.running.ledger.keyring.destroy([created.envelope.key_id])
+
+    events = await all_events(chat, f"/v1/conversations/{answer['conversation_id']}")
+    assert [(event["position"], event["type"]) for event in events] == [
+        (event["position"], event["type"]) for event in before
+    ]
+    assert all(event["data"].items() <= old["data"].items() for event, old in zip(events, before, strict=True))
+    (asked,) = [event["data"] for event in events if event["type"] == "MessageCreated"]
+    assert asked["conversation_id"] == answer["conversation_id"]
+    assert not {"query", "inputs", "files", "parameters"} & asked.keys()
+    assert await all_events(chat, f"/v1/messages/{answer['id']}") == [
+        event for event in events if not event["type"].startswith("Conversation")
+    ]
 
 
 @pytest.mark.parametrize(("user", "kind"), [({"user": "ada"}, "end_user"), ({}, "api_key")])

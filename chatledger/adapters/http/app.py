@@ -6,6 +6,7 @@ from litestar.datastructures import State
 from chatledger.adapters.http.admin_api.dead_letters import dead_letter_routes
 from chatledger.adapters.http.cors import cors_config, pass_over_other_origins
 from chatledger.adapters.http.errors import answer_error
+from chatledger.adapters.http.ledger_api.events import event_routes
 from chatledger.adapters.http.ledger_api.feed import feed_routes
 from chatledger.adapters.http.ledger_api.messages import message_detail_routes
 from chatledger.adapters.http.ledger_api.streams import stream_routes
@@ -70,6 +71,7 @@ def create_http_app(
                 *end_user_routes(surface),
                 *surface.at_each_entrance(task_routes),
                 *surface.at_each_entrance(message_detail_routes),
+                *surface.at_each_entrance(event_routes),
                 *surface.at_each_entrance(stream_routes),
                 *feed_routes(surface),
                 *dead_letter_routes(surface),

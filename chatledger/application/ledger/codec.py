@@ -143,6 +143,10 @@ class EventCodec:
             body = self._type_of(row).decode_erased(row.schema, row.public)
             return _envelope(row, body, is_erased=True)
 
+    def decode_all_or_erased(self, rows: Sequence[EventRow]) -> list[Envelope]:
+        """:meth:`decode_or_erased` for each row."""
+        return [self.decode_or_erased(row) for row in rows]
+
     def _key_of(self, row: EventRow) -> DataKey | None:
         return None if row.sealed is None or row.key_id is None else self._keyring.key(row.key_id)
 

@@ -220,6 +220,22 @@ class BegunMessage(msgspec.Struct, frozen=True):
     position: int
 
 
+class LaterEvent(msgspec.Struct, frozen=True):
+    """Which event of a message it is."""
+
+    message_id: UUID
+    version: int
+
+
+class MessagePlace(msgspec.Struct, frozen=True):
+    """Whose a message is, and which conversation it is in."""
+
+    app_id: UUID
+    end_user_id: UUID
+    conversation_id: UUID
+    mode: AppMode
+
+
 class ConversationNews(msgspec.Struct, frozen=True):
     """What a conversation has come to after a position, oldest first, as the ledger ended at ``head``.
 
@@ -317,6 +333,14 @@ class Views(Protocol):
         """
         ...
 
+    async def begun(self, conversation_id: UUID, after: int, limit: int) -> list[BegunMessage]:
+        """The messages of a conversation that began after a position, oldest first, whatever became of it."""
+        ...
+
+    async def later_events(self, conversation_id: UUID, after: int, limit: int) -> list[LaterEvent]:
+        """What happened after a position to messages of a conversation beside their generations, oldest first."""
+        ...
+
     async def under_way(self, conversation_id: UUID, position: int) -> list[UUID]:
         """The messages of a conversation that were begun and not ended at a position, oldest first."""
         ...
@@ -327,6 +351,10 @@ class Views(Protocol):
 
     async def message(self, message_id: UUID) -> MessageView | None:
         """One message."""
+        ...
+
+    async def message_place(self, message_id: UUID) -> MessagePlace | None:
+        """Where a message belongs, readable or not."""
         ...
 
     async def message_of_task(self, task_id: UUID) -> MessageView | None:

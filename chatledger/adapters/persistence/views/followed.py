@@ -4,10 +4,10 @@ from uuid import UUID
 
 import sqlalchemy as sa
 
-from chatledger.adapters.persistence.tables import CONVERSATIONS, HEAD, MESSAGES
+from chatledger.adapters.persistence.tables import CONVERSATIONS, HEAD, LATER_EVENTS, MESSAGES
 from chatledger.adapters.persistence.views.reading import SqlReading
 from chatledger.application.ledger.sealed_rows import ConversationName
-from chatledger.application.ports.views import BegunMessage, ConversationNews
+from chatledger.application.ports.views import BegunMessage, ConversationNews, LaterEvent
 
 
 class SqlFollowedViews(SqlReading):
@@ -19,15 +19,9 @@ class SqlFollowedViews(SqlReading):
         Raises:
             KeyDestroyedError: the conversation has been erased.
         """
-        table, message = CONVERSATIONS.c, MESSAGES.c
+        table = CONVERSATIONS.c
         living = sa.select(table.key_id, table.name, sa.select(HEAD.c.position).scalar_subquery().label("head")).where(
             table.conversation_id == conversation_id, sa.not_(table.hidden)
-        )
-        begun = (
-            sa.select(message.message_id, message.position)
-            .where(message.conversation_id == conversation_id, message.position > after)
-            .order_by(message.position)
-            .limit(limit)
         )
 
         def read(connection: sa.Connection) -> ConversationNews | None:
@@ -35,10 +29,22 @@ class SqlFollowedViews(SqlReading):
             if row is None:
                 return None
             self._seals.open(row.key_id, ConversationName, row.name, conversation_id)
-            messages = [BegunMessage(each.message_id, each.position) for each in connection.execute(begun)]
-            return ConversationNews(row.key_id, row.head, messages)
+            return ConversationNews(row.key_id, row.head, _begun(connection, conversation_id, after, limit))
 
         return await self._reader.query(read)
+
+    async def begun(self, conversation_id: UUID, after: int, limit: int) -> list[BegunMessage]:
+        """The messages of a conversation that began after a position, oldest first, whatever became of it."""
+        return await self._reader.query(lambda c: _begun(c, conversation_id, after, limit))
+
+    async def later_events(self, conversation_id: UUID, after: int, limit: int) -> list[LaterEvent]:
+        """What happened after a position to messages of a conversation beside their generations, oldest first."""
+        table = LATER_EVENTS.c
+        query = sa.select(table.message_id, table.version).where(
+            table.conversation_id == conversation_id, table.position > after
+        )
+        query = query.order_by(table.position).limit(limit)
+        return await self._reader.query(lambda c: [LaterEvent(*row) for row in c.execute(query)])
 
     async def under_way(self, conversation_id: UUID, position: int) -> list[UUID]:
         """The messages that were begun and not ended at a position, oldest first.
@@ -54,3 +60,11 @@ class SqlFollowedViews(SqlReading):
             sa.select(table.message_id, table.position).where(begun, table.ended_position.is_(None)),
         ).order_by("position")
         return await self._reader.query(lambda c: list(c.execute(query).scalars()))
+
+
+def _begun(connection: sa.Connection, conversation_id: UUID, after: int, limit: int) -> list[BegunMessage]:
+    table = MESSAGES.c
+    query = sa.select(table.message_id, table.position).where(
+        table.conversation_id == conversation_id, table.position > after
+    )
+    return [BegunMessage(*row) for row in connection.execute(query.order_by(table.position).limit(limit))]

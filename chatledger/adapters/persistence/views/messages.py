@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from chatledger.adapters.persistence.tables import FEEDBACKS, MESSAGES
 from chatledger.adapters.persistence.views.reading import SqlReading
 from chatledger.application.ledger.sealed_rows import Answer, FeedbackContent, Question, Suggestions, prompt_of
-from chatledger.application.ports.views import MessageView, Page
+from chatledger.application.ports.views import MessagePlace, MessageView, Page
 from chatledger.domain.values import Usage
 
 _decode_usage = msgspec.json.Decoder(Usage).decode
@@ -50,6 +50,14 @@ class SqlMessageViews(SqlReading):
     async def message(self, message_id: UUID) -> MessageView | None:
         """One message."""
         return await self._one_message(MESSAGES.c.message_id == message_id)
+
+    async def message_place(self, message_id: UUID) -> MessagePlace | None:
+        """Where a message belongs, readable or not."""
+        table = MESSAGES.c
+        query = sa.select(table.app_id, table.end_user_id, table.conversation_id, table.mode)
+        query = query.where(table.message_id == message_id)
+        row = await self._reader.query(lambda c: c.execute(query).first())
+        return None if row is None else MessagePlace(*row)
 
     async def message_of_task(self, task_id: UUID) -> MessageView | None:
         """The message that a task generates."""
