@@ -11,6 +11,7 @@ import pytest
 from chatledger.adapters.cli.main import main
 from tests.support.databases import ON_SQLITE
 from tests.support.process import ServerProcess, run_command, run_json
+from tests.support.tls import NO_TLS
 
 SCRIPTED = ("--generator", "scripted", "--set", "tokens=3")
 
@@ -26,7 +27,7 @@ WITH_A_SERVER = pytest.mark.parametrize("server", ["server"], indirect=True)
 
 def opens(server: ServerProcess, api_key: str) -> int:
     headers = {"Authorization": f"Bearer {api_key}"}
-    return httpx.get(f"{server.url}/v1/conversations?user=ann", headers=headers, timeout=10).status_code
+    return httpx.get(f"{server.url}/v1/conversations?user=ann", verify=NO_TLS, headers=headers, timeout=10).status_code
 
 
 def test_an_app_from_its_creation_to_its_second_key(data_folder: Path, server: ServerProcess | None) -> None:
@@ -76,7 +77,9 @@ def test_an_app_from_its_creation_to_its_second_key(data_folder: Path, server: S
 
 def enters(server: ServerProcess, site_code: str, passport: str = "") -> int:
     headers = {"X-App-Code": site_code, "X-App-Passport": passport}
-    return httpx.get(f"{server.url}/api/{'site' if passport else 'passport'}", headers=headers, timeout=10).status_code
+    return httpx.get(
+        f"{server.url}/api/{'site' if passport else 'passport'}", verify=NO_TLS, headers=headers, timeout=10
+    ).status_code
 
 
 @ON_SQLITE
@@ -104,7 +107,7 @@ def test_a_site_from_its_first_code_to_its_end(data_folder: Path, server: Server
 @WITH_A_SERVER
 def test_passports_under_another_key(data_folder: Path, server: ServerProcess) -> None:
     code = run_json(data_folder, "apps", "create", "--mode", "chat", "--name", "x", *SCRIPTED)["site_code"]
-    given = httpx.get(f"{server.url}/api/passport", headers={"X-App-Code": code}, timeout=10)
+    given = httpx.get(f"{server.url}/api/passport", verify=NO_TLS, headers={"X-App-Code": code}, timeout=10)
     passport = given.json()["access_token"]
 
     first = run_json(data_folder, "passports", "rotate-key")

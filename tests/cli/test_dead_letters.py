@@ -12,6 +12,7 @@ import pytest
 from chatledger.adapters.cli.main import main
 from tests.support.databases import ON_SQLITE
 from tests.support.process import ServerProcess, lines_of
+from tests.support.tls import NO_TLS
 
 NOWHERE = "00000000-0000-4000-8000-000000000000"
 
@@ -23,7 +24,9 @@ def server(request: pytest.FixtureRequest) -> bool:
 
 def fail(server: ServerProcess, app: dict[str, str], kind: str = "invalid", count: int = 1) -> list[str]:
     """Messages that have failed, in their order."""
-    with httpx.Client(base_url=server.url, headers={"Authorization": f"Bearer {app['api_key']}"}, timeout=30) as client:
+    with httpx.Client(
+        verify=NO_TLS, base_url=server.url, headers={"Authorization": f"Bearer {app['api_key']}"}, timeout=30
+    ) as client:
         failed = []
         for _ in range(count):
             body = {"inputs": {}, "query": f"/script fail_as={kind}", "user": "ann", "response_mode": "streaming"}

@@ -15,6 +15,7 @@ from chatledger.application.system_clock import new_id
 from tests.audit.exports import read_export
 from tests.cli.conftest import Talk, make_app
 from tests.support.process import ServerProcess, run_command
+from tests.support.tls import NO_TLS
 
 CONTENT = b"what a person uploads " * 5_000
 
@@ -42,7 +43,7 @@ def used_store(first_folder: Path, talk: Talk) -> Path:
         kept = talk(server.url, first["api_key"])["conversation_id"]
         gone = talk(server.url, first["api_key"], "forget this")["conversation_id"]
         client = {"base_url": f"{server.url}/v1", "headers": {"Authorization": f"Bearer {first['api_key']}"}}
-        with httpx.Client(**client) as http:
+        with httpx.Client(verify=NO_TLS, **client) as http:
             http.request("DELETE", f"/conversations/{gone}", json={"user": "ann"}).raise_for_status()
             http.post("/files/upload", data={"user": "ann"}, files={"file": ("a.txt", CONTENT)}).raise_for_status()
         bobs = talk(server.url, first["api_key"], "again", user="bob")["conversation_id"]

@@ -24,6 +24,7 @@ from tests.support.process import (
     run_command,
     run_json,
 )
+from tests.support.tls import NO_TLS
 
 CREDENTIALS = "first-credentials.toml"
 
@@ -48,8 +49,13 @@ def test_an_empty_data_folder_becomes_two_apps_and_an_operator(data_folder: Path
         made = tomllib.loads(file.read_text())
         assert set(made) == {"operator", "chat", "completion"}
         assert made["operator"]["scopes"] == ["operate", "audit"]
-        assert httpx.get(f"{server.url}/v1/parameters", headers=bearer(made["chat"]["api_key"])).status_code == 200
-        assert httpx.get(f"{server.url}/api/passport", headers={"X-App-Code": made["chat"]["site_code"]}).is_success
+        assert (
+            httpx.get(f"{server.url}/v1/parameters", verify=NO_TLS, headers=bearer(made["chat"]["api_key"])).status_code
+            == 200
+        )
+        assert httpx.get(
+            f"{server.url}/api/passport", verify=NO_TLS, headers={"X-App-Code": made["chat"]["site_code"]}
+        ).is_success
 
         apps = run_json(data_folder, "apps", "list")
         assert [app["mode"] for app in apps] == ["chat", "completion"]
@@ -113,7 +119,7 @@ def test_a_second_server_is_refused(data_folder: Path) -> None:
         (line,) = lines_of(result.stderr)
         assert str(data_folder) in line
         assert str(server.pid) in line
-        assert httpx.get(f"{server.url}/v1/info").status_code == 401
+        assert httpx.get(f"{server.url}/v1/info", verify=NO_TLS).status_code == 401
 
 
 @ON_SQLITE
@@ -177,9 +183,11 @@ def test_the_control_socket_bounds_what_it_is_sent(data_folder: Path) -> None:
 def test_without_a_worker_messages_wait(data_folder: Path, app: dict[str, str]) -> None:
     body = {"inputs": {}, "query": "hello", "user": "ann", "response_mode": "async"}
     with ServerProcess(data_folder, "--no-worker") as server:
-        sent = httpx.post(f"{server.url}/v1/chat-messages", json=body, headers=bearer(app["api_key"]))
+        sent = httpx.post(f"{server.url}/v1/chat-messages", verify=NO_TLS, json=body, headers=bearer(app["api_key"]))
         assert sent.status_code in (200, 202), sent.text
-        task = httpx.get(f"{server.url}/v1/tasks/{sent.json()['task_id']}", headers=bearer(app["api_key"]))
+        task = httpx.get(
+            f"{server.url}/v1/tasks/{sent.json()['task_id']}", verify=NO_TLS, headers=bearer(app["api_key"])
+        )
         assert "queued" in task.text
     (warning,) = [line for line in server.log.read_text().splitlines() if " WARNING " in line]
     assert "messages stay queued until a server with workers runs" in warning

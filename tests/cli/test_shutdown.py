@@ -16,6 +16,7 @@ from tests.support.databases import ON_SQLITE
 from tests.support.fake_openai import FakeOpenAI, Stream, answer
 from tests.support.process import ServerProcess, run_json
 from tests.support.server import answer_of, events_of, until
+from tests.support.tls import NO_TLS
 
 EACH_HTTP_SERVER = pytest.mark.parametrize(
     ("http_server", "database"),
@@ -87,7 +88,7 @@ class Reading:
 @asynccontextmanager
 async def client_of(server: ServerProcess, key: str) -> AsyncIterator[httpx.AsyncClient]:
     headers = {"Authorization": f"Bearer {key}"}
-    async with httpx.AsyncClient(base_url=server.url, headers=headers, timeout=30) as client:
+    async with httpx.AsyncClient(verify=NO_TLS, base_url=server.url, headers=headers, timeout=30) as client:
         yield client
 
 

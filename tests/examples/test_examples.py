@@ -13,6 +13,7 @@ import pytest
 
 from chatledger import Chatledger, Settings
 from tests.examples.installed import EXAMPLES, Environment, build_wheel
+from tests.support.tls import NO_TLS
 
 pytestmark = pytest.mark.slow
 
@@ -95,7 +96,9 @@ def running_service(environment: Environment, folder: Path) -> Iterator[httpx.Cl
         port = free.getsockname()[1]
     process = environment.start(folder, str(EXAMPLES / "fastapi_host.py"), "data", str(port))
     try:
-        with httpx.Client(base_url=f"http://127.0.0.1:{port}", params={"user": "ann"}, timeout=DEADLINE) as client:
+        with httpx.Client(
+            verify=NO_TLS, base_url=f"http://127.0.0.1:{port}", params={"user": "ann"}, timeout=DEADLINE
+        ) as client:
             wait_for(process, port)
             yield client
         process.terminate()

@@ -9,6 +9,7 @@ from typing import Any, Self
 import httpx
 
 from tests.faults.recording import Recording
+from tests.support.tls import NO_TLS
 
 TOKENS = 150
 SECONDS = 1.5
@@ -28,7 +29,9 @@ class Place:
 
     def __init__(self, key: str) -> None:
         headers = {"Authorization": f"Bearer {key}"}
-        self._http = httpx.AsyncClient(headers=headers, timeout=PATIENCE, limits=httpx.Limits(max_connections=None))
+        self._http = httpx.AsyncClient(
+            verify=NO_TLS, headers=headers, timeout=PATIENCE, limits=httpx.Limits(max_connections=None)
+        )
         self._is_open = asyncio.Event()
         self._url = ""
 

@@ -9,6 +9,7 @@ import pytest
 
 from tests.faults.checking import ended, events_of
 from tests.support.process import ServerProcess, run_command, run_json
+from tests.support.tls import NO_TLS
 
 pytestmark = pytest.mark.faults
 
@@ -34,7 +35,7 @@ async def test_a_kill_splices_no_steps(data_folder):
     key = {"Authorization": f"Bearer {created['api_key']}"}
 
     with ServerProcess(data_folder) as server:
-        async with httpx.AsyncClient(base_url=server.url, headers=key, timeout=30) as client:
+        async with httpx.AsyncClient(verify=NO_TLS, base_url=server.url, headers=key, timeout=30) as client:
             messages = [await send(client, f"user {number}") for number in range(AGENTS)]
             async with asyncio.timeout(20):
                 while not await is_in_a_step(client, messages[0]):  # noqa: ASYNC110 - the state is another process's
@@ -43,7 +44,7 @@ async def test_a_kill_splices_no_steps(data_folder):
             server.kill()
 
     with ServerProcess(data_folder) as server:
-        async with httpx.AsyncClient(base_url=server.url, headers=key, timeout=30) as client:
+        async with httpx.AsyncClient(verify=NO_TLS, base_url=server.url, headers=key, timeout=30) as client:
             attempts = [await check(client, message_id) for message_id in messages]
     assert max(attempts) > 1
     result = run_command(data_folder, "rebuild", "--check")

@@ -10,6 +10,7 @@ from tests.faults.checking import ended, events_of
 from tests.support.databases import ON_SQLITE
 from tests.support.fake_openai import FakeOpenAI, Received, Refusal, Stream, answer
 from tests.support.process import ServerProcess, run_json
+from tests.support.tls import NO_TLS
 
 pytestmark = pytest.mark.faults
 
@@ -41,7 +42,7 @@ async def test_a_retry_that_waits_outlives_its_server(data_folder):
         }
 
         with ServerProcess(data_folder) as server:
-            async with httpx.AsyncClient(base_url=server.url, headers=key, timeout=30) as client:
+            async with httpx.AsyncClient(verify=NO_TLS, base_url=server.url, headers=key, timeout=30) as client:
                 sent = (await client.post("/v1/chat-messages", json=body)).json()
                 async with asyncio.timeout(20):
                     while not await is_requeued(client, sent["message_id"]):  # noqa: ASYNC110 - another process's state
@@ -50,7 +51,7 @@ async def test_a_retry_that_waits_outlives_its_server(data_folder):
 
         restarted_at = time.time()
         with ServerProcess(data_folder) as server:
-            async with httpx.AsyncClient(base_url=server.url, headers=key, timeout=30) as client:
+            async with httpx.AsyncClient(verify=NO_TLS, base_url=server.url, headers=key, timeout=30) as client:
                 assert await ended(client, sent["message_id"]) == ["MessageCompleted"]
                 message = (await client.get(f"/v1/messages/{sent['message_id']}")).json()
     assert message["answer"] == "So it is."

@@ -7,6 +7,7 @@ import pytest
 
 from tests.faults.checking import ended, events_of
 from tests.support.process import ServerProcess, run_json
+from tests.support.tls import NO_TLS
 
 pytestmark = pytest.mark.faults
 
@@ -26,7 +27,7 @@ async def test_a_kill_is_no_disconnect_and_the_limit_outlives_it(data_folder):
 
     with ServerProcess(data_folder) as server:
         async with (
-            httpx.AsyncClient(base_url=server.url, headers=key, timeout=30) as client,
+            httpx.AsyncClient(verify=NO_TLS, base_url=server.url, headers=key, timeout=30) as client,
             client.stream("POST", "/v1/chat-messages", json=BODY) as response,
         ):
             lines = (line async for line in response.aiter_lines() if line.startswith("data: "))
@@ -34,7 +35,7 @@ async def test_a_kill_is_no_disconnect_and_the_limit_outlives_it(data_folder):
             server.kill()
 
     with ServerProcess(data_folder, env={"CHATLEDGER_GENERATION_TIMEOUT": "0.001"}) as server:
-        async with httpx.AsyncClient(base_url=server.url, headers=key, timeout=30) as client:
+        async with httpx.AsyncClient(verify=NO_TLS, base_url=server.url, headers=key, timeout=30) as client:
             assert await ended(client, told["message_id"]) == ["MessageStopped"]
             events = await events_of(client, told["message_id"])
             assert events[-1]["data"]["by"] == "timeout"

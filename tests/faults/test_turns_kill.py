@@ -12,6 +12,7 @@ import pytest
 from tests.application.chat import until
 from tests.support.fake_openai import FakeOpenAI, Received, Stream, answer
 from tests.support.process import ServerProcess, run_command, run_json
+from tests.support.tls import NO_TLS
 
 pytestmark = pytest.mark.faults
 
@@ -67,7 +68,7 @@ async def serving(data_folder: Path, key: str) -> AsyncIterator[tuple[ServerProc
     await asyncio.to_thread(server.start)
     try:
         headers = {"Authorization": f"Bearer {key}"}
-        async with httpx.AsyncClient(base_url=server.url, headers=headers, timeout=30) as client:
+        async with httpx.AsyncClient(verify=NO_TLS, base_url=server.url, headers=headers, timeout=30) as client:
             yield server, client
     finally:
         server.kill()

@@ -37,6 +37,7 @@ from chatledger.bootstrap import open_chatledger
 from chatledger.domain.configuration import AppConfiguration
 from chatledger.settings import Settings
 from tests.support.process import ServerProcess, environment
+from tests.support.tls import NO_TLS
 
 PROGRAM = "chatledger.adapters.generator.local_model_process"
 ENDLESS = {"temperature": 0, "max_tokens": 1500}
@@ -128,7 +129,9 @@ async def provider(generator: LocalModelGenerator) -> OpenAICompatibleGenerator:
 @pytest.fixture
 async def model_api(provider: OpenAICompatibleGenerator) -> AsyncIterator[httpx.AsyncClient]:
     """The model's server, spoken to by hand."""
-    async with httpx.AsyncClient(base_url=provider._clients.base_url.removesuffix("/v1"), timeout=20) as client:
+    async with httpx.AsyncClient(
+        verify=NO_TLS, base_url=provider._clients.base_url.removesuffix("/v1"), timeout=20
+    ) as client:
         yield client
 
 
@@ -322,7 +325,7 @@ class Chat:
 
     def __init__(self, server: ServerProcess, key: str) -> None:
         headers = {"Authorization": f"Bearer {key}"}
-        self.http = httpx.AsyncClient(base_url=server.url, headers=headers, timeout=30)
+        self.http = httpx.AsyncClient(verify=NO_TLS, base_url=server.url, headers=headers, timeout=30)
 
     async def __aenter__(self) -> Self:
         return self

@@ -12,6 +12,7 @@ from chatledger.adapters.http.settings import HttpSettings
 from chatledger.application.ports.storage import StorageUnavailableError
 from tests.support.databases import ON_SQLITE
 from tests.support.server import DEADLINE, chat_body, events_of, live_server, until
+from tests.support.tls import NO_TLS
 
 KINDS = pytest.mark.parametrize("kind", ["granian", "uvicorn"])
 LONG = "/script tokens=2 interval_ms=60000"
@@ -174,7 +175,9 @@ async def test_more_streams_than_a_servers_default_bound(tmp_path, kind):
         key = await server.new_key()
         limits = httpx.Limits(max_connections=None)
         headers = {"Authorization": f"Bearer {key}"}
-        async with httpx.AsyncClient(base_url=server.base_url, headers=headers, timeout=60, limits=limits) as chat:
+        async with httpx.AsyncClient(
+            verify=NO_TLS, base_url=server.base_url, headers=headers, timeout=60, limits=limits
+        ) as chat:
             sent = await chat.post("/v1/chat-messages", json=chat_body(LONG, response_mode="async"))
             host, port = server.base_url.removeprefix("http://").split(":")
             path = f"/v1/messages/{sent.json()['message_id']}/stream"

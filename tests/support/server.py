@@ -25,6 +25,7 @@ from chatledger.bootstrap import Running, open_chatledger
 from chatledger.domain.configuration import AppConfiguration
 from chatledger.domain.values import AppMode, Scope
 from chatledger.settings import Settings
+from tests.support.tls import NO_TLS
 
 DEADLINE = 20.0
 
@@ -59,7 +60,7 @@ class LiveServer:
     def client(self, credential: str | None = None) -> httpx.AsyncClient:
         """A client with this credential, closed with the server."""
         headers = {} if credential is None else {"Authorization": f"Bearer {credential}"}
-        made = httpx.AsyncClient(base_url=self.base_url, headers=headers, timeout=DEADLINE)
+        made = httpx.AsyncClient(verify=NO_TLS, base_url=self.base_url, headers=headers, timeout=DEADLINE)
         self.clients.append(made)
         return made
 
