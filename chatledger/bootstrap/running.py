@@ -6,7 +6,9 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, closing
 
 import msgspec
+from sqlalchemy import Connection
 
+from chatledger.adapters.keys.store import SqliteKeyring
 from chatledger.adapters.persistence.migrate import upgrade
 from chatledger.adapters.persistence.open_ledgers import lent_ledger
 from chatledger.adapters.persistence.scratch import SqlScratches
@@ -85,6 +87,7 @@ from chatledger.application.queries.past import Past
 from chatledger.application.system_clock import SystemClock, new_id
 from chatledger.bootstrap.background import Background
 from chatledger.bootstrap.data_folder import alone, make_folders, open_keys, require_keys
+from chatledger.bootstrap.erased_keys import destroy_erased_keys
 from chatledger.bootstrap.files import open_files
 from chatledger.bootstrap.providers import built_in, by_name_of, open_features
 from chatledger.bootstrap.stores import database_of, forget_operational_state
@@ -156,7 +159,7 @@ async def open_chatledger(
         reader = Reader(database.reading())
         store = SqlLedgerStore(writing, reader, has_one_writer=database.has_one_writer)
         stack.push_async_callback(store.close)
-        await reader.query(lambda connection: require_keys(connection, keyring))
+        await reader.query(lambda connection: _settle_keys(connection, keyring))
         codec, seals = EventCodec(keyring), RowSeals(keyring)
         inline, views, annotation_views = Projections(seals), SqlViews(reader, seals), SqlAnnotationViews(reader, seals)
 
@@ -287,6 +290,11 @@ async def _open_feed(
     feed = Feed(LedgerLog(store, codec), Origins(store), directory, lookout, incarnation, following.closing)
     stack.push_async_callback(feed.close)
     return feed
+
+
+def _settle_keys(connection: Connection, keyring: SqliteKeyring) -> None:
+    require_keys(connection, keyring)
+    destroy_erased_keys(connection, keyring)
 
 
 async def _start_worker(

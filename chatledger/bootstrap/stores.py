@@ -20,6 +20,7 @@ from chatledger.application.ledger.projections import Projections
 from chatledger.application.ledger.sealed_rows import RowSeals
 from chatledger.application.queries.dead_letters import DeadLetters
 from chatledger.bootstrap.data_folder import alone, make_folders, open_keyring, require_keys
+from chatledger.bootstrap.erased_keys import destroy_erased_keys
 from chatledger.settings import Settings
 
 OPERATIONAL_STATE = ("leases",)
@@ -67,6 +68,7 @@ async def open_for_reading(settings: Settings) -> AsyncIterator[Reading]:
         keyring = stack.enter_context(open_keyring(settings, read_only=True))
         reader = Reader(engine)
         stack.push_async_callback(asyncio.to_thread, reader.close)
+        await reader.query(lambda connection: destroy_erased_keys(connection, keyring))
         seals, codec = RowSeals(keyring), EventCodec(keyring)
 
         async def read(stream_id: UUID) -> Sequence[Envelope]:
@@ -91,10 +93,12 @@ async def open_for_repair(settings: Settings) -> AsyncIterator[Repairing]:
         _require_store(settings)
         database = database_of(settings)
         writing = await asyncio.to_thread(stack.enter_context, alone(settings, database))
-        store = SqlLedgerStore(writing, Reader(database.reading(patience=SECONDS_FOR_A_COMMAND)))
+        reader = Reader(database.reading(patience=SECONDS_FOR_A_COMMAND))
+        store = SqlLedgerStore(writing, reader)
         stack.push_async_callback(store.close)
         await asyncio.to_thread(upgrade, writing)
         keyring = stack.enter_context(open_keyring(settings))
+        await reader.query(lambda connection: destroy_erased_keys(connection, keyring, from_events=True))
         yield Repairing(store, EventCodec(keyring), Projections(RowSeals(keyring)))
 
 
@@ -112,7 +116,9 @@ def migrate(settings: Settings) -> tuple[str | None, str]:
         before = schema_revision(engine)
         upgrade(engine)
         keyring = stack.enter_context(open_keyring(settings))
-        require_keys(stack.enter_context(engine.connect()), keyring)
+        connection = stack.enter_context(engine.connect())
+        require_keys(connection, keyring)
+        destroy_erased_keys(connection, keyring, from_events=True)
     return before, HEAD_REVISION
 
 

@@ -225,10 +225,11 @@ def _read_models_version(connection: "sa.Connection") -> str:
 
 
 def _data_keys(connection: "sa.Connection", reading: "Reading") -> str:
-    """Every key that seals a stream opens, from the master key down."""
-    from chatledger.adapters.persistence.tables import STREAMS  # noqa: PLC0415
+    """Every key that seals a stream opens, from the master key down, but for those that were destroyed to erase it."""
+    from chatledger.adapters.persistence.tables import ERASED_KEYS, STREAMS  # noqa: PLC0415
 
-    of_streams = STREAMS.select().with_only_columns(STREAMS.c.key_id).where(STREAMS.c.key_id.is_not(None)).distinct()
+    key_id, erased = STREAMS.c.key_id, ERASED_KEYS.select().with_only_columns(ERASED_KEYS.c.key_id)
+    of_streams = STREAMS.select().with_only_columns(key_id).where(key_id.is_not(None), key_id.not_in(erased)).distinct()
     opened = 0
     missing: list[UUID] = []
     for (key_id,) in connection.execute(of_streams):
@@ -240,7 +241,11 @@ def _data_keys(connection: "sa.Connection", reading: "Reading") -> str:
             opened += 1
     if missing:
         raise CommandFailedError(f"{len(missing):,} of {opened + len(missing):,} are gone, the first is {missing[0]}")
-    return f"the master key opens the key store; all {opened:,} keys are there"
+    found = f"the master key opens the key store; all {opened:,} keys are there"
+    if reading.keyring.withheld:
+        revived = len(reading.keyring.withheld)
+        found += f", and {revived:,} that were erased: is it an older copy? The next start destroys them"
+    return found
 
 
 async def _check_apps(settings: Settings, reading: "Reading") -> Finding:

@@ -17,6 +17,10 @@ CREATE TABLE IF NOT EXISTS keys (
     wrapped BLOB NOT NULL
 );
 CREATE INDEX IF NOT EXISTS keys_by_parent ON keys (parent_id);
+CREATE TABLE IF NOT EXISTS agreement (
+    singleton INTEGER PRIMARY KEY CHECK (singleton = 1),
+    position INTEGER NOT NULL
+);
 CREATE TABLE IF NOT EXISTS signing_keys (
     key_id BLOB PRIMARY KEY,
     retired_at INTEGER
@@ -31,6 +35,7 @@ class KeyStoreFile:
     gap it moves rows from page to page, and what stays behind of a moved row not even ``secure_delete`` overwrites.
 
     Attributes:
+        is_read_only: whether nothing may be written by this connection.
         turn: held by who uses the connection. Whoever reads and then keeps what it read holds it over both.
 
     Raises:
@@ -39,6 +44,7 @@ class KeyStoreFile:
 
     def __init__(self, path: Path, *, read_only: bool = False) -> None:
         self.path = path
+        self.is_read_only = read_only
         self.turn = threading.RLock()
         self._connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=10)
         path.chmod(0o600)

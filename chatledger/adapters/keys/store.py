@@ -74,6 +74,7 @@ class SqliteKeyring:
 
     Attributes:
         file: where they are.
+        withheld: those that are there, and are given to nobody here.
 
     Raises:
         MasterKeyError: the master key is not the one that wrapped the keys in the file.
@@ -84,6 +85,7 @@ class SqliteKeyring:
         self._new_id = new_id
         self._master_wrapping = subkey(master_key, b"wrapping")
         self._cache = KeyCache()
+        self.withheld: set[UUID] = set()
         self.file = KeyStoreFile(path, read_only=read_only)
         try:
             self._lookups = self._open_lookup_key(read_only=read_only)
@@ -140,6 +142,24 @@ class SqliteKeyring:
                     doomed.update(UUID(bytes=row[0]) for row in gone)
             self._cache.destroy(doomed)
             self.file.scrub()
+
+    def withhold(self, key_ids: Iterable[UUID]) -> None:
+        """Keep keys from whoever asks here: all that can be done where nothing may be written. Blocks."""
+        for key_id in key_ids:
+            if self.file.read("SELECT 1 FROM keys WHERE key_id = ? AND wrapped <> ?", key_id.bytes, _GONE):
+                self.withheld.add(key_id)
+        self._cache.destroy(self.withheld)
+
+    @property
+    def agreed_position(self) -> int:
+        """Up to which position of the ledger all keys that were erased there are destroyed here."""
+        rows = self.file.read("SELECT position FROM agreement")
+        return rows[0][0] if rows else 0
+
+    def agree(self, position: int) -> None:
+        """Keep in mind that all keys which the ledger erased up to this position are destroyed."""
+        with self.file.write() as connection:
+            connection.execute("INSERT OR REPLACE INTO agreement VALUES (1, ?)", (position,))
 
     def require_writable(self) -> None:
         """Pass where new keys could be brought to the disk. Blocks.
@@ -199,7 +219,7 @@ class SqliteKeyring:
             StorageUnavailableError: the key store cannot be read.
         """
         rows = self.file.read("SELECT parent_id, wrapped FROM keys WHERE key_id = ?", key_id.bytes)
-        if not rows or rows[0][1] == _GONE:
+        if not rows or rows[0][1] == _GONE or key_id in self.withheld:
             raise KeyDestroyedError(str(key_id))
         parent_id, wrapped = rows[0]
         return UUID(bytes=parent_id) if parent_id else None, wrapped

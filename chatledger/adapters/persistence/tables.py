@@ -276,6 +276,7 @@ sa.Index(
     postgresql_where=ERASURES.c.erased_position.is_(None),
 )
 ERASED_KEYS = sa.Table("erased_keys", METADATA, _id("key_id", primary_key=True), _number("position"))
+sa.Index("erased_keys_by_position", ERASED_KEYS.c.position)
 
 CONVERSATIONS = sa.Table(
     "conversations",

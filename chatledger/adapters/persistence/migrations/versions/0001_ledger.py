@@ -355,6 +355,7 @@ def _create_erasures() -> None:
         postgresql_where=sa.text("erased_position IS NULL"),
     )
     op.create_table("erased_keys", _id("key_id", primary_key=True), _number("position"))
+    op.create_index("erased_keys_by_position", "erased_keys", ["position"])
 
 
 def _create_conversations() -> None:

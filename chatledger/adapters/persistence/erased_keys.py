@@ -1,0 +1,37 @@
+"""The keys that the ledger says are destroyed, in the order in which that was put on record."""
+
+from collections.abc import Sequence
+from uuid import UUID
+
+import sqlalchemy as sa
+
+from chatledger.adapters.persistence.tables import ERASED_KEYS, EVENT_TYPES, EVENTS, HEAD, STREAMS
+from chatledger.application.ledger.projections import READ_MODELS_VERSION
+from chatledger.domain.events import REGISTRY, ConversationErased, EndUserErased, FileErased
+
+_ERASURES = [REGISTRY.of(body).name for body in (ConversationErased, FileErased, EndUserErased)]
+
+_OF_READ_MODEL = sa.select(ERASED_KEYS.c.position, ERASED_KEYS.c.key_id)
+_OF_EVENTS = (
+    sa.select(EVENTS.c.position, STREAMS.c.key_id)
+    .join(STREAMS, STREAMS.c.number == EVENTS.c.stream)
+    .where(STREAMS.c.key_id.is_not(None))
+    .where(EVENTS.c.type.in_(sa.select(EVENT_TYPES.c.number).where(EVENT_TYPES.c.name.in_(_ERASURES))))
+)
+
+
+class ErasedKeys:
+    """Read from the read model; or from the events themselves, where that one is of another version or in doubt."""
+
+    def __init__(self, connection: sa.Connection, *, from_events: bool = False) -> None:
+        self._connection = connection
+        self.head, version = connection.execute(sa.select(HEAD.c.position, HEAD.c.read_models)).one()
+        self._from_events = from_events or version != READ_MODELS_VERSION
+
+    def page(self, after: int, limit: int) -> Sequence[tuple[int, UUID]]:
+        """The position of each erasure beyond one, and the key that it destroyed."""
+        query, position = (
+            (_OF_EVENTS, EVENTS.c.position) if self._from_events else (_OF_READ_MODEL, ERASED_KEYS.c.position)
+        )
+        found = self._connection.execute(query.where(position > after).order_by(position).limit(limit))
+        return [(erased_at, key_id) for erased_at, key_id in found]

@@ -1,0 +1,136 @@
+"""A key store that is an older copy, or was cut short by the end of a process: what the ledger erased stays erased."""
+
+import asyncio
+import shutil
+from contextlib import closing
+from pathlib import Path
+from typing import NamedTuple
+from uuid import UUID
+
+import pytest
+
+from chatledger.adapters.cli.doctor import doctor
+from chatledger.adapters.keys.store import SqliteKeyring, load_master_key
+from chatledger.application.context import SYSTEM, Context
+from chatledger.application.ports.keys import KeyDestroyedError
+from chatledger.application.system_clock import new_id
+from chatledger.bootstrap import open_chatledger, open_for_reading, open_for_repair
+from chatledger.bootstrap.stores import migrate
+from chatledger.domain.conversation import Conversation
+from chatledger.settings import Settings
+
+
+async def served(settings) -> None:
+    async with open_chatledger(settings, with_worker=False):
+        pass
+
+
+async def repaired(settings) -> None:
+    async with open_for_repair(settings):
+        pass
+
+
+async def migrated(settings) -> None:
+    await asyncio.to_thread(migrate, settings)
+
+
+class Erased(NamedTuple):
+    """A store from which a conversation was erased, while its key store is of before.
+
+    Attributes:
+        gone: the key of the erased conversation.
+        kept: the key of another one.
+    """
+
+    settings: Settings
+    gone: UUID
+    kept: UUID
+
+    @property
+    def _backup(self) -> Path:
+        return self.settings.data_dir / "backup"
+
+    def back_up(self) -> None:
+        shutil.copy(self.settings.data_dir / "keys.db", self._backup)
+
+    def restore(self) -> None:
+        shutil.copy(self._backup, self.settings.data_dir / "keys.db")
+        assert self.has(self.gone)
+
+    def key_store(self) -> closing[SqliteKeyring]:
+        """By itself."""
+        folder = self.settings.data_dir
+        return closing(SqliteKeyring(folder / "keys.db", load_master_key(folder / "master.key"), new_id))
+
+    def has(self, key_id: UUID) -> bool:
+        with self.key_store() as keyring:
+            try:
+                keyring.key(key_id)
+            except KeyDestroyedError:
+                return False
+            return True
+
+
+async def erase(chat, conversation_id) -> None:
+    """As it is on record. The process ends before it comes to the key."""
+    context = Context(actor=SYSTEM, correlation_id=new_id())
+    await chat.running.ledger.decide(
+        Conversation, conversation_id, lambda staged: staged.aggregate.erase("retention"), context
+    )
+
+
+@pytest.fixture
+async def erased(open_chat):
+    async with open_chat() as chat:
+        answered = [await chat.answered("tokens=1") for _ in range(2)]
+        keys = [(await chat.events(view.message_id))[0].key_id for view in answered]
+        await erase(chat, answered[0].conversation_id)
+    erased = Erased(chat.settings, *keys)
+    erased.back_up()
+    return erased
+
+
+async def test_an_older_key_store_revives_nobody(erased) -> None:
+    for opened in (served, repaired, migrated):
+        erased.restore()
+        await opened(erased.settings)
+        assert (erased.has(erased.gone), erased.has(erased.kept)) == (False, True)
+
+
+async def test_an_older_key_store_gives_nothing_to_who_only_reads(erased) -> None:
+    async with open_for_reading(erased.settings) as reading:
+        with pytest.raises(KeyDestroyedError):
+            reading.keyring.key(erased.gone)
+        reading.keyring.key(erased.kept)
+    checks = {found.check: found for found in (await asyncio.to_thread(doctor, erased.settings)).data["checks"]}
+    assert checks["data keys"].verdict == "ok"
+    assert checks["data keys"].detail.endswith(
+        "and 1 that were erased: is it an older copy? The next start destroys them"
+    )
+    await served(erased.settings)
+    checks = {found.check: found for found in (await asyncio.to_thread(doctor, erased.settings)).data["checks"]}
+    assert (checks["data keys"].verdict, "erased" in checks["data keys"].detail) == ("ok", False)
+
+
+async def test_a_repair_believes_no_read_model(erased) -> None:
+    for _ in range(2):
+        erased.restore()
+        async with open_for_repair(erased.settings) as repairing:
+            with repairing.store.write() as transaction:
+                transaction.clear(["erased_keys"])
+        assert not erased.has(erased.gone)
+
+
+async def test_nothing_is_done_twice_unless_the_ledger_is_the_older_copy(erased) -> None:
+    await served(erased.settings)
+    with erased.key_store() as keyring:
+        agreed = keyring.agreed_position
+        assert agreed > 0
+    erased.restore()
+    for known, is_there in ((agreed, True), (agreed + 1_000_000, False)):
+        with erased.key_store() as keyring:
+            keyring.agree(known)
+        await served(erased.settings)
+        assert erased.has(erased.gone) == is_there
+    with erased.key_store() as keyring:
+        assert keyring.agreed_position == agreed
