@@ -13,6 +13,7 @@ from chatledger.domain.events import (
     ApiKeyIssued,
     AppConfigured,
     EndpointRegistered,
+    EndpointSecretRotated,
     EndUserSeen,
     GenerationRequeued,
     LegalHoldPlaced,
@@ -66,8 +67,8 @@ def fact_data(reader: Reader, envelope: Envelope) -> Any:
 
 def event_data(reader: Reader, body: Any) -> Any:  # noqa: PLR0911 - one case for each event type
     """An event, without the fields that are not for this reader. What signs for an endpoint is for none."""
-    if isinstance(body, EndpointRegistered):
-        return _without(body, "secret")
+    if isinstance(body, EndpointRegistered | EndpointSecretRotated):
+        return _without(body, "secret", "previous")
     if not isinstance(reader, Caller):
         return body
     match body:
@@ -91,5 +92,5 @@ def event_data(reader: Reader, body: Any) -> Any:  # noqa: PLR0911 - one case fo
             return body
 
 
-def _without(body: msgspec.Struct, hidden: str) -> dict[str, Any]:
-    return {name: value for name, value in msgspec.structs.asdict(body).items() if name != hidden}
+def _without(body: msgspec.Struct, *hidden: str) -> dict[str, Any]:
+    return {name: value for name, value in msgspec.structs.asdict(body).items() if name not in hidden}

@@ -59,6 +59,10 @@ class AppDeletedError(DomainError):
     """The app is gone; nothing can be done with it any more."""
 
 
+class EndpointRemovedError(DomainError):
+    """The endpoint is removed; nothing can be done with it any more."""
+
+
 class NoSuchAnnotationError(DomainError):
     """The app has no such annotation."""
 

@@ -15,6 +15,7 @@ from chatledger.domain.values import (
     AttachedFile,
     AttemptBase,
     BelongsTo,
+    DisabledFor,
     EndUserKind,
     ErasureCause,
     ErrorCode,
@@ -580,12 +581,33 @@ class EndpointRegistered(msgspec.Struct, frozen=True, kw_only=True):
     secret: Sealed[str]
 
 
+@REGISTRY.register("EndpointSecretRotated")
+class EndpointSecretRotated(msgspec.Struct, frozen=True, kw_only=True):
+    """What is sent there is signed with this secret, and until a time with the previous one too."""
+
+    previous_until: Public[datetime]
+    secret: Sealed[str]
+    previous: Sealed[str]
+
+
+@REGISTRY.register("EndpointDisabled")
+class EndpointDisabled(msgspec.Struct, frozen=True, kw_only=True):
+    """Nothing is sent there until it is enabled; then it is told of what happened meanwhile."""
+
+    cause: Public[DisabledFor]
+
+
+@REGISTRY.register("EndpointEnabled")
+class EndpointEnabled(msgspec.Struct, frozen=True):
+    """It is told again, from where it was left."""
+
+
 @REGISTRY.register("EndpointRemoved")
 class EndpointRemoved(msgspec.Struct, frozen=True):
     """Nothing is sent there any more."""
 
 
-WebhookEvent = EndpointRegistered | EndpointRemoved
+WebhookEvent = EndpointRegistered | EndpointSecretRotated | EndpointDisabled | EndpointEnabled | EndpointRemoved
 
 
 Event = (

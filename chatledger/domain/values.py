@@ -22,6 +22,9 @@ StoppedBy = Literal["user", "timeout", "moderation", "interruption", "disconnect
 ErasureCause = Literal["erasure", "retention"]
 """Why content was made unreadable: its person was erased, or its app keeps nothing that old."""
 
+DisabledFor = Literal["operator", "gone", "failing", "dead_letters"]
+"""Why nothing is sent to an endpoint: somebody said so; it said that it is gone; it fails for long, or often."""
+
 ReadSubject = Literal["message", "conversation", "end_user", "app", "ledger"]
 """What an operator read of other people's."""
 

@@ -72,6 +72,9 @@ STORED: dict[str, tuple[int, str, str]] = {
     "ContentRead": (1, "subject subject_id", ""),
     "NotaryKeyIntroduced": (1, "verifier_key", ""),
     "EndpointRegistered": (1, "app_id types after", "url secret"),
+    "EndpointSecretRotated": (1, "previous_until", "secret previous"),
+    "EndpointDisabled": (1, "cause", ""),
+    "EndpointEnabled": (1, "", ""),
     "EndpointRemoved": (1, "", ""),
 }
 

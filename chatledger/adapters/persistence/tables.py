@@ -158,6 +158,31 @@ TILES = sa.Table(
     sqlite_with_rowid=False,
 )
 
+# How far each webhook's endpoint was told, how it does, and the events that it has not taken.
+
+WEBHOOK_PROGRESS = sa.Table(
+    "webhook_progress",
+    METADATA,
+    _id("endpoint_id", primary_key=True),
+    _number("position"),
+    _number("failures"),
+    _number("failing_since", nullable=True),
+    _number("paused_until"),
+)
+
+UNDELIVERED = sa.Table(
+    "undelivered",
+    METADATA,
+    _id("endpoint_id", primary_key=True),
+    _number("position", primary_key=True),
+    _id("order_id"),
+    _number("attempts"),
+    _number("due_at"),
+    _text("error", nullable=True),
+    _number("failed_at", nullable=True),
+    _flag("is_dead"),
+)
+
 # Of applications on the ``eventsourcing`` library: where their events stand, how far they follow each other, and their
 # snapshots, which are disposable.
 
@@ -558,7 +583,9 @@ WEBHOOKS = sa.Table(
     _number("created_at"),
     _text("types"),
     _number("after"),
-    _bytes("content"),
+    _text("disabled_for", nullable=True),
+    _bytes("url"),
+    _bytes("secrets"),
 )
 
 # Operational state: may be lost at any time, and is never a source of truth.

@@ -42,11 +42,18 @@ class HoldContent(msgspec.Struct, frozen=True):
     reason: str
 
 
-class WebhookContent(msgspec.Struct, frozen=True):
+class WebhookUrl(msgspec.Struct, frozen=True):
     """Of a row of ``webhooks``."""
 
     url: str
+
+
+class WebhookSecrets(msgspec.Struct, frozen=True):
+    """Of a row of ``webhooks``. The previous one signs too, until a time in microseconds since the epoch."""
+
     secret: str
+    previous: str | None = None
+    previous_until: int | None = None
 
 
 class ConversationName(msgspec.Struct, frozen=True):
@@ -121,7 +128,8 @@ _DECODERS: dict[type[msgspec.Struct], msgspec.json.Decoder[Any]] = {
         AnnotationContent,
         EndUserContent,
         HoldContent,
-        WebhookContent,
+        WebhookUrl,
+        WebhookSecrets,
         ConversationName,
         ConversationContent,
         VariableContent,

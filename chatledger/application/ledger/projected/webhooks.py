@@ -1,13 +1,20 @@
 """What the events of webhooks change."""
 
 from collections.abc import Sequence
-from typing import assert_never
+from typing import Any, assert_never
 
-from chatledger.application.ledger.envelope import Envelope
+from chatledger.application.ledger.envelope import Envelope, to_microseconds
 from chatledger.application.ledger.projected.sealing import Sealing
-from chatledger.application.ledger.sealed_rows import WebhookContent
-from chatledger.application.ports.storage import Change, Delete, Insert
-from chatledger.domain.events import EndpointRegistered, EndpointRemoved, WebhookEvent
+from chatledger.application.ledger.sealed_rows import WebhookSecrets, WebhookUrl
+from chatledger.application.ports.storage import Change, Delete, Insert, Update
+from chatledger.domain.events import (
+    EndpointDisabled,
+    EndpointEnabled,
+    EndpointRegistered,
+    EndpointRemoved,
+    EndpointSecretRotated,
+    WebhookEvent,
+)
 
 
 class WebhookChanges:
@@ -21,6 +28,13 @@ class WebhookChanges:
         match body:
             case EndpointRegistered():
                 return (self._endpoint_registered(envelope, body),)
+            case EndpointSecretRotated():
+                secrets = WebhookSecrets(body.secret, body.previous, to_microseconds(body.previous_until))
+                return (_endpoint(envelope, {"secrets": self._sealing.seal(envelope, secrets, envelope.stream_id)}),)
+            case EndpointDisabled():
+                return (_endpoint(envelope, {"disabled_for": body.cause}),)
+            case EndpointEnabled():
+                return (_endpoint(envelope, {"disabled_for": None}),)
             case EndpointRemoved():
                 return (Delete("webhooks", {"endpoint_id": envelope.stream_id}),)
             case _:
@@ -35,6 +49,11 @@ class WebhookChanges:
             "created_at": envelope.recorded_at,
             "types": ",".join(body.types),
             "after": body.after,
-            "content": self._sealing.seal(envelope, WebhookContent(body.url, body.secret), envelope.stream_id),
+            "url": self._sealing.seal(envelope, WebhookUrl(body.url), envelope.stream_id),
+            "secrets": self._sealing.seal(envelope, WebhookSecrets(body.secret), envelope.stream_id),
         }
         return Insert("webhooks", row)
+
+
+def _endpoint(envelope: Envelope, values: dict[str, Any]) -> Change:
+    return Update("webhooks", {"endpoint_id": envelope.stream_id}, values)

@@ -146,6 +146,7 @@ FROM events e JOIN streams s ON s.number = e.stream JOIN event_types t ON t.numb
         _number("parked_at"),
         sa.Column("is_to_be_retried", sa.Boolean(), nullable=False),
     )
+    _create_delivery_tables()
     _create_notary_tables()
     incarnation = uuid4()
     on_sqlite = op.get_bind().dialect.name == "sqlite"
@@ -185,6 +186,28 @@ def _create_notary_tables() -> None:
         _number("number", primary_key=True, autoincrement=False),
         _bytes("root"),
         sqlite_with_rowid=False,
+    )
+
+
+def _create_delivery_tables() -> None:
+    op.create_table(
+        "webhook_progress",
+        _id("endpoint_id", primary_key=True),
+        _number("position"),
+        _number("failures"),
+        _number("failing_since", nullable=True),
+        _number("paused_until"),
+    )
+    op.create_table(
+        "undelivered",
+        _id("endpoint_id", primary_key=True),
+        _number("position", primary_key=True, autoincrement=False),
+        _id("order_id"),
+        _number("attempts"),
+        _number("due_at"),
+        _text("error", nullable=True),
+        _number("failed_at", nullable=True),
+        sa.Column("is_dead", sa.Boolean(), nullable=False),
     )
 
 
@@ -293,7 +316,9 @@ def _create_read_models() -> None:
         _number("created_at"),
         _text("types"),
         _number("after"),
-        _bytes("content"),
+        _text("disabled_for", nullable=True),
+        _bytes("url"),
+        _bytes("secrets"),
     )
     op.create_table("token_usage", _id("app_id", primary_key=True), _number("day", primary_key=True), _number("tokens"))
 
