@@ -35,6 +35,7 @@ FIGURES = (
     "page_cost",
     "stored_bytes",
     "rebuild_rate",
+    "verify_rate",
     "open_followers",
     "stop_latency",
     "take_over",

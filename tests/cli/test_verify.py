@@ -74,6 +74,18 @@ def test_a_checkpoint_from_outside_shows_what_was_cut_off(
     assert (code, report["first_bad"]) == (1, [401, 401])
 
 
+def test_a_checkpoint_that_a_crash_has_cut_short_takes_no_other_with_it(
+    file: Path, sink: Path, trail: Trail, capsys: pytest.CaptureFixture[str]
+) -> None:
+    *_, newest = trail.notes.values()
+    for cut in (10, 40, len(newest) - 70, len(newest) - 2):
+        sink.write_bytes(b"\n".join([*trail.notes.values(), newest[:cut] + b"\n", *trail.notes.values()]))
+        assert main(["verify", "--json", "--since", str(sink), str(file)]) == 0
+        out, err = capsys.readouterr()
+        assert json.loads(out)["checkpoints"] == 3 * len(trail.notes)
+        assert "passed over" in err
+
+
 @pytest.mark.parametrize(
     "arguments", [["--public-key", "nonsense"], ["--since", "nowhere"], ["nowhere"], ["--since", ""]]
 )

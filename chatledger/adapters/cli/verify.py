@@ -12,6 +12,7 @@ from chatledger.adapters.cli.console import (
     CommandFailedError,
     ProgressLine,
     Result,
+    complain,
     escaped,
 )
 
@@ -70,15 +71,17 @@ def _outside(file: Path) -> "Iterator[ClaimedCheckpoint]":
 
     with _opening(file):
         raw = file.read_bytes()
-    notes = list(split_notes(raw))
-    if not notes:
-        raise CommandFailedError(f"{file}: there is no checkpoint in it", WRONG_USAGE)
-    for number, note in enumerate(notes, 1):
+    found = 0
+    for number, note in enumerate(split_notes(raw), 1):
         try:
             Checkpoint.parse(Note.parse(note).text)
         except NoteError as error:
-            raise CommandFailedError(f"{file}: checkpoint {number}: {error}", WRONG_USAGE) from error
+            complain(f"{file}: piece {number} is passed over, it is no checkpoint: {error}")
+            continue
+        found += 1
         yield ClaimedCheckpoint(number, None, None, note, is_outside=True)
+    if not found:
+        raise CommandFailedError(f"{file}: there is no checkpoint in it", WRONG_USAGE)
 
 
 def _verify_database(database: "Database", trust: "Trust", outside: "Sequence[ClaimedCheckpoint]") -> Result:
