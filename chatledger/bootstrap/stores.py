@@ -1,24 +1,27 @@
 """A store for those who only read, repair or migrate it; nothing answers messages there."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
 from uuid import UUID
 
 import msgspec
 
-from chatledger.adapters.keys.store import SqliteKeyring
+from chatledger.adapters.keys.store import MasterKeyError, SqliteKeyring
 from chatledger.adapters.persistence.database import Database, database_at
 from chatledger.adapters.persistence.exported import SqlExportedLedger
 from chatledger.adapters.persistence.migrate import HEAD_REVISION, require_current, schema_revision, upgrade
 from chatledger.adapters.persistence.store import Reader, SqlLedgerStore
 from chatledger.adapters.persistence.views import SqlViews
 from chatledger.adapters.persistence.views.dead_letters import SqlDeadLetterViews
+from chatledger.application.audit.importing import Importing
 from chatledger.application.ledger.codec import EventCodec
 from chatledger.application.ledger.envelope import Envelope
 from chatledger.application.ledger.projections import Projections
 from chatledger.application.ledger.sealed_rows import RowSeals
+from chatledger.application.ports.files import BlobStore
 from chatledger.application.queries.dead_letters import DeadLetters
+from chatledger.bootstrap.blobs import blob_store
 from chatledger.bootstrap.data_folder import alone, make_folders, open_keyring, require_keys
 from chatledger.bootstrap.erased_keys import destroy_erased_keys
 from chatledger.settings import Settings
@@ -45,6 +48,18 @@ class Repairing(msgspec.Struct, frozen=True):
     store: SqlLedgerStore
     codec: EventCodec
     projections: Projections
+
+
+class ForImport(msgspec.Struct, frozen=True):
+    """A store that is open for an import; nothing runs beside it.
+
+    Attributes:
+        finish: destroys again what the imported ledger says is erased; whether the ledger's keys are here. Blocks.
+    """
+
+    importing: Importing
+    blobs: BlobStore
+    finish: Callable[[], bool]
 
 
 class NoStoreError(Exception):
@@ -100,6 +115,38 @@ async def open_for_repair(settings: Settings) -> AsyncIterator[Repairing]:
         keyring = stack.enter_context(open_keyring(settings))
         await reader.query(lambda connection: destroy_erased_keys(connection, keyring, from_events=True))
         yield Repairing(store, EventCodec(keyring), Projections(RowSeals(keyring)))
+
+
+@asynccontextmanager
+async def open_for_import(settings: Settings) -> AsyncIterator[ForImport]:
+    """Open a store alone, made where there is none yet.
+
+    Raises:
+        SettingsProblemError: a folder that the settings name cannot be made, or not be written to.
+        StoreBusyError: a server has the store open.
+        SchemaError: the store was written by a newer release.
+        MasterKeyError: the master key is missing, or is not the one of the key store.
+    """
+    make_folders(settings)
+    async with AsyncExitStack() as stack:
+        database = database_of(settings)
+        writing = await asyncio.to_thread(stack.enter_context, alone(settings, database))
+        store = SqlLedgerStore(writing, Reader(database.reading()), has_one_writer=database.has_one_writer)
+        stack.push_async_callback(store.close)
+        await asyncio.to_thread(upgrade, writing)
+        keyring = stack.enter_context(open_keyring(settings))
+        blobs = await asyncio.to_thread(blob_store, settings)
+
+        def finish() -> bool:
+            with writing.connect() as connection:
+                destroy_erased_keys(connection, keyring)
+                try:
+                    require_keys(connection, keyring)
+                except MasterKeyError:
+                    return False
+            return True
+
+        yield ForImport(Importing(store, EventCodec(keyring), Projections(RowSeals(keyring))), blobs, finish)
 
 
 def migrate(settings: Settings) -> tuple[str | None, str]:

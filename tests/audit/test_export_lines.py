@@ -1,7 +1,6 @@
 """Lines of an export: the same row comes back, and no other line is taken for it."""
 
 import io
-from datetime import UTC, datetime
 from uuid import UUID
 
 import msgspec
@@ -9,28 +8,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chatledger.application.audit.export_lines import (
-    FORMAT,
-    BegunLine,
-    EndedLine,
-    ExportBegun,
-    ExportEnded,
-    ExportScope,
-    event_line,
-    line_of,
-    row_of,
-    source_of,
-)
+from chatledger.application.audit.export_lines import EndedLine, ExportScope, event_line, line_of, row_of
 from chatledger.application.audit.export_reader import BadExportError, ExportReader
-from chatledger.application.audit.merkle import CompactRange
 from chatledger.application.ledger.leaf import leaf_hash
 from chatledger.application.ports.storage import EventRow
 from chatledger.application.system_clock import new_id
+from tests.audit.exports import SOURCE, an_export, some_rows
 from tests.persistence.stores import a_row
-
-INCARNATION = UUID(int=7)
-SOURCE = source_of(INCARNATION)
-WHOLE = ExportScope()
 
 NUMBERS = st.integers(0, 2**63 - 1)
 PARTS = st.one_of(
@@ -59,34 +43,11 @@ ROWS = st.builds(
 )
 
 
-def an_export(rows: list[EventRow], scope: ExportScope = WHOLE) -> list[bytes]:
-    attributes = {"id": new_id(), "source": SOURCE, "subject": INCARNATION, "time": datetime(2026, 1, 1, tzinfo=UTC)}
-    through = rows[-1].position if rows else 0
-    begun = ExportBegun(format=FORMAT, incarnation=INCARNATION, scope=scope, through=through, events=len(rows))
-    tree = CompactRange()
-    for row in rows:
-        tree.push(row.leaf)
-    ended = ExportEnded(events=len(rows), root=tree.root() if scope.is_whole else None)
-    return [
-        line_of(BegunLine(**attributes, data=begun)),
-        *[event_line(row, SOURCE) for row in rows],
-        line_of(EndedLine(**attributes, data=ended)),
-    ]
-
-
 def read(lines: list[bytes], *, may_be_cut: bool = False) -> list[EventRow]:
     reader = ExportReader(io.BytesIO(b"".join(lines)), may_be_cut=may_be_cut)
     rows = list(reader.rows())
     assert may_be_cut or reader.ended is not None
     return rows
-
-
-def some_rows(count: int = 5, first: int = 1) -> list[EventRow]:
-    stream_id, key_id = new_id(), new_id()
-    return [
-        a_row(position, stream_id, position, sealed=b"sealed", key_id=key_id, algorithm="aes-256-gcm")
-        for position in range(first, first + count)
-    ]
 
 
 @given(ROWS)

@@ -25,6 +25,7 @@ def _refusal(error: Exception) -> CommandFailedError | None:
     from chatledger.application.audit.export_file import ExportFileError  # noqa: PLC0415
     from chatledger.application.audit.export_lines import UnexportableError  # noqa: PLC0415
     from chatledger.application.audit.export_reader import BadExportError  # noqa: PLC0415
+    from chatledger.application.audit.importing import ImportRefusedError  # noqa: PLC0415
     from chatledger.application.errors import (  # noqa: PLC0415
         ApplicationError,
         InvalidParameterError,
@@ -56,6 +57,7 @@ def _refusal(error: Exception) -> CommandFailedError | None:
             | ApplicationError()
             | BadExportError()
             | ExportFileError()
+            | ImportRefusedError()
             | UnexportableError()
         ):
             return CommandFailedError(str(error) or type(error).__name__)

@@ -211,6 +211,13 @@ def _verify(arguments: argparse.Namespace) -> Result:
     return verify(arguments.public_key, arguments.since, arguments.file)
 
 
+def _import(arguments: argparse.Namespace) -> Result:
+    from chatledger.adapters.cli.importing import import_ledger  # noqa: PLC0415
+    from chatledger.server_settings import load_settings  # noqa: PLC0415
+
+    return import_ledger(load_settings(), arguments.file, arguments.files)
+
+
 def _doctor(_: argparse.Namespace) -> Result:
     from chatledger.adapters.cli.doctor import doctor  # noqa: PLC0415
     from chatledger.server_settings import load_settings  # noqa: PLC0415
@@ -239,6 +246,7 @@ def _parser() -> argparse.ArgumentParser:
     rebuild.add_argument("--check", action="store_true", help="only compare them with a replay; exit 1 if they differ")
     _add_export(commands)
     _add_verify(commands)
+    _add_import(commands)
     _add(commands, "doctor", _doctor, "check settings, data folder, store and keys; exit 1 if something is wrong")
     return parser
 
@@ -344,6 +352,12 @@ def _add_verify(commands: "Subcommands") -> None:
         "--since", action="append", default=[], type=Path, metavar="FILE", help="checkpoints that were kept elsewhere"
     )
     verify.add_argument("file", nargs="?", type=Path, metavar="FILE", help="a ledger's file or an export, instead")
+
+
+def _add_import(commands: "Subcommands") -> None:
+    imported = _add(commands, "import", _import, "bring an exported ledger into an empty store")
+    imported.add_argument("file", type=Path, metavar="FILE", help="the export of a whole ledger")
+    imported.add_argument("--files", type=Path, metavar="FOLDER", help="the sealed bytes of files that went along")
 
 
 def _add_app(parser: argparse.ArgumentParser) -> None:

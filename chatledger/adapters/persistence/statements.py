@@ -36,6 +36,7 @@ class HeadRow(NamedTuple):
     recorded_at: int
     last_stream: int
     read_models: int
+    import_through: int | None = None
 
 
 SELECT_HEAD = f"SELECT {', '.join(HeadRow._fields)} FROM head"  # noqa: S608 - names of our own

@@ -60,6 +60,7 @@ HEAD = sa.Table(
     _number("recorded_at"),
     _number("last_stream"),
     _number("read_models"),
+    _number("import_through", nullable=True),
     _id("incarnation"),
 )
 

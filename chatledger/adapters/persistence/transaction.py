@@ -138,7 +138,20 @@ class SqlTransaction:
                 f"the read models are of version {head.read_models}, this release writes {READ_MODELS_VERSION}: "
                 "run `chatledger rebuild`"
             )
+        if head.import_through is not None:
+            raise SchemaError(
+                f"an import into this ledger was interrupted at {head.position} of {head.import_through} events: "
+                "run `chatledger import` with the same file again"
+            )
         return Head(head.position, head.recorded_at)
+
+    def position(self) -> int:
+        """The last position of the ledger, whatever version its read models have."""
+        return self._read_head().position
+
+    def import_through(self) -> int | None:
+        """The last position of an import that is not whole yet; None where there is no such import."""
+        return self._read_head().import_through
 
     def _read_head(self) -> HeadRow:
         """What was read under the lock holds until something is written."""

@@ -24,6 +24,9 @@ from chatledger.application.audit.merkle import CompactRange
 from chatledger.application.ledger.leaf import leaf_hash
 from chatledger.application.ports.storage import EventRow
 
+_UNREADABLE = (ValueError, RecursionError, OverflowError, struct.error)
+"""What comes of a line that no export has: msgspec's own errors are among them."""
+
 _decode_begun = msgspec.json.Decoder(BegunLine).decode
 _decode_ended = msgspec.json.Decoder(EndedLine).decode
 
@@ -108,7 +111,7 @@ class ExportReader:
         line = self._next() or b""
         try:
             begun = _decode_begun(line)
-        except (msgspec.MsgspecError, RecursionError):
+        except _UNREADABLE:
             raise BadExportError(1, None, "this is no export of a ledger") from None
         if begun.data.format != FORMAT:
             raise BadExportError(1, None, f"the export has the format {begun.data.format}, this release reads {FORMAT}")
@@ -122,7 +125,7 @@ class ExportReader:
             row, source = row_of(line)
             is_as_written = line == event_line(row, source)
             fits_leaf = row.leaf == leaf_hash(row)
-        except (msgspec.MsgspecError, UnexportableError, RecursionError, OverflowError, struct.error):
+        except (*_UNREADABLE, UnexportableError):
             raise self._bad("the line is no event of an export") from None
         if self.begun.scope.is_whole and row.position != self._last + 1:
             raise self._bad(f"the event is the one of position {row.position}")
@@ -139,7 +142,7 @@ class ExportReader:
     def _end(self, line: bytes) -> None:
         try:
             ended = _decode_ended(line)
-        except (msgspec.MsgspecError, RecursionError):
+        except _UNREADABLE:
             raise self._bad("the last line is not that of an export") from None
         if line != line_of(ended) or ended.source != self._source:
             raise self._bad("the last line is not that of this export")

@@ -44,6 +44,16 @@ class _Sized(msgspec.Struct, frozen=True):
 _decode_size = msgspec.json.Decoder(_Sized).decode
 
 
+def file_bytes(row: EventRow) -> FileBytes | None:
+    """The bytes that belong to a row; None where none do."""
+    if row.category != "file" or row.name != "FileUploaded":
+        return None
+    try:
+        return FileBytes(row.stream_id, _decode_size(row.public).size)
+    except msgspec.DecodeError:
+        return None
+
+
 class Export:
     """One export, and how far it has come.
 
@@ -79,8 +89,8 @@ class Export:
         self.last = row.position
         self.done += 1
         self.tree.push(row.leaf)
-        if row.category == "file" and row.name == "FileUploaded":
-            self.files.append(FileBytes(row.stream_id, _decode_size(row.public).size))
+        if (found := file_bytes(row)) is not None:
+            self.files.append(found)
 
     def first_line(self) -> bytes:
         """What is exported."""

@@ -1,6 +1,6 @@
 """Replaying the ledger into read models: to make them anew, or to prove that the live ones are right."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from uuid import UUID
 
 from chatledger.application.ledger.codec import EventCodec
@@ -17,30 +17,40 @@ Progress = Callable[[int, int], None]
 
 
 class Replay:
-    """Feeds every event of a ledger to the projections, page by page, in memory that the running messages bound."""
+    """Feeds every event of a ledger to the projections, page by page, in memory that the running messages bound.
+
+    Attributes:
+        position: of the last event that was read.
+    """
 
     def __init__(self, codec: EventCodec, projections: Projections) -> None:
         self._codec = codec
         self._projections = projections
         self._running: dict[UUID, Message] = {}
+        self.position = 0
+
+    def read_on(self, source: Transaction, limit: int) -> Sequence[Change]:
+        """What the next events change, ``limit`` of them at most. At the end of the ledger the position stays."""
+        changes: list[Change] = []
+        for row in source.read_log(self.position, limit):
+            self.position = row.position
+            if row.category.startswith(LIBRARY):
+                continue
+            envelope = self._codec.decode_or_erased(row)
+            self._follow(envelope)
+            changes += self._projections.changes(envelope, self._folded(envelope, source))
+            self._let_go(envelope)
+        return changes
 
     def run(self, source: Transaction, target: Transaction, progress: Progress) -> int:
         """Empty the read models of ``target`` and fill them from the ledger of ``source``; the positions replayed."""
         target.clear(READ_MODELS)
-        last, position = source.head().position, 0
-        while rows := source.read_log(position, PAGE):
-            changes: list[Change] = []
-            for row in rows:
-                if row.category.startswith(LIBRARY):
-                    continue
-                envelope = self._codec.decode_or_erased(row)
-                self._follow(envelope)
-                changes += self._projections.changes(envelope, self._folded(envelope, source))
-                self._let_go(envelope)
-            target.apply(changes)
-            position = rows[-1].position
-            progress(position, last)
-        return position
+        last, before = source.head().position, -1
+        while before != self.position < last:
+            before = self.position
+            target.apply(self.read_on(source, PAGE))
+            progress(self.position, last)
+        return self.position
 
     def _follow(self, envelope: Envelope) -> None:
         body = envelope.body

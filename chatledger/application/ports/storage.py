@@ -189,7 +189,19 @@ class Transaction(Protocol):
     """One write transaction, under the ledger's lock. Blocks."""
 
     def head(self) -> Head:
-        """Where the ledger ends."""
+        """Where the ledger ends.
+
+        Raises:
+            SchemaError: this release does not know its read models, or an import into it is not whole yet.
+        """
+        ...
+
+    def position(self) -> int:
+        """The last position of the ledger, whatever version its read models have."""
+        ...
+
+    def import_through(self) -> int | None:
+        """The last position of an import that is not whole yet; None where there is no such import."""
         ...
 
     def streams(self, stream_ids: Collection[UUID]) -> Mapping[UUID, StoredStream]:

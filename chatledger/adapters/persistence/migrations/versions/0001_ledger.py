@@ -97,6 +97,7 @@ def _create_ledger() -> None:
         _number("recorded_at"),
         _number("last_stream"),
         _number("read_models"),
+        _number("import_through", nullable=True),
         _id("incarnation"),
     )
     op.create_table(
