@@ -2,6 +2,7 @@
 
 import msgspec
 
+from chatledger.application.audit.reads import ContentReads
 from chatledger.application.caller import EndUsers
 from chatledger.application.commands.annotating import Annotating
 from chatledger.application.commands.asking import Asking
@@ -23,6 +24,8 @@ from chatledger.application.commands.stopping import Stopping
 from chatledger.application.commands.suggesting import Suggesting
 from chatledger.application.commands.uploading import Uploading
 from chatledger.application.commands.visiting import Visiting
+from chatledger.application.erasure.erasing import Erasing
+from chatledger.application.erasure.holding import LegalHolds
 from chatledger.application.ports.clock import Clock, IdFactory
 from chatledger.application.ports.keys import SigningKeys
 from chatledger.application.ports.rate_limiter import RateLimiter
@@ -60,6 +63,8 @@ class Application(msgspec.Struct, frozen=True, kw_only=True):
     visiting: Visiting
     annotating: Annotating
     speaking: Speaking
+    erasing: Erasing
+    holds: LegalHolds
     apps: ManagingApps
     operators: ManagingOperators
     # queries
@@ -71,6 +76,7 @@ class Application(msgspec.Struct, frozen=True, kw_only=True):
     following: Following
     facts: Facts
     feed: Feed
+    reads: ContentReads
     files: StoredFiles
     end_users: EndUsers
     views: Views

@@ -1,14 +1,17 @@
 """Who calls, and the one place that decides what is theirs."""
 
 from collections import OrderedDict
+from collections.abc import Sequence
 from uuid import UUID
 
 import msgspec
 
 from chatledger.application.context import Actor, Context
 from chatledger.application.errors import Missing, NotFoundError, WrongModeError
-from chatledger.application.ports.keys import Keyring
+from chatledger.application.ledger.envelope import Envelope
+from chatledger.application.ports.keys import KeyDestroyedError, Keyring
 from chatledger.application.ports.views import AppView, EndUserDetail, EndUserView, Views
+from chatledger.domain.events import ErasureRequested
 from chatledger.domain.values import EndUserKind
 
 CACHED_END_USERS = 50_000
@@ -77,12 +80,21 @@ def require_completion(app: AppView) -> None:
 
 
 class EndUsers:
-    """Finds people by the external id that a caller names."""
+    """Finds people by the external id that a caller names. Who is to be erased is nobody from then on."""
 
     def __init__(self, views: Views, keyring: Keyring) -> None:
         self._views = views
         self._keyring = keyring
         self._known: OrderedDict[tuple[UUID, EndUserKind, str], EndUserView] = OrderedDict()
+        self._erasures = 0
+
+    def committed(self, envelopes: Sequence[Envelope]) -> None:
+        """Take note of committed events."""
+        erased = {envelope.stream_id for envelope in envelopes if isinstance(envelope.body, ErasureRequested)}
+        if erased:
+            self._erasures += 1
+            for place in [place for place, known in self._known.items() if known.end_user_id in erased]:
+                del self._known[place]
 
     def lookup(self, app_id: UUID, kind: EndUserKind, external_id: str) -> str:
         """The keyed hash that stands for an external id in the read models."""
@@ -93,20 +105,36 @@ class EndUsers:
         place = (app_id, kind, external_id)
         known = self._known.get(place)
         if known is None:
+            erasures = self._erasures
             known = await self._views.end_user(app_id, kind, self.lookup(app_id, kind, external_id))
-            if known is not None:
+            # Who was looked up while somebody was to be erased may be they.
+            if known is not None and erasures == self._erasures:
                 self._known[place] = known
                 if len(self._known) > CACHED_END_USERS:
                     self._known.popitem(last=False)
         return known
+
+    async def named(self, app_id: UUID, kind: EndUserKind, external_id: str) -> UUID:
+        """The id of the person.
+
+        Raises:
+            NotFoundError: the app has never seen them, or they are erased or about to be.
+        """
+        found = await self.find(app_id, kind, external_id)
+        if found is None:
+            raise NotFoundError("end_user")
+        return found.end_user_id
 
     async def detail(self, caller: Caller, end_user_id: UUID) -> EndUserDetail:
         """One of the app's people, by their own id: of either kind.
 
         Raises:
             NotFoundError: the app has no such person.
+            KeyDestroyedError: they are erased, or about to be.
         """
         found = await self._views.end_user_detail(end_user_id)
+        if found is None and await self._views.is_erased_person(caller.app.app_id, end_user_id):
+            raise KeyDestroyedError(str(end_user_id))
         if found is None or found.app_id != caller.app.app_id:
             raise NotFoundError("end_user")
         return found

@@ -20,6 +20,9 @@ Missing = Literal[
     "annotation",
     "end_user",
     "dead_letter",
+    "erasure",
+    "hold",
+    "operator",
 ]
 
 Feature = Literal["suggested_questions_after_answer", "more_like_this"]
@@ -161,6 +164,10 @@ class IdempotencyKeyReusedError(ApplicationError):
 
 class AlreadyReplayedError(ApplicationError):
     """What failed is being asked again already, or has been answered since; the text is for whoever insists."""
+
+
+class HeldError(ApplicationError):
+    """A legal hold keeps a person from being erased."""
 
 
 class QuotaUsedUpError(ApplicationError):

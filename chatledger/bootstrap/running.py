@@ -22,6 +22,7 @@ from chatledger.adapters.queue.in_process import InProcessLiveBus, InProcessTask
 from chatledger.adapters.rate_limiter.in_process import InProcessRateLimiter
 from chatledger.application.app_limits import AppLimits
 from chatledger.application.application import Application
+from chatledger.application.audit.reads import ContentReads
 from chatledger.application.caller import EndUsers, Ownership
 from chatledger.application.commands.annotating import Annotating
 from chatledger.application.commands.asking import Asking
@@ -86,8 +87,10 @@ from chatledger.application.queries.listening import Lookout
 from chatledger.application.queries.past import Past
 from chatledger.application.system_clock import SystemClock, new_id
 from chatledger.bootstrap.background import Background
+from chatledger.bootstrap.blobs import blob_store
 from chatledger.bootstrap.data_folder import alone, make_folders, open_keys, require_keys
 from chatledger.bootstrap.erased_keys import destroy_erased_keys
+from chatledger.bootstrap.erasure import open_forgetting
 from chatledger.bootstrap.files import open_files
 from chatledger.bootstrap.providers import built_in, by_name_of, open_features
 from chatledger.bootstrap.stores import database_of, forget_operational_state
@@ -110,7 +113,7 @@ class Running(msgspec.Struct, frozen=True):
 
 
 @asynccontextmanager
-async def open_chatledger(
+async def open_chatledger(  # noqa: PLR0915 - all that there is is joined in one place
     settings: Settings,
     *,
     with_server: bool = True,
@@ -177,7 +180,8 @@ async def open_chatledger(
         )
         people, ownership = People(ledger, end_users, new_id), Ownership(end_users, views)
         following = stack.enter_context(closing(Following(ledger, views, tail, conversation_tail, bus, lookout)))
-        storing, files = await asyncio.to_thread(open_files, settings, ledger, views, directory, clock, ownership)
+        reads, blobs = ContentReads(ledger, clock), await asyncio.to_thread(blob_store, settings)
+        storing, files = open_files(settings, blobs, ledger, views, directory, clock, ownership, reads)
         annotations = Annotations(annotation_views, features.embedder)
         stack.push_async_callback(annotations.close)
         sending = Sending(
@@ -195,7 +199,10 @@ async def open_chatledger(
         gates = Gates(directory, features.moderators, annotations)
         stopping, history = (
             Stopping(ledger, views, directory, ownership, bus, clock),
-            History(ledger.message, views, end_users, ownership, past),
+            History(ledger.message, views, end_users, ownership, past, reads),
+        )
+        forgetting = open_forgetting(
+            ledger, store, reader, writer, stopping, blobs, clock, (ledger, tail, conversation_tail)
         )
         naming, repeating = Naming(ledger, views, by_name, gates), Repeating(ledger, views, history, by_name)
         suggesting = Suggesting(ledger, views, history, by_name)
@@ -217,20 +224,23 @@ async def open_chatledger(
             replaying=Replaying(views, directory, repeating, sending),
             speaking=Speaking(history, features, settings.max_query_characters),
             annotating=Annotating(ledger, annotation_views, features, new_id, settings.max_query_characters),
+            erasing=forgetting.erasing,
+            holds=forgetting.holds,
             apps=ManagingApps(ledger, by_name, features, new_id),
             uploading=Uploading(ledger, people, storing),
             saving=SavingMessages(ledger, views, end_users, ownership),
             pinning=PinningConversations(ledger, views, ownership),
             visiting=Visiting(ledger, directory, end_users, new_id),
-            operators=ManagingOperators(ledger, new_id),
+            operators=ManagingOperators(ledger, views, new_id),
             directory=directory,
             credentials=Credentials(views, directory),
             history=history,
             feedbacks=Feedbacks(views, past),
             dead_letters=DeadLetters(SqlDeadLetterViews(reader, seals), ledger.read),
             following=following,
-            facts=Facts(store, codec, views, ownership),
-            feed=await _open_feed(stack, store, codec, directory, lookout, following),
+            facts=Facts(store, codec, views, ownership, reads),
+            feed=await _open_feed(stack, store, codec, directory, lookout, reads, following),
+            reads=reads,
             files=files,
             end_users=end_users,
             views=views,
@@ -245,8 +255,10 @@ async def open_chatledger(
         stack.push_async_callback(subscriptions.close)
         await subscriptions.start()
 
-        for observer in (lookout, tail, conversation_tail, directory, annotations, subscriptions, application.feed):
+        caches = (lookout, tail, conversation_tail, directory, end_users, annotations)
+        for observer in (*caches, subscriptions, application.feed):
             writer.observe(observer.committed)
+        forgetting.start(writer, await stack.enter_async_context(Background()))
         worker = None
         if with_worker:
             worker = await _start_worker(
@@ -284,10 +296,11 @@ async def _open_feed(
     codec: EventCodec,
     directory: AppDirectory,
     lookout: Lookout,
+    reads: ContentReads,
     following: Following,
 ) -> Feed:
     incarnation = await store.incarnation()
-    feed = Feed(LedgerLog(store, codec), Origins(store), directory, lookout, incarnation, following.closing)
+    feed = Feed(LedgerLog(store, codec), Origins(store), directory, lookout, reads, incarnation, following.closing)
     stack.push_async_callback(feed.close)
     return feed
 

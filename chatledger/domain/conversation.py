@@ -158,12 +158,13 @@ class Conversation(Aggregate[ConversationEvent]):
             self._record(ConversationUnpinned())
 
     def delete(self) -> None:
-        """Make it gone for everybody who uses the app.
+        """Make it gone for everybody who uses the app, what is left of an erased one too.
 
         Raises:
             ConversationDeletedError: it is gone already.
         """
-        self._require_living()
+        if self.is_deleted:
+            raise ConversationDeletedError
         self._record(ConversationDeleted())
 
     def erase(self, cause: ErasureCause) -> None:

@@ -50,7 +50,7 @@ def test_differences_are_found_and_repaired(store: Path) -> None:
         "UPDATE messages SET state = 'stopped' WHERE position = (SELECT min(position) FROM messages)",
         "UPDATE messages SET answer = NULL WHERE position = (SELECT max(position) FROM messages)",
         "DELETE FROM api_keys",
-        "INSERT INTO operator_tokens VALUES ('planted', '00112233445566778899aabbccddeeff', 'erase')",
+        "INSERT INTO operator_tokens SELECT 'planted', incarnation, incarnation, 1, 1, 'erase', name FROM head, apps",
     )
     code, found = check(store)
     differences = {table["table"]: table["differences"] for table in found["tables"] if table["differences"]}

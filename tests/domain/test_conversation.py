@@ -172,3 +172,10 @@ def test_an_erased_conversation_is_erased_once_and_takes_nothing_more() -> None:
         ConversationDeletedError
     )
     given(Conversation, opened, erased).is_seen_as(is_erased=True, is_deleted=False)
+
+
+def test_what_is_left_of_an_erased_conversation_can_be_deleted_once() -> None:
+    given(Conversation, opened, erased).when(lambda conversation: conversation.delete()).then(deleted)
+    given(Conversation, opened, erased, deleted).when(lambda conversation: conversation.delete()).then_refused(
+        ConversationDeletedError
+    )

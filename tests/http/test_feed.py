@@ -289,6 +289,7 @@ async def test_followers_share_what_they_read_and_idle_ones_read_nothing(server,
         return await read(decode, **place)
 
     monkeypatch.setattr(server.running.store, "log", counted)
+    await page(auditor)  # that an operator reads is news itself, once an hour
     before = (await page(auditor, after="now"))["cursor"]
     chat = await server.new_client(tokens=1)
     following = [Following(auditor, after=before) for _ in range(FOLLOWERS)]

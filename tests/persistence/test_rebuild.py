@@ -70,14 +70,24 @@ class Traffic:
     def hand_in(self, *aggregates: Aggregate) -> asyncio.Future:
         events, new_keys, folded = [], [], {}
         for aggregate in aggregates:
-            if aggregate.id not in self.keys:
-                key = self.keys[aggregate.id] = self.store.keyring.new_key(None)
+            owner = aggregate.created.conversation_id if isinstance(aggregate, Message) else aggregate.id
+            if owner not in self.keys:
+                key = self.keys[owner] = self.store.keyring.new_key(self.parent_key(aggregate))
                 new_keys.append(key)
             for recorded in aggregate.collect_events():
-                key_id = self.keys[aggregate.id].key_id
+                key_id = self.keys[owner].key_id
                 events.append(NewEvent(recorded, CATEGORIES[type(aggregate)], new_id(), key_id))
         context = Context(actor=SYSTEM, correlation_id=new_id())
         return self.writer.hand_in(HandIn(events=events, context=context, new_keys=new_keys, folded=folded))
+
+    def parent_key(self, aggregate: Aggregate) -> UUID | None:
+        match aggregate:
+            case Conversation():
+                return self.keys[aggregate.started.end_user_id].key_id
+            case File():
+                return self.keys[aggregate.uploaded.end_user_id].key_id
+            case _:
+                return None
 
     def text(self) -> str:
         return " ".join(self.dice.choices(WORDS, k=self.dice.randint(0, 6)))

@@ -8,6 +8,7 @@ from uuid import UUID
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from chatledger.application.audit.reads import ContentReads
 from chatledger.application.caller import Caller, EndUsers, Ownership
 from chatledger.application.context import SYSTEM, Context
 from chatledger.application.ledger.ledger import Staged
@@ -42,7 +43,8 @@ class Listed:
         self.name = str(self.person)
         end_users = EndUsers(place.views, place.store.keyring)
         self.lookup = end_users.lookup(APP.app_id, "service-api", self.name)
-        self.history = History(place.ledger.message, place.views, end_users, Ownership(end_users, place.views), None)
+        ownership, reads = Ownership(end_users, place.views), ContentReads(place.ledger, place.store.clock)
+        self.history = History(place.ledger.message, place.views, end_users, ownership, None, reads)
         self.staged: dict[UUID, Staged[Conversation]] = {}
         self.created: dict[UUID, int] = {}
         self.updated: dict[UUID, int] = {}

@@ -2,6 +2,7 @@
 
 import pytest
 
+from chatledger.application.audit.reads import ContentReads
 from chatledger.application.caller import Auditor
 from chatledger.application.ledger.envelope import Envelope
 from chatledger.application.queries.facts import Facts
@@ -15,7 +16,9 @@ AUDITOR = Auditor(operator_id=None, correlation_id=new_id())
 
 @pytest.mark.audit
 def test_the_events_of_a_conversation_in_order(place: Place, pytestconfig: pytest.Config) -> None:
-    facts = Facts(place.store.ledger, place.store.codec, place.views, None)
+    facts = Facts(
+        place.store.ledger, place.store.codec, place.views, None, ContentReads(place.ledger, place.store.clock)
+    )
     came_later = 0
 
     async def paged(conversation_id, limit: int) -> list[Envelope]:

@@ -4,6 +4,9 @@ from litestar import Litestar
 from litestar.datastructures import State
 
 from chatledger.adapters.http.admin_api.dead_letters import dead_letter_routes
+from chatledger.adapters.http.admin_api.operators import operator_routes
+from chatledger.adapters.http.admin_api.people import erasure_routes, hold_routes
+from chatledger.adapters.http.admin_api.retention import retention_routes
 from chatledger.adapters.http.cors import cors_config, pass_over_other_origins
 from chatledger.adapters.http.errors import answer_error
 from chatledger.adapters.http.ledger_api.events import event_routes
@@ -75,6 +78,10 @@ def create_http_app(
                 *surface.at_each_entrance(stream_routes),
                 *feed_routes(surface),
                 *dead_letter_routes(surface),
+                *erasure_routes(surface),
+                *hold_routes(surface),
+                *retention_routes(surface),
+                *operator_routes(surface),
                 *health_routes(surface, is_ready),
                 *page_routes(settings),
             ]

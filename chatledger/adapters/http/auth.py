@@ -10,7 +10,7 @@ from chatledger.application.caller import Auditor, Caller
 from chatledger.application.commands.managing_operators import TOKEN_PREFIX
 from chatledger.application.context import Actor, Context
 from chatledger.application.errors import ForbiddenError
-from chatledger.application.ports.views import AppView
+from chatledger.application.ports.views import AppView, OperatorView
 from chatledger.application.queries.credentials import Credentials
 from chatledger.domain.values import Scope
 
@@ -48,13 +48,41 @@ async def require_operator(request: HttpRequest, credentials: Credentials, scope
         UnauthorizedError: it presents something that opens nothing.
         ForbiddenError: it presents an app's key, or the operator's token has not got the scope.
     """
+    return context_of(request, await admit_operator(request, credentials, (scope,)))
+
+
+async def require_auditor(request: HttpRequest, credentials: Credentials, *scopes: Scope) -> Auditor:
+    """An operator with one of these scopes, who is about to read what other people wrote.
+
+    Raises:
+        HttpError: the request presents nothing.
+        UnauthorizedError: it presents something that opens nothing.
+        ForbiddenError: it presents an app's key, or the operator's token has none of the scopes.
+    """
+    operator = await admit_operator(request, credentials, scopes)
+    return Auditor(operator_id=operator.operator_id, correlation_id=correlation_id(request))
+
+
+async def admit_operator(request: HttpRequest, credentials: Credentials, scopes: Sequence[Scope]) -> OperatorView:
+    """An operator with one of these scopes.
+
+    Raises:
+        HttpError: the request presents nothing.
+        UnauthorizedError: it presents something that opens nothing.
+        ForbiddenError: it presents an app's key, or the operator's token has none of the scopes.
+    """
     token = bearer_token(request)
     if not token.startswith(TOKEN_PREFIX):
         await credentials.app(token)
         raise ForbiddenError("This is for operators: an app's key does not open it.")
     operator = await credentials.operator(token)
-    if scope not in operator.scopes:
-        raise ForbiddenError(f"The token needs the scope {scope}.")
+    if operator.scopes.isdisjoint(scopes):
+        raise ForbiddenError(_missing(scopes))
+    return operator
+
+
+def context_of(request: HttpRequest, operator: OperatorView) -> Context:
+    """The metadata of what an operator's request records."""
     return Context(actor=Actor("operator", str(operator.operator_id)), correlation_id=correlation_id(request))
 
 
@@ -75,5 +103,11 @@ async def require_reader(
         return counted(request, Caller(app=app, user=query.user(), correlation_id=correlation_id(request)))
     operator = await credentials.operator(token)
     if operator.scopes.isdisjoint(scopes):
-        raise ForbiddenError(f"The token needs one of these scopes: {', '.join(scopes)}.")
+        raise ForbiddenError(_missing(scopes))
     return Auditor(operator_id=operator.operator_id, correlation_id=correlation_id(request))
+
+
+def _missing(scopes: Sequence[Scope]) -> str:
+    if len(scopes) == 1:
+        return f"The token needs the scope {scopes[0]}."
+    return f"The token needs one of these scopes: {', '.join(scopes)}."

@@ -23,6 +23,7 @@ from chatledger.application.errors import (
     FileTooLargeError,
     ForbiddenError,
     GenerationFailedError,
+    HeldError,
     IdempotencyKeyReusedError,
     InvalidParameterError,
     NotFoundError,
@@ -78,6 +79,9 @@ _MISSING = {
     "annotation": "Annotation not found",
     "end_user": "End user not found.",
     "dead_letter": "Dead Letter Not Exists.",
+    "erasure": "Erasure Not Exists.",
+    "hold": "Legal Hold Not Exists.",
+    "operator": "Operator Not Exists.",
 }
 
 _MISSING_CODES = {"file": "file_not_found", "end_user": "end_user_not_found"}
@@ -285,6 +289,7 @@ _TABLE: dict[type[Exception], Callable[[Any], HttpError]] = {
     RateLimitedError: _rate_limited,
     QuotaUsedUpError: _quota_used_up,
     AlreadyReplayedError: lambda error: HttpError(409, f"It is replayed already: {error}.", code="already_replayed"),
+    HeldError: lambda _: HttpError(409, "A legal hold keeps this person from being erased.", code="legal_hold"),
     KeyDestroyedError: lambda _: HttpError(410, "The content has been erased.", code="erased"),
     # Without Retry-After: a client that obeyed it unseeing might send the same twice.
     CommitInDoubtError: lambda _: HttpError(

@@ -1,7 +1,7 @@
 """The objects that travel on the wire, and how they are made of what the application knows."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 from uuid import UUID
 
 import msgspec
@@ -12,8 +12,16 @@ from chatledger.adapters.http.files import Link, MessageFileObject, inputs_with_
 from chatledger.adapters.http.metadata import Metadata, RetrieverResource, retriever_resources, stored_metadata
 from chatledger.application.caller import Reader
 from chatledger.application.disclosure import error_text, shows_resources
-from chatledger.application.ports.views import MessageView
+from chatledger.application.ports.views import ConversationView, FeedbackView, MessageView
 from chatledger.domain.values import Usage
+
+Erased = Literal[True] | msgspec.UnsetType
+"""The mark of an object of which nothing is left but its place in a list. The others have no such field."""
+
+
+def mark_of(view: MessageView | ConversationView | FeedbackView) -> Erased:
+    """The mark of an object, if it has one."""
+    return True if view.is_erased else msgspec.UNSET
 
 
 class OwnFeedback(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -24,7 +32,10 @@ class OwnFeedback(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
 
 
 class MessageObject(msgspec.Struct, frozen=True, kw_only=True):
-    """A message of the history. Times are epoch seconds, prices decimals in strings."""
+    """A message of the history. Times are epoch seconds, prices decimals in strings.
+
+    Of one that is ``erased`` the texts are empty, and there are no inputs, files, passages or steps.
+    """
 
     id: UUID
     conversation_id: UUID
@@ -47,6 +58,7 @@ class MessageObject(msgspec.Struct, frozen=True, kw_only=True):
     currency: str | None
     metadata: Metadata
     extra_contents: tuple[()] = ()
+    erased: Erased = msgspec.UNSET
 
 
 def message_object(view: MessageView, reader: Reader, link: Link) -> MessageObject:
@@ -76,6 +88,7 @@ def message_object(view: MessageView, reader: Reader, link: Link) -> MessageObje
         total_price=None if view.usage is None else usage.total_price,
         currency=None if view.usage is None else usage.currency,
         metadata=stored_metadata(view, resources),
+        erased=mark_of(view),
     )
 
 

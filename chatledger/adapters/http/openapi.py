@@ -27,7 +27,7 @@ _DESCRIPTIONS = {
     403: "The credential is not for this, or the provider refuses the app's credentials.",
     404: "It does not exist, or belongs to somebody else.",
     408: "The body was begun, and not sent on.",
-    409: "It is done or under way already, or another message of the conversation has not been answered yet.",
+    409: "It is done or under way already, another message has not been answered yet, or a legal hold is in the way.",
     410: "The content has been erased.",
     413: "The body, or a field of it, is too large.",
     415: "The body is not declared as what it has to be.",
@@ -58,7 +58,7 @@ _CREDENTIAL_ERRORS: Mapping[Credential | None, tuple[int, ...]] = {
 }
 
 _HEADERS = {
-    202: ("Location", "The task of the answer."),
+    202: ("Location", "Where to see what becomes of it."),
     401: ("WWW-Authenticate", "How to present a credential."),
     429: ("Retry-After", "Seconds after which to ask again."),
     503: ("Retry-After", "Seconds after which to ask again."),
@@ -129,6 +129,7 @@ AS_OF_PARAMETER = Parameter(
     "as_of",
     "A position of the ledger, or a time (RFC 3339): the answer is what it was then. Not beyond the ledger's end.",
 )
+CURSOR_PARAMETER = Parameter("cursor", "Where the page before ended.")
 IDEMPOTENCY_PARAMETER = Parameter(
     "Idempotency-Key",
     "What the client calls the request by: sent again under its key it is the same message, and the answer carries "

@@ -255,7 +255,11 @@ OPERATOR_TOKENS = sa.Table(
     METADATA,
     _text("token_hash", primary_key=True),
     _id("operator_id", unique=True),
+    _id("key_id"),
+    _number("position"),
+    _number("created_at"),
     _text("scopes"),
+    _bytes("content"),
 )
 
 END_USERS = sa.Table(
@@ -318,6 +322,8 @@ CONVERSATIONS = sa.Table(
     _number("updated_position"),
     _flag("is_pinned"),
     _flag("is_to_be_named"),
+    _flag("is_deleted"),
+    _flag("is_erased"),
     _bytes("name"),
     _bytes("content"),
 )
@@ -336,6 +342,13 @@ for _order in ("created_position", "updated_position"):
         sqlite_where=sa.text("is_pinned = 1"),
         postgresql_where=sa.text("is_pinned"),
     )
+sa.Index(
+    "conversations_at_rest",
+    CONVERSATIONS.c.app_id,
+    CONVERSATIONS.c.updated_at,
+    sqlite_where=sa.text("is_erased = 0"),
+    postgresql_where=sa.text("NOT is_erased"),
+)
 sa.Index(
     "conversations_to_be_named",
     CONVERSATIONS.c.created_position,
@@ -469,18 +482,20 @@ sa.Index(
     postgresql_where=MESSAGES.c.annotation_id.is_not(None),
 )
 
-# Messages that ended as errored; open until one takes their place.
+# Messages that ended as errored; open until one takes their place, or they are erased.
 DEAD_LETTERS = sa.Table(
     "dead_letters",
     METADATA,
     _id("message_id", primary_key=True),
     _id("app_id"),
+    _id("conversation_id"),
     _text("generator"),
     _text("error_code"),
     _number("position"),
     _flag("is_open"),
 )
 sa.Index("dead_letters_by_position", DEAD_LETTERS.c.is_open, DEAD_LETTERS.c.error_code, DEAD_LETTERS.c.position)
+sa.Index("dead_letters_of_conversation", DEAD_LETTERS.c.conversation_id)
 sa.Index(
     "dead_letters_of_app",
     DEAD_LETTERS.c.app_id,
@@ -501,9 +516,17 @@ FILES = sa.Table(
     _text("mime_type"),
     _number("size"),
     _number("created_at"),
+    _flag("is_erased"),
     _bytes("content"),
 )
 sa.Index("files_by_person", FILES.c.end_user_id, FILES.c.created_at)
+sa.Index(
+    "files_at_rest",
+    FILES.c.app_id,
+    FILES.c.created_at,
+    sqlite_where=sa.text("is_erased = 0"),
+    postgresql_where=sa.text("NOT is_erased"),
+)
 
 # Which conversations have a message that shows a file. A deleted one is no longer among the conversations.
 FILE_REFERENCES = sa.Table(

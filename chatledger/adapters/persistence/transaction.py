@@ -61,6 +61,18 @@ SELECT 1 FROM messages WHERE replayed_from = ? AND (ended_position IS NULL OR st
 _COUNT_UNFINISHED = "SELECT count(*) FROM messages WHERE app_id = ? AND ended_position IS NULL"
 _COUNT_UNFINISHED_IN = "SELECT count(*) FROM messages WHERE conversation_id = ? AND ended_position IS NULL"
 
+_SELECT_UNENDED = "SELECT 1 FROM messages WHERE end_user_id = ? AND ended_position IS NULL LIMIT 1"
+_SELECT_CONVERSATION_AT_REST = """
+SELECT 1 FROM conversations c WHERE c.conversation_id = ? AND c.updated_at < ?
+AND NOT EXISTS (SELECT 1 FROM messages m WHERE m.conversation_id = c.conversation_id AND m.ended_position IS NULL)
+AND NOT EXISTS (SELECT 1 FROM legal_holds h WHERE h.end_user_id = c.end_user_id)
+"""
+_SELECT_FILE_AT_REST = """
+SELECT 1 FROM files f WHERE f.file_id = ? AND f.created_at < ?
+AND NOT EXISTS (SELECT 1 FROM file_references r WHERE r.file_id = f.file_id)
+AND NOT EXISTS (SELECT 1 FROM legal_holds h WHERE h.end_user_id = f.end_user_id)
+"""
+
 PRIMARY_KEYS = {table.name: tuple(column.name for column in table.primary_key) for table in METADATA.tables.values()}
 
 _RowKey = tuple[str, tuple[Any, ...]]
@@ -190,15 +202,15 @@ class SqlTransaction:
 
     def is_running(self, end_user_id: UUID, fingerprint: str, since: int) -> bool:
         """Whether an equal request of this person, of this time or later, is unfinished."""
-        return bool(self._statements.execute(_SELECT_RUNNING, self._values((fingerprint, end_user_id, since))))
+        return self._finds(_SELECT_RUNNING, fingerprint, end_user_id, since)
 
     def is_known(self, end_user_id: UUID, idempotency_key: str, since: int) -> bool:
         """Whether a message of this person, of this time or later, came with this key."""
-        return bool(self._statements.execute(_SELECT_KNOWN, self._values((idempotency_key, end_user_id, since))))
+        return self._finds(_SELECT_KNOWN, idempotency_key, end_user_id, since)
 
     def is_replayed(self, message_id: UUID) -> bool:
         """Whether a message that replays this one is unfinished or completed."""
-        return bool(self._statements.execute(_SELECT_REPLAY, self._values((message_id,))))
+        return self._finds(_SELECT_REPLAY, message_id)
 
     def unfinished(self, app_id: UUID) -> int:
         """How many messages of an app have no terminal event."""
@@ -207,6 +219,21 @@ class SqlTransaction:
     def unfinished_in(self, conversation_id: UUID) -> int:
         """How many messages of a conversation have no terminal event."""
         return self._count(_COUNT_UNFINISHED_IN, conversation_id)
+
+    def has_unended(self, end_user_id: UUID) -> bool:
+        """Whether a message of this person has no terminal event."""
+        return self._finds(_SELECT_UNENDED, end_user_id)
+
+    def is_conversation_at_rest(self, conversation_id: UUID, before: int) -> bool:
+        """Whether nothing has happened in a conversation since a time, nothing goes on in it, and nobody holds it."""
+        return self._finds(_SELECT_CONVERSATION_AT_REST, conversation_id, before)
+
+    def is_file_at_rest(self, file_id: UUID, before: int) -> bool:
+        """Whether a file is from before a time, no conversation shows it, and nobody holds it."""
+        return self._finds(_SELECT_FILE_AT_REST, file_id, before)
+
+    def _finds(self, sql: str, *parameters: Any) -> bool:
+        return bool(self._statements.execute(sql, self._values(parameters)))
 
     def _count(self, sql: str, of: UUID) -> int:
         count: int = self._statements.execute(sql, self._values((of,)))[0][0]

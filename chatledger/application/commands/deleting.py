@@ -25,6 +25,8 @@ class DeletingConversations:
         owner_id = await self._ownership.require_conversation(caller, conversation_id)
         context = caller.context_of_change(owner_id)
         try:
-            await self._ledger.decide(Conversation, conversation_id, lambda staged: staged.aggregate.delete(), context)
+            await self._ledger.decide(
+                Conversation, conversation_id, lambda staged: staged.aggregate.delete(), context, even_erased=True
+            )
         except ConversationDeletedError as error:
             raise NotFoundError("conversation") from error

@@ -9,14 +9,14 @@ from uuid import UUID
 
 import msgspec
 
-from chatledger.application.accepting import accept_choice, accept_name
+from chatledger.application.accepting import accept_choice, accept_name, accept_number
 from chatledger.application.context import Context
 from chatledger.application.errors import APP_IS_GONE, ForbiddenError, InvalidParameterError, NotFoundError
 from chatledger.application.features import Features
 from chatledger.application.ledger.ledger import Ledger, Staged
 from chatledger.application.ports.clock import IdFactory
 from chatledger.application.ports.generator import Generator, SettingsError
-from chatledger.domain.app import App, validate_configuration
+from chatledger.domain.app import LONGEST_RETENTION, App, validate_configuration
 from chatledger.domain.configuration import AppConfiguration
 from chatledger.domain.errors import AppDeletedError, InvalidInputError
 from chatledger.domain.values import AppMode
@@ -137,6 +137,18 @@ class ManagingApps:
         code = new_site_code()
         await self._decide(app_id, lambda staged: staged.aggregate.issue_site_code(code), context)
         return code
+
+    async def set_retention(self, app_id: UUID, days: int | None, context: Context) -> None:
+        """Have conversations erased once they have rested for so many days; None keeps them for ever.
+
+        Raises:
+            InvalidParameterError: it is no number of days.
+            NotFoundError: there is no such app.
+            ForbiddenError: it is deleted.
+        """
+        if days is not None:
+            accept_number("retention_days", days, 1, LONGEST_RETENTION)
+        await self._decide(app_id, lambda staged: staged.aggregate.set_retention(days), context)
 
     async def disable(self, app_id: UUID, context: Context) -> None:
         """Let the app answer nobody, until it is enabled. Doing so again changes nothing.

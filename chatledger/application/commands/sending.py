@@ -33,7 +33,7 @@ from chatledger.application.ledger.ledger import MAX_TRIES, Ledger, Staged
 from chatledger.application.people import People, Person
 from chatledger.application.ports.clock import IdFactory
 from chatledger.application.ports.generator import Generator, SettingsError
-from chatledger.application.ports.keys import NewKey
+from chatledger.application.ports.keys import KeyDestroyedError, NewKey
 from chatledger.application.ports.storage import Guard, IdleGuard, ReplayGuard
 from chatledger.application.ports.views import AppView, EndUserView
 from chatledger.application.queries.following import Following
@@ -114,6 +114,7 @@ class Sending:
             QuotaUsedUpError: the app's tokens of this day are used up.
             TooManyRequestsError: the app has as many messages under way as it may have.
             ConversationBusyError: others of the conversation are unfinished, and it was not to be taken in beside them.
+            KeyDestroyedError: the conversation, or what is to be repeated, has been erased.
             StorageUnavailableError: the store is in trouble; nothing was written.
         """
         new = self._accept(caller.app, new)
@@ -139,6 +140,10 @@ class Sending:
                 raise ConversationBusyError(busy.guard.most) from busy
             except (VersionConflictError, NotUniqueError):
                 continue
+            except KeyDestroyedError:
+                # Who was to send it was erased meanwhile: with nothing of theirs in it, it is a new person's.
+                if new.conversation_id is not None or new.repetition is not None:
+                    raise
         raise VersionConflictError(str(new.conversation_id))
 
     async def _earlier(self, caller: Caller, new: NewMessage) -> Sent | None:

@@ -72,11 +72,11 @@ class Stopping:
     async def _request(self, view: MessageView, by: StoppedBy, context: Context) -> None:
         """Where no worker is at it, the message ends here and now; else its worker ends it.
 
-        Text that a dead worker left is the next worker's to end where it has to be judged.
+        Text that a dead worker left is the next worker's to end where it has to be judged: what is erased need not be.
         """
         now = to_microseconds(self._clock.now())
         abandoned = await self._views.abandoned_attempt(view.message_id, now)
-        is_judged = abandoned is not None and await self._judges_answers(view.app_id)
+        is_judged = by != "erasure" and abandoned is not None and await self._judges_answers(view.app_id)
 
         def request_stop(staged: Staged[Message]) -> None:
             message = staged.aggregate

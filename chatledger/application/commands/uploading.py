@@ -12,6 +12,7 @@ from chatledger.application.files.storing import StoredBytes, StoringFiles
 from chatledger.application.ledger.hand_ins import NotUniqueError, VersionConflictError
 from chatledger.application.ledger.ledger import MAX_TRIES, Ledger
 from chatledger.application.people import People
+from chatledger.application.ports.keys import KeyDestroyedError
 from chatledger.application.ports.views import AppView
 from chatledger.domain.values import FileKind
 
@@ -77,7 +78,8 @@ class Uploading:
 
     async def _keep(self, caller: Caller, name: str, stored: StoredBytes) -> UploadedFile:
         for _ in range(MAX_TRIES):
-            with suppress(NotUniqueError):
+            # Who was to have it may have been erased meanwhile: then it is a new person's.
+            with suppress(NotUniqueError, KeyDestroyedError):
                 return await self._commit(caller, name, stored)
         raise VersionConflictError(str(stored.file_id))
 

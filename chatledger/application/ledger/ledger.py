@@ -15,6 +15,7 @@ from chatledger.application.ledger.envelope import Envelope
 from chatledger.application.ledger.hand_ins import HandIn, NewEvent, VersionConflictError
 from chatledger.application.ledger.writer import GroupCommitWriter
 from chatledger.application.ports.clock import IdFactory
+from chatledger.application.ports.erasure import IsGone
 from chatledger.application.ports.keys import Keyring, NewKey
 from chatledger.application.ports.storage import Category, Change, Guard, LedgerStore, StoredStream
 from chatledger.domain.aggregate import Aggregate
@@ -100,10 +101,26 @@ class Ledger:
         """A stream's version and data key, without its events; None where there is no such stream."""
         return await self._store.stream_head(stream_id)
 
-    async def load(self, kind: type[A], aggregate_id: UUID) -> Staged[A] | None:
-        """An aggregate as it stands on the ledger, or None where it does not exist."""
-        envelopes = await self.read(aggregate_id)
-        if not envelopes:
+    async def event_at(self, position: int) -> Envelope:
+        """The event at a position that there is: of an erased one what is public.
+
+        Raises:
+            LookupError: there is no such position.
+        """
+        found = await self._store.log(self._codec.decode_all_or_erased, after=position - 1, limit=1)
+        if not found or found[0].position != position:
+            raise LookupError(str(position))
+        return found[0]
+
+    async def load(self, kind: type[A], aggregate_id: UUID, *, even_erased: bool = False) -> Staged[A] | None:
+        """An aggregate as it stands on the ledger, or None where it does not exist.
+
+        Raises:
+            KeyDestroyedError: its key is gone. ``even_erased`` takes what is public for all that there is.
+        """
+        decode = self._codec.decode_all_or_erased if even_erased else self._codec.decode_all
+        envelopes = await self._store.stream(aggregate_id, decode)
+        if not envelopes or envelopes[0].category != CATEGORIES[kind]:
             return None
         aggregate = kind.fold(aggregate_id, (envelope.body for envelope in envelopes))
         return Staged(aggregate, envelopes[0].key_id)
@@ -112,6 +129,17 @@ class Ledger:
         """A message as it stands on the ledger, or None where there is none."""
         staged = await self.load(Message, message_id)
         return None if staged is None else staged.aggregate
+
+    async def at_its_end(self, kind: type[A], aggregate_id: UUID) -> Staged[A]:
+        """An aggregate of which nothing but its version is known: for commands that ask nothing of its state.
+
+        One that does not exist yet begins here, without a data key.
+        """
+        head = await self.stream_head(aggregate_id)
+        aggregate = kind(aggregate_id)
+        if head is not None:
+            aggregate.version = head.version
+        return Staged(aggregate, None if head is None else head.key_id)
 
     def hand_in(
         self,
@@ -152,18 +180,25 @@ class Ledger:
         )
 
     async def decide(
-        self, kind: type[A], aggregate_id: UUID, command: Callable[[Staged[A]], None], context: Context
+        self,
+        kind: type[A],
+        aggregate_id: UUID,
+        command: Callable[[Staged[A]], None],
+        context: Context,
+        *,
+        even_erased: bool = False,
     ) -> list[Envelope]:
         """Load, run a command, commit; on a conflict all over again. No new events, no commit.
 
         Raises:
             LookupError: there is no such aggregate.
+            KeyDestroyedError: its key is gone; with ``even_erased`` only where the command seals anything.
             VersionConflictError: it kept moving on under ten tries in a row.
         """
         conflicts = 0
         try:
             while conflicts < MAX_TRIES:
-                staged = await self.load(kind, aggregate_id)
+                staged = await self.load(kind, aggregate_id, even_erased=even_erased)
                 if staged is None:
                     raise LookupError(str(aggregate_id))
                 before = staged.aggregate.version
@@ -201,6 +236,11 @@ class Ledger:
     def forget_hot(self, message_id: UUID) -> None:
         """The commit failed: there is no such message."""
         self._hot.pop(message_id, None)
+
+    def forget_erased(self, is_gone: IsGone) -> None:
+        """Let go of messages whose keys are gone."""
+        for message_id in [message_id for message_id, staged in self._hot.items() if is_gone(staged.key_id)]:
+            del self._hot[message_id]
 
     async def take_message(self, message_id: UUID) -> Staged[Message] | None:
         """The message, handed over to the caller alone. It may be stale; then its next hand-in conflicts."""

@@ -9,7 +9,7 @@ from chatledger.application.ledger.projected.conversations import ConversationCh
 from chatledger.application.ledger.projected.end_users import EndUserChanges
 from chatledger.application.ledger.projected.files import FileChanges
 from chatledger.application.ledger.projected.messages import MessageChanges
-from chatledger.application.ledger.projected.operators import notary_changes, operator_changes
+from chatledger.application.ledger.projected.operators import OperatorChanges, notary_changes
 from chatledger.application.ledger.projected.sealing import Sealing
 from chatledger.application.ledger.projected.webhooks import WebhookChanges
 from chatledger.application.ledger.sealed_rows import RowSeals
@@ -66,6 +66,7 @@ class Projections:
         self._apps = AppChanges(sealing)
         self._end_users = EndUserChanges(sealing)
         self._files = FileChanges(sealing)
+        self._operators = OperatorChanges(sealing)
         self._webhooks = WebhookChanges(sealing)
 
     def changes(  # noqa: PLR0911 - one way for each kind of stream
@@ -84,7 +85,7 @@ class Projections:
         if isinstance(body, FileEvent):
             return self._files.changes(envelope, body)
         if isinstance(body, OperatorEvent):
-            return operator_changes(envelope, body)
+            return self._operators.changes(envelope, body)
         if isinstance(body, NotaryEvent):
             return notary_changes(envelope, body)
         if isinstance(body, WebhookEvent):

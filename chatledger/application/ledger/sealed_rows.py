@@ -5,7 +5,7 @@ from uuid import UUID
 
 import msgspec
 
-from chatledger.application.ports.keys import Keyring
+from chatledger.application.ports.keys import KeyDestroyedError, Keyring
 from chatledger.domain.values import Account, AttachedFile, Json, Resource, Thought
 
 S = TypeVar("S", bound=msgspec.Struct)
@@ -34,6 +34,12 @@ class EndUserContent(msgspec.Struct, frozen=True):
     """Of a row of ``end_users``."""
 
     external_id: str
+
+
+class OperatorName(msgspec.Struct, frozen=True):
+    """Of a row of ``operator_tokens``."""
+
+    name: str
 
 
 class HoldContent(msgspec.Struct, frozen=True):
@@ -127,6 +133,7 @@ _DECODERS: dict[type[msgspec.Struct], msgspec.json.Decoder[Any]] = {
         AppConfigurationContent,
         AnnotationContent,
         EndUserContent,
+        OperatorName,
         HoldContent,
         WebhookUrl,
         WebhookSecrets,
@@ -159,8 +166,10 @@ class RowSeals:
         """The content of a column.
 
         Raises:
-            KeyDestroyedError: the key that sealed it is gone.
+            KeyDestroyedError: the key that sealed it is gone, and so may be the content.
         """
+        if not sealed:
+            raise KeyDestroyedError(str(key_id))
         plaintext = self._keyring.key(key_id).open_row(sealed, _place(kind, place))
         content: S = _DECODERS[kind].decode(plaintext)
         return content

@@ -8,6 +8,7 @@ from itertools import takewhile
 from uuid import UUID
 
 from chatledger.application.ledger.envelope import Envelope
+from chatledger.application.ports.erasure import IsGone
 from chatledger.domain.events import (
     TERMINAL_EVENTS,
     AgentThoughtRecorded,
@@ -57,6 +58,10 @@ class _Held:
         """Let all go."""
         self.envelopes.clear()
         self.characters = 0
+
+    def has_gone(self, is_gone: IsGone) -> bool:
+        """Whether the key of one of them is gone: they share one, or two."""
+        return any(map(is_gone, {envelope.key_id for envelope in self.envelopes}))
 
     def while_newer(self, is_newer: Callable[[Envelope], bool]) -> list[Envelope]:
         """The last ones, as far back as they are newer."""
@@ -114,6 +119,12 @@ class Tail:
             held = self._held.get(envelope.stream_id)
             if held is not None:
                 held.add(envelope)
+
+    def forget_erased(self, is_gone: IsGone) -> None:
+        """Let go of what is sealed under keys that are gone: whoever follows it finds on the ledger what is left."""
+        for held in self._held.values():
+            if held.has_gone(is_gone):
+                held.clear()
 
     def awaited(self) -> AbstractSet[UUID]:
         """The messages that somebody follows and whose end has not come to pass meanwhile; before that, it may have."""
@@ -184,6 +195,12 @@ class ConversationTail:
                 del self._held[conversation_id]
                 for message_id in held.under_way:
                     del self._of_message[message_id]
+
+    def forget_erased(self, is_gone: IsGone) -> None:
+        """Let go of what is sealed under keys that are gone: whoever follows it finds on the ledger what is left."""
+        for held in self._held.values():
+            if held.has_gone(is_gone):
+                held.begin_anew(self._told)
 
     def know(self, conversation_id: UUID, message_ids: AbstractSet[UUID]) -> None:
         """These messages of a conversation are under way. Of one that was unknown, events may be missing."""

@@ -15,7 +15,8 @@ class DeadLetter(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         attempts: how many were made in all: those that crashes and shutdowns cut short too.
-        replays: the messages that ask the same again in its place, oldest first. It is open while there are none.
+        replays: the messages that ask the same again in its place, oldest first. It is open while there are none, and
+            it is not erased.
     """
 
     message_id: UUID
@@ -30,6 +31,7 @@ class DeadLetter(msgspec.Struct, frozen=True, kw_only=True):
     created_at: int
     ended_at: int
     replays: tuple[UUID, ...]
+    is_erased: bool = False
 
 
 class WantedLetters(msgspec.Struct, frozen=True, kw_only=True):

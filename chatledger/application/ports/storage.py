@@ -232,6 +232,18 @@ class Transaction(Protocol):
         """How many messages of a conversation have no terminal event."""
         ...
 
+    def has_unended(self, end_user_id: UUID) -> bool:
+        """Whether a message of this person has no terminal event."""
+        ...
+
+    def is_conversation_at_rest(self, conversation_id: UUID, before: int) -> bool:
+        """Whether nothing has happened in a conversation since a time, nothing goes on in it, and nobody holds it."""
+        ...
+
+    def is_file_at_rest(self, file_id: UUID, before: int) -> bool:
+        """Whether a file is from before a time, no conversation shows it, and nobody holds it."""
+        ...
+
     def append(self, rows: Sequence[EventRow]) -> None:
         """Insert rows and move the head."""
         ...

@@ -33,7 +33,11 @@ ConversationOrder = Literal["created_at", "-created_at", "updated_at", "-updated
 
 
 class AppView(msgspec.Struct, frozen=True, kw_only=True):
-    """An app with its configuration. Times are microseconds since the epoch, here and below."""
+    """An app with its configuration. Times are microseconds since the epoch, here and below.
+
+    Attributes:
+        retention_days: how long conversations may rest before they are erased; None for ever.
+    """
 
     app_id: UUID
     mode: AppMode
@@ -43,6 +47,7 @@ class AppView(msgspec.Struct, frozen=True, kw_only=True):
     status: AppStatus
     site_code: str | None
     configuration: AppConfiguration
+    retention_days: int | None = None
 
 
 class OperatorView(msgspec.Struct, frozen=True):
@@ -50,6 +55,15 @@ class OperatorView(msgspec.Struct, frozen=True):
 
     operator_id: UUID
     scopes: frozenset[Scope]
+
+
+class OperatorDetail(msgspec.Struct, frozen=True, kw_only=True):
+    """An operator whose token opens something."""
+
+    operator_id: UUID
+    name: str
+    scopes: frozenset[Scope]
+    issued_at: int
 
 
 class EndUserView(msgspec.Struct, frozen=True):
@@ -71,7 +85,7 @@ class EndUserDetail(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ConversationView(msgspec.Struct, frozen=True, kw_only=True):
-    """A conversation as lists show it."""
+    """A conversation as lists show it. Of one that is erased there is neither name, nor inputs, nor introduction."""
 
     conversation_id: UUID
     app_id: UUID
@@ -83,6 +97,7 @@ class ConversationView(msgspec.Struct, frozen=True, kw_only=True):
     updated_at: int
     updated_position: int
     is_pinned: bool
+    is_erased: bool = False
 
 
 class VariableView(msgspec.Struct, frozen=True, kw_only=True):
@@ -104,7 +119,8 @@ class MessageView(msgspec.Struct, frozen=True, kw_only=True):
     """A message as history shows it. ``answer`` is empty and ``ended_at`` None while it is being generated.
 
     ``prompt`` is what a model may read of the query; None as long as there is no answer to it, and where it may not be
-    asked. ``waits`` is true as long as it waits for its turn, or for a worker after that.
+    asked. ``waits`` is true as long as it waits for its turn, or for a worker after that. Of one that is erased nothing
+    is left of what was asked and answered.
     """
 
     message_id: UUID
@@ -138,10 +154,11 @@ class MessageView(msgspec.Struct, frozen=True, kw_only=True):
     error: str | None
     feedback: Rating | None
     feedback_content: str | None
+    is_erased: bool = False
 
 
 class FileView(msgspec.Struct, frozen=True, kw_only=True):
-    """A stored file; ``size`` is in bytes.
+    """A stored file; ``size`` is in bytes. One that is erased has neither name nor content.
 
     Attributes:
         is_referenced: while a message of a conversation shows it.
@@ -160,10 +177,11 @@ class FileView(msgspec.Struct, frozen=True, kw_only=True):
     created_at: int
     is_referenced: bool
     was_referenced: bool
+    is_erased: bool = False
 
 
 class FeedbackView(msgspec.Struct, frozen=True, kw_only=True):
-    """A rating as an app's list shows it."""
+    """A rating as an app's list shows it. Of one that is erased there is no content, whether it had any or not."""
 
     feedback_id: UUID
     app_id: UUID
@@ -176,6 +194,7 @@ class FeedbackView(msgspec.Struct, frozen=True, kw_only=True):
     position: int
     created_at: int
     updated_at: int
+    is_erased: bool = False
 
 
 class Period(msgspec.Struct, frozen=True):
@@ -284,12 +303,20 @@ class Views(Protocol):
         """What an operator's token opens."""
         ...
 
+    async def operators(self) -> list[OperatorDetail]:
+        """All whose tokens open something, oldest first. They are few."""
+        ...
+
     async def end_user(self, app_id: UUID, kind: EndUserKind, lookup: str) -> EndUserView | None:
         """The person with this keyed hash of an external id."""
         ...
 
     async def end_user_detail(self, end_user_id: UUID) -> EndUserDetail | None:
         """A person by their own id."""
+        ...
+
+    async def is_erased_person(self, app_id: UUID, end_user_id: UUID) -> bool:
+        """Whether this is one of an app's people who is erased, or about to be."""
         ...
 
     async def conversation_place(self, conversation_id: UUID) -> tuple[UUID, UUID] | None:

@@ -7,6 +7,7 @@ from uuid import UUID
 import msgspec
 
 from chatledger.application.accepting import MAX_PAGE, accept_number
+from chatledger.application.audit.reads import ContentReads
 from chatledger.application.caller import Auditor, Caller, Ownership, Reader
 from chatledger.application.context import Context
 from chatledger.application.errors import NotFoundError
@@ -22,11 +23,14 @@ _decode_context = msgspec.json.Decoder(Context).decode
 class Facts:
     """Reads streams as an auditor does. Of what was erased it gives what is public."""
 
-    def __init__(self, store: LedgerStore, codec: EventCodec, views: Views, ownership: Ownership) -> None:
+    def __init__(
+        self, store: LedgerStore, codec: EventCodec, views: Views, ownership: Ownership, reads: ContentReads
+    ) -> None:
         self._store = store
         self._codec = codec
         self._views = views
         self._ownership = ownership
+        self._reads = reads
 
     async def of_message(self, reader: Reader, message_id: UUID, after: int, limit: int) -> tuple[Sequence[Fact], bool]:
         """Up to ``limit`` events of a message after a version, and whether more follow.
@@ -36,6 +40,7 @@ class Facts:
             InvalidParameterError: a page is not that long.
         """
         await self._require_message(reader, message_id)
+        await self._reads.note(reader, "message", message_id)
         return await self.stream(message_id, after, limit)
 
     async def of_conversation(
@@ -52,6 +57,7 @@ class Facts:
             await self._ownership.require_conversation(reader, conversation_id)
         elif not await self._is_conversation(conversation_id):
             raise NotFoundError("conversation")
+        await self._reads.note(reader, "conversation", conversation_id)
         rows = await self._rows(conversation_id, after, limit + 1)
         envelopes = await asyncio.to_thread(self._codec.decode_all_or_erased, rows[:limit])
         return await self._facts(envelopes), len(rows) > limit

@@ -9,6 +9,7 @@ import msgspec
 
 from chatledger.application.accepting import MAX_PAGE, accept_number
 from chatledger.application.audit.export_lines import source_of
+from chatledger.application.audit.reads import ContentReads
 from chatledger.application.caller import Caller, Reader
 from chatledger.application.cloud_events import CloudEvent, cloud_event
 from chatledger.application.disclosure import event_data
@@ -98,6 +99,7 @@ class Feed:
         origins: Origins,
         directory: AppDirectory,
         lookout: Lookout,
+        reads: ContentReads,
         incarnation: UUID,
         closing: asyncio.Event,
     ) -> None:
@@ -106,6 +108,7 @@ class Feed:
         self._origins = origins
         self._directory = directory
         self._lookout = lookout
+        self._reads = reads
         self._incarnation = incarnation
         self._source = source_of(incarnation)
         self._reading: dict[int, asyncio.Task[LogPage]] = {}
@@ -199,6 +202,8 @@ class Feed:
                 continue
             event = cloud_event(self._source, fact, app_id, event_data(wanted.reader, envelope.body))
             shown.append(FeedEvent(self.cursor(envelope.position), fact, event))
+        if shown:
+            await self._reads.note(wanted.reader, "ledger" if wanted.app_id is None else "app", wanted.app_id)
         return shown
 
     async def close(self) -> None:

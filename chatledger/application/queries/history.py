@@ -9,8 +9,10 @@ import msgspec
 
 from chatledger.application.accepting import MAX_PAGE, accept_choice, accept_number, accept_text
 from chatledger.application.as_of import AsOf
+from chatledger.application.audit.reads import ContentReads
 from chatledger.application.caller import Caller, EndUsers, Ownership, Reader
 from chatledger.application.errors import InvalidParameterError, Missing, NotFoundError
+from chatledger.application.ports.keys import KeyDestroyedError
 from chatledger.application.ports.views import (
     ConversationOrder,
     ConversationView,
@@ -83,11 +85,21 @@ class _LeftOff:
 class History:
     """The queries of the read routes. While a message is being generated its answer is folded from the ledger.
 
-    Those that take ``as_of`` answer, at an earlier position, as they did then; who asks is looked up as of now.
+    Those that take ``as_of`` answer, at an earlier position, as they did then; who asks is looked up as of now. What an
+    operator asks for is put on record before it is given.
     """
 
-    def __init__(self, load: LoadMessage, views: Views, end_users: EndUsers, ownership: Ownership, past: Past) -> None:
+    def __init__(
+        self,
+        load: LoadMessage,
+        views: Views,
+        end_users: EndUsers,
+        ownership: Ownership,
+        past: Past,
+        reads: ContentReads,
+    ) -> None:
         self._load = load
+        self._reads = reads
         self._views = views
         self._end_users = end_users
         self._ownership = ownership
@@ -95,7 +107,8 @@ class History:
         self._left_off = _LeftOff()
 
     def _at(self, then: Then) -> "History":
-        return History(then.load, then.views, self._end_users, Ownership(self._end_users, then.views), self._past)
+        ownership = Ownership(self._end_users, then.views)
+        return History(then.load, then.views, self._end_users, ownership, self._past, self._reads)
 
     async def messages(
         self, caller: Caller, conversation_id: UUID, page: Page, as_of: AsOf | None = None
@@ -117,16 +130,25 @@ class History:
         messages, has_more = found
         return [await self._up_to_date(message) for message in messages], has_more
 
-    async def message(self, caller: Reader, message_id: UUID, *, where_deleted: Missing = "message") -> MessageView:
+    async def message(
+        self,
+        caller: Reader,
+        message_id: UUID,
+        *,
+        where_deleted: Missing = "message",
+        even_erased: bool = False,
+    ) -> MessageView:
         """One message. Those of a deleted conversation are there for auditors alone.
 
         Args:
             caller: who asks.
             message_id: for which.
             where_deleted: what is said to be missing where its conversation is deleted.
+            even_erased: whether one is given of which nothing is left.
 
         Raises:
             NotFoundError: it is not the caller's, or its conversation is gone.
+            KeyDestroyedError: it has been erased.
         """
         view = await self._views.message(message_id)
         if view is None:
@@ -134,6 +156,9 @@ class History:
         await self._ownership.require(caller, "message", view.app_id, view.end_user_id)
         if isinstance(caller, Caller) and await self._is_deleted(view):
             raise NotFoundError(where_deleted)
+        if view.is_erased and not even_erased:
+            raise KeyDestroyedError(str(message_id))
+        await self._reads.note(caller, "message", message_id)
         return view
 
     async def _is_deleted(self, view: MessageView) -> bool:
@@ -167,6 +192,7 @@ class History:
         if view is None:
             raise NotFoundError("task")
         await self._ownership.require(caller, "task", view.app_id, view.end_user_id)
+        await self._reads.note(caller, "message", view.message_id)
         return Task(
             task_id=view.task_id,
             message_id=view.message_id,
@@ -229,17 +255,21 @@ class History:
             NotFoundError: it does not exist, is not the reader's, or is gone.
         """
         await self._ownership.require_conversation(reader, conversation_id)
+        await self._reads.note(reader, "conversation", conversation_id)
 
     async def conversation(self, caller: Caller, conversation_id: UUID) -> ConversationView:
         """One conversation.
 
         Raises:
             NotFoundError: it is not the caller's.
+            KeyDestroyedError: it has been erased.
         """
         view = await self._views.conversation(conversation_id)
         if view is None:
             raise NotFoundError("conversation")
         await self._ownership.require(caller, "conversation", view.app_id, view.end_user_id)
+        if view.is_erased:
+            raise KeyDestroyedError(str(conversation_id))
         return view
 
     async def variables(

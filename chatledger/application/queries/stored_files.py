@@ -6,6 +6,7 @@ from contextlib import aclosing
 from functools import partial
 from uuid import UUID
 
+from chatledger.application.audit.reads import ContentReads
 from chatledger.application.caller import Caller, Ownership, Reader
 from chatledger.application.errors import FileAccessDeniedError, NotFoundError
 from chatledger.application.files.links import FileLinks
@@ -29,7 +30,9 @@ class StoredFiles:
         blobs: BlobStore,
         links: FileLinks,
         ownership: Ownership,
+        reads: ContentReads,
     ) -> None:
+        self._reads = reads
         self._views = views
         self._directory = directory
         self._keyring = keyring
@@ -45,10 +48,12 @@ class StoredFiles:
         Raises:
             NotFoundError: there is none, or no message shows it, or it is another visitor's.
             FileAccessDeniedError: it belongs to another app.
+            KeyDestroyedError: it has been erased.
         """
         file = await self._file(file_id)
         if file.app_id != caller.app.app_id:
             raise FileAccessDeniedError
+        _require_unerased(file)
         if not file.is_referenced:
             raise NotFoundError("file")
         if caller.kind == "browser":
@@ -60,9 +65,12 @@ class StoredFiles:
 
         Raises:
             NotFoundError: there is none, or it is not the reader's.
+            KeyDestroyedError: it has been erased.
         """
         file = await self._file(file_id)
         await self._ownership.require(reader, "file", file.app_id, file.end_user_id)
+        _require_unerased(file)
+        await self._reads.note(reader, "end_user", file.end_user_id)
         return file
 
     async def linked(self, file_id: UUID, expires: int, signature: str) -> FileView:
@@ -72,9 +80,11 @@ class StoredFiles:
             LinkRefusedError: the link was not made here, was changed, or has ended.
             NotFoundError: there is no such file any more, its app is switched off or gone, or so is every
                 conversation that showed it.
+            KeyDestroyedError: it has been erased.
         """
         self.links.check(file_id, expires, signature)
         file = await self._file(file_id)
+        _require_unerased(file)
         app = await self._directory.app(file.app_id)
         is_forgotten = file.was_referenced and not file.is_referenced
         if app.status != "normal" or is_forgotten:
@@ -126,3 +136,8 @@ class StoredFiles:
         if file is None:
             raise NotFoundError("file")
         return file
+
+
+def _require_unerased(file: FileView) -> None:
+    if file.is_erased:
+        raise KeyDestroyedError(str(file.file_id))

@@ -10,18 +10,24 @@ from litestar.handlers import HTTPRouteHandler
 from litestar.params import FromPath
 from litestar.response.base import ASGIResponse
 
+from chatledger.adapters.http.admin_api.paging import known_cursor, page_of
 from chatledger.adapters.http.answers import HttpRequest, answer, rfc3339
-from chatledger.adapters.http.auth import require_operator
+from chatledger.adapters.http.auth import require_auditor, require_operator
 from chatledger.adapters.http.bodies import read_body
-from chatledger.adapters.http.errors import HttpError, invalid
+from chatledger.adapters.http.errors import invalid
 from chatledger.adapters.http.message_api.sending import Accepted
-from chatledger.adapters.http.openapi import BODY_ERRORS, LIMIT_PARAMETER, Operation, Parameter, documented
-from chatledger.adapters.http.reading import Query, read_uuid, require_plain_path
+from chatledger.adapters.http.openapi import (
+    BODY_ERRORS,
+    CURSOR_PARAMETER,
+    LIMIT_PARAMETER,
+    Operation,
+    Parameter,
+    documented,
+)
+from chatledger.adapters.http.reading import Query, require_plain_path
 from chatledger.adapters.http.surface import Surface
-from chatledger.application.accepting import DEFAULT_PAGE, MAX_PAGE, accept_choice
-from chatledger.application.errors import NotFoundError
+from chatledger.application.accepting import accept_choice
 from chatledger.application.ports.dead_letters import DeadLetter, WantedLetters
-from chatledger.application.ports.views import Page
 from chatledger.application.queries.dead_letters import AttemptOutcome, DeadLetterDetail, PastAttempt
 from chatledger.domain.values import AppMode, ErrorCode
 
@@ -29,7 +35,10 @@ PREFIX = "/v1/admin/dead-letters"
 
 
 class DeadLetterObject(msgspec.Struct, frozen=True, kw_only=True):
-    """A message that ended as errored. Times are RFC 3339 in UTC; ``replays`` are the messages asked in its place."""
+    """A message that ended as errored. Times are RFC 3339 in UTC; ``replays`` are the messages asked in its place.
+
+    One that is ``erased`` cannot be replayed.
+    """
 
     message_id: UUID
     task_id: UUID
@@ -43,6 +52,7 @@ class DeadLetterObject(msgspec.Struct, frozen=True, kw_only=True):
     created_at: str
     ended_at: str
     replays: Sequence[UUID]
+    erased: bool
 
 
 class AttemptObject(msgspec.Struct, frozen=True, kw_only=True):
@@ -96,7 +106,7 @@ _LIST = Operation(
         Parameter("code", "Those with this error code.", ErrorCode),
         Parameter("open", "Those in whose place nothing was asked yet, or the others.", bool),
         LIMIT_PARAMETER,
-        Parameter("cursor", "Where the page before ended."),
+        CURSOR_PARAMETER,
     ),
     answers={200: DeadLetterList},
     errors=(400,),
@@ -139,18 +149,16 @@ def dead_letter_routes(surface: Surface) -> Sequence[HTTPRouteHandler]:
             code=None if code is None else accept_choice("code", code, get_args(ErrorCode)),
             is_open=query.flag("open"),
         )
-        page = Page(query.integer("limit", DEFAULT_PAGE, 1, MAX_PAGE), _beyond(query.text("cursor")))
-        try:
-            letters, has_more = await application.dead_letters.page(wanted, page)
-        except NotFoundError as error:
-            raise _unknown_cursor() from error
+        with known_cursor():
+            letters, has_more = await application.dead_letters.page(wanted, page_of(query))
         cursor = str(letters[-1].message_id) if has_more else None
         return answer(request, DeadLetterList([_letter_object(letter) for letter in letters], has_more, cursor))
 
     @get(f"{PREFIX}/{{message_id:uuid}}", opt=documented(_SHOW))
     async def show_dead_letter(request: HttpRequest, message_id: FromPath[UUID]) -> ASGIResponse:
-        await require_operator(request, credentials)
+        auditor = await require_auditor(request, credentials, "operate")
         require_plain_path(request, message_id)
+        await application.reads.note(auditor, "message", message_id)
         return answer(request, _detail_object(await application.dead_letters.show(message_id)))
 
     @post(f"{PREFIX}/{{message_id:uuid}}/replay", status_code=202, opt=documented(_REPLAY))
@@ -169,17 +177,6 @@ def dead_letter_routes(surface: Surface) -> Sequence[HTTPRouteHandler]:
     return list_dead_letters, show_dead_letter, replay_dead_letter
 
 
-def _beyond(cursor: str | None) -> UUID | None:
-    found = None if cursor is None else read_uuid(cursor)
-    if cursor is not None and found is None:
-        raise _unknown_cursor()
-    return found
-
-
-def _unknown_cursor() -> HttpError:
-    return invalid("cursor", "cursor must come from an earlier page")
-
-
 def _letter_object(letter: DeadLetter) -> DeadLetterObject:
     return DeadLetterObject(**_fields(letter))
 
@@ -194,7 +191,8 @@ def _detail_object(detail: DeadLetterDetail) -> DeadLetterDetailObject:
 
 def _fields(letter: DeadLetter) -> dict[str, Any]:
     times = {"created_at": rfc3339(letter.created_at), "ended_at": rfc3339(letter.ended_at)}
-    return msgspec.structs.asdict(letter) | times
+    fields = msgspec.structs.asdict(letter) | times
+    return fields | {"erased": fields.pop("is_erased")}
 
 
 def _attempt_object(past: PastAttempt) -> AttemptObject:

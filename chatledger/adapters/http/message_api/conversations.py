@@ -13,6 +13,7 @@ from litestar.response.base import ASGIResponse
 from chatledger.adapters.http.answers import HttpRequest, answer, epoch_seconds, no_content
 from chatledger.adapters.http.bodies import UserRequest, flag_field, read_body, text_field
 from chatledger.adapters.http.entrance import Entrance
+from chatledger.adapters.http.objects import Erased, mark_of
 from chatledger.adapters.http.openapi import AS_OF_PARAMETER, BODY_ERRORS, LIMIT_PARAMETER, Operation, Parameter, User
 from chatledger.adapters.http.reading import Query, require_plain_path
 from chatledger.adapters.http.surface import Surface
@@ -22,7 +23,7 @@ from chatledger.application.ports.views import ConversationOrder, ConversationVi
 
 
 class ConversationObject(msgspec.Struct, frozen=True, kw_only=True):
-    """A conversation. Times are epoch seconds."""
+    """A conversation. Times are epoch seconds. One that is ``erased`` has no name and no inputs, and can be deleted."""
 
     id: UUID
     name: str
@@ -31,6 +32,7 @@ class ConversationObject(msgspec.Struct, frozen=True, kw_only=True):
     introduction: str
     created_at: int
     updated_at: int
+    erased: Erased = msgspec.UNSET
 
 
 class ConversationPage(msgspec.Struct, frozen=True):
@@ -78,7 +80,7 @@ _RENAME = Operation(
     ),
     body=RenameRequest,
     answers={200: ConversationObject},
-    errors=(*BODY_ERRORS, 404),
+    errors=(*BODY_ERRORS, 404, 410),
 )
 _DELETE = Operation(
     tag="Conversations",
@@ -150,4 +152,5 @@ def _conversation_object(view: ConversationView) -> ConversationObject:
         introduction=view.introduction,
         created_at=epoch_seconds(view.created_at),
         updated_at=epoch_seconds(view.updated_at),
+        erased=mark_of(view),
     )

@@ -13,6 +13,7 @@ from litestar.response.base import ASGIResponse
 
 from chatledger.adapters.http.answers import HttpRequest, answer, answer_headers, encode, rfc3339
 from chatledger.adapters.http.errors import invalid
+from chatledger.adapters.http.objects import Erased, mark_of
 from chatledger.adapters.http.openapi import AS_OF_PARAMETER, Operation, Parameter, whole_number
 from chatledger.adapters.http.reading import Query
 from chatledger.adapters.http.streaming import streamed
@@ -31,7 +32,7 @@ _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
 class FeedbackObject(msgspec.Struct, frozen=True, kw_only=True):
-    """A rating as the app's list shows it. Times are RFC 3339 in UTC."""
+    """A rating as the app's list shows it. Times are RFC 3339 in UTC. One that is ``erased`` has no content."""
 
     id: UUID
     app_id: UUID
@@ -44,6 +45,7 @@ class FeedbackObject(msgspec.Struct, frozen=True, kw_only=True):
     from_account_id: UUID | None
     created_at: str
     updated_at: str
+    erased: Erased = msgspec.UNSET
 
 
 class FeedbackPage(msgspec.Struct, frozen=True):
@@ -118,7 +120,8 @@ async def _as_csv(batches: Batches) -> AsyncGenerator[bytes, None]:
 
 
 def _cells(feedback: FeedbackObject) -> list[str]:
-    return ["" if value is None else _harmless(str(value)) for value in msgspec.structs.astuple(feedback)]
+    values = msgspec.structs.astuple(feedback)
+    return ["" if value in {None, msgspec.UNSET} else _harmless(str(value)) for value in values]
 
 
 def _harmless(text: str) -> str:
@@ -138,4 +141,5 @@ def _feedback_object(view: FeedbackView) -> FeedbackObject:
         from_account_id=None,
         created_at=rfc3339(view.created_at),
         updated_at=rfc3339(view.updated_at),
+        erased=mark_of(view),
     )

@@ -8,8 +8,8 @@ import sqlalchemy as sa
 
 from chatledger.adapters.persistence.tables import API_KEYS, APPS, OPERATOR_TOKENS, SITE_CODES, TOKEN_USAGE
 from chatledger.adapters.persistence.views.reading import SqlReading
-from chatledger.application.ledger.sealed_rows import AppConfigurationContent, AppName
-from chatledger.application.ports.views import AppView, OperatorView
+from chatledger.application.ledger.sealed_rows import AppConfigurationContent, AppName, OperatorName
+from chatledger.application.ports.views import AppView, OperatorDetail, OperatorView
 from chatledger.domain.configuration import AppConfiguration
 
 _PREPARED = msgspec.json.Decoder(AppConfiguration)
@@ -45,6 +45,19 @@ class SqlAppViews(SqlReading):
         row = await self._reader.query(lambda c: c.execute(query).first())
         return None if row is None else OperatorView(row.operator_id, frozenset(row.scopes.split(",")))
 
+    async def operators(self) -> list[OperatorDetail]:
+        """All whose tokens open something, oldest first. They are few."""
+        query = sa.select(OPERATOR_TOKENS).order_by(OPERATOR_TOKENS.c.position)
+        return await self._reader.query(lambda c: [self._operator(row) for row in c.execute(query)])
+
+    def _operator(self, row: Any) -> OperatorDetail:
+        return OperatorDetail(
+            operator_id=row.operator_id,
+            name=self._seals.open(row.key_id, OperatorName, row.content, row.operator_id).name,
+            scopes=frozenset(row.scopes.split(",")),
+            issued_at=row.created_at,
+        )
+
     async def tokens_used(self, app_id: UUID, day: int) -> int:
         """What the answers of an app have cost, in tokens, on a day counted from 1970-01-01 in UTC."""
         table = TOKEN_USAGE.c
@@ -66,4 +79,5 @@ class SqlAppViews(SqlReading):
             status=row.status,
             site_code=row.site_code,
             configuration=msgspec.convert(content.configuration, AppConfiguration),
+            retention_days=row.retention_days,
         )

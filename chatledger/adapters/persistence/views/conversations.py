@@ -8,6 +8,7 @@ import sqlalchemy as sa
 from chatledger.adapters.persistence.tables import CONVERSATION_VARIABLES, CONVERSATIONS
 from chatledger.adapters.persistence.views.reading import SqlReading
 from chatledger.application.ledger.sealed_rows import ConversationContent, ConversationName, VariableContent
+from chatledger.application.ports.keys import KeyDestroyedError
 from chatledger.application.ports.views import ConversationOrder, ConversationView, Page, VariableView
 
 
@@ -65,8 +66,12 @@ class SqlConversationViews(SqlReading):
         return await self._reader.query(read)
 
     def _conversation(self, row: Any) -> ConversationView:
-        name = self._seals.open(row.key_id, ConversationName, row.name, row.conversation_id)
-        content = self._seals.open(row.key_id, ConversationContent, row.content, row.conversation_id)
+        try:
+            name = self._seals.open(row.key_id, ConversationName, row.name, row.conversation_id)
+            content = self._seals.open(row.key_id, ConversationContent, row.content, row.conversation_id)
+            is_erased = False
+        except KeyDestroyedError:
+            name, content, is_erased = ConversationName(""), ConversationContent({}, ""), True
         return ConversationView(
             conversation_id=row.conversation_id,
             app_id=row.app_id,
@@ -78,6 +83,7 @@ class SqlConversationViews(SqlReading):
             updated_at=row.updated_at,
             updated_position=row.updated_position,
             is_pinned=row.is_pinned,
+            is_erased=is_erased,
         )
 
     async def unnamed(self, limit: int) -> list[UUID]:

@@ -18,12 +18,12 @@ from chatledger.domain.values import ErrorCode
 _LETTERS = sa.select(
     DEAD_LETTERS,
     MESSAGES.c.task_id,
-    MESSAGES.c.conversation_id,
     MESSAGES.c.end_user_id,
     MESSAGES.c.mode,
     MESSAGES.c.attempt,
     MESSAGES.c.created_at,
     MESSAGES.c.ended_at,
+    (sa.func.length(MESSAGES.c.question) == 0).label("is_erased"),
 ).select_from(DEAD_LETTERS.join(MESSAGES, MESSAGES.c.message_id == DEAD_LETTERS.c.message_id))
 
 
@@ -86,6 +86,7 @@ def _with_replays(connection: sa.Connection, rows: Sequence[Any]) -> Iterator[De
             created_at=row.created_at,
             ended_at=row.ended_at,
             replays=tuple(replays[row.message_id]),
+            is_erased=bool(row.is_erased),
         )
 
 

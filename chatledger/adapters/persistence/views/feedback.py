@@ -8,6 +8,7 @@ import sqlalchemy as sa
 from chatledger.adapters.persistence.tables import FEEDBACKS
 from chatledger.adapters.persistence.views.reading import SqlReading
 from chatledger.application.ledger.sealed_rows import FeedbackContent
+from chatledger.application.ports.keys import KeyDestroyedError
 from chatledger.application.ports.views import FeedbackView, Period
 
 
@@ -30,7 +31,11 @@ class SqlFeedbackViews(SqlReading):
         return await self._reader.query(lambda c: [self._feedback(row) for row in c.execute(query)])
 
     def _feedback(self, row: Any) -> FeedbackView:
-        content = self._seals.open(row.key_id, FeedbackContent, row.content, row.message_id, row.source)
+        try:
+            content = self._seals.open(row.key_id, FeedbackContent, row.content, row.message_id, row.source)
+            is_erased = False
+        except KeyDestroyedError:
+            content, is_erased = FeedbackContent(None), True
         return FeedbackView(
             feedback_id=row.feedback_id,
             app_id=row.app_id,
@@ -43,4 +48,5 @@ class SqlFeedbackViews(SqlReading):
             position=row.position,
             created_at=row.created_at,
             updated_at=row.updated_at,
+            is_erased=is_erased,
         )

@@ -9,10 +9,13 @@ import sqlalchemy as sa
 from chatledger.adapters.persistence.tables import FEEDBACKS, MESSAGES
 from chatledger.adapters.persistence.views.reading import SqlReading
 from chatledger.application.ledger.sealed_rows import Answer, FeedbackContent, Question, Suggestions, prompt_of
+from chatledger.application.ports.keys import KeyDestroyedError
 from chatledger.application.ports.views import MessagePlace, MessageView, Page
 from chatledger.domain.values import Usage
 
 _decode_usage = msgspec.json.Decoder(Usage).decode
+
+NO_ANSWER, NO_FEEDBACK = Answer("", None, ()), FeedbackContent(None)
 
 _OWN_FEEDBACK = sa.and_(FEEDBACKS.c.message_id == MESSAGES.c.message_id, FEEDBACKS.c.source == "user")
 _MESSAGES = sa.select(
@@ -41,7 +44,7 @@ class SqlMessageViews(SqlReading):
 
         def read(connection: sa.Connection) -> tuple[str, ...] | None:
             row = connection.execute(query).first()
-            if row is None or row.suggestions is None:
+            if row is None or not row.suggestions:
                 return None
             return self._seals.open(row.key_id, Suggestions, row.suggestions, message_id).questions
 
@@ -113,15 +116,26 @@ class SqlMessageViews(SqlReading):
 
         return await self._reader.query(read)
 
-    def _message(self, row: Any) -> MessageView:
+    def _opened(self, row: Any) -> tuple[Question, Answer, FeedbackContent]:
+        """What a row has sealed.
+
+        Raises:
+            KeyDestroyedError: it has been erased.
+        """
+        answer, feedback = NO_ANSWER, NO_FEEDBACK
         question = self._seals.open(row.key_id, Question, row.question, row.message_id)
-        answer = Answer("", None, ())
         if row.answer is not None:
             answer = self._seals.open(row.key_id, Answer, row.answer, row.message_id)
-        content = None
         if row.feedback_content is not None:
             feedback = self._seals.open(row.key_id, FeedbackContent, row.feedback_content, row.message_id, "user")
-            content = feedback.content
+        return question, answer, feedback
+
+    def _message(self, row: Any) -> MessageView:
+        try:
+            question, answer, feedback = self._opened(row)
+            is_erased = False
+        except KeyDestroyedError:
+            question, answer, feedback, is_erased = Question("", {}), NO_ANSWER, NO_FEEDBACK, True
         return MessageView(
             message_id=row.message_id,
             conversation_id=row.conversation_id,
@@ -139,7 +153,7 @@ class SqlMessageViews(SqlReading):
             started_at=row.started_at,
             ended_at=row.ended_at,
             query=question.query,
-            prompt=prompt_of(question, answer) if row.enters_prompts else None,
+            prompt=prompt_of(question, answer) if row.enters_prompts and not is_erased else None,
             inputs=question.inputs,
             query_files=question.files,
             answer=answer.text,
@@ -153,5 +167,6 @@ class SqlMessageViews(SqlReading):
             error_code=row.error_code,
             error=answer.error,
             feedback=row.rating,
-            feedback_content=content,
+            feedback_content=feedback.content,
+            is_erased=is_erased,
         )

@@ -5,7 +5,7 @@ from uuid import UUID
 
 import sqlalchemy as sa
 
-from chatledger.adapters.persistence.tables import END_USERS
+from chatledger.adapters.persistence.tables import END_USERS, ERASURES
 from chatledger.adapters.persistence.views.reading import SqlReading
 from chatledger.application.ledger.sealed_rows import EndUserContent
 from chatledger.application.ports.views import EndUserDetail, EndUserView
@@ -33,6 +33,12 @@ class SqlPeopleViews(SqlReading):
             return None if row is None else self._end_user(row)
 
         return await self._reader.query(read)
+
+    async def is_erased_person(self, app_id: UUID, end_user_id: UUID) -> bool:
+        """Whether this is one of an app's people who is erased, or about to be."""
+        table = ERASURES.c
+        query = sa.select(table.end_user_id).where(table.end_user_id == end_user_id, table.app_id == app_id)
+        return await self._reader.query(lambda c: c.execute(query).first()) is not None
 
     def _end_user(self, row: Any) -> EndUserDetail:
         content = self._seals.open(row.key_id, EndUserContent, row.content, row.end_user_id)

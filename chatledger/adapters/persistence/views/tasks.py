@@ -11,7 +11,9 @@ from chatledger.adapters.persistence.views.reading import SqlReading
 from chatledger.application.ports.views import Interruption, KnownRequest, UnfinishedTask
 
 _LIVING_LEASE = LEASES.c.message_id == MESSAGES.c.message_id
-_LIVING_CONVERSATION = sa.exists().where(CONVERSATIONS.c.conversation_id == MESSAGES.c.conversation_id)
+_LIVING_CONVERSATION = sa.exists().where(
+    CONVERSATIONS.c.conversation_id == MESSAGES.c.conversation_id, sa.not_(CONVERSATIONS.c.is_deleted)
+)
 _TASK = (
     MESSAGES.c.task_id,
     MESSAGES.c.message_id,

@@ -41,8 +41,7 @@ class ConversationChanges:
             case ConversationUnpinned():
                 return (_conversation(envelope, {"is_pinned": False}),)
             case ConversationDeleted():
-                key = {"conversation_id": envelope.stream_id}
-                return (Delete("conversations", key), Delete("conversation_variables", key))
+                return _conversation_deleted(envelope)
             case ConversationErased():
                 return _conversation_erased(envelope)
             case _:
@@ -62,6 +61,8 @@ class ConversationChanges:
             "updated_position": envelope.position,
             "is_pinned": False,
             "is_to_be_named": body.automatic_name,
+            "is_deleted": False,
+            "is_erased": False,
             "name": self._sealing.seal(envelope, ConversationName(body.name), envelope.stream_id),
             "content": self._sealing.seal(envelope, content, envelope.stream_id),
         }
@@ -102,15 +103,27 @@ class ConversationChanges:
         return Upsert("conversation_variables", key, row, values)
 
 
+def _conversation_deleted(envelope: Envelope) -> Sequence[Change]:
+    """It is never listed again. The row stays: what was deleted is erased by age and with its person all the same."""
+    values = {"is_deleted": True, "hidden": True, "is_pinned": False, "is_to_be_named": False}
+    return (
+        _conversation(envelope, values),
+        Delete("conversation_variables", {"conversation_id": envelope.stream_id}),
+    )
+
+
 def _conversation_erased(envelope: Envelope) -> Sequence[Change]:
     """The rows become what a replay makes of events that nobody can open."""
     key = {"conversation_id": envelope.stream_id}
     emptied = {"question": NOTHING_LEFT, "answer": None, "suggestions": None, "enters_prompts": False}
     return (
-        Update("conversations", key, {"name": NOTHING_LEFT, "content": NOTHING_LEFT, "is_to_be_named": False}),
+        _conversation(
+            envelope, {"name": NOTHING_LEFT, "content": NOTHING_LEFT, "is_to_be_named": False, "is_erased": True}
+        ),
         Delete("conversation_variables", key),
         Update("messages", key, emptied),
         Update("feedbacks", key, {"content": NOTHING_LEFT}),
+        Update("dead_letters", key, {"is_open": False}),
         Delete("file_references", key),
         key_erased(envelope),
     )

@@ -37,10 +37,12 @@ class FileChanges:
             "mime_type": body.mime_type,
             "size": body.size,
             "created_at": envelope.recorded_at,
+            "is_erased": False,
             "content": self._sealing.seal(envelope, FileContent(body.name), envelope.stream_id),
         }
         return Insert("files", row)
 
 
 def _file_erased(envelope: Envelope) -> Sequence[Change]:
-    return (Update("files", {"file_id": envelope.stream_id}, {"content": NOTHING_LEFT}), key_erased(envelope))
+    values = {"content": NOTHING_LEFT, "is_erased": True}
+    return (Update("files", {"file_id": envelope.stream_id}, values), key_erased(envelope))

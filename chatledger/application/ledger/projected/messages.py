@@ -160,6 +160,7 @@ class MessageChanges:
         letter = {
             "message_id": envelope.stream_id,
             "app_id": message.created.app_id,
+            "conversation_id": message.created.conversation_id,
             "generator": message.created.generator,
             "error_code": body.code,
             "position": envelope.position,

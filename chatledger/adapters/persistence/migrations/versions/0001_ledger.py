@@ -270,7 +270,11 @@ def _create_read_models() -> None:
         "operator_tokens",
         _text("token_hash", primary_key=True),
         _id("operator_id", unique=True),
+        _id("key_id"),
+        _number("position"),
+        _number("created_at"),
         _text("scopes"),
+        _bytes("content"),
     )
     op.create_table(
         "end_users",
@@ -398,6 +402,8 @@ def _create_conversations() -> None:
         _number("updated_position"),
         sa.Column("is_pinned", sa.Boolean(), nullable=False),
         sa.Column("is_to_be_named", sa.Boolean(), nullable=False),
+        sa.Column("is_deleted", sa.Boolean(), nullable=False),
+        sa.Column("is_erased", sa.Boolean(), nullable=False),
         _bytes("name"),
         _bytes("content"),
     )
@@ -429,6 +435,13 @@ def _create_conversations() -> None:
             sqlite_where=sa.text("is_pinned = 1"),
             postgresql_where=sa.text("is_pinned"),
         )
+    op.create_index(
+        "conversations_at_rest",
+        "conversations",
+        ["app_id", "updated_at"],
+        sqlite_where=sa.text("is_erased = 0"),
+        postgresql_where=sa.text("NOT is_erased"),
+    )
     op.create_index(
         "conversations_to_be_named",
         "conversations",
@@ -542,12 +555,14 @@ def _create_dead_letters() -> None:
         "dead_letters",
         _id("message_id", primary_key=True),
         _id("app_id"),
+        _id("conversation_id"),
         _text("generator"),
         _text("error_code"),
         _number("position"),
         sa.Column("is_open", sa.Boolean(), nullable=False),
     )
     op.create_index("dead_letters_by_position", "dead_letters", ["is_open", "error_code", "position"])
+    op.create_index("dead_letters_of_conversation", "dead_letters", ["conversation_id"])
     op.create_index("dead_letters_of_app", "dead_letters", ["app_id", "is_open", "error_code", "position"])
 
 
@@ -563,9 +578,17 @@ def _create_files() -> None:
         _text("mime_type"),
         _number("size"),
         _number("created_at"),
+        sa.Column("is_erased", sa.Boolean(), nullable=False),
         _bytes("content"),
     )
     op.create_index("files_by_person", "files", ["end_user_id", "created_at"])
+    op.create_index(
+        "files_at_rest",
+        "files",
+        ["app_id", "created_at"],
+        sqlite_where=sa.text("is_erased = 0"),
+        postgresql_where=sa.text("NOT is_erased"),
+    )
     op.create_table("file_references", _id("file_id", primary_key=True), _id("conversation_id", primary_key=True))
     op.create_index("file_references_by_conversation", "file_references", ["conversation_id"])
 

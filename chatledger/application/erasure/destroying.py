@@ -1,0 +1,66 @@
+"""Destroying keys between two commits, and what then has to be forgotten in memory."""
+
+from collections.abc import Awaitable, Callable, Collection, Sequence
+from typing import Protocol
+from uuid import UUID
+
+from chatledger.application.ports.erasure import Forgetful
+from chatledger.application.ports.keys import KeyDestroyedError, Keyring
+from chatledger.application.ports.storage import LedgerStore, Transaction
+
+Choose = Callable[[Transaction], Collection[UUID]]
+"""The keys that may go, as the ledger stands under its lock."""
+
+
+class RunAlone(Protocol):
+    """Runs blocking work on the thread of the ledger's writer, between two commits."""
+
+    def __call__(self, work: Callable[[], Collection[UUID]], /) -> Awaitable[Collection[UUID]]:
+        """What came of it."""
+        ...
+
+
+class Destroying:
+    """Whatever is handed in later meets destroyed keys; whatever was committed before is there to be seen.
+
+    Args:
+        forgetful: what keeps content in memory.
+    """
+
+    def __init__(
+        self, store: LedgerStore, keyring: Keyring, run_alone: RunAlone, forgetful: Sequence[Forgetful]
+    ) -> None:
+        self._store = store
+        self._keyring = keyring
+        self._run_alone = run_alone
+        self._forgetful = forgetful
+
+    async def destroy(self, choose: Choose) -> Collection[UUID]:
+        """Destroy the keys that may go, with all that they wrap; which those were. Those that are gone stay gone.
+
+        Raises:
+            StorageUnavailableError: the ledger or the key store is in trouble; asking again finishes it.
+        """
+
+        def work() -> Collection[UUID]:
+            with self._store.write() as transaction:
+                chosen = choose(transaction)
+                self._keyring.destroy(chosen)
+            return chosen
+
+        chosen = await self._run_alone(work)
+        if chosen:
+            for keeper in self._forgetful:
+                keeper.forget_erased(self._is_gone)
+        return chosen
+
+    def is_destroyed(self, key_id: UUID) -> bool:
+        """Whether a key is gone. Blocks."""
+        try:
+            self._keyring.key(key_id)
+        except KeyDestroyedError:
+            return True
+        return False
+
+    def _is_gone(self, key_id: UUID | None) -> bool:
+        return key_id is not None and self._keyring.cached(key_id) is None

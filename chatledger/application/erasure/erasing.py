@@ -1,0 +1,242 @@
+"""Erasing a person: from the request to the last event, whatever happens in between."""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Collection, Sequence
+from contextlib import suppress
+from uuid import UUID
+
+from chatledger.application.accepting import MAX_PAGE, accept_number
+from chatledger.application.commands.stopping import Stopping
+from chatledger.application.context import SYSTEM, Context
+from chatledger.application.erasure.destroying import Destroying
+from chatledger.application.errors import HeldError, NotFoundError
+from chatledger.application.fault_report import describe
+from chatledger.application.ledger.envelope import Envelope
+from chatledger.application.ledger.ledger import Ledger, Staged
+from chatledger.application.ports.clock import IdFactory
+from chatledger.application.ports.erasure import Belongings, Erasure, ErasureViews
+from chatledger.application.ports.files import BlobStore
+from chatledger.application.ports.storage import Transaction
+from chatledger.application.ports.views import Page
+from chatledger.domain.conversation import Conversation
+from chatledger.domain.end_user import EndUser
+from chatledger.domain.errors import LegalHoldError
+from chatledger.domain.events import TERMINAL_EVENTS, EndUserErased, ErasureRequested
+from chatledger.domain.file import File
+
+log = logging.getLogger(__name__)
+
+LOOK_INTERVAL = 10.0
+"""Seconds between two looks for erasures that are not done: trouble in the store, or an end, came between."""
+
+LOOK_LIMIT = 100
+AT_ONCE = 50
+"""How many conversations, files or answers are taken together."""
+
+SECONDS_TO_LOOK = 1.0
+"""Between two looks for answers under way, where none is heard to end."""
+
+SECONDS_TO_STOP = 30.0
+"""What the answers under way have to end in; then the next look goes on."""
+
+
+class Erasing:
+    """A process manager: each of its steps may come again, and finds out what there is left to do.
+
+    ``ErasureRequested`` is the point of no return; who comes with the external id after it is a new person. The answers
+    under way are stopped. Once none is left the person's key is destroyed between two commits, and with it every key
+    of theirs. Then all that was theirs is put on record as erased, the bytes of files are deleted, and at last
+    ``EndUserErased`` says that it is done. It hears of requests as they are committed, and the read model knows which
+    ones an earlier process left behind.
+    """
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        views: ErasureViews,
+        stopping: Stopping,
+        destroying: Destroying,
+        blobs: BlobStore,
+        new_id: IdFactory,
+    ) -> None:
+        self._ledger = ledger
+        self._views = views
+        self._stopping = stopping
+        self._destroying = destroying
+        self._blobs = blobs
+        self._new_id = new_id
+        self._requested = asyncio.Event()
+        self._stopped: dict[UUID, asyncio.Event] = {}
+        self._waiting: dict[UUID, asyncio.Event] = {}
+
+    # What others ask for
+
+    async def request(self, end_user_id: UUID, context: Context) -> Erasure:
+        """Have a person erased, from now on and for good. Asking again changes nothing.
+
+        Raises:
+            NotFoundError: there is no such person.
+            HeldError: a legal hold is in the way.
+            StorageUnavailableError: the store is in trouble; nothing was written.
+        """
+        try:
+            await self._ledger.decide(
+                EndUser, end_user_id, lambda staged: staged.aggregate.request_erasure(), context, even_erased=True
+            )
+        except LegalHoldError as error:
+            raise HeldError from error
+        except LookupError as error:
+            raise NotFoundError("end_user") from error
+        return await self.erasure(end_user_id)
+
+    async def belongings(self, end_user_id: UUID) -> Belongings:
+        """How much there is to erase."""
+        return await self._views.belongings(end_user_id)
+
+    async def page(self, app_id: UUID | None, page: Page) -> tuple[Sequence[Erasure], bool]:
+        """Some of those that were asked for, the last first, and whether more follow.
+
+        Raises:
+            InvalidParameterError: a page is not that long.
+            NotFoundError: what it goes on from is none of them.
+        """
+        accept_number("limit", page.limit, 1, MAX_PAGE)
+        found = await self._views.erasures(app_id, page)
+        if found is None:
+            raise NotFoundError("erasure")
+        return found
+
+    async def erasure(self, end_user_id: UUID) -> Erasure:
+        """How far the erasing of a person has come.
+
+        Raises:
+            NotFoundError: nobody has asked for it.
+        """
+        found = await self._views.erasure(end_user_id)
+        if found is None:
+            raise NotFoundError("erasure")
+        return found
+
+    async def until_done(self, end_user_id: UUID, seconds: float) -> Erasure:
+        """The same, once it is done or the time is over.
+
+        Raises:
+            NotFoundError: nobody has asked for it.
+        """
+        done = self._waiting.setdefault(end_user_id, asyncio.Event())
+        try:
+            if (await self.erasure(end_user_id)).erased_position is None:
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(seconds):
+                        await done.wait()
+        finally:
+            self._waiting.pop(end_user_id, None)
+        return await self.erasure(end_user_id)
+
+    # The process
+
+    def committed(self, envelopes: Sequence[Envelope]) -> None:
+        """Take note of committed events, in order."""
+        for envelope in envelopes:
+            body = envelope.body
+            if isinstance(body, ErasureRequested):
+                self._requested.set()
+            elif isinstance(body, TERMINAL_EVENTS):
+                if (stopped := self._stopped.get(envelope.stream_id)) is not None:
+                    stopped.set()
+            elif isinstance(body, EndUserErased) and (waiting := self._waiting.get(envelope.stream_id)) is not None:
+                waiting.set()
+
+    async def run(self) -> None:
+        """Finish what an earlier process began, then what comes."""
+        while True:
+            self._requested.clear()
+            try:
+                await asyncio.gather(*map(self._try, await self._views.unfinished_erasures(LOOK_LIMIT)))
+            except Exception as error:  # noqa: BLE001 - the next look finds them
+                log.warning("erasures are looked for later: %s", describe(error))
+            with suppress(TimeoutError):
+                async with asyncio.timeout(LOOK_INTERVAL):
+                    await self._requested.wait()
+
+    async def _try(self, erasure: Erasure) -> None:
+        try:
+            await self._erase(erasure)
+        except Exception as error:  # noqa: BLE001 - one person's trouble is not the others', and the next look goes on
+            log.warning("end user %s is erased later: %s", erasure.end_user_id, describe(error))
+
+    async def _erase(self, erasure: Erasure) -> None:
+        requested = await self._ledger.event_at(erasure.requested_position)
+        context = Context(
+            actor=SYSTEM,
+            correlation_id=self._new_id(),
+            causation_id=requested.event_id,
+            app_id=erasure.app_id,
+        )
+        while not await self._destroy(erasure):
+            await self._stop_answers(erasure)
+        await self._each(self._views.unerased_conversations, erasure, lambda one: self._conversation(one, context))
+        await self._each(self._views.unerased_files, erasure, lambda one: self._file(one, context))
+        counted = await self._views.belongings(erasure.end_user_id)
+
+        def erase(staged: Staged[EndUser]) -> None:
+            staged.aggregate.erase(conversations=counted.conversations, files=counted.files)
+
+        await self._ledger.decide(EndUser, erasure.end_user_id, erase, context, even_erased=True)
+
+    async def _stop_answers(self, erasure: Erasure) -> None:
+        """Have all answers under way end.
+
+        Raises:
+            TimeoutError: they have not in time.
+        """
+        async with asyncio.timeout(SECONDS_TO_STOP):
+            while message_ids := await self._views.unended_messages(erasure.end_user_id, AT_ONCE):
+                ended = asyncio.Event()
+                self._stopped |= dict.fromkeys(message_ids, ended)
+                try:
+                    await asyncio.gather(*(self._stopping.stop_for("erasure", each) for each in message_ids))
+                    with suppress(TimeoutError):
+                        async with asyncio.timeout(SECONDS_TO_LOOK):
+                            await ended.wait()
+                finally:
+                    for message_id in message_ids:
+                        self._stopped.pop(message_id, None)
+
+    async def _destroy(self, erasure: Erasure) -> bool:
+        """Whether the person's keys are gone; not as long as an answer of theirs is under way."""
+
+        def choose(transaction: Transaction) -> Collection[UUID]:
+            return () if transaction.has_unended(erasure.end_user_id) else (erasure.key_id,)
+
+        return bool(await self._destroying.destroy(choose))
+
+    async def _each(
+        self,
+        find: Callable[[UUID, int], Awaitable[Sequence[UUID]]],
+        erasure: Erasure,
+        erase: Callable[[UUID], Awaitable[None]],
+    ) -> None:
+        """A few at a time: they share commits, and others get their turn.
+
+        Raises:
+            RuntimeError: one of them is not on record as erased, whatever is done.
+        """
+        before: Sequence[UUID] = ()
+        while found := await find(erasure.end_user_id, AT_ONCE):
+            if found == before:
+                raise RuntimeError("the read models do not say what is erased: rebuild them")
+            await asyncio.gather(*map(erase, found))
+            before = found
+
+    async def _conversation(self, conversation_id: UUID, context: Context) -> None:
+        await self._ledger.decide(
+            Conversation, conversation_id, lambda staged: staged.aggregate.erase("erasure"), context, even_erased=True
+        )
+
+    async def _file(self, file_id: UUID, context: Context) -> None:
+        await self._blobs.delete(file_id)
+        await self._ledger.decide(
+            File, file_id, lambda staged: staged.aggregate.erase("erasure"), context, even_erased=True
+        )

@@ -1,0 +1,116 @@
+"""Erasing by age: conversations that have rested for longer than their app keeps them, and files that nobody shows."""
+
+import asyncio
+import logging
+from collections.abc import Callable, Collection, Sequence
+from contextlib import suppress
+from uuid import UUID
+
+from chatledger.application.context import SYSTEM, Context
+from chatledger.application.erasure.destroying import Destroying
+from chatledger.application.fault_report import describe
+from chatledger.application.ledger.envelope import MICROSECONDS_PER_DAY, Envelope, to_microseconds
+from chatledger.application.ledger.ledger import Ledger
+from chatledger.application.ports.clock import Clock, IdFactory
+from chatledger.application.ports.erasure import ErasureViews, Resting
+from chatledger.application.ports.files import BlobStore
+from chatledger.application.ports.storage import Transaction
+from chatledger.domain.conversation import Conversation
+from chatledger.domain.events import RetentionSet
+from chatledger.domain.file import File
+
+log = logging.getLogger(__name__)
+
+LOOK_INTERVAL = 600.0
+"""Seconds between two looks: what is kept for days is erased within minutes after."""
+
+AT_ONCE = 50
+
+
+class Retaining:
+    """A process manager. What is no longer kept loses its own key, and its person and their other things stay.
+
+    The keys of a batch are destroyed between two commits, as far as nothing has happened and nobody holds the person
+    by then; what is erased is put on record after that. Whoever comes after an end finds the same again, and whoever
+    comes second finds nothing left to do.
+    """
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        views: ErasureViews,
+        destroying: Destroying,
+        blobs: BlobStore,
+        clock: Clock,
+        new_id: IdFactory,
+    ) -> None:
+        self._ledger = ledger
+        self._views = views
+        self._destroying = destroying
+        self._blobs = blobs
+        self._clock = clock
+        self._new_id = new_id
+        self._is_set = asyncio.Event()
+
+    def committed(self, envelopes: Sequence[Envelope]) -> None:
+        """Take note of committed events, in order."""
+        if any(isinstance(envelope.body, RetentionSet) for envelope in envelopes):
+            self._is_set.set()
+
+    async def run(self) -> None:
+        """Look at once, then again and again."""
+        while True:
+            self._is_set.clear()
+            try:
+                await self.look()
+            except Exception as error:  # noqa: BLE001 - the next look finds what is left
+                log.warning("what is kept no longer is erased later: %s", describe(error))
+            with suppress(TimeoutError):
+                async with asyncio.timeout(LOOK_INTERVAL):
+                    await self._is_set.wait()
+
+    async def look(self) -> None:
+        """Erase all that is kept no longer.
+
+        Raises:
+            StorageUnavailableError: the store is in trouble; the rest is erased later.
+        """
+        for retention in await self._views.retentions():
+            before = to_microseconds(self._clock.now()) - retention.days * MICROSECONDS_PER_DAY
+            context = Context(actor=SYSTEM, correlation_id=self._new_id(), app_id=retention.app_id)
+            await self._erase_conversations(retention.app_id, before, context)
+            await self._erase_files(retention.app_id, before, context)
+
+    async def _erase_conversations(self, app_id: UUID, before: int, context: Context) -> None:
+        while found := await self._views.resting_conversations(app_id, before, AT_ONCE):
+            erased = await self._destroy(found, lambda ledger, one: ledger.is_conversation_at_rest(one, before))
+            await asyncio.gather(*(self._conversation(one, context) for one in erased))
+            if not erased:
+                return
+
+    async def _erase_files(self, app_id: UUID, before: int, context: Context) -> None:
+        while found := await self._views.resting_files(app_id, before, AT_ONCE):
+            erased = await self._destroy(found, lambda ledger, one: ledger.is_file_at_rest(one, before))
+            await asyncio.gather(*(self._file(one, context) for one in erased))
+            if not erased:
+                return
+
+    async def _destroy(self, found: Sequence[Resting], rests: Callable[[Transaction, UUID], bool]) -> list[UUID]:
+        """Destroy the keys of what is still at rest; which that was, and what an earlier look had destroyed."""
+
+        def choose(ledger: Transaction) -> Collection[UUID]:
+            return {one.key_id for one in found if self._destroying.is_destroyed(one.key_id) or rests(ledger, one.id)}
+
+        destroyed = await self._destroying.destroy(choose)
+        return [one.id for one in found if one.key_id in destroyed]
+
+    async def _conversation(self, conversation_id: UUID, context: Context) -> None:
+        await self._ledger.decide(
+            Conversation, conversation_id, lambda staged: staged.aggregate.erase("retention"), context, even_erased=True
+        )
+
+    async def _file(self, file_id: UUID, context: Context) -> None:
+        await self._blobs.delete(file_id)
+        await self._ledger.decide(
+            File, file_id, lambda staged: staged.aggregate.erase("retention"), context, even_erased=True
+        )

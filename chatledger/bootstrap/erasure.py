@@ -1,0 +1,55 @@
+"""What forgets, joined to what it needs."""
+
+from collections.abc import Sequence
+
+import msgspec
+
+from chatledger.adapters.persistence.store import Reader, SqlLedgerStore
+from chatledger.adapters.persistence.views.erasure import SqlErasureViews
+from chatledger.application.commands.stopping import Stopping
+from chatledger.application.erasure.destroying import Destroying
+from chatledger.application.erasure.erasing import Erasing
+from chatledger.application.erasure.holding import LegalHolds
+from chatledger.application.erasure.retaining import Retaining
+from chatledger.application.ledger.ledger import Ledger
+from chatledger.application.ledger.sealed_rows import RowSeals
+from chatledger.application.ledger.writer import GroupCommitWriter
+from chatledger.application.ports.clock import Clock
+from chatledger.application.ports.erasure import Forgetful
+from chatledger.application.ports.files import BlobStore
+from chatledger.application.system_clock import new_id
+from chatledger.bootstrap.background import Background
+
+
+class Forgetting(msgspec.Struct, frozen=True):
+    """On request, by age, and what stands in the way of both."""
+
+    erasing: Erasing
+    retaining: Retaining
+    holds: LegalHolds
+
+    def start(self, writer: GroupCommitWriter, background: Background) -> None:
+        """Let both processes hear of what is committed, and run."""
+        for process in (self.erasing, self.retaining):
+            writer.observe(process.committed)
+            background.start(process.run)
+
+
+def open_forgetting(
+    ledger: Ledger,
+    store: SqlLedgerStore,
+    reader: Reader,
+    writer: GroupCommitWriter,
+    stopping: Stopping,
+    blobs: BlobStore,
+    clock: Clock,
+    forgetful: Sequence[Forgetful],
+) -> Forgetting:
+    """All of it, not yet running."""
+    views = SqlErasureViews(reader, RowSeals(ledger.keyring))
+    destroying = Destroying(store, ledger.keyring, writer.run_alone, forgetful)
+    return Forgetting(
+        Erasing(ledger, views, stopping, destroying, blobs, new_id),
+        Retaining(ledger, views, destroying, blobs, clock, new_id),
+        LegalHolds(ledger, views, new_id),
+    )
