@@ -103,6 +103,36 @@ def _files_url(url: str) -> str:
     return url
 
 
+def _ledger_name(name: str) -> str:
+    if not name or not name.isprintable() or set(name) & set(" +/") or len(name) > 100:
+        raise ValueError("must be a name of up to 100 characters, without spaces, plus and slash")
+    return name
+
+
+def _sink_url(url: str) -> str:
+    """The reasons quote nothing: whoever knows a URL may be let in by it."""
+    if url.startswith("s3://"):
+        return _files_url(url)
+    if url.startswith("file://"):
+        path = Path(url.removeprefix("file://"))
+        if not path.is_absolute() or path.is_dir():
+            raise ValueError("must name a file by its whole path: file:///path/to/file")
+        _folder(path.parent)
+        return url
+    if not url.startswith(("http://", "https://")):
+        raise ValueError("must be file:///path/to/file, s3://bucket/folder, or begin with https://")
+    try:
+        parts = urlsplit(url)
+        is_address = bool(parts.hostname) and parts.port != 0 and url.isascii() and url.isprintable()
+    except ValueError:
+        raise ValueError("is no address") from None
+    if not is_address or parts.fragment or parts.username is not None:
+        raise ValueError("is no address, or holds a user name, a password or a fragment")
+    if importlib.util.find_spec("httpcore2") is None:
+        raise ValueError("posting checkpoints needs the extra `webhooks`: install chatledger[webhooks]")
+    return url
+
+
 def _extensions(given: tuple[str, ...]) -> tuple[str, ...]:
     extensions = tuple(extension.removeprefix(".").lower() for extension in given)
     for extension in extensions:
@@ -116,6 +146,8 @@ Folder = Annotated[Path, BeforeValidator(_not_empty), AfterValidator(_folder)]
 DatabaseUrl = Annotated[str, AfterValidator(_database_url)]
 ProviderAddress = Annotated[str, AfterValidator(_provider_address)]
 FilesUrl = Annotated[str, AfterValidator(_files_url)]
+LedgerName = Annotated[str, AfterValidator(_ledger_name)]
+SinkUrl = Annotated[str, AfterValidator(_sink_url)]
 Extensions = Annotated[tuple[str, ...], AfterValidator(_extensions)]
 
 BLOCKED_EXTENSIONS = ("bat", "cmd", "com", "cpl", "dll", "exe", "hta", "jar", "lnk", "msi", "ps1", "scr", "vbs")
@@ -167,6 +199,17 @@ class Settings(BaseModel):
     files_region: NotEmpty = "us-east-1"
     files_access_key_id: NotEmpty | None = None
     files_secret_access_key: SecretStr | None = None
+    ledger_name: LedgerName = "chatledger"
+    """What the names of the ledger's log and of its notary's keys begin with."""
+    checkpoint_interval: float = Field(default=60, ge=0, le=86_400)
+    """From one checkpoint to the next, where there is something new; at 0 each has to be asked for."""
+    checkpoint_sink: SinkUrl | None = Field(default=None, repr=False)
+    """Where checkpoints are kept outside: ``file:///path``, ``s3://bucket/folder``, or a URL to post them to."""
+    checkpoint_sink_endpoint: ProviderAddress | None = None
+    checkpoint_sink_region: NotEmpty = "us-east-1"
+    checkpoint_sink_access_key_id: NotEmpty | None = None
+    checkpoint_sink_secret_access_key: SecretStr | None = None
+
     file_size_limit: int = Field(default=15, ge=1, le=1024)
     """Megabytes, here and in the next three: of documents and whatever has no limit of its own."""
     image_file_size_limit: int = Field(default=10, ge=1, le=1024)
@@ -201,15 +244,16 @@ class Settings(BaseModel):
             raise ValueError("heartbeat: must be shorter than the lease")
         if self.first_retry_delay > self.longest_retry_delay:
             raise ValueError("first_retry_delay: must not be longer than longest_retry_delay")
-        needed = {
-            "files_endpoint": "files_url",
-            "files_access_key_id": "files_secret_access_key",
-            "files_secret_access_key": "files_access_key_id",
-        }
-        for name, other in needed.items():
-            for required in ("files_url", other):
-                if getattr(self, name) is not None and getattr(self, required) is None:
-                    raise ValueError(f"{name}: needs {required}")
+        for storage, prefix in (("files_url", "files"), ("checkpoint_sink", "checkpoint_sink")):
+            needed = {
+                f"{prefix}_endpoint": storage,
+                f"{prefix}_access_key_id": f"{prefix}_secret_access_key",
+                f"{prefix}_secret_access_key": f"{prefix}_access_key_id",
+            }
+            for name, other in needed.items():
+                for required in (storage, other):
+                    if getattr(self, name) is not None and getattr(self, required) is None:
+                        raise ValueError(f"{name}: needs {required}")
         return self
 
     @property

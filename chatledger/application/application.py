@@ -2,7 +2,10 @@
 
 import msgspec
 
+from chatledger.application.audit.notarizing import Notarizing
+from chatledger.application.audit.proving import Proving
 from chatledger.application.audit.reads import ContentReads
+from chatledger.application.audit.standing import Standing
 from chatledger.application.caller import EndUsers
 from chatledger.application.commands.annotating import Annotating
 from chatledger.application.commands.asking import Asking
@@ -67,6 +70,7 @@ class Application(msgspec.Struct, frozen=True, kw_only=True):
     holds: LegalHolds
     apps: ManagingApps
     operators: ManagingOperators
+    notarizing: Notarizing
     # queries
     directory: AppDirectory
     credentials: Credentials
@@ -77,6 +81,8 @@ class Application(msgspec.Struct, frozen=True, kw_only=True):
     facts: Facts
     feed: Feed
     reads: ContentReads
+    proving: Proving
+    standing: Standing
     files: StoredFiles
     end_users: EndUsers
     views: Views

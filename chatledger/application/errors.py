@@ -23,6 +23,7 @@ Missing = Literal[
     "erasure",
     "hold",
     "operator",
+    "checkpoint",
 ]
 
 Feature = Literal["suggested_questions_after_answer", "more_like_this"]
@@ -221,6 +222,10 @@ class AnswerPendingError(ApplicationError):
         self.message_id = message_id
         self.task_id = task_id
         self.conversation_id = conversation_id
+
+
+class LedgerInconsistentError(ApplicationError):
+    """The ledger is not what its notary has signed; the text says in what."""
 
 
 class ClosedError(ApplicationError):

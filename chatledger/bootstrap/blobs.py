@@ -4,6 +4,7 @@ from urllib.parse import urlsplit
 
 from chatledger.adapters.files.folder import FolderBlobStore
 from chatledger.adapters.files.s3 import S3BlobStore
+from chatledger.adapters.s3_buckets import Bucket
 from chatledger.application.ports.files import BlobStore
 from chatledger.settings import Settings
 
@@ -24,10 +25,12 @@ def object_storage(settings: Settings) -> S3BlobStore | None:
         return None
     parts, secret = urlsplit(settings.files_url), settings.files_secret_access_key
     return S3BlobStore(
-        parts.netloc,
-        parts.path.strip("/"),
-        endpoint=settings.files_endpoint,
-        region=settings.files_region,
-        access_key_id=settings.files_access_key_id,
-        secret_access_key=None if secret is None else secret.get_secret_value(),
+        Bucket(
+            name=parts.netloc,
+            prefix=parts.path.strip("/"),
+            endpoint=settings.files_endpoint,
+            region=settings.files_region,
+            access_key_id=settings.files_access_key_id,
+            secret_access_key=None if secret is None else secret.get_secret_value(),
+        )
     )

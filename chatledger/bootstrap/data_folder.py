@@ -71,7 +71,7 @@ def open_keyring(settings: Settings, *, read_only: bool = False) -> Iterator[Sql
 def open_keys(settings: Settings, clock: Clock) -> Iterator[tuple[SqliteKeyring, SqliteSigningKeys]]:
     """All keys of a server, as :func:`open_keyring` does."""
     with open_keyring(settings) as keyring:
-        yield keyring, SqliteSigningKeys(keyring, clock)
+        yield keyring, SqliteSigningKeys(keyring, clock, "passports")
 
 
 def require_keys(connection: Connection, keyring: SqliteKeyring) -> None:

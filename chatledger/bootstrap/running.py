@@ -22,6 +22,7 @@ from chatledger.adapters.queue.in_process import InProcessLiveBus, InProcessTask
 from chatledger.adapters.rate_limiter.in_process import InProcessRateLimiter
 from chatledger.application.app_limits import AppLimits
 from chatledger.application.application import Application
+from chatledger.application.audit.notary import NotaryProcess
 from chatledger.application.audit.reads import ContentReads
 from chatledger.application.caller import EndUsers, Ownership
 from chatledger.application.commands.annotating import Annotating
@@ -73,6 +74,7 @@ from chatledger.application.ledger.subscriptions import Subscriptions
 from chatledger.application.ledger.tail import ConversationTail, Tail
 from chatledger.application.ledger.writer import GroupCommitWriter
 from chatledger.application.people import People
+from chatledger.application.ports.clock import Clock
 from chatledger.application.ports.generator import Generator
 from chatledger.application.ports.queue import LiveBus
 from chatledger.application.queries.credentials import Credentials
@@ -92,6 +94,7 @@ from chatledger.bootstrap.data_folder import alone, make_folders, open_keys, req
 from chatledger.bootstrap.erased_keys import destroy_erased_keys
 from chatledger.bootstrap.erasure import open_forgetting
 from chatledger.bootstrap.files import open_files
+from chatledger.bootstrap.notary import OpenNotary, open_notary
 from chatledger.bootstrap.providers import built_in, by_name_of, open_features
 from chatledger.bootstrap.stores import database_of, forget_operational_state
 from chatledger.settings import Settings, require_no_server
@@ -118,6 +121,7 @@ async def open_chatledger(  # noqa: PLR0915 - all that there is is joined in one
     *,
     with_server: bool = True,
     with_worker: bool = True,
+    with_notary: bool = True,
     generators: Sequence[Generator] = (),
     projections: Sequence[Projection] = (),
     handlers: Sequence[Handler] = (),
@@ -128,6 +132,7 @@ async def open_chatledger(  # noqa: PLR0915 - all that there is is joined in one
         settings: of this server.
         with_server: whether settings of a server mean anything here; else they are refused.
         with_worker: whether it answers messages itself.
+        with_notary: whether it signs checkpoints by itself, now and then and at the end.
         generators: what may answer beside the built-in ones.
         projections: read models of the host's own, which follow the ledger.
         handlers: code of the host's own that reacts to events.
@@ -143,15 +148,12 @@ async def open_chatledger(  # noqa: PLR0915 - all that there is is joined in one
         MasterKeyError: the master key is missing, or is not the one of the key store.
     """
     async with AsyncExitStack() as stack:
-        every_generator = (*built_in(settings, generators), *generators)
-        for generator in every_generator:
-            stack.push_async_callback(generator.close)
-        by_name = by_name_of(every_generator)
+        by_name = _open_generators(settings, generators, stack)
         features = open_features(settings, stack)
         if not with_server:
             require_no_server(settings)
         make_folders(settings)
-        clock, loop, grace = SystemClock(), asyncio.get_running_loop(), Grace(settings.shutdown_grace)
+        clock, grace = SystemClock(), Grace(settings.shutdown_grace)
 
         database = database_of(settings)
         writing = await asyncio.to_thread(stack.enter_context, alone(settings, database))
@@ -167,7 +169,7 @@ async def open_chatledger(  # noqa: PLR0915 - all that there is is joined in one
         inline, views, annotation_views = Projections(seals), SqlViews(reader, seals), SqlAnnotationViews(reader, seals)
 
         await asyncio.to_thread(forget_operational_state, store)
-        writer = GroupCommitWriter(store, codec, keyring, inline, clock, loop)
+        writer = GroupCommitWriter(store, codec, keyring, inline, clock, asyncio.get_running_loop())
         writer.start((await store.head()).position)
         stack.push_async_callback(writer.close)
 
@@ -207,6 +209,7 @@ async def open_chatledger(  # noqa: PLR0915 - all that there is is joined in one
         naming, repeating = Naming(ledger, views, by_name, gates), Repeating(ledger, views, history, by_name)
         suggesting = Suggesting(ledger, views, history, by_name)
         stack.push_async_callback(suggesting.close)
+        notary = await open_notary(settings, ledger, reader, keyring, clock, stack)
         application = Application(
             sending=sending,
             asking=Asking(sending),
@@ -232,6 +235,7 @@ async def open_chatledger(  # noqa: PLR0915 - all that there is is joined in one
             pinning=PinningConversations(ledger, views, ownership),
             visiting=Visiting(ledger, directory, end_users, new_id),
             operators=ManagingOperators(ledger, views, new_id),
+            notarizing=notary.notarizing,
             directory=directory,
             credentials=Credentials(views, directory),
             history=history,
@@ -241,6 +245,8 @@ async def open_chatledger(  # noqa: PLR0915 - all that there is is joined in one
             facts=Facts(store, codec, views, ownership, reads),
             feed=await _open_feed(stack, store, codec, directory, lookout, reads, following),
             reads=reads,
+            proving=notary.proving,
+            standing=notary.standing,
             files=files,
             end_users=end_users,
             views=views,
@@ -250,8 +256,14 @@ async def open_chatledger(  # noqa: PLR0915 - all that there is is joined in one
             new_id=new_id,
         )
 
-        tracking = SqlTracking(writing, reader, writer.run_alone, clock)
-        subscriptions = _subscriptions(settings, tracking, LedgerLog(store, codec), projections, handlers, grace)
+        subscriptions = _subscriptions(
+            settings,
+            SqlTracking(writing, reader, writer.run_alone, clock),
+            LedgerLog(store, codec),
+            projections,
+            handlers,
+            grace,
+        )
         stack.push_async_callback(subscriptions.close)
         await subscriptions.start()
 
@@ -259,6 +271,8 @@ async def open_chatledger(  # noqa: PLR0915 - all that there is is joined in one
         for observer in (*caches, subscriptions, application.feed):
             writer.observe(observer.committed)
         forgetting.start(writer, await stack.enter_async_context(Background()))
+        if with_notary:
+            await _start_notary(stack, settings, notary, writer, clock, grace)
         worker = None
         if with_worker:
             worker = await _start_worker(
@@ -308,6 +322,28 @@ async def _open_feed(
 def _settle_keys(connection: Connection, keyring: SqliteKeyring) -> None:
     require_keys(connection, keyring)
     destroy_erased_keys(connection, keyring)
+
+
+def _open_generators(
+    settings: Settings, generators: Sequence[Generator], stack: AsyncExitStack
+) -> Mapping[str, Generator]:
+    every_generator = (*built_in(settings, generators), *generators)
+    for generator in every_generator:
+        stack.push_async_callback(generator.close)
+    return by_name_of(every_generator)
+
+
+async def _start_notary(
+    stack: AsyncExitStack, settings: Settings, notary: OpenNotary, writer: GroupCommitWriter, clock: Clock, grace: Grace
+) -> None:
+    """Begin to sign checkpoints, and to get them out. At the end it signs once more."""
+    process = NotaryProcess(notary.notarizing, notary.delivery, clock, new_id, interval=settings.checkpoint_interval)
+    writer.observe(process.committed)
+    stack.push_async_callback(process.close, grace)
+    background = await stack.enter_async_context(Background())
+    background.start(process.run)
+    if notary.delivery is not None:
+        background.start(notary.delivery.run)
 
 
 async def _start_worker(

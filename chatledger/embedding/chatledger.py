@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from chatledger.embedding.events import Events
     from chatledger.embedding.files import Files
     from chatledger.embedding.messages import Messages
+    from chatledger.embedding.notary import Notary
     from chatledger.embedding.operators import Operators
     from chatledger.embedding.subscriptions import Subscriptions
     from chatledger.embedding.tasks import Tasks
@@ -46,6 +47,7 @@ class Chatledger:
         dead_letters: look over what failed for good, and ask it again.
         events: read and follow what happens, in the order of the ledger.
         files: upload what goes with messages, and read it back.
+        notary: have the ledger signed, and prove what is in it.
         tasks: see how far a generation has come, and stop it.
         subscriptions: see how the host's own projections and handlers do, and read what they made.
     """
@@ -60,6 +62,7 @@ class Chatledger:
     dead_letters: "DeadLetters"
     events: "Events"
     files: "Files"
+    notary: "Notary"
     tasks: "Tasks"
     subscriptions: "Subscriptions"
 
@@ -74,6 +77,7 @@ class Chatledger:
             events,
             files,
             messages,
+            notary,
             operators,
             subscriptions,
             tasks,
@@ -89,6 +93,7 @@ class Chatledger:
         self.dead_letters = dead_letters.DeadLetters(access)
         self.events = events.Events(access)
         self.files = files.Files(access)
+        self.notary = notary.Notary(access)
         self.tasks = tasks.Tasks(access)
         self.subscriptions = subscriptions.Subscriptions(access, running)
 

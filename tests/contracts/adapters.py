@@ -1,12 +1,17 @@
 """Every adapter of every port, each opened in a folder of its own. A new adapter joins its dictionary."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractAsyncContextManager, AbstractContextManager, asynccontextmanager, nullcontext
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
+import obstore
+
+from chatledger.adapters.checkpoint_sink.file import FileSink
+from chatledger.adapters.checkpoint_sink.s3 import S3Sink
+from chatledger.adapters.checkpoint_sink.webhook import WebhookSink
 from chatledger.adapters.files.folder import FolderBlobStore
 from chatledger.adapters.files.s3 import S3BlobStore
 from chatledger.adapters.keys.signing import SqliteSigningKeys
@@ -15,15 +20,21 @@ from chatledger.adapters.persistence.store import SqlLedgerStore
 from chatledger.adapters.persistence.tracking import SqlTracking
 from chatledger.adapters.queue.in_process import InProcessLiveBus, InProcessTaskQueue
 from chatledger.adapters.rate_limiter.in_process import InProcessRateLimiter
+from chatledger.adapters.s3_buckets import open_bucket
+from chatledger.adapters.webhooks.sender import HttpWebhookSender
+from chatledger.application.audit.note_file import split_notes
 from chatledger.application.ports.clock import Clock
 from chatledger.application.ports.files import BlobStore
 from chatledger.application.ports.keys import SigningKeys
+from chatledger.application.ports.notary import CheckpointSink
 from chatledger.application.ports.queue import LiveBus, TaskQueue
 from chatledger.application.ports.rate_limiter import RateLimiter
 from chatledger.application.ports.storage import LedgerStore
 from chatledger.application.system_clock import SystemClock, new_id
+from chatledger.bootstrap.checkpoint_sinks import EVERY_NETWORK
 from tests.persistence.stores import open_store
-from tests.support.s3 import ACCESS_KEY, BUCKET, SECRET_KEY, S3Server
+from tests.support.receiver import Answer, Hook, Receiver
+from tests.support.s3 import BUCKET, S3Server
 
 T = TypeVar("T")
 
@@ -37,6 +48,15 @@ class Followed(NamedTuple):
 
     ledger: SqlLedgerStore
     open_tracking: Callable[[], SqlTracking]
+
+
+class Kept(NamedTuple):
+    """A sink, what it has kept so far, in order, and how its place goes away and comes back."""
+
+    sink: CheckpointSink
+    notes: Callable[[], Awaitable[list[bytes]]]
+    go_away: Callable[[], object]
+    come_back: Callable[[], object]
 
 
 class Withheld(NamedTuple):
@@ -70,7 +90,7 @@ async def sqlite_signing_keys(
     folder: Path, master_key: bytes, clock: Clock = SYSTEM_CLOCK
 ) -> AsyncIterator[SigningKeys]:
     async with sqlite_keyring(folder, master_key) as keyring:
-        yield SqliteSigningKeys(keyring, clock)
+        yield SqliteSigningKeys(keyring, clock, "passports")
 
 
 @asynccontextmanager
@@ -111,14 +131,65 @@ async def folder_blobs(folder: Path) -> AsyncIterator[BlobStore]:
 @asynccontextmanager
 async def s3_blobs(folder: Path) -> AsyncIterator[BlobStore]:
     with S3Server(folder / "s3") as server:
-        yield S3BlobStore(
-            BUCKET, "some/where", endpoint=server.endpoint, access_key_id=ACCESS_KEY, secret_access_key=SECRET_KEY
+        yield S3BlobStore(server.bucket("some/where"))
+
+
+@asynccontextmanager
+async def file_sink(folder: Path) -> AsyncIterator[Kept]:
+    place, elsewhere = folder / "there", folder / "elsewhere"
+    await asyncio.to_thread(place.mkdir)
+
+    async def notes() -> list[bytes]:
+        file = place / "checkpoints"
+        return [*split_notes(file.read_bytes())] if file.exists() else []
+
+    yield Kept(FileSink(place / "checkpoints"), notes, lambda: place.rename(elsewhere), lambda: elsewhere.rename(place))
+
+
+@asynccontextmanager
+async def s3_sink(folder: Path) -> AsyncIterator[Kept]:
+    with S3Server(folder / "s3") as server:
+        bucket, elsewhere = server.folder / BUCKET, server.folder / "elsewhere"
+        store = open_bucket(server.bucket("some/where"))
+
+        async def notes() -> list[bytes]:
+            listed = await obstore.list(store).collect_async()
+            names = sorted(entry["path"] for entry in listed)
+            return [bytes(await (await obstore.get_async(store, name)).bytes_async()) for name in names]
+
+        yield Kept(
+            S3Sink(server.bucket("some/where")),
+            notes,
+            lambda: bucket.rename(elsewhere),
+            lambda: elsewhere.rename(bucket),
         )
+
+
+@asynccontextmanager
+async def webhook_sink(folder: Path) -> AsyncIterator[Kept]:
+    async with Receiver() as receiver:
+        sink = WebhookSink(receiver.url, HttpWebhookSender(SYSTEM_CLOCK, allowed=EVERY_NETWORK))
+        taken: list[bytes] = []
+
+        def take(hook: Hook) -> Answer:
+            taken.append(hook.body)
+            return Answer()
+
+        def refuse(_: Hook) -> Answer:
+            return Answer(503)
+
+        async def notes() -> list[bytes]:
+            return list(taken)
+
+        receiver.reply = take
+        yield Kept(sink, notes, lambda: setattr(receiver, "reply", refuse), lambda: setattr(receiver, "reply", take))
+        await sink.close()
 
 
 TASK_QUEUES: dict[str, Opener] = {"in process": in_process_queue}
 LIVE_BUSES: dict[str, Opener] = {"in process": in_process_bus}
 BLOB_STORES: dict[str, Opener] = {"folder": folder_blobs, "s3": s3_blobs}
+CHECKPOINT_SINKS: dict[str, Opener] = {"file": file_sink, "s3": s3_sink, "webhook": webhook_sink}
 KEYRINGS: dict[str, Opener] = {"sqlite": sqlite_keyring}
 SIGNING_KEYS: dict[str, Opener] = {"sqlite": sqlite_signing_keys}
 LEDGER_STORES: dict[str, Opener] = {"sql": sql_ledger_store}

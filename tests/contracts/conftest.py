@@ -7,6 +7,7 @@ import pytest
 
 from tests.contracts.adapters import (
     BLOB_STORES,
+    CHECKPOINT_SINKS,
     KEYRINGS,
     LEDGER_STORES,
     LIVE_BUSES,
@@ -16,6 +17,7 @@ from tests.contracts.adapters import (
     TRACKINGS,
     WITHHELD_LEDGER_STORES,
     Followed,
+    Kept,
     Opener,
     Withheld,
 )
@@ -43,6 +45,12 @@ async def rate_limiter(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncI
 @pytest.fixture(scope="module", params=BLOB_STORES)
 async def blobs(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[object]:
     async with BLOB_STORES[request.param](tmp_path_factory.mktemp("blobs")) as opened:
+        yield opened
+
+
+@pytest.fixture(params=CHECKPOINT_SINKS)
+async def kept(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Kept]:
+    async with CHECKPOINT_SINKS[request.param](tmp_path) as opened:
         yield opened
 
 

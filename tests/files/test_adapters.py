@@ -9,10 +9,11 @@ import pytest
 
 from chatledger.adapters.files.folder import FolderBlobStore
 from chatledger.adapters.files.s3 import S3BlobStore
+from chatledger.adapters.s3_buckets import Bucket
 from chatledger.application.ports.files import BlobsUnavailableError
 from chatledger.application.system_clock import new_id
 from tests.contracts.test_blob_store import in_pieces, joined
-from tests.support.s3 import ACCESS_KEY, BUCKET, S3Server
+from tests.support.s3 import BUCKET, S3Server
 
 
 async def test_a_folder_of_files_is_private(tmp_path: Path) -> None:
@@ -42,19 +43,18 @@ async def test_a_folder_that_cannot_be_written_to_is_trouble_of_the_store(tmp_pa
 
 async def test_an_object_storage_that_refuses_or_is_away_is_trouble_that_tells_no_secret(tmp_path: Path) -> None:
     with S3Server(tmp_path) as server:
-        blobs = S3BlobStore(BUCKET, endpoint=server.endpoint, access_key_id=ACCESS_KEY, secret_access_key="wrong")
+        blobs = S3BlobStore(server.bucket(secret_access_key="wrong"))
         with pytest.raises(BlobsUnavailableError) as refused:
             await blobs.write(new_id(), in_pieces(b"some"))
     assert str(refused.value) == "files: the object storage failed: PermissionDeniedError"
 
 
 async def test_an_object_storage_that_nobody_listens_for_is_trouble(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("chatledger.adapters.files.s3.RETRIES", 1)
+    monkeypatch.setattr("chatledger.adapters.s3_buckets.RETRIES", 1)
     with socket.socket() as deaf:
         deaf.bind(("127.0.0.1", 0))
-        away = S3BlobStore(
-            BUCKET, endpoint=f"http://127.0.0.1:{deaf.getsockname()[1]}", access_key_id="a", secret_access_key="b"
-        )
+        endpoint = f"http://127.0.0.1:{deaf.getsockname()[1]}"
+        away = S3BlobStore(Bucket(name=BUCKET, endpoint=endpoint, access_key_id="a", secret_access_key="b"))
         with pytest.raises(BlobsUnavailableError):
             await joined(away.read(new_id(), 0, 1))
         with pytest.raises(BlobsUnavailableError):

@@ -108,6 +108,11 @@ MEANT: list[tuple[str, str, Callable[[Any, Any], bool]]] = [
     ),
     (
         REFUSED,
+        "a proof is of a position, or from one size to another, within what was signed",
+        lambda case, response: case.operation.path == "/v1/proof" and _told(response) in ("position", "from", "to"),
+    ),
+    (
+        REFUSED,
         "embeddings need a provider, which this server has not",
         lambda case, response: (
             bool(_fields(case).get("embedding_model_name")) and _told(response) == "embedding_model_name"

@@ -49,7 +49,7 @@ def clock() -> HandSetClock:
 @pytest.fixture(scope="module")
 def signing_keys(tmp_path_factory: pytest.TempPathFactory, clock: HandSetClock) -> Iterator[SqliteSigningKeys]:
     keyring = SqliteKeyring(Path(tmp_path_factory.mktemp("keys")) / "keys.db", bytes(32), new_id)
-    yield SqliteSigningKeys(keyring, clock)
+    yield SqliteSigningKeys(keyring, clock, "passports")
     keyring.close()
 
 

@@ -21,7 +21,7 @@ def path(tmp_path: Path) -> Path:
 @pytest.fixture
 def signing_keys(path: Path):
     keyring = SqliteKeyring(path, MASTER, new_id)
-    yield SqliteSigningKeys(keyring, SystemClock())
+    yield SqliteSigningKeys(keyring, SystemClock(), "passports")
     keyring.close()
 
 

@@ -70,7 +70,7 @@ async def furnish(server: LiveServer) -> dict[str, str]:
     seen = await visitor.post("/api/chat-messages", json=body | {"files": [as_reference(shown)]})
     glimpsed = await server.client(passports[1]).post("/api/completion-messages", json=body)
     await chat.post("/v1/chat-messages", json=body | {"query": "/script fail_as=quota", "user": "ada"})
-    operator_token = await server.new_token("operate")
+    operator_token = await server.new_token("operate", "audit")
     letters = (await server.client(operator_token).get("/v1/admin/dead-letters")).json()["data"]
     return {
         "CHAT_KEY": chats.api_key,

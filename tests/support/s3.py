@@ -10,6 +10,8 @@ import urllib.request
 from pathlib import Path
 from typing import Self
 
+from chatledger.adapters.s3_buckets import Bucket
+
 ACCESS_KEY = "chatledger"
 SECRET_KEY = "a secret of the tests"
 BUCKET = "files"
@@ -25,6 +27,16 @@ class S3Server:
             probe.bind(("127.0.0.1", 0))
             self.port = probe.getsockname()[1]
         self.endpoint = f"http://127.0.0.1:{self.port}"
+
+    def bucket(self, prefix: str = "", secret_access_key: str = SECRET_KEY) -> Bucket:
+        """Its bucket, or a folder in it."""
+        return Bucket(
+            name=BUCKET,
+            prefix=prefix,
+            endpoint=self.endpoint,
+            access_key_id=ACCESS_KEY,
+            secret_access_key=secret_access_key,
+        )
 
     def __enter__(self) -> Self:
         (self.folder / BUCKET).mkdir(parents=True)

@@ -9,7 +9,7 @@ from uuid import UUID
 
 import msgspec
 
-from chatledger.adapters.cli.console import REFUSED, SUCCESS, CommandFailedError, Result, table
+from chatledger.adapters.cli.console import REFUSED, SUCCESS, CommandFailedError, Result, moment, table
 from chatledger.adapters.cli.control import NoServerError, ping
 from chatledger.adapters.cli.failures import foreseen
 from chatledger.settings import Settings
@@ -134,6 +134,7 @@ async def _check_store(settings: Settings) -> list[Finding]:
         async with open_for_reading(settings) as reading:
             findings = [Finding("store", "ok", database_at(settings.ledger_url).place)]
             findings += await reading.reader.query(lambda connection: _look_into(connection, reading))
+            findings.append(await _check_checkpoints(settings, reading))
             findings.append(await _check_apps(settings, reading))
             return findings
     except Exception as error:
@@ -246,6 +247,34 @@ def _data_keys(connection: "sa.Connection", reading: "Reading") -> str:
         revived = len(reading.keyring.withheld)
         found += f", and {revived:,} that were erased: is it an older copy? The next start destroys them"
     return found
+
+
+async def _check_checkpoints(settings: Settings, reading: "Reading") -> Finding:
+    """The last one against the ledger, as the notary looks at both before it signs; `verify` looks at all of it."""
+    from chatledger.adapters.persistence.notary import SqlNotaryStore  # noqa: PLC0415
+    from chatledger.application.audit.merkle import root  # noqa: PLC0415
+    from chatledger.application.audit.notes import Checkpoint, Note, NoteError  # noqa: PLC0415
+    from chatledger.application.audit.tiles import MissingLeafError, TiledTree  # noqa: PLC0415
+    from chatledger.bootstrap import log_origin  # noqa: PLC0415
+
+    store = SqlNotaryStore(reading.reader)
+    signed = await store.newest(await log_origin(settings, store))
+    if signed is None:
+        return Finding("checkpoints", "ok", "nothing is signed yet")
+    try:
+        head = Checkpoint.parse(Note.parse(signed.note).text)
+        found = await store.read(lambda rows: root(head.size, TiledTree(rows).node))
+    except NoteError as error:
+        return Finding("checkpoints", "failed", f"the last one is none: {error}")
+    except MissingLeafError:
+        return Finding("checkpoints", "warning", "the ledger has a hole: there is nothing to compare the last one with")
+    if found != head.root:
+        return Finding("checkpoints", "failed", f"the first {head.size:,} events are not those that were signed")
+    backlog = await store.backlog()
+    if settings.checkpoint_sink is not None and backlog.since is not None:
+        waiting = f"the sink has not taken {backlog.count:,}, the oldest of {moment(backlog.since)}"
+        return Finding("checkpoints", "warning", waiting)
+    return Finding("checkpoints", "ok", f"the last one fits: {head.size:,} events are signed")
 
 
 async def _check_apps(settings: Settings, reading: "Reading") -> Finding:

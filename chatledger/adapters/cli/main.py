@@ -144,6 +144,27 @@ def _rotate_passport_key(arguments: argparse.Namespace) -> Result:
     return passports.rotate_key(load_settings(), forget_earlier=arguments.forget_earlier)
 
 
+def _sign_checkpoint(_: argparse.Namespace) -> Result:
+    from chatledger.adapters.cli import notary  # noqa: PLC0415
+    from chatledger.server_settings import load_settings  # noqa: PLC0415
+
+    return notary.sign_checkpoint(load_settings())
+
+
+def _show_notary(_: argparse.Namespace) -> Result:
+    from chatledger.adapters.cli import notary  # noqa: PLC0415
+    from chatledger.server_settings import load_settings  # noqa: PLC0415
+
+    return notary.show(load_settings())
+
+
+def _rotate_notary_key(_: argparse.Namespace) -> Result:
+    from chatledger.adapters.cli import notary  # noqa: PLC0415
+    from chatledger.server_settings import load_settings  # noqa: PLC0415
+
+    return notary.rotate_key(load_settings())
+
+
 def _list_dead_letters(arguments: argparse.Namespace) -> Result:
     from chatledger.adapters.cli import dead_letters  # noqa: PLC0415
     from chatledger.server_settings import load_settings  # noqa: PLC0415
@@ -241,6 +262,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_apps(commands)
     _add_passports(commands)
     _add_dead_letters(commands)
+    _add_notary(commands)
     _add(commands, "migrate", _migrate, "make the store, or bring its schema up to date")
     rebuild = _add(commands, "rebuild", _rebuild, "make the read models anew from the ledger")
     rebuild.add_argument("--check", action="store_true", help="only compare them with a replay; exit 1 if they differ")
@@ -310,6 +332,16 @@ def _add_passports(commands: "Subcommands") -> None:
     rotate.add_argument(
         "--forget-earlier", action="store_true", help="void the passports that the earlier keys have signed"
     )
+
+
+def _add_notary(commands: "Subcommands") -> None:
+    _add(commands, "checkpoint", _sign_checkpoint, "sign the ledger as it is now, and print the checkpoint")
+    notary = commands.add_parser("notary", help="who signs checkpoints of the ledger", allow_abbrev=False)
+    actions = notary.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    _add(
+        actions, "show", _show_notary, "print the log's name, the keys to check its checkpoints with, and the last one"
+    )
+    _add(actions, "rotate-key", _rotate_notary_key, "sign with a new key, which the old one introduces")
 
 
 def _add_dead_letters(commands: "Subcommands") -> None:

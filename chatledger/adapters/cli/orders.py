@@ -14,6 +14,7 @@ from chatledger.domain.values import AppMode, AppStatus
 if TYPE_CHECKING:
     from chatledger.application.context import Context
     from chatledger.application.ledger.rebuild import Progress
+    from chatledger.application.ports.notary import SignedCheckpoint
     from chatledger.bootstrap import Running
 
 DEFAULT_GENERATOR = "extractive"
@@ -77,6 +78,14 @@ class RotatePassportKey(msgspec.Struct, frozen=True, tag="passports rotate-key")
     forget_earlier: bool = False
 
 
+class SignCheckpoint(msgspec.Struct, frozen=True, tag="checkpoint"):
+    """Sign the ledger as it is now."""
+
+
+class RotateNotaryKey(msgspec.Struct, frozen=True, tag="notary rotate-key"):
+    """Sign checkpoints with a new key."""
+
+
 class ReplayDeadLetters(msgspec.Struct, frozen=True, kw_only=True, tag="dead-letters replay"):
     """Ask again what failed for good: these messages, or all of an app's that are still open.
 
@@ -104,6 +113,8 @@ Order: TypeAlias = (
     | RenewSite
     | SwitchApp
     | RotatePassportKey
+    | SignCheckpoint
+    | RotateNotaryKey
     | ReplayDeadLetters
     | Rebuild
     | Ping
@@ -151,6 +162,21 @@ class PassportKeyRotated(msgspec.Struct, frozen=True):
     """Which key signs passports from here on."""
 
     key_id: UUID
+
+
+class Signed(msgspec.Struct, frozen=True):
+    """The last checkpoint: the log, how many events it covers, and the signed note."""
+
+    origin: str
+    size: int
+    note: str
+
+
+class NotaryKeyRotated(msgspec.Struct, frozen=True):
+    """What the signatures of the new key are checked with, and the checkpoint that both keys have signed."""
+
+    verifier_key: str
+    checkpoint: Signed
 
 
 class Replay(msgspec.Struct, frozen=True, kw_only=True):
@@ -247,8 +273,17 @@ class Orders:
                     rotate = self._running.application.signing_keys.rotate
                     key = await asyncio.to_thread(rotate, forget_earlier=order.forget_earlier)
                     return PassportKeyRotated(key.key_id)
+                case SignCheckpoint() | RotateNotaryKey():
+                    return await self._notarize(order)
                 case _:
                     return await self._manage(order)
+
+    async def _notarize(self, order: SignCheckpoint | RotateNotaryKey) -> Signed | NotaryKeyRotated:
+        notarizing = self._running.application.notarizing
+        if isinstance(order, SignCheckpoint):
+            return _signed(await notarizing.checkpoint(self._context()))
+        signed = await notarizing.rotate_key(self._context())
+        return NotaryKeyRotated(str(notarizing.keys.newest().key), _signed(signed))
 
     async def _manage(self, order: CreateApp | ConfigureApp | RotateKey | RenewSite | SwitchApp) -> msgspec.Struct:
         apps = self._running.application.apps
@@ -350,6 +385,10 @@ class Orders:
 
     def _context(self) -> "Context":
         return operator_context(self._running)
+
+
+def _signed(checkpoint: "SignedCheckpoint") -> Signed:
+    return Signed(checkpoint.origin, checkpoint.size, checkpoint.note.decode())
 
 
 def operator_context(running: "Running") -> "Context":

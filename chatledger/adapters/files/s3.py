@@ -2,14 +2,10 @@
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator
-from datetime import timedelta
-from typing import TYPE_CHECKING
 from uuid import UUID
 
+from chatledger.adapters.s3_buckets import Bucket, open_bucket
 from chatledger.application.ports.files import BlobMissingError, BlobsUnavailableError
-
-if TYPE_CHECKING:
-    from obstore.store import ClientConfig, S3Config
 
 PIECE_BYTES = 4 * 1024 * 1024
 """What one request reads. Each has a timeout of its own, so that a slow reader of a large file meets none."""
@@ -18,50 +14,15 @@ PART_BYTES = 8 * 1024 * 1024
 PARTS_AT_ONCE = 2
 """A part is what one request writes; so many are in memory for each file that is being written."""
 
-CONNECT_TIMEOUT = timedelta(seconds=5)
-REQUEST_TIMEOUT = timedelta(seconds=60)
-RETRY_FOR = timedelta(seconds=20)
-RETRIES = 3
-
 
 class S3BlobStore:
-    """One object for each id, by the ``obstore`` library, whose work is done by threads of its own.
+    """One object for each id, in a bucket of its own or under a prefix of it."""
 
-    Attributes:
-        bucket: it has to exist.
-        prefix: in front of each name; a folder, as the tools for buckets show it.
-        endpoint: where the storage is, if it is not Amazon's. Its buckets are then named in the path.
-        access_key_id: without it and its secret, what the environment says (``AWS_ACCESS_KEY_ID`` and so on).
-    """
-
-    def __init__(
-        self,
-        bucket: str,
-        prefix: str = "",
-        *,
-        endpoint: str | None = None,
-        region: str = "us-east-1",
-        access_key_id: str | None = None,
-        secret_access_key: str | None = None,
-    ) -> None:
+    def __init__(self, bucket: Bucket) -> None:
         import obstore  # noqa: PLC0415 - an extra, and slow to import
-        from obstore.store import S3Store  # noqa: PLC0415
 
-        config: S3Config = {"region": region, "disable_bulk_delete": True}
-        client: ClientConfig = {"connect_timeout": CONNECT_TIMEOUT, "timeout": REQUEST_TIMEOUT}
-        if endpoint is not None:
-            config |= {"endpoint": endpoint, "virtual_hosted_style_request": False}
-            client["allow_http"] = endpoint.startswith("http://")
-        if access_key_id is not None and secret_access_key is not None:
-            config |= {"access_key_id": access_key_id, "secret_access_key": secret_access_key}
         self._s3 = obstore
-        self._store = S3Store(
-            bucket,
-            prefix=prefix or None,
-            config=config,
-            client_options=client,
-            retry_config={"max_retries": RETRIES, "retry_timeout": RETRY_FOR},
-        )
+        self._store = open_bucket(bucket)
         self._trouble: tuple[type[Exception], ...] = (obstore.exceptions.BaseError, OSError)
 
     async def write(self, blob_id: UUID, content: AsyncIterable[bytes]) -> None:

@@ -4,6 +4,7 @@ from litestar import Litestar
 from litestar.datastructures import State
 
 from chatledger.adapters.http.admin_api.dead_letters import dead_letter_routes
+from chatledger.adapters.http.admin_api.notary import notary_routes
 from chatledger.adapters.http.admin_api.operators import operator_routes
 from chatledger.adapters.http.admin_api.people import erasure_routes, hold_routes
 from chatledger.adapters.http.admin_api.retention import retention_routes
@@ -12,6 +13,7 @@ from chatledger.adapters.http.errors import answer_error
 from chatledger.adapters.http.ledger_api.events import event_routes
 from chatledger.adapters.http.ledger_api.feed import feed_routes
 from chatledger.adapters.http.ledger_api.messages import message_detail_routes
+from chatledger.adapters.http.ledger_api.proofs import proof_routes
 from chatledger.adapters.http.ledger_api.streams import stream_routes
 from chatledger.adapters.http.ledger_api.tasks import task_routes
 from chatledger.adapters.http.message_api.annotations import annotation_reply_routes, annotation_routes
@@ -82,6 +84,8 @@ def create_http_app(
                 *hold_routes(surface),
                 *retention_routes(surface),
                 *operator_routes(surface),
+                *proof_routes(surface),
+                *notary_routes(surface),
                 *health_routes(surface, is_ready),
                 *page_routes(settings),
             ]

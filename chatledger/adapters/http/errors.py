@@ -26,6 +26,7 @@ from chatledger.application.errors import (
     HeldError,
     IdempotencyKeyReusedError,
     InvalidParameterError,
+    LedgerInconsistentError,
     NotFoundError,
     QuotaUsedUpError,
     RateLimitedError,
@@ -82,6 +83,7 @@ _MISSING = {
     "erasure": "Erasure Not Exists.",
     "hold": "Legal Hold Not Exists.",
     "operator": "Operator Not Exists.",
+    "checkpoint": "Checkpoint Not Exists.",
 }
 
 _MISSING_CODES = {"file": "file_not_found", "end_user": "end_user_not_found"}
@@ -290,6 +292,9 @@ _TABLE: dict[type[Exception], Callable[[Any], HttpError]] = {
     QuotaUsedUpError: _quota_used_up,
     AlreadyReplayedError: lambda error: HttpError(409, f"It is replayed already: {error}.", code="already_replayed"),
     HeldError: lambda _: HttpError(409, "A legal hold keeps this person from being erased.", code="legal_hold"),
+    LedgerInconsistentError: lambda error: HttpError(
+        409, f"The ledger is not what was signed: {error}.", code="ledger_inconsistent"
+    ),
     KeyDestroyedError: lambda _: HttpError(410, "The content has been erased.", code="erased"),
     # Without Retry-After: a client that obeyed it unseeing might send the same twice.
     CommitInDoubtError: lambda _: HttpError(

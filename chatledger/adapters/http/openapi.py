@@ -27,7 +27,10 @@ _DESCRIPTIONS = {
     403: "The credential is not for this, or the provider refuses the app's credentials.",
     404: "It does not exist, or belongs to somebody else.",
     408: "The body was begun, and not sent on.",
-    409: "It is done or under way already, another message has not been answered yet, or a legal hold is in the way.",
+    409: (
+        "It is done or under way already, another message has not been answered yet, a legal hold is in the way, or "
+        "the ledger is not what was signed."
+    ),
     410: "The content has been erased.",
     413: "The body, or a field of it, is too large.",
     415: "The body is not declared as what it has to be.",

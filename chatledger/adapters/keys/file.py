@@ -23,7 +23,12 @@ CREATE TABLE IF NOT EXISTS agreement (
 );
 CREATE TABLE IF NOT EXISTS signing_keys (
     key_id BLOB PRIMARY KEY,
+    purpose TEXT NOT NULL,
     retired_at INTEGER
+) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS last_notes (
+    origin TEXT PRIMARY KEY,
+    note BLOB NOT NULL
 ) WITHOUT ROWID;
 """
 

@@ -1,8 +1,9 @@
-"""The signing keys: which of the keys in the key store sign passports."""
+"""The signing keys: which of the keys in the key store sign what is given out."""
 
 import threading
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime
+from typing import Literal
 from uuid import UUID
 
 import msgspec
@@ -12,16 +13,19 @@ from chatledger.application.ledger.envelope import from_microseconds, to_microse
 from chatledger.application.ports.clock import Clock
 from chatledger.application.ports.keys import SigningKey
 
+Purpose = Literal["passports", "notary"]
+
 
 class SqliteSigningKeys:
-    """All signing keys, few enough to be at hand. The first one is made where there is none.
+    """The keys of one purpose, few enough to be at hand. The first one is made where there is none.
 
     Raises:
         StorageUnavailableError: the key store cannot be read or written.
     """
 
-    def __init__(self, keyring: SqliteKeyring, clock: Clock) -> None:
+    def __init__(self, keyring: SqliteKeyring, clock: Clock, purpose: Purpose) -> None:
         self._keyring = keyring
+        self._purpose = purpose
         self._clock = clock
         self._turn = threading.Lock()
         self._known = self._load()
@@ -30,7 +34,8 @@ class SqliteSigningKeys:
 
     def _load(self) -> dict[UUID, SigningKey]:
         known = {}
-        for row in self._keyring.file.read("SELECT key_id, retired_at FROM signing_keys"):
+        query = "SELECT key_id, retired_at FROM signing_keys WHERE purpose = ?"
+        for row in self._keyring.file.read(query, self._purpose):
             key_id, retired_at = UUID(bytes=row[0]), None if row[1] is None else from_microseconds(row[1])
             known[key_id] = SigningKey(key_id, self._keyring.secret(key_id), retired_at)
         return known
@@ -42,6 +47,10 @@ class SqliteSigningKeys:
     def find(self, key_id: UUID) -> SigningKey | None:
         """A key, if it was not forgotten. Never blocks."""
         return self._known.get(key_id)
+
+    def all(self) -> Sequence[SigningKey]:
+        """Every key that was not forgotten, the oldest first. Never blocks."""
+        return sorted(self._known.values(), key=lambda key: (key.retired_at is None, key.retired_at))
 
     def rotate(self, *, forget_earlier: bool) -> SigningKey:
         """A new newest key, durable once it is given. Blocks.
@@ -69,10 +78,11 @@ class SqliteSigningKeys:
         """A new key on record, and the earlier ones as they are now."""
         new = self._keyring.new_key(None)
         self._keyring.make_durable([new])
-        rows = [(key.key_id.bytes, _stored(key.retired_at)) for key in earlier] + [(new.key_id.bytes, None)]
+        keys = [*earlier, SigningKey(new.key_id, self._keyring.secret(new.key_id))]
+        rows = [(key.key_id.bytes, self._purpose, _stored(key.retired_at)) for key in keys]
         with self._keyring.file.write() as connection:
-            connection.executemany("INSERT OR REPLACE INTO signing_keys VALUES (?, ?)", rows)
-        return {new.key_id: SigningKey(new.key_id, self._keyring.secret(new.key_id))}
+            connection.executemany("INSERT OR REPLACE INTO signing_keys VALUES (?, ?, ?)", rows)
+        return {new.key_id: keys[-1]}
 
 
 def _retired(key: SigningKey, now: datetime) -> SigningKey:

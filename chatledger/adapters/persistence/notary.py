@@ -7,7 +7,7 @@ from uuid import UUID
 import sqlalchemy as sa
 
 from chatledger.adapters.persistence.store import Reader
-from chatledger.adapters.persistence.tables import CHECKPOINTS, EVENTS, HEAD, TILES
+from chatledger.adapters.persistence.tables import CHECKPOINTS, EVENTS, HEAD, NOTARY_KEYS, TILES
 from chatledger.application.ports.notary import Backlog, SignedCheckpoint, TreeRows
 
 T = TypeVar("T")
@@ -75,6 +75,13 @@ class SqlNotaryStore:
     async def of_size(self, origin: str, size: int) -> SignedCheckpoint | None:
         """The last checkpoint of a log that covers so many events."""
         return await self._last(sa.and_(CHECKPOINTS.c.origin == origin, CHECKPOINTS.c.size == size))
+
+    async def verifier_keys(self, origin: str) -> Sequence[str]:
+        """The keys of a log that were introduced on the ledger, oldest first."""
+        keys = NOTARY_KEYS.c
+        of_log = keys.verifier_key.startswith(f"{origin}+", autoescape=True)
+        query = sa.select(keys.verifier_key).where(of_log).order_by(keys.position)
+        return await self._reader.query(lambda c: c.execute(query).scalars().all())
 
     async def last_number(self) -> int:
         """The number of the last checkpoint, of whatever log; 0 where there is none."""

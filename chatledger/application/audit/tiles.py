@@ -66,6 +66,19 @@ class TiledTree:
         tile_level, height = divmod(level, TILE_HEIGHT)
         return perfect_root(self._row(tile_level, index << height, 1 << height))
 
+    def stands(self, numbers: range) -> bool:
+        """Whether these tiles over leaves, and those over them, are what lies below them, as far as they are kept.
+
+        Raises:
+            MissingLeafError: the ledger has a hole.
+        """
+        for level in range(1, TOP_LEVEL + 1):
+            kept = self._rows.tiles(level, numbers.start, len(numbers))
+            if any(root != self._made(level, number) for number, root in kept.items()):
+                return False
+            numbers = range(numbers.start >> TILE_HEIGHT, (numbers.stop - 1 >> TILE_HEIGHT) + 1)
+        return True
+
     def missing(self, size: int, limit: int) -> list[Tile]:
         """The next full tiles of a tree that are not kept yet, those over leaves first."""
         found: list[Tile] = []

@@ -1,6 +1,6 @@
 """Keys: what seals what a person wrote and is destroyed to forget it, and what signs what is given out."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Protocol
 from uuid import UUID
@@ -114,7 +114,7 @@ class Keyring(Protocol):
 
 
 class SigningKey(msgspec.Struct, frozen=True):
-    """A secret that signs passports, and by which they are known again.
+    """A secret that signs, and by which what it has signed is known again.
 
     Attributes:
         retired_at: since when it signs nothing any more; None for the newest.
@@ -130,7 +130,7 @@ class SigningKey(msgspec.Struct, frozen=True):
 
 
 class SigningKeys(Protocol):
-    """The keys of passports. There is always a newest one; it signs, and the earlier ones are kept to check."""
+    """The keys of one purpose. There is always a newest one; it signs, and the earlier ones are kept to check."""
 
     def newest(self) -> SigningKey:
         """What signs. Never blocks."""
@@ -138,6 +138,10 @@ class SigningKeys(Protocol):
 
     def find(self, key_id: UUID) -> SigningKey | None:
         """A key, if it was not forgotten. Never blocks."""
+        ...
+
+    def all(self) -> Sequence[SigningKey]:
+        """Every key that was not forgotten, the oldest first. Never blocks."""
         ...
 
     def rotate(self, *, forget_earlier: bool) -> SigningKey:
@@ -150,4 +154,20 @@ class SigningKeys(Protocol):
             StorageUnavailableError: the key store cannot be written. Nothing has changed, but that earlier keys may be
                 on their way out: rotate once more.
         """
+        ...
+
+
+class Signatures(Protocol):
+    """Ed25519 (RFC 8032)."""
+
+    def public_key(self, secret: bytes) -> bytes:
+        """The 32 bytes that signatures made with this secret are checked with."""
+        ...
+
+    def sign(self, secret: bytes, message: bytes) -> bytes:
+        """The signature of a message."""
+        ...
+
+    def is_signed_by(self, public: bytes, message: bytes, signature: bytes) -> bool:
+        """Whether a signature of a message was made with the secret of this public key."""
         ...

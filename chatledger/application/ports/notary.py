@@ -82,6 +82,10 @@ class NotaryStore(Protocol):
         """The last checkpoint of a log that covers so many events."""
         ...
 
+    async def verifier_keys(self, origin: str) -> Sequence[str]:
+        """The keys of a log that were introduced on the ledger, oldest first."""
+        ...
+
     async def last_number(self) -> int:
         """The number of the last checkpoint, of whatever log; 0 where there is none."""
         ...
@@ -130,10 +134,6 @@ class CheckpointSink(Protocol):
         """
         ...
 
-    async def check(self) -> None:
-        """Ask whether it could take one, as far as can be told without offering any.
-
-        Raises:
-            SinkUnavailableError: it could not.
-        """
+    async def close(self) -> None:
+        """Give every connection back."""
         ...

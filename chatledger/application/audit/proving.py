@@ -1,0 +1,90 @@
+"""Checkpoints and proofs, for whoever wants to check what they were told."""
+
+from collections.abc import Sequence
+
+import msgspec
+
+from chatledger.application.accepting import accept_number
+from chatledger.application.audit.merkle import ProofError, consistency_proof, inclusion_proof, verify_inclusion
+from chatledger.application.audit.notes import Checkpoint, Note
+from chatledger.application.audit.tiles import MissingLeafError, TiledTree
+from chatledger.application.audit.tlog_proof import TlogProof
+from chatledger.application.errors import LedgerInconsistentError, NotFoundError
+from chatledger.application.ports.notary import NotaryStore, SignedCheckpoint, TreeRows
+
+
+class ConsistencyProof(msgspec.Struct, frozen=True, kw_only=True):
+    """That the ledger of ``new`` events extends that of ``old``: RFC 6962, section 2.1.2."""
+
+    old: int
+    new: int
+    hashes: Sequence[bytes]
+
+
+class Proving:
+    """Proofs about a ledger's tree. None of them tells anything of what the events say."""
+
+    def __init__(self, store: NotaryStore, origin: str) -> None:
+        self._store = store
+        self._origin = origin
+
+    async def checkpoint(self, size: int | None = None) -> SignedCheckpoint:
+        """The last checkpoint, or the last one of a size.
+
+        Raises:
+            NotFoundError: none was signed.
+        """
+        if size is None:
+            found = await self._store.newest(self._origin)
+        else:
+            found = await self._store.of_size(self._origin, size)
+        if found is None:
+            raise NotFoundError("checkpoint")
+        return found
+
+    async def inclusion(self, position: int, size: int | None = None) -> TlogProof:
+        """That the event at a position is covered by a checkpoint, the last one if no size is given.
+
+        Raises:
+            NotFoundError: no checkpoint of that size was signed.
+            InvalidParameterError: it does not cover the position.
+            LedgerInconsistentError: the ledger is not what was signed.
+        """
+        signed = await self.checkpoint(size)
+        position = accept_number("position", position, 1, signed.size)
+        head = Checkpoint.parse(Note.parse(signed.note).text)
+        hashes = await self._store.read(lambda rows: _inclusion(rows, position - 1, head))
+        return TlogProof(position - 1, tuple(hashes), signed.note)
+
+    async def consistency(self, old: int, new: int | None = None) -> ConsistencyProof:
+        """That the ledger of ``new`` events, those of the last checkpoint by default, extends that of ``old``.
+
+        Raises:
+            NotFoundError: no checkpoint was signed.
+            InvalidParameterError: the sizes are not in this order, or nothing that large was signed.
+            LedgerInconsistentError: the ledger has a hole.
+        """
+        newest = (await self.checkpoint()).size
+        new = newest if new is None else accept_number("to", new, 0, newest)
+        old = accept_number("from", old, 0, new)
+        return ConsistencyProof(
+            old=old, new=new, hashes=await self._store.read(lambda rows: _consistency(rows, old, new))
+        )
+
+
+def _inclusion(rows: TreeRows, index: int, head: Checkpoint) -> list[bytes]:
+    """It is checked before it is given out: a proof that proves nothing is no answer."""
+    tree = TiledTree(rows)
+    try:
+        hashes = inclusion_proof(index, head.size, tree.node)
+        verify_inclusion(index, head.size, tree.node(0, index), hashes, head.root)
+    except (ProofError, MissingLeafError) as error:
+        raise LedgerInconsistentError(f"position {index + 1:,} is not what was signed: {error}") from error
+    return hashes
+
+
+def _consistency(rows: TreeRows, old: int, new: int) -> list[bytes]:
+    try:
+        return consistency_proof(old, new, TiledTree(rows).node)
+    except MissingLeafError as error:
+        raise LedgerInconsistentError(str(error)) from error
