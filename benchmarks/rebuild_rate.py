@@ -9,7 +9,6 @@ from benchmarks.figure import Figure, at_least, median_ratio, spread
 from benchmarks.ledgers import converse, opened, run, secret_of
 from benchmarks.profiles import profile
 from benchmarks.stores import Options, Store, empty_store
-from chatledger.application.commands.rebuilding import Rebuilding
 from chatledger.bootstrap import Running
 
 NAME = "rebuild of read models"
@@ -65,8 +64,7 @@ async def _again(store: Store) -> None:
 
 
 async def _rebuild(running: Running) -> float:
-    """Seconds; where ``chatledger rebuild`` does it, on the writer's thread between two commits."""
-    rebuilding = Rebuilding(running.codec, running.projections)
+    """Seconds for all of it: replaying, comparing with the live ones, switching and clearing up."""
     began = time.perf_counter()
-    await running.writer.run_alone(lambda: rebuilding.rebuild(running.store, lambda _done, _all: None))
+    await running.application.rebuilding.rebuild()
     return time.perf_counter() - began

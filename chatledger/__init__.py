@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from chatledger.application.commands.asking import Answer as Answer
     from chatledger.application.commands.managing_apps import CreatedApp as CreatedApp
     from chatledger.application.commands.managing_operators import IssuedToken as IssuedToken
+    from chatledger.application.commands.rebuilding import RebuildReport as RebuildReport
+    from chatledger.application.commands.rebuilding import RebuildStatus as RebuildStatus
     from chatledger.application.commands.uploading import UploadedFile as UploadedFile
     from chatledger.application.context import Actor as Actor
     from chatledger.application.context import Context as Context
@@ -34,6 +36,7 @@ if TYPE_CHECKING:
     from chatledger.application.errors import InvalidParameterError as InvalidParameterError
     from chatledger.application.errors import NotFoundError as NotFoundError
     from chatledger.application.errors import QuotaUsedUpError as QuotaUsedUpError
+    from chatledger.application.errors import RebuildRunningError as RebuildRunningError
     from chatledger.application.errors import SpeechToTextDisabledError as SpeechToTextDisabledError
     from chatledger.application.errors import SpeechToTextUnsupportedError as SpeechToTextUnsupportedError
     from chatledger.application.errors import TooLongError as TooLongError
@@ -69,6 +72,7 @@ if TYPE_CHECKING:
     from chatledger.application.ports.generator import ToolCall as ToolCall
     from chatledger.application.ports.generator import ToolsReturned as ToolsReturned
     from chatledger.application.ports.keys import KeyDestroyedError as KeyDestroyedError
+    from chatledger.application.ports.read_models import ComparedTable as ComparedTable
     from chatledger.application.ports.storage import CommitInDoubtError as CommitInDoubtError
     from chatledger.application.ports.storage import SchemaError as SchemaError
     from chatledger.application.ports.storage import StorageUnavailableError as StorageUnavailableError
@@ -144,6 +148,10 @@ _HOMES = {
     "application.commands.asking": ("Answer",),
     "application.commands.managing_apps": ("CreatedApp",),
     "application.commands.managing_operators": ("IssuedToken",),
+    "application.commands.rebuilding": (
+        "RebuildReport",
+        "RebuildStatus",
+    ),
     "application.commands.uploading": ("UploadedFile",),
     "application.context": (
         "Actor",
@@ -163,6 +171,7 @@ _HOMES = {
         "InvalidParameterError",
         "NotFoundError",
         "QuotaUsedUpError",
+        "RebuildRunningError",
         "SpeechToTextDisabledError",
         "SpeechToTextUnsupportedError",
         "TooLongError",
@@ -205,6 +214,7 @@ _HOMES = {
         "ToolsReturned",
     ),
     "application.ports.keys": ("KeyDestroyedError",),
+    "application.ports.read_models": ("ComparedTable",),
     "application.ports.storage": (
         "CommitInDoubtError",
         "SchemaError",

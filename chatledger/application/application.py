@@ -16,6 +16,7 @@ from chatledger.application.commands.managing_operators import ManagingOperators
 from chatledger.application.commands.naming import Naming
 from chatledger.application.commands.pinning import PinningConversations
 from chatledger.application.commands.rating import RatingMessages
+from chatledger.application.commands.rebuilding import Rebuilding
 from chatledger.application.commands.renaming import RenamingConversations
 from chatledger.application.commands.repeating import Repeating
 from chatledger.application.commands.replaying import Replaying
@@ -71,6 +72,7 @@ class Application(msgspec.Struct, frozen=True, kw_only=True):
     apps: ManagingApps
     operators: ManagingOperators
     notarizing: Notarizing
+    rebuilding: Rebuilding
     # queries
     directory: AppDirectory
     credentials: Credentials

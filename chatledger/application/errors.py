@@ -171,6 +171,10 @@ class HeldError(ApplicationError):
     """A legal hold keeps a person from being erased."""
 
 
+class RebuildRunningError(ApplicationError):
+    """The read models are being made anew already."""
+
+
 class QuotaUsedUpError(ApplicationError):
     """The app's tokens of this day are used up.
 

@@ -9,7 +9,6 @@ import msgspec
 from sqlalchemy import Connection
 
 from chatledger.adapters.keys.store import SqliteKeyring
-from chatledger.adapters.persistence.migrate import upgrade
 from chatledger.adapters.persistence.open_ledgers import lent_ledger
 from chatledger.adapters.persistence.scratch import SqlScratches
 from chatledger.adapters.persistence.store import Reader, SqlLedgerStore
@@ -96,7 +95,7 @@ from chatledger.bootstrap.erasure import open_forgetting
 from chatledger.bootstrap.files import open_files
 from chatledger.bootstrap.notary import OpenNotary, open_notary
 from chatledger.bootstrap.providers import built_in, by_name_of, open_features
-from chatledger.bootstrap.stores import database_of, forget_operational_state
+from chatledger.bootstrap.stores import bring_up_to_date, database_of, forget_operational_state, open_rebuilding
 from chatledger.settings import Settings, require_no_server
 
 
@@ -157,7 +156,7 @@ async def open_chatledger(  # noqa: PLR0915 - all that there is is joined in one
 
         database = database_of(settings)
         writing = await asyncio.to_thread(stack.enter_context, alone(settings, database))
-        await asyncio.to_thread(upgrade, writing)
+        await asyncio.to_thread(bring_up_to_date, writing)
         lent = lent_ledger(settings.ledger_url, database, settings.durability, writing, clock, new_id)
         stack.enter_context(lent)
         keyring, signing_keys = await asyncio.to_thread(stack.enter_context, open_keys(settings, clock))
@@ -236,6 +235,18 @@ async def open_chatledger(  # noqa: PLR0915 - all that there is is joined in one
             visiting=Visiting(ledger, directory, end_users, new_id),
             operators=ManagingOperators(ledger, views, new_id),
             notarizing=notary.notarizing,
+            rebuilding=await stack.enter_async_context(
+                open_rebuilding(
+                    store,
+                    writing,
+                    database,
+                    writer.run_alone,
+                    codec,
+                    inline,
+                    clock,
+                    mended=(directory.forget, annotations.forget),
+                )
+            ),
             directory=directory,
             credentials=Credentials(views, directory),
             history=history,

@@ -6,21 +6,27 @@ from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
 from uuid import UUID
 
 import msgspec
+import sqlalchemy as sa
 
 from chatledger.adapters.keys.store import MasterKeyError, SqliteKeyring
 from chatledger.adapters.persistence.database import Database, database_at
 from chatledger.adapters.persistence.exported import SqlExportedLedger
 from chatledger.adapters.persistence.migrate import HEAD_REVISION, require_current, schema_revision, upgrade
+from chatledger.adapters.persistence.read_models import SqlReadModels, remove_leftovers
 from chatledger.adapters.persistence.store import Reader, SqlLedgerStore
+from chatledger.adapters.persistence.tracking import RunWriting
 from chatledger.adapters.persistence.views import SqlViews
 from chatledger.adapters.persistence.views.dead_letters import SqlDeadLetterViews
 from chatledger.application.audit.importing import Importing
+from chatledger.application.commands.rebuilding import Rebuilding
 from chatledger.application.ledger.codec import EventCodec
 from chatledger.application.ledger.envelope import Envelope
 from chatledger.application.ledger.projections import Projections
 from chatledger.application.ledger.sealed_rows import RowSeals
+from chatledger.application.ports.clock import Clock
 from chatledger.application.ports.files import BlobStore
 from chatledger.application.queries.dead_letters import DeadLetters
+from chatledger.application.system_clock import SystemClock
 from chatledger.bootstrap.blobs import blob_store
 from chatledger.bootstrap.data_folder import alone, make_folders, open_keyring, require_keys
 from chatledger.bootstrap.erased_keys import destroy_erased_keys
@@ -40,14 +46,6 @@ class Reading(msgspec.Struct, frozen=True):
     views: SqlViews
     dead_letters: DeadLetters
     exported: SqlExportedLedger
-
-
-class Repairing(msgspec.Struct, frozen=True):
-    """A store that is open for the repair of its read models, whatever their version; nothing runs beside it."""
-
-    store: SqlLedgerStore
-    codec: EventCodec
-    projections: Projections
 
 
 class ForImport(msgspec.Struct, frozen=True):
@@ -95,8 +93,10 @@ async def open_for_reading(settings: Settings) -> AsyncIterator[Reading]:
 
 
 @asynccontextmanager
-async def open_for_repair(settings: Settings) -> AsyncIterator[Repairing]:
+async def open_for_repair(settings: Settings) -> AsyncIterator[Rebuilding]:
     """Open an existing store alone, bring its schema up to date, and leave its read models as they are.
+
+    They can be made anew from there, whatever their version; nothing else runs beside that.
 
     Raises:
         NoStoreError: there is no store yet.
@@ -114,7 +114,33 @@ async def open_for_repair(settings: Settings) -> AsyncIterator[Repairing]:
         await asyncio.to_thread(upgrade, writing)
         keyring = stack.enter_context(open_keyring(settings))
         await reader.query(lambda connection: destroy_erased_keys(connection, keyring, from_events=True))
-        yield Repairing(store, EventCodec(keyring), Projections(RowSeals(keyring)))
+        codec, projections = EventCodec(keyring), Projections(RowSeals(keyring))
+        yield await stack.enter_async_context(
+            open_rebuilding(store, writing, database, asyncio.to_thread, codec, projections, SystemClock())
+        )
+
+
+@asynccontextmanager
+async def open_rebuilding(
+    store: SqlLedgerStore,
+    writing: sa.Engine,
+    database: Database,
+    run: RunWriting,
+    codec: EventCodec,
+    projections: Projections,
+    clock: Clock,
+    mended: Sequence[Callable[[], None]] = (),
+) -> AsyncIterator[Rebuilding]:
+    """The use cases of rebuilding, which are broken off at the end. A rebuild reads by a connection of its own."""
+
+    def open_reader() -> Reader:
+        return Reader(database.reading(1, patience=SECONDS_FOR_A_COMMAND), threads=1)
+
+    rebuilding = Rebuilding(SqlReadModels(store, writing, open_reader, run), codec, projections, clock, mended)
+    try:
+        yield rebuilding
+    finally:
+        await rebuilding.close()
 
 
 @asynccontextmanager
@@ -167,6 +193,17 @@ def migrate(settings: Settings) -> tuple[str | None, str]:
         require_keys(connection, keyring)
         destroy_erased_keys(connection, keyring, from_events=True)
     return before, HEAD_REVISION
+
+
+def bring_up_to_date(engine: sa.Engine) -> None:
+    """The schema of this release, and nothing of a rebuild that was broken off. Blocks.
+
+    Raises:
+        SchemaError: the store was written by a newer release.
+        StorageUnavailableError: the store is in trouble.
+    """
+    upgrade(engine)
+    remove_leftovers(engine)
 
 
 def database_of(settings: Settings) -> Database:

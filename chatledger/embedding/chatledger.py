@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from chatledger.embedding.messages import Messages
     from chatledger.embedding.notary import Notary
     from chatledger.embedding.operators import Operators
+    from chatledger.embedding.read_models import ReadModels
     from chatledger.embedding.subscriptions import Subscriptions
     from chatledger.embedding.tasks import Tasks
     from chatledger.settings import Settings
@@ -48,6 +49,7 @@ class Chatledger:
         events: read and follow what happens, in the order of the ledger.
         files: upload what goes with messages, and read it back.
         notary: have the ledger signed, and prove what is in it.
+        read_models: make what everything is shown from anew.
         tasks: see how far a generation has come, and stop it.
         subscriptions: see how the host's own projections and handlers do, and read what they made.
     """
@@ -63,6 +65,7 @@ class Chatledger:
     events: "Events"
     files: "Files"
     notary: "Notary"
+    read_models: "ReadModels"
     tasks: "Tasks"
     subscriptions: "Subscriptions"
 
@@ -79,6 +82,7 @@ class Chatledger:
             messages,
             notary,
             operators,
+            read_models,
             subscriptions,
             tasks,
         )
@@ -94,6 +98,7 @@ class Chatledger:
         self.events = events.Events(access)
         self.files = files.Files(access)
         self.notary = notary.Notary(access)
+        self.read_models = read_models.ReadModels(access)
         self.tasks = tasks.Tasks(access)
         self.subscriptions = subscriptions.Subscriptions(access, running)
 

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chatledger.adapters.cli.console import ProgressLine
-from chatledger.adapters.cli.rebuild import _merge, _place_in_order
 from chatledger.adapters.cli.serve import OneLineFormatter
+from chatledger.adapters.persistence.comparing import differing, place_in_order
 
 
 class Terminal(io.StringIO):
@@ -48,11 +48,10 @@ tables = st.dictionaries(st.tuples(values, values), st.integers(0, 1), max_size=
 
 
 @given(tables, tables)
-def test_a_comparison_counts_each_row_that_is_not_the_same(live: dict, replayed: dict) -> None:
-    place = _place_in_order(2)
-
+def test_a_comparison_names_each_row_that_is_not_the_same(live: dict, replayed: dict) -> None:
     def rows(table: dict) -> list:
-        return sorted(((*key, value) for key, value in table.items()), key=place)
+        return sorted(((*key, value) for key, value in table.items()), key=lambda row: place_in_order(row, 2))
 
-    differences = sum(live.get(key) != replayed.get(key) for key in live.keys() | replayed.keys())
-    assert _merge(iter(rows(live)), iter(rows(replayed)), place) == (len(live), differences)
+    different = [key for key in live.keys() | replayed.keys() if live.get(key) != replayed.get(key)]
+    found = list(differing(iter(rows(live)), iter(rows(replayed)), 2))
+    assert found == sorted(different, key=lambda key: place_in_order(key, 2))

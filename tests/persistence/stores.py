@@ -1,5 +1,6 @@
 """A store on the disk with everything that writes to it and reads from it, as the server puts it together."""
 
+import asyncio
 from collections.abc import AsyncIterator, Iterator
 from contextlib import ExitStack, asynccontextmanager, closing, contextmanager
 from datetime import UTC, datetime, timedelta
@@ -13,9 +14,12 @@ from chatledger.adapters.keys.store import SqliteKeyring
 from chatledger.adapters.persistence.database import Database, database_at
 from chatledger.adapters.persistence.migrate import upgrade
 from chatledger.adapters.persistence.open_ledgers import OpenLedger, Share
+from chatledger.adapters.persistence.read_models import SqlReadModels
 from chatledger.adapters.persistence.recorder import SqlRecorder
 from chatledger.adapters.persistence.sqlite import sqlite_engine
 from chatledger.adapters.persistence.store import Reader, SqlLedgerStore
+from chatledger.adapters.persistence.tracking import RunWriting
+from chatledger.application.commands.rebuilding import Rebuilding
 from chatledger.application.ledger.codec import EventCodec
 from chatledger.application.ledger.leaf import leaf_hash
 from chatledger.application.ledger.projections import Projections
@@ -148,6 +152,21 @@ async def running_writer(store: Store, loop, projections=None) -> AsyncIterator[
         yield writer
     finally:
         await writer.close()
+
+
+@asynccontextmanager
+async def open_rebuilding(store: Store, run: RunWriting = asyncio.to_thread) -> AsyncIterator[Rebuilding]:
+    """What makes the read models of a store anew; beside a writer ``run`` is its ``run_alone``."""
+
+    def open_reader() -> Reader:
+        return Reader(store.database.reading(1), threads=1)
+
+    read_models = SqlReadModels(store.ledger, store.writing, open_reader, run)
+    rebuilding = Rebuilding(read_models, store.codec, store.projections, store.clock)
+    try:
+        yield rebuilding
+    finally:
+        await rebuilding.close()
 
 
 def a_question(query: str = "What is a ledger?", **changed: object) -> MessageCreated:

@@ -9,8 +9,10 @@ from typing import Any
 from uuid import UUID
 
 import pytest
+import sqlalchemy as sa
 
 from chatledger.adapters.persistence.tables import METADATA
+from chatledger.application.commands.rebuilding import RebuildReport
 from chatledger.application.context import SYSTEM, Context
 from chatledger.application.ledger.hand_ins import HandIn, NewEvent
 from chatledger.application.ledger.ledger import CATEGORIES
@@ -31,7 +33,7 @@ from chatledger.domain.operator import Operator
 from chatledger.domain.registry import UnknownEventError
 from chatledger.domain.values import Account, AttachedFile, Resource, Thought, Usage
 from chatledger.domain.webhook import Webhook
-from tests.persistence.stores import Store, a_question, open_store, running_writer
+from tests.persistence.stores import Store, a_question, open_rebuilding, open_store, running_writer
 
 WORDS = ("ledger", "帳簿", "naïve", "", "\u2028", "quote'\"", "𝄞 clef", "a" * 500)
 
@@ -326,6 +328,11 @@ def read_models(store: Store) -> dict[str, list[tuple]]:
     return {table: sorted(store.query(f"SELECT * FROM {table}"), key=repr) for table in READ_MODELS}
 
 
+def table_names(store: Store) -> set[str]:
+    with store.reading.connect() as connection:
+        return set(sa.inspect(connection).get_table_names())
+
+
 async def keep_busy(store: Store, seed: int, steps: int) -> None:
     async with running_writer(store, asyncio.get_running_loop()) as writer:
         await Traffic(seed, store, writer).run(steps)
@@ -337,20 +344,17 @@ async def busy_store(store: Store) -> Store:
     return store
 
 
-def replay(source: Store, target: Store) -> list[tuple[int, int]]:
-    progress: list[tuple[int, int]] = []
+def replay(source: Store, target: Store) -> None:
+    """Fill the empty read models of another store."""
     replayed = Replay(source.codec, source.projections)
+    with source.ledger.write() as reading, target.ledger.write() as writing:
+        for changes in replayed.pages(reading):
+            writing.apply(changes)
 
-    def note(done: int, total: int) -> None:
-        progress.append((done, total))
 
-    with source.ledger.write() as reading:
-        if source is target:
-            replayed.run(reading, reading, note)
-        else:
-            with target.ledger.write() as writing:
-                replayed.run(reading, writing, note)
-    return progress
+async def rebuild(store: Store) -> RebuildReport:
+    async with open_rebuilding(store) as rebuilding:
+        return await rebuilding.rebuild()
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -363,22 +367,19 @@ async def test_a_replay_gives_the_same_rows(store: Store, tmp_path: Path, seed: 
     assert {"completed", "stopped", "errored", "running"} <= states
     assert {row[0] for row in store.query("SELECT DISTINCT is_open FROM dead_letters")} == {0, 1}
 
-    progress = replay(store, store)
-    assert progress[-1] == (last, last)
-    assert len(progress) > 1
+    report = await rebuild(store)
+    assert (report.events, report.position, report.differences) == (last, last, 0)
     assert read_models(store) == live
 
     (tmp_path / "second").mkdir()
     with open_store(tmp_path / "second") as second:
         replay(store, second)
         assert read_models(second) == live
-        replay(store, second)
-        assert read_models(second) == live
         assert second.positions() == []
     assert store.positions() == list(range(1, last + 1))
 
 
-async def test_a_replay_repairs_what_was_changed_or_lost(busy_store: Store) -> None:
+async def test_a_rebuild_repairs_what_was_changed_or_lost(busy_store: Store) -> None:
     live = read_models(busy_store)
     for statement in (
         "UPDATE feedbacks SET created_at = 0",
@@ -388,22 +389,42 @@ async def test_a_replay_repairs_what_was_changed_or_lost(busy_store: Store) -> N
         "INSERT INTO api_keys SELECT 'planted', incarnation, incarnation FROM head",
     ):
         busy_store.execute(statement)
-    assert read_models(busy_store) != live
-    replay(busy_store, busy_store)
+    wrong = read_models(busy_store)
+    assert wrong != live
+    report = await rebuild(busy_store)
     assert read_models(busy_store) == live
 
+    def differing(table: str) -> int:
+        key = len(METADATA.tables[table].primary_key)
+        return len({row[:key] for row in set(wrong[table]) ^ set(live[table])})
 
-async def test_a_replay_that_fails_leaves_the_read_models_as_they_were(busy_store: Store) -> None:
-    live = read_models(busy_store)
+    found = {compared.table: compared for compared in report.tables}
+    assert {table: compared.differences for table, compared in found.items()} == {
+        table: differing(table) for table in READ_MODELS
+    }
+    assert report.differences == sum(map(differing, READ_MODELS))
+    assert found["api_keys"].different == ["planted"]
+    assert (found["api_keys"].live_rows, found["api_keys"].rows) == (len(wrong["api_keys"]), len(live["api_keys"]))
+    alike = {table for table, compared in found.items() if compared.digest == compared.live_digest}
+    assert alike == {table for table in READ_MODELS if wrong[table] == live[table]}
+    assert (await rebuild(busy_store)).differences == 0
+
+
+async def test_a_rebuild_that_fails_leaves_the_read_models_as_they_were(busy_store: Store) -> None:
+    live, tables = read_models(busy_store), table_names(busy_store)
     busy_store.execute("UPDATE event_types SET name = 'SomethingNewer' WHERE name = 'FeedbackGiven'")
-    with pytest.raises(UnknownEventError):
-        replay(busy_store, busy_store)
+    async with open_rebuilding(busy_store) as rebuilding:
+        with pytest.raises(UnknownEventError):
+            await rebuilding.rebuild()
+        assert rebuilding.status.state == "failed"
     assert read_models(busy_store) == live
+    assert table_names(busy_store) == tables
 
 
 async def test_an_empty_ledger_empties_the_read_models(store: Store) -> None:
     store.execute("INSERT INTO api_keys SELECT 'planted', incarnation, incarnation FROM head")
-    assert replay(store, store) == []
+    report = await rebuild(store)
+    assert (report.events, report.differences) == (0, 1)
     assert all(rows == [] for rows in read_models(store).values())
 
 

@@ -1,7 +1,6 @@
 """What the writing commands order. A running server carries an order out, or else the command's own process."""
 
 import asyncio
-from functools import partial
 from typing import TYPE_CHECKING, Any, TypeAlias
 from uuid import UUID
 
@@ -199,12 +198,6 @@ class Replayed(msgspec.Struct, frozen=True):
     are_answered: bool
 
 
-class Rebuilt(msgspec.Struct, frozen=True):
-    """How many events were replayed."""
-
-    events: int
-
-
 class ServerInfo(msgspec.Struct, frozen=True):
     """Who answers a ping."""
 
@@ -247,7 +240,10 @@ def changed_configuration(current: AppConfiguration, order: ConfigureApp) -> App
 
 
 class Orders:
-    """Carries orders out on an open chatledger, one after another: each sees what the one before has changed."""
+    """Carries orders out on an open chatledger, one after another: each sees what the one before has changed.
+
+    A rebuild changes nothing that another order could see, and takes long: nobody waits for it.
+    """
 
     def __init__(self, running: "Running", info: ServerInfo) -> None:
         self._running = running
@@ -263,10 +259,10 @@ class Orders:
         """
         if isinstance(order, Ping):
             return self._info
+        if isinstance(order, Rebuild):
+            return await self._running.application.rebuilding.rebuild(progress)
         async with self._turn:
             match order:
-                case Rebuild():
-                    return await self._rebuild(progress)
                 case ReplayDeadLetters():
                     return await self._replay(order, progress)
                 case RotatePassportKey():
@@ -369,19 +365,6 @@ class Orders:
         except (ApplicationError, KeyDestroyedError) as error:
             return Replay(message_id=message_id, refusal=str(foreseen(error)))
         return Replay(message_id=message_id, replay=sent.message_id, task_id=sent.task_id)
-
-    async def _rebuild(self, progress: "Progress") -> Rebuilt:
-        from chatledger.application.commands.rebuilding import Rebuilding  # noqa: PLC0415
-
-        running, loop = self._running, asyncio.get_running_loop()
-        rebuilding = Rebuilding(running.codec, running.projections)
-        replayed: list[int] = []
-
-        def tell(done: int, total: int) -> None:
-            loop.call_soon_threadsafe(partial(progress, done, total))
-
-        await running.writer.run_alone(lambda: replayed.append(rebuilding.rebuild(running.store, tell)))
-        return Rebuilt(replayed[0])
 
     def _context(self) -> "Context":
         return operator_context(self._running)

@@ -1,48 +1,22 @@
 """``chatledger rebuild`` and ``migrate``: read models anew, read models compared, the schema brought up to date."""
 
 import asyncio
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
-from uuid import UUID
-
-import msgspec
 
 from chatledger.adapters.cli.console import REFUSED, SUCCESS, ProgressLine, Result, table
 from chatledger.adapters.cli.delivery import deliver
-from chatledger.adapters.cli.orders import Rebuild, Rebuilt
+from chatledger.adapters.cli.orders import Rebuild
 from chatledger.settings import Settings
 
 if TYPE_CHECKING:
     import sqlalchemy as sa
 
+    from chatledger.application.commands.rebuilding import RebuildReport
     from chatledger.application.ledger.rebuild import Progress
+    from chatledger.application.ports.read_models import ComparedTable, Comparison
     from chatledger.bootstrap import Reading
-
-ROWS_PER_FETCH = 500
-
-Row = Sequence[Any]
-
-
-class ComparedTable(msgspec.Struct, frozen=True):
-    """One read model beside its replay.
-
-    Attributes:
-        rows: how many the live one has.
-        differences: rows that differ, that are missing, or that should not be there.
-    """
-
-    table: str
-    rows: int
-    differences: int
-
-
-class Comparison(msgspec.Struct, frozen=True):
-    """All read models, each beside its replay, as they stood at one position."""
-
-    position: int
-    differences: int
-    tables: list[ComparedTable]
 
 
 def migrate(settings: Settings) -> Result:
@@ -60,53 +34,77 @@ def migrate(settings: Settings) -> Result:
 
 
 def rebuild(settings: Settings) -> Result:
-    """Make the read models anew, in one transaction."""
+    """Make the read models anew, beside the live ones, which then give way to them."""
+    from chatledger.application.commands.rebuilding import RebuildReport  # noqa: PLC0415
+
     progress = ProgressLine("rebuild")
-    rebuilt = deliver(settings, Rebuild(), Rebuilt, progress=progress, alone=lambda: _rebuild_alone(settings, progress))
-    return Result(rebuilt, f"The read models are made anew from {rebuilt.events:,} events.")
+    report = deliver(
+        settings, Rebuild(), RebuildReport, progress=progress, alone=lambda: asyncio.run(_alone(settings, progress))
+    )
+    done = (
+        f"The read models are made anew from {report.events:,} events in {report.seconds:.1f} s; "
+        f"commits waited for {1000 * report.seconds_under_lock:.0f} ms of it."
+    )
+    found = "No row differed from before."
+    if any(compared.differences is None for compared in report.tables):
+        found = "The earlier ones were of another version."
+    elif report.differences:
+        found = f"{report.differences:,} rows were wrong before:\n\n{_overview(report.tables)}"
+    return Result(report, f"{done}\n{found}")
 
 
-def _rebuild_alone(settings: Settings, progress: "Progress") -> Rebuilt:
-    return asyncio.run(_repair(settings, progress))
-
-
-async def _repair(settings: Settings, progress: "Progress") -> Rebuilt:
-    from chatledger.application.commands.rebuilding import Rebuilding  # noqa: PLC0415
+async def _alone(settings: Settings, progress: "Progress") -> "RebuildReport":
     from chatledger.bootstrap import open_for_repair  # noqa: PLC0415
 
-    async with open_for_repair(settings) as repairing:
-        rebuilding = Rebuilding(repairing.codec, repairing.projections)
-        return Rebuilt(await asyncio.to_thread(rebuilding.rebuild, repairing.store, progress))
+    async with open_for_repair(settings) as rebuilding:
+        return await rebuilding.rebuild(progress)
 
 
 def check(settings: Settings) -> Result:
     """Replay the ledger beside the live read models and compare them row by row."""
     comparison = asyncio.run(_check(settings, ProgressLine("replay")))
-    rows = [(compared.table, f"{compared.rows:,}", compared.differences) for compared in comparison.tables]
     verdict = f"At position {comparison.position:,} the read models "
     verdict += f"differ in {comparison.differences:,} rows." if comparison.differences else "are what the ledger says."
-    text = f"{table(('table', 'rows', 'differences'), rows)}\n\n{verdict}"
+    text = f"{_overview(comparison.tables)}\n\n{verdict}"
     return Result(comparison, text, REFUSED if comparison.differences else SUCCESS)
 
 
-async def _check(settings: Settings, progress: "Progress") -> Comparison:
+def _overview(tables: "Sequence[ComparedTable]") -> str:
+    rows = [
+        (compared.table, f"{compared.live_rows:,}", compared.differences or 0, _named(compared)) for compared in tables
+    ]
+    return table(("table", "rows", "differences", "first of them"), rows)
+
+
+def _named(compared: "ComparedTable") -> str:
+    return ", ".join(compared.different)
+
+
+async def _check(settings: Settings, progress: "Progress") -> "Comparison":
     from chatledger.bootstrap import open_for_reading  # noqa: PLC0415
 
     async with open_for_reading(settings) as reading:
         return await reading.reader.query(lambda connection: _compare(connection, reading, progress))
 
 
-def _compare(live: "sa.Connection", reading: "Reading", progress: "Progress") -> Comparison:
-    """All of it in the snapshot of one read transaction: a server may go on writing."""
-    from chatledger.adapters.persistence.transaction import SqlTransaction  # noqa: PLC0415
-    from chatledger.application.commands.rebuilding import Rebuilding  # noqa: PLC0415
-    from chatledger.application.ledger.projections import READ_MODELS  # noqa: PLC0415
+def _compare(live: "sa.Connection", reading: "Reading", progress: "Progress") -> "Comparison":
+    """All of it in the snapshot of one read transaction: a server may go on writing, or change the read models.
 
+    Raises:
+        SchemaError: the live read models are of another version: there is nothing to compare.
+    """
+    from chatledger.adapters.persistence.comparing import compare  # noqa: PLC0415
+    from chatledger.adapters.persistence.transaction import SqlTransaction  # noqa: PLC0415
+    from chatledger.application.ledger.rebuild import Replay  # noqa: PLC0415
+
+    source, replay = SqlTransaction(live), Replay(reading.codec, reading.projections)
+    last = source.head().position
     with _scratch() as scratch:
-        rebuilding = Rebuilding(reading.codec, reading.projections)
-        position = rebuilding.replay_beside(SqlTransaction(live), SqlTransaction(scratch), progress)
-        compared = [_compare_table(name, live, scratch) for name in READ_MODELS]
-    return Comparison(position, sum(found.differences for found in compared), compared)
+        target = SqlTransaction(scratch)
+        for changes in replay.pages(source):
+            target.apply(changes)
+            progress(replay.position, last)
+        return compare(live, scratch)
 
 
 @contextmanager
@@ -130,54 +128,3 @@ def _unnamed_database() -> Any:
     import sqlite3  # noqa: PLC0415
 
     return sqlite3.connect("", isolation_level=None)
-
-
-def _compare_table(name: str, live: "sa.Connection", replayed: "sa.Connection") -> ComparedTable:
-    from chatledger.adapters.persistence.tables import METADATA  # noqa: PLC0415
-
-    schema = METADATA.tables[name]
-    key = [column.name for column in schema.primary_key]
-    columns = [*key, *(column.name for column in schema.columns if column.name not in key)]
-    live_rows, replayed_rows = (_fetched(connection, name, columns, len(key)) for connection in (live, replayed))
-    rows, differences = _merge(live_rows, replayed_rows, _place_in_order(len(key)))
-    return ComparedTable(name, rows, differences)
-
-
-def _fetched(connection: "sa.Connection", name: str, columns: Sequence[str], keys: int) -> Iterator[Row]:
-    """The rows as SQLite has them, ids as bytes and flags as numbers, in the order of their bytes."""
-    order = [str(number + 1) for number in range(keys)]
-    if connection.dialect.name != "sqlite":
-        order = [f'{column}::text COLLATE "C"' for column in columns[:keys]]
-    query = f"SELECT {', '.join(columns)} FROM {name} ORDER BY {', '.join(order)}"  # noqa: S608 - names of our own
-    result = connection.exec_driver_sql(query, execution_options={"stream_results": True})
-    while page := result.fetchmany(ROWS_PER_FETCH):
-        yield from (tuple(map(_as_sqlite_has_it, row)) for row in page)
-
-
-def _as_sqlite_has_it(value: Any) -> Any:
-    if isinstance(value, UUID):
-        return value.bytes
-    return int(value) if isinstance(value, bool) else value
-
-
-_ORDER_OF_TYPES = {type(None): 0, int: 1, float: 1, str: 2, bytes: 3}
-
-
-def _place_in_order(columns: int) -> Callable[[Row], Any]:
-    """SQLite's own order, in which a key of the wrong type, too, has a place."""
-    return lambda row: [(_ORDER_OF_TYPES[type(value)], value) for value in row[:columns]]
-
-
-def _merge(live: Iterator[Row], replayed: Iterator[Row], place: Callable[[Row], Any]) -> tuple[int, int]:
-    rows = differences = 0
-    ours, theirs = next(live, None), next(replayed, None)
-    while ours is not None or theirs is not None:
-        step_live = theirs is None or (ours is not None and place(ours) <= place(theirs))
-        step_replayed = ours is None or (theirs is not None and place(theirs) <= place(ours))
-        differences += ours != theirs
-        if step_live:
-            rows += 1
-            ours = next(live, None)
-        if step_replayed:
-            theirs = next(replayed, None)
-    return rows, differences

@@ -7,6 +7,7 @@ from chatledger.adapters.http.admin_api.dead_letters import dead_letter_routes
 from chatledger.adapters.http.admin_api.notary import notary_routes
 from chatledger.adapters.http.admin_api.operators import operator_routes
 from chatledger.adapters.http.admin_api.people import erasure_routes, hold_routes
+from chatledger.adapters.http.admin_api.rebuild import rebuild_routes
 from chatledger.adapters.http.admin_api.retention import retention_routes
 from chatledger.adapters.http.cors import cors_config, pass_over_other_origins
 from chatledger.adapters.http.errors import answer_error
@@ -86,6 +87,7 @@ def create_http_app(
                 *operator_routes(surface),
                 *proof_routes(surface),
                 *notary_routes(surface),
+                *rebuild_routes(surface),
                 *health_routes(surface, is_ready),
                 *page_routes(settings),
             ]

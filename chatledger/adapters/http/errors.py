@@ -30,6 +30,7 @@ from chatledger.application.errors import (
     NotFoundError,
     QuotaUsedUpError,
     RateLimitedError,
+    RebuildRunningError,
     SiteClosedError,
     SpeechToTextDisabledError,
     SpeechToTextUnsupportedError,
@@ -295,6 +296,7 @@ _TABLE: dict[type[Exception], Callable[[Any], HttpError]] = {
     LedgerInconsistentError: lambda error: HttpError(
         409, f"The ledger is not what was signed: {error}.", code="ledger_inconsistent"
     ),
+    RebuildRunningError: lambda error: HttpError(409, str(error), code="rebuild_running"),
     KeyDestroyedError: lambda _: HttpError(410, "The content has been erased.", code="erased"),
     # Without Retry-After: a client that obeyed it unseeing might send the same twice.
     CommitInDoubtError: lambda _: HttpError(

@@ -18,6 +18,7 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from chatledger.adapters.persistence.database import Durability, Wake
 from chatledger.adapters.persistence.statements import EVENT_COLUMNS, SELECT_HEAD, HeadRow, Row
+from chatledger.application.ports.read_models import ReadersInTheWayError
 from chatledger.application.ports.storage import SchemaError, StorageUnavailableError, StoreBusyError
 
 T = TypeVar("T")
@@ -30,9 +31,6 @@ COPY_FROM = 64
 """Events in one commit from which on COPY is cheaper than one call with arrays."""
 
 WRITE_PATIENCE = 30.0
-LONG_PATIENCE = 3_600.0
-"""Seconds. What empties a table may take as long as the table is large."""
-
 SECONDS_TO_BE_ALONE = 3
 """A server that was killed lets go of its lock once the database has noticed."""
 
@@ -328,6 +326,18 @@ _COPY_TYPES = (
 )  # fmt: skip
 
 
+_IS_SEEN_BY_ALL = """
+SELECT NOT EXISTS (
+    SELECT FROM pg_stat_activity
+    WHERE datname = current_database() AND backend_type = 'client backend' AND pid <> pg_backend_pid()
+          AND age(backend_xmin) >= age(?::text::xid8::xid)
+)
+"""
+_TIME_FOR_LOCKS: LiteralString = "SELECT set_config('statement_timeout', '200ms', true)"
+"""Less than what the server takes to look for a deadlock, which it would end by letting one of the readers fail."""
+_USUAL_TIME = cast("LiteralString", f"SELECT set_config('statement_timeout', '{_SESSION['statement_timeout']}', true)")
+
+
 class PostgresStatements:
     """The statements of a connection to PostgreSQL. Each is a round trip, unless they are run in a batch."""
 
@@ -399,14 +409,40 @@ class PostgresStatements:
         columns = [*_columns(streams, _STREAM_WIDTH), *_columns(called, len(EVENT_COLUMNS))]
         self._driver.execute(_APPEND, [*columns, head.position, head.recorded_at, head.last_stream])
 
-    def clear(self, table: str) -> None:
-        """Empty a table, however long it takes."""
-        self._driver.patience, patience = LONG_PATIENCE, self._driver.patience
+    def transaction_name(self) -> str:
+        """Its number, which it gets by being asked for it."""
+        ((number,),) = self.execute("SELECT pg_current_xact_id()::text")
+        return str(number)
+
+    def is_seen_by_all(self, transaction_name: str) -> bool:
+        """Whether every snapshot began after a transaction.
+
+        To an older one the rows of later transactions are missing, in a table that has got its name since too: names
+        are read as they are now.
+        """
+        ((found,),) = self.execute(_IS_SEEN_BY_ALL, (transaction_name,))
+        return bool(found)
+
+    def hold(self, tables: Sequence[str]) -> None:
+        """Take the locks that a change of a name needs. Later readers wait behind who waits for them: not for long.
+
+        Raises:
+            ReadersInTheWayError: readers have not let go of them in time.
+        """
         try:
-            self._driver.execute("SELECT set_config('statement_timeout', '0', true)")
-            self._driver.execute(cast("LiteralString", f"DELETE FROM {table}"))  # noqa: S608 - a table of our own
-        finally:
-            self._driver.patience = patience
+            self._driver.execute(_TIME_FOR_LOCKS)
+            self._driver.execute(cast("LiteralString", f"LOCK TABLE {', '.join(tables)} IN ACCESS EXCLUSIVE MODE"))
+            self._driver.execute(_USUAL_TIME)
+        except (psycopg.errors.QueryCanceled, psycopg.errors.LockNotAvailable) as error:
+            raise ReadersInTheWayError("the read models are being read") from error
+
+    def analyze(self, table: str) -> None:
+        """As the server itself would some time later."""
+        self._driver.execute(cast("LiteralString", f"ANALYZE {table}"))
+
+    def remove_rows(self, table: str, most: int) -> bool:  # noqa: ARG002 - nobody waits for a file to be removed
+        """False: a table is a file."""
+        return False
 
 
 def _columns(rows: Sequence[Row], width: int) -> list[list[Any]]:

@@ -99,8 +99,30 @@ class Statements(Protocol):
         """Insert new streams and events and move the head."""
         ...
 
-    def clear(self, table: str) -> None:
-        """Empty a table, however long it takes."""
+    # For read models that are made anew
+
+    def transaction_name(self) -> str:
+        """What tells snapshots that see this transaction from those that came before."""
+        ...
+
+    def is_seen_by_all(self, transaction_name: str) -> bool:
+        """Whether no snapshot is left that came before a transaction and could meet with new tables."""
+        ...
+
+    def hold(self, tables: Sequence[str]) -> None:
+        """Keep readers from tables to the end of the transaction, where they could meet with the change of a name.
+
+        Raises:
+            ReadersInTheWayError: they do not let go in a moment.
+        """
+        ...
+
+    def analyze(self, table: str) -> None:
+        """Have queries on a new table planned by what is in it."""
+        ...
+
+    def remove_rows(self, table: str, most: int) -> bool:
+        """Remove some rows of a table that is to be dropped; False where it can be dropped at once."""
         ...
 
 

@@ -152,6 +152,9 @@ class SqlLedgerStore:
 
     Args:
         has_one_writer: nobody else moves a stream, so its head needs to be looked up once only.
+
+    Attributes:
+        has_successors: tells whether read models are made anew that have come so far that they move with the live ones.
     """
 
     def __init__(self, writer: sa.Engine, reader: "Reader", *, has_one_writer: bool = False) -> None:
@@ -160,6 +163,7 @@ class SqlLedgerStore:
         self._has_one_writer = has_one_writer
         self._types = EventTypes()
         self._heads: dict[UUID, StreamHead] = {}
+        self.has_successors: Callable[[], bool] = lambda: False
 
     @contextmanager
     def write(self) -> Iterator[SqlTransaction]:
@@ -171,6 +175,7 @@ class SqlLedgerStore:
         """
         try:
             with write_transaction(self._writer, self._types, self._heads) as transaction:
+                transaction.has_successors = self.has_successors()
                 yield transaction
         except CommitInDoubtError:
             self._heads.clear()

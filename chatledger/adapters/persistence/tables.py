@@ -8,6 +8,12 @@ import sqlalchemy as sa
 
 METADATA = sa.MetaData()
 
+
+def successor_of(name: str) -> str:
+    """The name of a read model that is being made anew, until it takes that of the live one."""
+    return f"{name}_next"
+
+
 Position = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 
 

@@ -1,18 +1,18 @@
 """Where subscriptions stand, on SQL: positions and parked streams, in one transaction with a projection's effect."""
 
-import sqlite3
 import time
 from collections.abc import Awaitable, Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, Protocol, TypeVar, cast
+from typing import Any, Protocol, TypeVar
 from uuid import UUID
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
-from chatledger.adapters.persistence.errors import is_gone, storage_errors
+from chatledger.adapters.persistence.errors import is_gone
 from chatledger.adapters.persistence.store import Reader
 from chatledger.adapters.persistence.tables import EVENTS, PARKED_STREAMS, STREAMS, TRACKING
+from chatledger.adapters.persistence.unhurried import unhurried
 from chatledger.application.ledger.envelope import Fact, to_microseconds
 from chatledger.application.ports.clock import Clock
 from chatledger.application.ports.storage import StorageUnavailableError
@@ -231,7 +231,7 @@ class SqlTracking:
 
         Where a first position is given, a row that is not there yet is made: two that begin at once take turns too.
         """
-        with _unhurried(self._writing) as connection:
+        with unhurried(self._writing) as connection:
             if first_position is not None:
                 new = _insert(connection, TRACKING).values(name=name, position=first_position)
                 connection.execute(new.on_conflict_do_nothing())
@@ -241,7 +241,7 @@ class SqlTracking:
         """The number of rows that a statement changed, in a transaction of its own."""
 
         def work() -> int:
-            with _unhurried(self._writing) as connection:
+            with unhurried(self._writing) as connection:
                 return connection.execute(statement).rowcount
 
         return await self.run(work)
@@ -373,34 +373,6 @@ def _hosts_own() -> Iterator[None]:
         if is_gone(error):
             raise
         raise EffectFailedError from error
-
-
-@contextmanager
-def _unhurried(engine: sa.Engine) -> Iterator[sa.Connection]:
-    """A transaction that does not wait for the disk, at which the ledger's own commits would have to queue.
-
-    A power cut may take the last of these transactions back, whole. Nothing is lost: what was done follows from the
-    ledger, and is done again from the position that was taken back with it.
-    """
-    with storage_errors(), engine.connect() as connection:
-        if engine.dialect.name == "sqlite":
-            with _unsynchronized(connection), connection.begin():
-                yield connection
-        else:
-            with connection.begin():
-                connection.execute(sa.text("SET LOCAL synchronous_commit TO off"))
-                yield connection
-
-
-@contextmanager
-def _unsynchronized(connection: sa.Connection) -> Iterator[None]:
-    driver = cast("sqlite3.Connection", connection.connection.driver_connection)
-    (before,) = driver.execute("PRAGMA synchronous").fetchone()
-    driver.execute("PRAGMA synchronous=NORMAL")
-    try:
-        yield
-    finally:
-        driver.execute(f"PRAGMA synchronous={before}")
 
 
 def _insert(connection: sa.Connection, table: sa.Table) -> "sqlite.Insert | postgresql.Insert":

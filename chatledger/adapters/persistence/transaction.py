@@ -11,8 +11,8 @@ import msgspec
 import sqlalchemy as sa
 
 from chatledger.adapters.persistence.statements import SELECT_HEAD, HeadRow, Row, insert_rows, statements_of
-from chatledger.adapters.persistence.tables import METADATA
-from chatledger.application.ledger.projections import READ_MODELS_VERSION
+from chatledger.adapters.persistence.tables import METADATA, successor_of
+from chatledger.application.ledger.projections import READ_MODELS, READ_MODELS_VERSION
 from chatledger.application.ports.storage import (
     LAST_POSITION,
     Algorithm,
@@ -73,7 +73,10 @@ AND NOT EXISTS (SELECT 1 FROM file_references r WHERE r.file_id = f.file_id)
 AND NOT EXISTS (SELECT 1 FROM legal_holds h WHERE h.end_user_id = f.end_user_id)
 """
 
+SUCCESSORS = {name: successor_of(name) for name in READ_MODELS}
+
 PRIMARY_KEYS = {table.name: tuple(column.name for column in table.primary_key) for table in METADATA.tables.values()}
+PRIMARY_KEYS |= {successor: PRIMARY_KEYS[name] for name, successor in SUCCESSORS.items()}
 
 _RowKey = tuple[str, tuple[Any, ...]]
 
@@ -119,6 +122,7 @@ class SqlTransaction:
         types: the event types that it knows.
         heads: the streams that it has looked up or moved.
         last: the last event that it has appended.
+        has_successors: whether read models are made anew, and have come so far that they move with the live ones.
     """
 
     def __init__(
@@ -135,6 +139,7 @@ class SqlTransaction:
         self.types = types or EventTypes()
         self.heads: dict[UUID, StreamHead] = {}
         self.last: EventRow | None = None
+        self.has_successors = False
 
     # The ledger
 
@@ -318,6 +323,11 @@ class SqlTransaction:
         step of the driver gives the interpreter's lock away, and a busy event loop is slow to give it back. From the
         first change of another kind on, a table's changes are made one by one in their order.
         """
+        self._apply(changes)
+        if self.has_successors:
+            self._apply(for_successors(changes))
+
+    def _apply(self, changes: Sequence[Change]) -> None:
         self._head = None
         inserted: dict[_RowKey, dict[str, Any]] = {}
         changed: dict[_RowKey, dict[str, Any]] = {}
@@ -367,9 +377,21 @@ class SqlTransaction:
         return [self._statements.value(value) for value in parameters]
 
     def clear(self, tables: Iterable[str]) -> None:
-        """Empty read models, to replay them."""
+        """Empty tables, which are not large."""
         for table in tables:
-            self._statements.clear(METADATA.tables[table].name)
+            self._statements.execute(f"DELETE FROM {METADATA.tables[table].name}")
+
+    def name(self) -> str:
+        """What readers' snapshots tell it by from those that came before."""
+        return self._statements.transaction_name()
+
+    def hold(self, tables: Sequence[str]) -> None:
+        """Keep everybody from these tables to the end of the transaction.
+
+        Raises:
+            ReadersInTheWayError: some read them, and do not end in a moment.
+        """
+        self._statements.hold(tables)
 
     # Reading in the same transaction
 
@@ -540,6 +562,15 @@ def _increase(table: str, key: tuple[str, ...], columns: tuple[str, ...]) -> str
 @cache
 def _delete(table: str, key: tuple[str, ...]) -> str:
     return f"DELETE FROM {table} WHERE {_condition(key)}"
+
+
+def for_successors(changes: Iterable[Change]) -> list[Change]:
+    """The same changes of read models, in those that are made anew."""
+    return [
+        msgspec.structs.replace(change, table=SUCCESSORS[change.table])
+        for change in changes
+        if change.table in SUCCESSORS
+    ]
 
 
 def _row_key(table: str, row: Mapping[str, Any]) -> _RowKey:

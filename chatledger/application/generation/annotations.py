@@ -62,6 +62,11 @@ class Annotations:
                 self._known.pop(envelope.stream_id, None)
                 self._changes += 1
 
+    def forget(self) -> None:
+        """Look everything up anew: what it was read from has changed."""
+        self._known.clear()
+        self._changes += 1
+
     async def close(self) -> None:
         """End what is under way."""
         tasks = list(self._under_way.values())

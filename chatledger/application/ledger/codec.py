@@ -122,6 +122,14 @@ class EventCodec:
         sealed = self._keyring.key(key_id).seal(plaintext, associated)
         return EncodedBody(event_type.name, event_type.schema, public, sealed)
 
+    def kind_of(self, row: EventRow) -> type[msgspec.Struct]:
+        """The type of a row's event, which is not opened for that.
+
+        Raises:
+            UnknownEventError: this release does not know it.
+        """
+        return self._type_of(row).event_type.body
+
     def decode(self, row: EventRow) -> Envelope:
         """The event of a row, upcast to the newest schema of its type.
 
@@ -147,6 +155,19 @@ class EventCodec:
         """:meth:`decode_or_erased` for each row."""
         return [self.decode_or_erased(row) for row in rows]
 
+    def bodies_or_erased(self, rows: Sequence[EventRow]) -> list[Event]:
+        """The events of rows of one stream, without their envelopes; empty where sealed as in :meth:`decode_or_erased`.
+
+        Raises:
+            UnknownEventError: this release does not know an event's type or schema.
+        """
+        key_id = next((row.key_id for row in rows if row.sealed is not None), None)
+        try:
+            key = None if key_id is None else self._keyring.key(key_id)
+            return [self._body(row, key) for row in rows]
+        except KeyDestroyedError:
+            return [self.decode_or_erased(row).body for row in rows]
+
     def _key_of(self, row: EventRow) -> DataKey | None:
         return None if row.sealed is None or row.key_id is None else self._keyring.key(row.key_id)
 
@@ -157,19 +178,20 @@ class EventCodec:
         return codec
 
     def _decode(self, row: EventRow, key: DataKey | None) -> Envelope:
+        return _envelope(row, self._body(row, key))
+
+    def _body(self, row: EventRow, key: DataKey | None) -> Event:
         codec = self._type_of(row)
         plaintext = None
         if row.sealed is not None and key is not None:
             plaintext = key.open(row.sealed, associated_data(row.stream_id, row.event_id, row.name, row.schema))
-        return _envelope(row, codec.decode(row.schema, row.public, plaintext))
+        body: Event = codec.decode(row.schema, row.public, plaintext)
+        return body
 
     def message(self, rows: Sequence[EventRow], version: int) -> Message:
         """The message of a stream as it stood at a version."""
-        message = Message(rows[0].stream_id)
-        for row in rows:
-            if row.version <= version and isinstance(body := self.decode_or_erased(row).body, MessageEvent):
-                message.fold_on([body])
-        return message
+        bodies = self.bodies_or_erased([row for row in rows if row.version <= version])
+        return Message.fold(rows[0].stream_id, (body for body in bodies if isinstance(body, MessageEvent)))
 
     def decode_all(self, rows: Sequence[EventRow]) -> list[Envelope]:
         """:meth:`decode` for each row. Rows that follow each other mostly share a key: it is sought once."""

@@ -1,12 +1,12 @@
 """Replaying the ledger into read models: to make them anew, or to prove that the live ones are right."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from uuid import UUID
 
 from chatledger.application.ledger.codec import EventCodec
-from chatledger.application.ledger.envelope import Envelope
-from chatledger.application.ledger.projections import READ_MODELS, Projections
-from chatledger.application.ports.storage import LIBRARY, Change, Transaction
+from chatledger.application.ledger.projected.messages import CHANGES_NOTHING
+from chatledger.application.ledger.projections import Projections
+from chatledger.application.ports.storage import LIBRARY, Change, EventRow, Transaction
 from chatledger.domain.events import MessageCreated, MessageEvent
 from chatledger.domain.message import Message
 
@@ -17,7 +17,9 @@ Progress = Callable[[int, int], None]
 
 
 class Replay:
-    """Feeds every event of a ledger to the projections, page by page, in memory that the running messages bound.
+    """From the events of a ledger, in order, to what they change, in memory that the running messages bound.
+
+    Most events are pieces of answers: they change nothing, and those of one message are opened and folded together.
 
     Attributes:
         position: of the last event that was read.
@@ -26,49 +28,63 @@ class Replay:
     def __init__(self, codec: EventCodec, projections: Projections) -> None:
         self._codec = codec
         self._projections = projections
-        self._running: dict[UUID, Message] = {}
+        self._running: dict[UUID, _Running] = {}
         self.position = 0
 
     def read_on(self, source: Transaction, limit: int) -> Sequence[Change]:
-        """What the next events change, ``limit`` of them at most. At the end of the ledger the position stays."""
+        """What the next events change, ``limit`` of them at most. At the end of the ledger the position stays.
+
+        Raises:
+            UnknownEventError: this release does not know an event's type or schema.
+        """
         changes: list[Change] = []
         for row in source.read_log(self.position, limit):
+            if not row.category.startswith(LIBRARY):
+                changes += self._changes(row, source)
             self.position = row.position
-            if row.category.startswith(LIBRARY):
-                continue
-            envelope = self._codec.decode_or_erased(row)
-            self._follow(envelope)
-            changes += self._projections.changes(envelope, self._folded(envelope, source))
-            self._let_go(envelope)
         return changes
 
-    def run(self, source: Transaction, target: Transaction, progress: Progress) -> int:
-        """Empty the read models of ``target`` and fill them from the ledger of ``source``; the positions replayed."""
-        target.clear(READ_MODELS)
-        last, before = source.head().position, -1
-        while before != self.position < last:
+    def pages(self, source: Transaction) -> Iterator[Sequence[Change]]:
+        """What all further events change, page by page."""
+        before = -1
+        while before != self.position:
             before = self.position
-            target.apply(self.read_on(source, PAGE))
-            progress(self.position, last)
-        return self.position
+            yield self.read_on(source, PAGE)
 
-    def _follow(self, envelope: Envelope) -> None:
+    def _changes(self, row: EventRow, source: Transaction) -> Sequence[Change]:
+        running = self._running.get(row.stream_id)
+        kind = self._codec.kind_of(row)
+        if kind in CHANGES_NOTHING:
+            if running is not None:
+                running.unopened.append(row)
+            return ()
+        envelope = self._codec.decode_or_erased(row)
         body = envelope.body
         if isinstance(body, MessageCreated):
-            self._running[envelope.stream_id] = Message(envelope.stream_id)
-        if isinstance(body, MessageEvent) and envelope.stream_id in self._running:
-            self._running[envelope.stream_id].fold_on([body])
+            running = self._running[row.stream_id] = _Running(row.stream_id)
+        if running is None or not isinstance(body, MessageEvent):
+            return self._projections.changes(envelope, lambda: self._as_stored(row, source))
+        message = running.fold_on(self._codec, body)
+        if message.has_ended:
+            del self._running[row.stream_id]
+        return self._projections.changes(envelope, lambda: message)
 
-    def _let_go(self, envelope: Envelope) -> None:
-        message = self._running.get(envelope.stream_id)
-        if message is not None and message.has_ended:
-            del self._running[envelope.stream_id]
+    def _as_stored(self, row: EventRow, source: Transaction) -> Message:
+        return self._codec.message(source.read_stream(row.stream_id), row.version)
 
-    def _folded(self, envelope: Envelope, source: Transaction) -> Callable[[], Message]:
-        def folded() -> Message:
-            message = self._running.get(envelope.stream_id)
-            if message is not None:
-                return message
-            return self._codec.message(source.read_stream(envelope.stream_id), envelope.version)
 
-        return folded
+class _Running:
+    """A message without its terminal event, and the pieces of its answer that nobody has asked for yet."""
+
+    __slots__ = ("_message", "unopened")
+
+    def __init__(self, message_id: UUID) -> None:
+        self._message = Message(message_id)
+        self.unopened: list[EventRow] = []
+
+    def fold_on(self, codec: EventCodec, body: MessageEvent) -> Message:
+        """The message after these pieces, and after this event."""
+        pieces = codec.bodies_or_erased(self.unopened)
+        self.unopened.clear()
+        self._message.fold_on(piece for piece in pieces if isinstance(piece, MessageEvent))
+        return self._message.fold_on((body,))

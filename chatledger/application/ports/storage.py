@@ -196,12 +196,12 @@ class Transaction(Protocol):
         """
         ...
 
-    def position(self) -> int:
-        """The last position of the ledger, whatever version its read models have."""
-        ...
-
     def import_through(self) -> int | None:
         """The last position of an import that is not whole yet; None where there is no such import."""
+        ...
+
+    def position(self) -> int:
+        """The last position of the ledger, whatever version its read models have."""
         ...
 
     def streams(self, stream_ids: Collection[UUID]) -> Mapping[UUID, StoredStream]:
@@ -261,7 +261,7 @@ class Transaction(Protocol):
         ...
 
     def clear(self, tables: Iterable[str]) -> None:
-        """Empty read models, to replay them."""
+        """Empty tables, which are not large."""
         ...
 
 

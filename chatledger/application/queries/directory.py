@@ -22,8 +22,12 @@ class AppDirectory:
     def committed(self, envelopes: Sequence[Envelope]) -> None:
         """Take note of committed events."""
         if any(envelope.category == "app" for envelope in envelopes):
-            self._known.clear()
-            self._changes += 1
+            self.forget()
+
+    def forget(self) -> None:
+        """Look everything up anew: what it was read from has changed."""
+        self._known.clear()
+        self._changes += 1
 
     async def app(self, app_id: UUID) -> AppView:
         """One app.

@@ -35,6 +35,9 @@ from chatledger.domain.events import (
 from chatledger.domain.message import Message
 from chatledger.domain.values import NIL_UUID, TURN_TAKERS, AttachedFile, TaskState, Usage
 
+CHANGES_NOTHING = (AnswerChunkAppended, AnswerReplaced, AgentThoughtRecorded, ResourcesRetrieved, ModerationHit)
+"""What an answer is made of. It is written to its row once, by the terminal event."""
+
 
 class MessageChanges:
     """From an event of a message to the changes that it makes."""
@@ -46,15 +49,9 @@ class MessageChanges:
         self, envelope: Envelope, body: MessageEvent, folded: Callable[[], Message]
     ) -> Sequence[Change]:
         """What an event changes. ``folded`` gives its message as it stood right after it."""
+        if isinstance(body, CHANGES_NOTHING):
+            return ()
         match body:
-            case (
-                AnswerChunkAppended()
-                | AnswerReplaced()
-                | AgentThoughtRecorded()
-                | ResourcesRetrieved()
-                | ModerationHit()
-            ):
-                return ()
             case MessageCreated():
                 return self._message_created(envelope, body)
             case GenerationStarted():

@@ -1,0 +1,246 @@
+"""Read models made anew in tables beside the live ones, which then take their names."""
+
+import asyncio
+import logging
+import time
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from typing import TypeVar
+
+import sqlalchemy as sa
+
+from chatledger.adapters.persistence.comparing import compare
+from chatledger.adapters.persistence.statements import statements_of
+from chatledger.adapters.persistence.store import Reader, SqlLedgerStore
+from chatledger.adapters.persistence.tables import METADATA, successor_of
+from chatledger.adapters.persistence.tracking import RunWriting
+from chatledger.adapters.persistence.transaction import SqlTransaction, for_successors
+from chatledger.adapters.persistence.unhurried import unhurried
+from chatledger.application.ledger.projections import READ_MODELS, READ_MODELS_VERSION
+from chatledger.application.ports.read_models import Comparison, ReadersInTheWayError
+from chatledger.application.ports.storage import Change, StorageUnavailableError, Transaction, Update
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+SECONDS_FOR_READERS = 600.0
+SECONDS_BETWEEN_TRIES = 0.05
+
+AIM = 0.005
+"""Seconds of work in one transaction that nobody asked for: the ledger's writer waits for it."""
+
+FIRST_ROWS = 100
+
+_THIS_VERSION = Update("head", {"singleton": 1}, {"read_models": READ_MODELS_VERSION})
+
+
+def _predecessor_of(table: str) -> str:
+    """The name that a read model has once another took its place."""
+    return f"{table}_old"
+
+
+class SqlReadModels:
+    """The read models of a ledger, on either database.
+
+    Args:
+        store: the ledger's.
+        writing: its writing connection.
+        open_reader: opens a reader with a thread and a connection for a rebuild alone.
+        run: runs work where it may take the writing connection.
+    """
+
+    def __init__(
+        self, store: SqlLedgerStore, writing: sa.Engine, open_reader: Callable[[], Reader], run: RunWriting
+    ) -> None:
+        self._store = store
+        self._writing = writing
+        self._open_reader = open_reader
+        self._run = run
+
+    @asynccontextmanager
+    async def successors(self) -> AsyncIterator["SqlSuccessors"]:
+        """Empty tables beside the live ones; at the end those that are not live are removed, at a cancellation later.
+
+        Raises:
+            StorageUnavailableError: the store is in trouble; the live read models are as they were.
+        """
+        reader = self._open_reader()
+        successors = SqlSuccessors(self._store, self._writing, reader, self._run)
+        try:
+            await self._remove_leftovers()
+            await self._run(self._create)
+            yield successors
+        except Exception:
+            await self._end(successors, reader)
+            raise
+        except BaseException:
+            # Whoever breaks it off does not wait: the next one, or the next start, clears up.
+            successors.are_given_up = True
+            await asyncio.shield(asyncio.to_thread(reader.close))
+            raise
+        await self._end(successors, reader)
+
+    def _create(self) -> None:
+        with unhurried(self._writing) as connection:
+            _tables_beside(connection).create_all(connection, checkfirst=False)
+
+    async def _end(self, successors: "SqlSuccessors", reader: Reader) -> None:
+        successors.are_given_up = True
+        await asyncio.shield(asyncio.to_thread(reader.close))
+        try:
+            await self._remove_leftovers()
+        except StorageUnavailableError as error:
+            log.warning("what a rebuild left behind stays until the next one, or the next start: %s", error)
+
+    async def _remove_leftovers(self) -> None:
+        """In small pieces: no commit waits for long."""
+        for table in await self._run(self._leftovers):
+            rows = FIRST_ROWS
+            while (seconds := await self._run(lambda: self._remove_rows(table, rows))) is not None:  # noqa: B023 - awaited
+                rows = at_this_pace(rows, seconds)
+            await self._run(lambda: self._drop(table))  # noqa: B023 - awaited
+
+    def _leftovers(self) -> Sequence[str]:
+        with unhurried(self._writing) as connection:
+            return leftovers(connection)
+
+    def _remove_rows(self, table: str, rows: int) -> float | None:
+        """How long it took to remove so many rows; None where there is none to be removed."""
+        began = time.perf_counter()
+        with unhurried(self._writing) as connection:
+            if not statements_of(connection).remove_rows(table, rows):
+                return None
+        return time.perf_counter() - began
+
+    def _drop(self, table: str) -> None:
+        with unhurried(self._writing) as connection:
+            connection.exec_driver_sql(f"DROP TABLE {table}")
+
+
+class SqlSuccessors:
+    """Tables beside the live ones, from their first row to the taking of the names.
+
+    Attributes:
+        are_given_up: no commit that begins from now on changes them. Set by any thread, and never taken back.
+    """
+
+    def __init__(self, store: SqlLedgerStore, writing: sa.Engine, reader: Reader, run: RunWriting) -> None:
+        self._store = store
+        self._writing = writing
+        self._reader = reader
+        self._run = run
+        self._joined_at = ""
+        self.are_given_up = False
+
+    async def read(self, work: Callable[[Transaction], T]) -> T:
+        """What ``work`` makes of one snapshot of the ledger, in a thread for this alone."""
+        return await self._reader.run(work)
+
+    async def apply(self, changes: Sequence[Change]) -> float:
+        """Change them, between two commits of the ledger; for how many seconds those had to wait."""
+
+        def work() -> float:
+            began = time.perf_counter()
+            with unhurried(self._writing) as connection:
+                SqlTransaction(connection).apply(for_successors(changes))
+            return time.perf_counter() - began
+
+        return await self._run(work)
+
+    async def join(self, last_changes: Callable[[Transaction], Sequence[Change]]) -> float:
+        """Bring them to the head under the ledger's lock: from here on every commit changes them with the live ones."""
+
+        def work() -> float:
+            with self._store.write() as transaction:
+                began = time.perf_counter()
+                self._joined_at = transaction.name()
+                transaction.apply(for_successors(last_changes(transaction)))
+            self._store.has_successors = lambda: not self.are_given_up
+            return time.perf_counter() - began
+
+        return await self._run(work)
+
+    async def compare(self) -> Comparison:
+        """Compare them with the live ones, in one snapshot and without a lock."""
+        return await self._reader.query(lambda connection: compare(connection, connection, successor_of))
+
+    async def switch(self) -> float:
+        """Put them in the place of the live ones; for how many seconds the ledger's lock was held.
+
+        A snapshot of a time before :meth:`join` would find them without their last rows, so whoever has one is waited
+        for. Whoever reads the live ones is let go on: the names are taken between two reads.
+
+        Raises:
+            ReadersInTheWayError: readers did not end; nothing was changed.
+        """
+        for name in READ_MODELS:
+            await self._run(lambda: self._analyze(successor_of(name)))  # noqa: B023 - awaited
+        deadline = time.monotonic() + SECONDS_FOR_READERS
+        while not await self._reader.query(lambda found: statements_of(found).is_seen_by_all(self._joined_at)):
+            await _pause(deadline)
+        while (seconds := await self._run(self._take_the_names)) is None:
+            await _pause(deadline)
+        return seconds
+
+    def _analyze(self, table: str) -> None:
+        with unhurried(self._writing) as connection:
+            statements_of(connection).analyze(table)
+
+    def _take_the_names(self) -> float | None:
+        """For how long the lock was held; None where readers were in the way."""
+        try:
+            with self._store.write() as transaction:
+                began = time.perf_counter()
+                transaction.hold(READ_MODELS)
+                for name in READ_MODELS:
+                    for before, after in ((name, _predecessor_of(name)), (successor_of(name), name)):
+                        transaction.connection.exec_driver_sql(f"ALTER TABLE {before} RENAME TO {after}")
+                transaction.apply([_THIS_VERSION])
+        except ReadersInTheWayError:
+            return None
+        except BaseException:
+            self.are_given_up = True  # whether the commit took place is not known, and they may be gone
+            raise
+        self.are_given_up = True
+        return time.perf_counter() - began
+
+
+async def _pause(deadline: float) -> None:
+    if time.monotonic() > deadline:
+        raise ReadersInTheWayError(f"others have been reading the read models for {SECONDS_FOR_READERS:.0f} seconds")
+    await asyncio.sleep(SECONDS_BETWEEN_TRIES)
+
+
+def at_this_pace(done: int, seconds: float) -> int:
+    """How many there may be the next time, where so many took so long; at most twice as many."""
+    return max(1, min(2 * done, int(done * AIM / max(seconds, 1e-6))))
+
+
+def leftovers(connection: sa.Connection) -> Sequence[str]:
+    """The tables of a rebuild that was broken off, or whose end was."""
+    names = sa.inspect(connection).get_table_names()
+    return [name for table in READ_MODELS for name in (successor_of(table), _predecessor_of(table)) if name in names]
+
+
+def remove_leftovers(engine: sa.Engine) -> None:
+    """Drop them, while nobody waits. Blocks.
+
+    Raises:
+        StorageUnavailableError: the store is in trouble.
+    """
+    with unhurried(engine) as connection:
+        for table in leftovers(connection):
+            connection.exec_driver_sql(f"DROP TABLE {table}")
+
+
+def _tables_beside(connection: sa.Connection) -> sa.MetaData:
+    """The successors. An index has one of two names, whichever its predecessor has not: SQLite renames none."""
+    inspected, beside = sa.inspect(connection), sa.MetaData()
+    taken = {index["name"] for table in READ_MODELS for index in inspected.get_indexes(table)}
+    for name in READ_MODELS:
+        successor = METADATA.tables[name].to_metadata(beside, name=successor_of(name))
+        for index in successor.indexes:
+            if index.name in taken:
+                index.name = sa.sql.quoted_name(successor_of(str(index.name)), quote=None)
+    return beside
