@@ -8,7 +8,8 @@ import msgspec
 from chatledger.application.errors import InvalidParameterError
 from chatledger.application.ledger.envelope import to_microseconds
 from chatledger.application.periods import parse_time
-from chatledger.application.ports.storage import LAST_POSITION
+from chatledger.application.ports.clock import Clock
+from chatledger.application.ports.storage import LAST_POSITION, LedgerReading
 
 _REASON = "as_of must be a position of the ledger, or a time like 2026-01-31T12:00:00Z (RFC 3339)"
 
@@ -21,6 +22,21 @@ class Recorded(msgspec.Struct, frozen=True):
 
 AsOf: TypeAlias = int | str | datetime | Recorded
 """A position (a number, or a text of digits), or a time (RFC 3339 with an offset, or a datetime that has one)."""
+
+
+async def position_of(as_of: AsOf, ledger: LedgerReading, clock: Clock) -> int:
+    """The position that a moment stands for.
+
+    Raises:
+        InvalidParameterError: it is none, or is yet to come.
+    """
+    wanted, head = accept_as_of(as_of), await ledger.head()
+    match wanted:
+        case Recorded(moment) if moment <= max(to_microseconds(clock.now()), head.recorded_at):
+            return await ledger.position_at(moment)
+        case int() if wanted <= head.position:
+            return wanted
+    raise InvalidParameterError("as_of", "as_of must not be beyond the end of the ledger")
 
 
 def accept_as_of(given: object) -> int | Recorded:

@@ -53,6 +53,7 @@ from chatledger.application.generation.dispatch import Dispatcher, Sweeper
 from chatledger.application.generation.failures import RetryPolicy
 from chatledger.application.generation.interruptions import Interruptions
 from chatledger.application.generation.moderating import Gates
+from chatledger.application.generation.prompts import Prompts
 from chatledger.application.generation.turns import Turns
 from chatledger.application.generation.worker import Awaited, Worker, WorkerSettings
 from chatledger.application.grace import Grace
@@ -383,7 +384,7 @@ async def _start_worker(
         gates,
         clock,
         store_made_file=storing.store_made_file,
-        sent_files=application.files.sent,
+        prompts=Prompts(views, ledger.read, application.files.sent),
         awaited=awaited,
     )
     followers = (

@@ -41,7 +41,7 @@ async def another_worker(chat: Chat) -> AsyncIterator[Worker]:
         first._gates,
         first._clock,
         store_made_file=first._store_made_file,
-        sent_files=first._sent_files,
+        prompts=first._prompts,
         awaited=first._awaited,
     )
     sweeper = sweeper_of(chat, queue, first._clock)

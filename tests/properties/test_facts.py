@@ -2,29 +2,23 @@
 
 import pytest
 
-from chatledger.application.audit.reads import ContentReads
-from chatledger.application.caller import Auditor
 from chatledger.application.ledger.envelope import Envelope
-from chatledger.application.queries.facts import Facts
-from chatledger.application.system_clock import new_id
+from chatledger.application.queries.fact_pages import FactPages
 from tests.properties.conftest import Place
 from tests.properties.world import PEOPLE, World
 
 STEPS = 40
-AUDITOR = Auditor(operator_id=None, correlation_id=new_id())
 
 
 @pytest.mark.audit
 def test_the_events_of_a_conversation_in_order(place: Place, pytestconfig: pytest.Config) -> None:
-    facts = Facts(
-        place.store.ledger, place.store.codec, place.views, None, ContentReads(place.ledger, place.store.clock)
-    )
+    pages = FactPages(place.store.ledger, place.store.codec, place.views)
     came_later = 0
 
     async def paged(conversation_id, limit: int) -> list[Envelope]:
         found, after, has_more = [], 0, True
         while has_more:
-            page, has_more = await facts.of_conversation(AUDITOR, conversation_id, after, limit)
+            page, has_more = await pages.conversation(conversation_id, after, limit)
             assert len(page) == limit if has_more else len(page) <= limit
             found += [fact.envelope for fact in page]
             after = found[-1].position

@@ -13,6 +13,7 @@ import msgspec
 from chatledger.adapters.persistence.scratch import SqlScratches
 from chatledger.adapters.persistence.views.past import SqlPastPlaces
 from chatledger.application.as_of import AsOf
+from chatledger.application.audit.reads import ContentReads
 from chatledger.application.caller import Auditor, Caller, EndUsers, Ownership, Reader
 from chatledger.application.context import SYSTEM, Context
 from chatledger.application.ledger.ledger import Staged
@@ -225,7 +226,8 @@ class World:
     def history(self) -> History:
         """One that remembers nothing of earlier pages."""
         ownership = Ownership(self.end_users, self.place.views)
-        return History(self.place.ledger.message, self.place.views, self.end_users, ownership, self.past)
+        reads = ContentReads(self.place.ledger, self.place.store.clock)
+        return History(self.place.ledger.message, self.place.views, self.end_users, ownership, self.past, reads)
 
     def questions(self) -> list[Question]:
         """Every question that there is: each can be asked as of any moment, or of now."""

@@ -194,6 +194,21 @@ def _replay_dead_letters(arguments: argparse.Namespace) -> Result:
     return dead_letters.replay(load_settings(), wanted)
 
 
+def _replay(arguments: argparse.Namespace) -> "Result | int":
+    from chatledger.adapters.cli.replay import WantedReplay, replay  # noqa: PLC0415
+    from chatledger.server_settings import load_settings  # noqa: PLC0415
+
+    wanted = WantedReplay(
+        stream_id=arguments.id,
+        as_of=arguments.as_of,
+        speed=arguments.speed,
+        against=arguments.against,
+        change=dict(arguments.set),
+        concurrency=arguments.concurrency,
+    )
+    return replay(load_settings(), wanted, as_json=arguments.json)
+
+
 def _migrate(_: argparse.Namespace) -> Result:
     from chatledger.adapters.cli import rebuild  # noqa: PLC0415
     from chatledger.server_settings import load_settings  # noqa: PLC0415
@@ -266,6 +281,7 @@ def _parser() -> argparse.ArgumentParser:
     _add(commands, "migrate", _migrate, "make the store, or bring its schema up to date")
     rebuild = _add(commands, "rebuild", _rebuild, "make the read models anew from the ledger")
     rebuild.add_argument("--check", action="store_true", help="only compare them with a replay; exit 1 if they differ")
+    _add_replay(commands)
     _add_export(commands)
     _add_verify(commands)
     _add_import(commands)
@@ -365,6 +381,18 @@ def _add_dead_letters(commands: "Subcommands") -> None:
     )
 
 
+def _add_replay(commands: "Subcommands") -> None:
+    replay = _add(commands, "replay", _replay, "show a message or a conversation once more as its clients saw it")
+    replay.add_argument("id", type=_subject_id, metavar="ID", help="the id of a message or a conversation")
+    replay.add_argument("--as-of", metavar="T", help="up to a position of the ledger, or a time (RFC 3339)")
+    replay.add_argument("--speed", type=_speed, metavar="X", help="so many times the recorded pace; 0 or max: at once")
+    replay.add_argument("--against", metavar="GENERATOR", help="ask this generator the same, or an app's: its id")
+    replay.add_argument(
+        "--set", action="append", default=[], type=_pair, metavar="KEY=VALUE", help="a setting of that generator"
+    )
+    replay.add_argument("--concurrency", type=_count, metavar="N", help="messages that it is asked for at once (4)")
+
+
 def _add_export(commands: "Subcommands") -> None:
     export = _add(commands, "export", _export, "write the ledger, or a part of it, as lines of JSON (CloudEvents)")
     export.add_argument("--app", type=_app_id, metavar="APP", help="what is this app's")
@@ -421,6 +449,20 @@ def _id_of(what: str, text: str) -> UUID:
         return UUID(text)
     except ValueError:
         raise argparse.ArgumentTypeError(f"{text!r} is not {what}'s id") from None
+
+
+def _subject_id(text: str) -> UUID:
+    return _id_of("a message's or a conversation", text)
+
+
+def _speed(text: str) -> float:
+    try:
+        speed = 0.0 if text == "max" else float(text)
+    except ValueError:
+        speed = -1.0
+    if not 0 <= speed < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 0 on, or max")
+    return speed
 
 
 def _count(text: str) -> int:

@@ -147,53 +147,11 @@ def _has_taken_place(engine: sa.Engine, event: EventRow) -> bool:
             time.sleep(SECONDS_BETWEEN_TRIES)
 
 
-class SqlLedgerStore:
-    """What writes, and a few reading connections in threads of their own.
+class SqlLedgerReading:
+    """A few reading connections in threads of their own."""
 
-    Args:
-        has_one_writer: nobody else moves a stream, so its head needs to be looked up once only.
-
-    Attributes:
-        has_successors: tells whether read models are made anew that have come so far that they move with the live ones.
-    """
-
-    def __init__(self, writer: sa.Engine, reader: "Reader", *, has_one_writer: bool = False) -> None:
-        self._writer = writer
+    def __init__(self, reader: "Reader") -> None:
         self._reader = reader
-        self._has_one_writer = has_one_writer
-        self._types = EventTypes()
-        self._heads: dict[UUID, StreamHead] = {}
-        self.has_successors: Callable[[], bool] = lambda: False
-
-    @contextmanager
-    def write(self) -> Iterator[SqlTransaction]:
-        """A write transaction: committed at the end of the block, rolled back when it raises. Blocks.
-
-        Raises:
-            CommitInDoubtError: the database went away in the middle of the commit, and stayed away.
-            StorageUnavailableError: the store is in trouble; nothing was written.
-        """
-        try:
-            with write_transaction(self._writer, self._types, self._heads) as transaction:
-                transaction.has_successors = self.has_successors()
-                yield transaction
-        except CommitInDoubtError:
-            self._heads.clear()
-            raise
-        self._types = transaction.types
-        if self._has_one_writer:
-            if len(self._heads) > REMEMBERED_STREAMS:
-                self._heads.clear()
-            self._heads.update(transaction.heads)
-
-    def require_writable(self, *, with_room: bool) -> None:
-        """Pass where a write goes through; ``with_room`` asks for room for many more. Blocks.
-
-        Raises:
-            StorageUnavailableError: the store is in trouble.
-        """
-        with self.write() as transaction:
-            transaction.try_out(with_room=with_room)
 
     async def stream(
         self,
@@ -240,6 +198,55 @@ class SqlLedgerStore:
     async def close(self) -> None:
         """Release every reading connection, once what is being read has been."""
         await asyncio.to_thread(self._reader.close)
+
+
+class SqlLedgerStore(SqlLedgerReading):
+    """What writes, and a few reading connections in threads of their own.
+
+    Args:
+        has_one_writer: nobody else moves a stream, so its head needs to be looked up once only.
+
+    Attributes:
+        has_successors: tells whether read models are made anew that have come so far that they move with the live ones.
+    """
+
+    def __init__(self, writer: sa.Engine, reader: "Reader", *, has_one_writer: bool = False) -> None:
+        super().__init__(reader)
+        self._writer = writer
+        self._has_one_writer = has_one_writer
+        self._types = EventTypes()
+        self._heads: dict[UUID, StreamHead] = {}
+        self.has_successors: Callable[[], bool] = lambda: False
+
+    @contextmanager
+    def write(self) -> Iterator[SqlTransaction]:
+        """A write transaction: committed at the end of the block, rolled back when it raises. Blocks.
+
+        Raises:
+            CommitInDoubtError: the database went away in the middle of the commit, and stayed away.
+            StorageUnavailableError: the store is in trouble; nothing was written.
+        """
+        try:
+            with write_transaction(self._writer, self._types, self._heads) as transaction:
+                transaction.has_successors = self.has_successors()
+                yield transaction
+        except CommitInDoubtError:
+            self._heads.clear()
+            raise
+        self._types = transaction.types
+        if self._has_one_writer:
+            if len(self._heads) > REMEMBERED_STREAMS:
+                self._heads.clear()
+            self._heads.update(transaction.heads)
+
+    def require_writable(self, *, with_room: bool) -> None:
+        """Pass where a write goes through; ``with_room`` asks for room for many more. Blocks.
+
+        Raises:
+            StorageUnavailableError: the store is in trouble.
+        """
+        with self.write() as transaction:
+            transaction.try_out(with_room=with_room)
 
 
 class Reader:

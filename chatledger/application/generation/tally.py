@@ -1,6 +1,7 @@
 """What an attempt came to."""
 
-from chatledger.application.generation.attempt import Attempt
+from typing import Protocol
+
 from chatledger.application.ports.clock import Clock
 from chatledger.application.ports.generator import TokenCount
 from chatledger.domain.configuration import Prices
@@ -8,10 +9,22 @@ from chatledger.domain.prices import priced
 from chatledger.domain.values import FinishReason, Usage
 
 
+class Heard(Protocol):
+    """What was heard of a generator.
+
+    Attributes:
+        pieces: of text, how many.
+        first_text_at: when the first of them came, by the monotonic clock.
+    """
+
+    pieces: int
+    first_text_at: float | None
+
+
 class Tally:
     """What an attempt came to, in tokens, money and seconds."""
 
-    def __init__(self, attempt: Attempt, clock: Clock) -> None:
+    def __init__(self, attempt: Heard, clock: Clock) -> None:
         self._attempt = attempt
         self._clock = clock
         self._started = clock.monotonic()

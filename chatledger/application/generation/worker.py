@@ -17,7 +17,8 @@ from chatledger.application.fault_report import describe
 from chatledger.application.generation.attempt import Attempt
 from chatledger.application.generation.closing import Closings
 from chatledger.application.generation.failures import CONSEQUENCES, INTERNAL_MESSAGE, RetryPolicy
-from chatledger.application.generation.moderating import Gates, Question
+from chatledger.application.generation.moderating import Gates
+from chatledger.application.generation.prompts import Prompts
 from chatledger.application.generation.reading import Reading
 from chatledger.application.generation.steps import Steps
 from chatledger.application.generation.tally import Tally
@@ -27,11 +28,8 @@ from chatledger.application.ledger.hand_ins import VersionConflictError
 from chatledger.application.ledger.ledger import Ledger, Staged
 from chatledger.application.ports.clock import Clock
 from chatledger.application.ports.generator import (
-    Exchange,
-    GenerationRequest,
     Generator,
     GeneratorError,
-    SentFile,
 )
 from chatledger.application.ports.keys import DataKey
 from chatledger.application.ports.queue import LiveBus, QueueItem, TaskQueue
@@ -40,12 +38,9 @@ from chatledger.application.ports.views import Views
 from chatledger.domain.errors import FencedOutError, StopPendingError
 from chatledger.domain.events import MessageCreated, StopRequested
 from chatledger.domain.message import Message
-from chatledger.domain.values import AttachedFile, Json, RequeueCause, StoppedBy, Usage
-from chatledger.domain.variables import variables_at
+from chatledger.domain.values import AttachedFile, RequeueCause, StoppedBy, Usage
 
 log = logging.getLogger(__name__)
-
-HISTORY_LIMIT = 500
 
 SECONDS_TO_GIVE_UP = 1.0
 """What a generator has that was cancelled."""
@@ -55,8 +50,6 @@ LOOK_AGAIN = 0.05
 
 StoreMadeFile = Callable[[Message, str, bytes, Context], Awaitable[AttachedFile]]
 """Stores what a tool made for a message, by name and content."""
-SentFiles = Callable[[MessageCreated], Sequence[SentFile]]
-"""The files of a message for whoever answers it."""
 Awaited = Callable[[], AbstractSet[UUID]]
 """The messages that somebody in this process follows. Among them may be such as had ended before."""
 
@@ -94,7 +87,7 @@ class Worker:
         clock: Clock,
         *,
         store_made_file: StoreMadeFile,
-        sent_files: SentFiles,
+        prompts: Prompts,
         awaited: Awaited,
     ) -> None:
         self._settings = settings
@@ -105,7 +98,7 @@ class Worker:
         self._generators = generators
         self._gates = gates
         self._store_made_file = store_made_file
-        self._sent_files = sent_files
+        self._prompts = prompts
         self._awaited = awaited
         self._clock = clock
         self._running: dict[UUID, Attempt] = {}
@@ -356,7 +349,7 @@ class Worker:
             )
             tally.prices = gate.prices
             reading = Reading(
-                attempt, generator, partial(self._request, attempt.message), tally, gate, steps, self._closings
+                attempt, generator, partial(self._prompts.request, attempt.message), tally, gate, steps, self._closings
             )
             failure = await reading.run(opened.seconds)
             attempt.raise_failure()
@@ -380,39 +373,6 @@ class Worker:
 
     async def _keep_file(self, message: Message, name: str, content: bytes) -> AttachedFile:
         return await self._store_made_file(message, name, content, self._context(message.created))
-
-    def _request(self, message: Message, question: Question) -> GenerationRequest:
-        created = message.created
-
-        async def history(most: int | None = None) -> Sequence[Exchange]:
-            return await self._views.exchanges(
-                message.id,
-                message.context_cut,
-                longest=HISTORY_LIMIT,
-                tokens=created.context_tokens,
-                most=most,
-            )
-
-        async def variables() -> Mapping[str, Json]:
-            cut = message.context_cut
-            kept = await self._views.variables(created.conversation_id)
-            if kept and all(variable.updated_position <= max(cut, variable.position) for variable in kept):
-                return {variable.name: variable.value for variable in kept}
-            # Set again since, or gone with the conversation: the rows no longer say what held then.
-            envelopes = await self._ledger.read(created.conversation_id)
-            return variables_at(cut, ((known.position, known.body) for known in envelopes))
-
-        return GenerationRequest(
-            message_id=message.id,
-            attempt=message.attempt,
-            mode=created.mode,
-            query=question.query,
-            inputs=question.inputs,
-            settings=created.parameters,
-            history=history,
-            files=self._sent_files(created),
-            variables=variables,
-        )
 
     async def _give_up(
         self, attempt: Attempt, error: GeneratorError, tally: Tally, key: DataKey, *, is_final: bool

@@ -9,7 +9,7 @@ import msgspec
 from chatledger.application.context import Context
 from chatledger.application.ledger.codec import EventCodec
 from chatledger.application.ledger.envelope import Envelope, Fact
-from chatledger.application.ports.storage import LIBRARY, EventRow, LedgerStore, StorageUnavailableError
+from chatledger.application.ports.storage import LIBRARY, EventRow, LedgerReading, StorageUnavailableError
 from chatledger.application.ports.tracking import Delivery
 
 PAGE = 500
@@ -50,7 +50,7 @@ class _Read(msgspec.Struct, frozen=True):
 class LedgerLog:
     """Reads chatledger's own events; those of applications built on the library are for these."""
 
-    def __init__(self, store: LedgerStore, codec: EventCodec) -> None:
+    def __init__(self, store: LedgerReading, codec: EventCodec) -> None:
         self._store = store
         self._codec = codec
 

@@ -265,25 +265,8 @@ class Transaction(Protocol):
         ...
 
 
-class LedgerStore(Protocol):
-    """The events of all streams."""
-
-    def write(self) -> AbstractContextManager[Transaction]:
-        """A write transaction: committed at the end of the block, rolled back when it raises. Blocks.
-
-        Raises:
-            CommitInDoubtError: the store went away in the middle of the commit, and stayed away.
-            StorageUnavailableError: the store is in trouble; nothing was written.
-        """
-        ...
-
-    def require_writable(self, *, with_room: bool) -> None:
-        """Pass where a write goes through; ``with_room`` asks for room for many more. Blocks.
-
-        Raises:
-            StorageUnavailableError: the store is in trouble.
-        """
-        ...
+class LedgerReading(Protocol):
+    """The committed events of all streams."""
 
     async def stream(
         self,
@@ -337,4 +320,25 @@ class LedgerStore(Protocol):
 
     async def close(self) -> None:
         """Release every connection."""
+        ...
+
+
+class LedgerStore(LedgerReading, Protocol):
+    """The events of all streams, and the way in for more."""
+
+    def write(self) -> AbstractContextManager[Transaction]:
+        """A write transaction: committed at the end of the block, rolled back when it raises. Blocks.
+
+        Raises:
+            CommitInDoubtError: the store went away in the middle of the commit, and stayed away.
+            StorageUnavailableError: the store is in trouble; nothing was written.
+        """
+        ...
+
+    def require_writable(self, *, with_room: bool) -> None:
+        """Pass where a write goes through; ``with_room`` asks for room for many more. Blocks.
+
+        Raises:
+            StorageUnavailableError: the store is in trouble.
+        """
         ...

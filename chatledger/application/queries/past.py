@@ -12,14 +12,12 @@ from uuid import UUID
 
 import msgspec
 
-from chatledger.application.as_of import AsOf, Recorded, accept_as_of
-from chatledger.application.errors import InvalidParameterError
+from chatledger.application.as_of import AsOf, position_of
 from chatledger.application.ledger.codec import EventCodec
-from chatledger.application.ledger.envelope import to_microseconds
 from chatledger.application.ledger.projections import Projections
 from chatledger.application.ports.clock import Clock
 from chatledger.application.ports.past import PastConversation, PastPlaces, Scratch, Scratches
-from chatledger.application.ports.storage import Change, EventRow, LedgerStore
+from chatledger.application.ports.storage import Change, EventRow, LedgerReading
 from chatledger.application.ports.views import (
     ConversationOrder,
     FeedbackView,
@@ -63,7 +61,7 @@ class Past:
 
     def __init__(
         self,
-        store: LedgerStore,
+        store: LedgerReading,
         codec: EventCodec,
         projections: Projections,
         places: PastPlaces,
@@ -83,13 +81,7 @@ class Past:
         Raises:
             InvalidParameterError: it is none, or is yet to come.
         """
-        wanted, head = accept_as_of(as_of), await self._store.head()
-        match wanted:
-            case Recorded(moment) if moment <= max(to_microseconds(self._clock.now()), head.recorded_at):
-                return await self._store.position_at(moment)
-            case int() if wanted <= head.position:
-                return wanted
-        raise InvalidParameterError("as_of", "as_of must not be beyond the end of the ledger")
+        return await position_of(as_of, self._store, self._clock)
 
     @asynccontextmanager
     async def history(self, conversation_id: UUID, page: Page, position: int) -> AsyncIterator[Then]:
