@@ -186,6 +186,8 @@ class Settings(BaseModel):
     generation_timeout: float = Field(default=1_200, gt=0)
     max_answer_characters: int = Field(default=1_000_000, ge=1)
     shutdown_grace: float = Field(default=30, ge=0)
+    search: bool = True
+    """Whether what was said can be searched: an index beside the ledger is kept up with it."""
     subscription_poll: float = Field(default=0.5, gt=0)
     subscription_attempts: int = Field(default=5, ge=1)
     max_query_characters: int = Field(default=100_000, ge=1)

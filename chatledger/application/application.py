@@ -42,6 +42,7 @@ from chatledger.application.queries.feed import Feed
 from chatledger.application.queries.feedbacks import Feedbacks
 from chatledger.application.queries.following import Following
 from chatledger.application.queries.history import History
+from chatledger.application.queries.searching import Searching
 from chatledger.application.queries.stored_files import StoredFiles
 
 
@@ -81,6 +82,7 @@ class Application(msgspec.Struct, frozen=True, kw_only=True):
     dead_letters: DeadLetters
     following: Following
     facts: Facts
+    searching: Searching
     feed: Feed
     reads: ContentReads
     proving: Proving

@@ -75,6 +75,10 @@ class WrongModeError(ApplicationError):
         self.is_feature = is_feature
 
 
+class SearchDisabledError(ApplicationError):
+    """The server keeps no search index."""
+
+
 class FeatureDisabledError(ApplicationError):
     """The app's configuration does not switch the feature on."""
 

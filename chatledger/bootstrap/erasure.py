@@ -17,6 +17,7 @@ from chatledger.application.ledger.writer import GroupCommitWriter
 from chatledger.application.ports.clock import Clock
 from chatledger.application.ports.erasure import Forgetful
 from chatledger.application.ports.files import BlobStore
+from chatledger.application.search.indexing import Indexer
 from chatledger.application.system_clock import new_id
 from chatledger.bootstrap.background import Background
 
@@ -43,13 +44,15 @@ def open_forgetting(
     stopping: Stopping,
     blobs: BlobStore,
     clock: Clock,
+    *,
     forgetful: Sequence[Forgetful],
+    indexer: Indexer | None,
 ) -> Forgetting:
     """All of it, not yet running."""
     views = SqlErasureViews(reader, RowSeals(ledger.keyring))
     destroying = Destroying(store, ledger.keyring, writer.run_alone, forgetful)
     return Forgetting(
-        Erasing(ledger, views, stopping, destroying, blobs, new_id),
+        Erasing(ledger, views, stopping, destroying, blobs, new_id, indexer),
         Retaining(ledger, views, destroying, blobs, clock, new_id),
         LegalHolds(ledger, views, new_id),
     )

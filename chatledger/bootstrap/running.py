@@ -87,6 +87,7 @@ from chatledger.application.queries.following import Following
 from chatledger.application.queries.history import History
 from chatledger.application.queries.listening import Lookout
 from chatledger.application.queries.past import Past
+from chatledger.application.queries.searching import Searching
 from chatledger.application.system_clock import SystemClock, new_id
 from chatledger.bootstrap.background import Background
 from chatledger.bootstrap.blobs import blob_store
@@ -96,6 +97,7 @@ from chatledger.bootstrap.erasure import open_forgetting
 from chatledger.bootstrap.files import open_files
 from chatledger.bootstrap.notary import OpenNotary, open_notary
 from chatledger.bootstrap.providers import built_in, by_name_of, open_features
+from chatledger.bootstrap.search import open_index
 from chatledger.bootstrap.stores import bring_up_to_date, database_of, forget_operational_state, open_rebuilding
 from chatledger.settings import Settings, require_no_server
 
@@ -203,8 +205,18 @@ async def open_chatledger(  # noqa: PLR0915 - all that there is is joined in one
             Stopping(ledger, views, directory, ownership, bus, clock),
             History(ledger.message, views, end_users, ownership, past, reads),
         )
+        incarnation = await store.incarnation()
+        indexer = await open_index(stack, database, reader, keyring, writer, incarnation, is_wanted=settings.search)
         forgetting = open_forgetting(
-            ledger, store, reader, writer, stopping, blobs, clock, (ledger, tail, conversation_tail)
+            ledger,
+            store,
+            reader,
+            writer,
+            stopping,
+            blobs,
+            clock,
+            forgetful=(ledger, tail, conversation_tail),
+            indexer=indexer,
         )
         naming, repeating = Naming(ledger, views, by_name, gates), Repeating(ledger, views, history, by_name)
         suggesting = Suggesting(ledger, views, history, by_name)
@@ -259,6 +271,7 @@ async def open_chatledger(  # noqa: PLR0915 - all that there is is joined in one
             reads=reads,
             proving=notary.proving,
             standing=notary.standing,
+            searching=Searching(indexer, views, directory, end_users, history, reads),
             files=files,
             end_users=end_users,
             views=views,

@@ -16,6 +16,7 @@ from chatledger.application.files.attaching import FileReference
 from chatledger.application.ledger.envelope import Envelope, Fact
 from chatledger.application.ports.views import MessageView, Page
 from chatledger.application.queries.history import MessageDetail
+from chatledger.application.queries.searching import HitPage, SearchWanted
 from chatledger.domain.values import NIL_UUID, OnBusy, Rating
 from chatledger.embedding.access import Access
 from chatledger.embedding.values import SentMessage, Slice, User, taken_in, under_key
@@ -230,6 +231,36 @@ class Messages:
             conversation_id = accept_id("conversation_id", conversation_id)
             messages, has_more = await application.history.messages(caller, conversation_id, page, as_of)
             return Slice(tuple(messages), has_more)
+
+    async def search(
+        self,
+        app: UUID,
+        query: str,
+        *,
+        user: User | None = None,
+        limit: int = DEFAULT_PAGE,
+        beyond: int | None = None,
+    ) -> HitPage:
+        """The newest messages with all of these words in question and answer; what is in quotation marks as it stands.
+
+        A message can be found once its answer is over.
+
+        Args:
+            app: whose.
+            query: what to look for, up to 200 characters.
+            user: whose messages; None for those of all of the app's users.
+            limit: how many at most, up to 100.
+            beyond: what the page before led on by.
+
+        Raises:
+            SearchDisabledError: the setting ``search`` is off.
+            NotFoundError: there is no such app.
+            InvalidParameterError: there is no word to look for, or there are too many, or a page is not that long.
+            StorageUnavailableError: the index is in trouble.
+        """
+        with self._access.use() as application:
+            caller = await self._access.caller(app, user)
+            return await application.searching.search(caller, SearchWanted(query=query, limit=limit, beyond=beyond))
 
     async def rate(
         self, app: UUID, message_id: UUID, rating: Rating, *, user: User, content: str | None = None

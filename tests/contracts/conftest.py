@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from chatledger.adapters.persistence.database import database_at
+from chatledger.adapters.persistence.search_index import SqlSearchIndex
 from tests.contracts.adapters import (
     BLOB_STORES,
     CHECKPOINT_SINKS,
@@ -22,6 +24,20 @@ from tests.contracts.adapters import (
     Withheld,
 )
 from tests.contracts.text_models import TEXT_MODELS, Told
+
+
+@pytest.fixture
+async def open_search_index(tmp_path: Path, database_url: str | None) -> AsyncIterator[Callable]:
+    """Opens the index that lies beside a ledger; the same one each time."""
+    database = database_at(database_url or f"sqlite:///{tmp_path / 'ledger.db'}")
+    async with AsyncExitStack() as stack:
+
+        async def open_one() -> SqlSearchIndex:
+            index = SqlSearchIndex(database.beside("search"))
+            stack.push_async_callback(index.close)
+            return index
+
+        yield open_one
 
 
 @pytest.fixture(params=TASK_QUEUES)

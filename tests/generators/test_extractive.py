@@ -19,7 +19,6 @@ from chatledger.adapters.generator.document_library import DOCUMENTATION
 from chatledger.adapters.generator.extractive import ExtractiveGenerator
 from chatledger.adapters.generator.folder_index import FolderIndex
 from chatledger.adapters.generator.passages import MAX_LENGTH, split_markdown, split_text, title_of
-from chatledger.adapters.generator.search_tokens import asked_tokens, count_words, indexed_tokens
 from chatledger.application.ports.generator import (
     Finish,
     GenerationRequest,
@@ -29,6 +28,7 @@ from chatledger.application.ports.generator import (
     SettingsError,
     Text,
 )
+from chatledger.application.search.tokens import asked_tokens, count_words, indexed_tokens
 from chatledger.domain.values import AppMode, Resource
 
 

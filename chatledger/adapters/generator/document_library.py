@@ -8,8 +8,8 @@ from typing import TypeVar
 from uuid import NAMESPACE_URL, UUID, uuid5
 
 from chatledger.adapters.generator.folder_index import FolderIndex, Hit
-from chatledger.adapters.generator.search_tokens import count_words
 from chatledger.application.ports.generator import SettingsError
+from chatledger.application.search.tokens import count_words
 from chatledger.domain.values import Resource
 
 DOCUMENTATION = Path(__file__).parent / "documentation"

@@ -12,7 +12,7 @@ from pathlib import Path
 import msgspec
 
 from chatledger.adapters.generator.passages import Passage, split_markdown, split_text, title_of
-from chatledger.adapters.generator.search_tokens import asked_tokens, indexed_tokens
+from chatledger.application.search.tokens import asked_tokens, indexed_tokens
 
 MAX_FILES = 10_000
 MAX_FILE_BYTES = 2 * 1024 * 1024

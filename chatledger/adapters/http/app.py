@@ -15,6 +15,7 @@ from chatledger.adapters.http.ledger_api.events import event_routes
 from chatledger.adapters.http.ledger_api.feed import feed_routes
 from chatledger.adapters.http.ledger_api.messages import message_detail_routes
 from chatledger.adapters.http.ledger_api.proofs import proof_routes
+from chatledger.adapters.http.ledger_api.search import search_routes
 from chatledger.adapters.http.ledger_api.streams import stream_routes
 from chatledger.adapters.http.ledger_api.tasks import task_routes
 from chatledger.adapters.http.message_api.annotations import annotation_reply_routes, annotation_routes
@@ -80,6 +81,7 @@ def create_http_app(
                 *surface.at_each_entrance(event_routes),
                 *surface.at_each_entrance(stream_routes),
                 *feed_routes(surface),
+                *search_routes(surface),
                 *dead_letter_routes(surface),
                 *erasure_routes(surface),
                 *hold_routes(surface),

@@ -31,6 +31,7 @@ from chatledger.application.errors import (
     QuotaUsedUpError,
     RateLimitedError,
     RebuildRunningError,
+    SearchDisabledError,
     SiteClosedError,
     SpeechToTextDisabledError,
     SpeechToTextUnsupportedError,
@@ -272,6 +273,9 @@ _TABLE: dict[type[Exception], Callable[[Any], HttpError]] = {
     BlobMissingError: lambda _: _not_found(NotFoundError("file")),
     WrongModeError: _wrong_mode,
     FeatureDisabledError: _feature_disabled,
+    SearchDisabledError: lambda _: HttpError(
+        501, "The server keeps no search index: its setting `search` is off.", code="search_disabled"
+    ),
     SpeechToTextDisabledError: lambda _: HttpError(400, "Speech to text is disabled.", code="speech_to_text_disabled"),
     SpeechToTextUnsupportedError: lambda _: HttpError(
         400, "Provider not support speech to text.", code="provider_not_support_speech_to_text"

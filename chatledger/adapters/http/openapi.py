@@ -38,6 +38,7 @@ _DESCRIPTIONS = {
     422: "The idempotency key is another request's, or its message has been deleted.",
     429: "Asked too often, at a ceiling, or a quota is used up; `Retry-After` says when to ask again.",
     500: "An error inside the server.",
+    501: "The server does not do this; the message says what would let it.",
     503: "The server drains, is at a bound, or its store is in trouble; `Retry-After` says when to ask again.",
 }
 

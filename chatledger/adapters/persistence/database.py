@@ -66,6 +66,13 @@ class Database(Protocol):
         """Connections that cannot write; each transaction sees one snapshot, and waits ``patience`` seconds at most."""
         ...
 
+    def beside(self, name: str) -> sa.Engine:
+        """One connection for tables of this name that are no part of the ledger, and may be lost.
+
+        It takes no lock of the ledger's, nor waits for one.
+        """
+        ...
+
     def news(self, wake: Wake) -> AbstractContextManager[object]:
         """Call ``wake`` while inside, whenever another process has committed. Some may be missed."""
         ...

@@ -189,6 +189,17 @@ class PostgresDatabase:
 
         return engine
 
+    def beside(self, name: str) -> sa.Engine:  # noqa: ARG002 - its tables lie in the same database
+        """A connection that may write."""
+        engine = self._engine(1, is_asked_first=True)
+
+        @sa.event.listens_for(engine, "connect")
+        def _prepare(connection: BoundedConnection, _record: object) -> None:
+            connection.execute("SELECT set_config('statement_timeout', %s, false)", (f"{WRITE_PATIENCE:.0f}s",))
+            connection.autocommit = False
+
+        return engine
+
     def _engine(self, connections: int, *, is_asked_first: bool = False) -> sa.Engine:
         """A pool; ``is_asked_first``: a connection has to answer before it is used, or is made anew."""
         engine = sa.create_engine(

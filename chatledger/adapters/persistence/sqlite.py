@@ -83,6 +83,16 @@ class SqliteDatabase:
         """Connections that cannot write."""
         return sqlite_engine(self._path, read_only=True, connections=connections)
 
+    def beside(self, name: str) -> sa.Engine:
+        """A file of its own, beside the ledger's. What is deleted there is overwritten."""
+        engine = sqlite_engine(self._path.with_name(f"{name}.db"), "relaxed")
+
+        @sa.event.listens_for(engine, "connect")
+        def _prepare(connection: sqlite3.Connection, _record: object) -> None:
+            connection.execute("PRAGMA secure_delete=ON")
+
+        return engine
+
     def news(self, wake: Wake) -> AbstractContextManager[object]:  # noqa: ARG002 - the one writer is in this process
         """Nothing: whoever commits is in this process."""
         return nullcontext()

@@ -19,6 +19,7 @@ from chatledger.application.ports.erasure import Belongings, Erasure, ErasureVie
 from chatledger.application.ports.files import BlobStore
 from chatledger.application.ports.storage import Transaction
 from chatledger.application.ports.views import Page
+from chatledger.application.search.indexing import Indexer
 from chatledger.domain.conversation import Conversation
 from chatledger.domain.end_user import EndUser
 from chatledger.domain.errors import LegalHoldError
@@ -37,6 +38,9 @@ AT_ONCE = 50
 SECONDS_TO_LOOK = 1.0
 """Between two looks for answers under way, where none is heard to end."""
 
+SECONDS_TO_PURGE = 60.0
+"""What the search index has to be rid of the person; then the next look goes on."""
+
 SECONDS_TO_STOP = 30.0
 """What the answers under way have to end in; then the next look goes on."""
 
@@ -46,9 +50,9 @@ class Erasing:
 
     ``ErasureRequested`` is the point of no return; who comes with the external id after it is a new person. The answers
     under way are stopped. Once none is left the person's key is destroyed between two commits, and with it every key
-    of theirs. Then all that was theirs is put on record as erased, the bytes of files are deleted, and at last
-    ``EndUserErased`` says that it is done. It hears of requests as they are committed, and the read model knows which
-    ones an earlier process left behind.
+    of theirs. Then all that was theirs is put on record as erased, the bytes of files are deleted, the search index is
+    rid of it, and at last ``EndUserErased`` says that it is done. It hears of requests as they are committed, and the
+    read model knows which ones an earlier process left behind.
     """
 
     def __init__(
@@ -59,6 +63,7 @@ class Erasing:
         destroying: Destroying,
         blobs: BlobStore,
         new_id: IdFactory,
+        indexer: Indexer | None = None,
     ) -> None:
         self._ledger = ledger
         self._views = views
@@ -66,6 +71,7 @@ class Erasing:
         self._destroying = destroying
         self._blobs = blobs
         self._new_id = new_id
+        self._indexer = indexer
         self._requested = asyncio.Event()
         self._stopped: dict[UUID, asyncio.Event] = {}
         self._waiting: dict[UUID, asyncio.Event] = {}
@@ -178,6 +184,8 @@ class Erasing:
             await self._stop_answers(erasure)
         await self._each(self._views.unerased_conversations, erasure, lambda one: self._conversation(one, context))
         await self._each(self._views.unerased_files, erasure, lambda one: self._file(one, context))
+        if self._indexer is not None:
+            await self._indexer.caught_up(self._ledger.head_position, SECONDS_TO_PURGE)
         counted = await self._views.belongings(erasure.end_user_id)
 
         def erase(staged: Staged[EndUser]) -> None:

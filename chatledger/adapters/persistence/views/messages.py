@@ -18,7 +18,7 @@ _decode_usage = msgspec.json.Decoder(Usage).decode
 NO_ANSWER, NO_FEEDBACK = Answer("", None, ()), FeedbackContent(None)
 
 _OWN_FEEDBACK = sa.and_(FEEDBACKS.c.message_id == MESSAGES.c.message_id, FEEDBACKS.c.source == "user")
-_MESSAGES = sa.select(
+MESSAGE_ROWS = sa.select(
     MESSAGES, FEEDBACKS.c.rating.label("rating"), FEEDBACKS.c.content.label("feedback_content")
 ).select_from(MESSAGES.outerjoin(FEEDBACKS, _OWN_FEEDBACK))
 
@@ -68,7 +68,7 @@ class SqlMessageViews(SqlReading):
 
     async def _one_message(self, condition: sa.ColumnElement[bool]) -> MessageView | None:
         def read(connection: sa.Connection) -> MessageView | None:
-            row = connection.execute(_MESSAGES.where(condition)).first()
+            row = connection.execute(MESSAGE_ROWS.where(condition)).first()
             return None if row is None else self._message(row)
 
         return await self._reader.query(read)
@@ -81,7 +81,7 @@ class SqlMessageViews(SqlReading):
         table = MESSAGES.c
 
         def read(connection: sa.Connection) -> tuple[list[MessageView], bool] | None:
-            query = _MESSAGES.where(table.conversation_id == conversation_id)
+            query = MESSAGE_ROWS.where(table.conversation_id == conversation_id)
             if page.beyond is not None:
                 cursor = sa.select(table.position).where(
                     table.message_id == page.beyond, table.conversation_id == conversation_id
@@ -104,7 +104,7 @@ class SqlMessageViews(SqlReading):
         saved = sa.and_(table.end_user_id == end_user_id, table.saved_position.is_not(None))
 
         def read(connection: sa.Connection) -> tuple[list[MessageView], bool] | None:
-            query = _MESSAGES.where(saved)
+            query = MESSAGE_ROWS.where(saved)
             if page.beyond is not None:
                 cursor = sa.select(table.saved_position).where(table.message_id == page.beyond, saved)
                 last = connection.execute(cursor).scalar()

@@ -51,6 +51,11 @@ def asked_tokens(text: str) -> Iterator[str]:
             yield run
 
 
+def runs(text: str) -> list[tuple[Kind, str]]:
+    """The words of a text as they are compared, and what stands together where nothing parts the words."""
+    return list(_runs(text))
+
+
 def count_words(text: str) -> int:
     """How long a text is: in words or, where nothing parts them, in characters."""
     return sum(len(run) if kind == "dense" else 1 for kind, run in _runs(text))
@@ -62,6 +67,12 @@ def _runs(text: str) -> Iterator[tuple[Kind, str]]:
             continue
         run = "".join(characters)
         yield kind, run if kind == "dense" or run.isascii() else _without_accents(run)
+
+
+@lru_cache(maxsize=65_536)
+def kind_of(character: str) -> Kind | None:
+    """What a character is part of; None for what parts words."""
+    return next((kind for kind, _ in _runs(character)), None)
 
 
 @lru_cache(maxsize=65_536)

@@ -1,0 +1,46 @@
+"""What has come to an end on the ledger, in its order."""
+
+import sqlalchemy as sa
+
+from chatledger.adapters.persistence.tables import EVENT_TYPES, EVENTS, HEAD, MESSAGES, STREAMS
+from chatledger.adapters.persistence.views.messages import MESSAGE_ROWS, SqlMessageViews
+from chatledger.application.search.indexing import EndedMessages
+from chatledger.domain.events import REGISTRY, TERMINAL_EVENTS, ConversationErased
+
+POSITIONS = 5_000
+"""That are looked at together."""
+MOST = 200
+"""Ends that are given together."""
+
+_ERASED = REGISTRY.of(ConversationErased).name
+_ENDS = (_ERASED, *(REGISTRY.of(body).name for body in TERMINAL_EVENTS))
+
+
+class SqlEndedMessageViews(SqlMessageViews):
+    """Reads no event but those that end something."""
+
+    async def ended_after(self, position: int) -> EndedMessages:
+        """A bounded number of what has ended after a position, in order."""
+        events, last = EVENTS.c, position + POSITIONS
+        types = sa.select(EVENT_TYPES.c.number).where(EVENT_TYPES.c.name.in_(_ENDS))
+        query = (
+            sa.select(events.position, STREAMS.c.stream_id, EVENT_TYPES.c.name)
+            .join(STREAMS, STREAMS.c.number == events.stream)
+            .join(EVENT_TYPES, EVENT_TYPES.c.number == events.type)
+            .where(events.position > position, events.position <= last, events.type.in_(types))
+            .order_by(events.position)
+            .limit(MOST)
+        )
+
+        def read(connection: sa.Connection) -> EndedMessages:
+            head: int = connection.execute(sa.select(HEAD.c.position)).scalar_one()
+            ends = connection.execute(query).all()
+            is_cut = len(ends) == MOST
+            end = ends[-1].position if is_cut else min(last, head)
+            ids = [row.stream_id for row in ends if row.name != _ERASED]
+            rows = connection.execute(MESSAGE_ROWS.where(MESSAGES.c.message_id.in_(ids)).order_by(MESSAGES.c.position))
+            messages = [view for row in rows if not (view := self._message(row)).is_erased]
+            erased = [row.stream_id for row in ends if row.name == _ERASED]
+            return EndedMessages(messages, erased, end, is_cut or end < head)
+
+        return await self._reader.query(read)

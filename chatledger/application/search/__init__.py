@@ -1,0 +1,1 @@
+"""Finding messages by what was said in them."""
