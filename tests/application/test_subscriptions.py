@@ -550,15 +550,17 @@ async def test_a_projection_ends_where_another_version_of_it_takes_over(open_hos
         assert len(rows) == chat.running.writer.head_position - 1
 
 
-async def test_twenty_thousand_events_are_caught_up_with_while_writes_go_on(open_host):
+@pytest.mark.audit
+async def test_thousands_of_events_are_caught_up_with_while_writes_go_on(open_host, pytestconfig):
+    pages = pytestconfig.getoption("--pages")
     async with open_host() as chat:
-        for _ in range(40):
+        for _ in range(pages):
             await stops(chat, *range(1, PAGE + 1))
     following = FollowingProjection()
     async with open_host(**following.options) as chat:
         async with asyncio.timeout(4 * DEADLINE):
             subscription = chat.running.subscriptions["seen"]
-            catching_up = asyncio.create_task(subscription.caught_up(40 * PAGE, timeout=4 * DEADLINE))
+            catching_up = asyncio.create_task(subscription.caught_up(pages * PAGE, timeout=4 * DEADLINE))
             written = 0
             while not catching_up.done():
                 await stops(chat)
