@@ -2,6 +2,7 @@
 
 import msgspec
 
+from chatledger.application.audit.access_request import AccessRequests
 from chatledger.application.audit.notarizing import Notarizing
 from chatledger.application.audit.proving import Proving
 from chatledger.application.audit.reads import ContentReads
@@ -87,6 +88,7 @@ class Application(msgspec.Struct, frozen=True, kw_only=True):
     reads: ContentReads
     proving: Proving
     standing: Standing
+    access_requests: AccessRequests
     files: StoredFiles
     end_users: EndUsers
     views: Views

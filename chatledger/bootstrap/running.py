@@ -15,12 +15,14 @@ from chatledger.adapters.persistence.store import Reader, SqlLedgerStore
 from chatledger.adapters.persistence.tracking import Projection, SqlTrackedProjection, SqlTracking
 from chatledger.adapters.persistence.views import SqlViews
 from chatledger.adapters.persistence.views.annotations import SqlAnnotationViews
+from chatledger.adapters.persistence.views.belongings import SqlBelongingsViews
 from chatledger.adapters.persistence.views.dead_letters import SqlDeadLetterViews
 from chatledger.adapters.persistence.views.past import SqlPastPlaces
 from chatledger.adapters.queue.in_process import InProcessLiveBus, InProcessTaskQueue
 from chatledger.adapters.rate_limiter.in_process import InProcessRateLimiter
 from chatledger.application.app_limits import AppLimits
 from chatledger.application.application import Application
+from chatledger.application.audit.access_request import AccessRequests
 from chatledger.application.audit.notary import NotaryProcess
 from chatledger.application.audit.reads import ContentReads
 from chatledger.application.caller import EndUsers, Ownership
@@ -272,6 +274,9 @@ async def open_chatledger(  # noqa: PLR0915 - all that there is is joined in one
             proving=notary.proving,
             standing=notary.standing,
             searching=Searching(indexer, views, directory, end_users, history, reads),
+            access_requests=AccessRequests(
+                SqlBelongingsViews(reader, seals), ledger.read, keyring, blobs, clock, reads.note
+            ),
             files=files,
             end_users=end_users,
             views=views,

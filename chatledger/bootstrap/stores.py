@@ -16,7 +16,9 @@ from chatledger.adapters.persistence.read_models import SqlReadModels, remove_le
 from chatledger.adapters.persistence.store import Reader, SqlLedgerStore
 from chatledger.adapters.persistence.tracking import RunWriting
 from chatledger.adapters.persistence.views import SqlViews
+from chatledger.adapters.persistence.views.belongings import SqlBelongingsViews
 from chatledger.adapters.persistence.views.dead_letters import SqlDeadLetterViews
+from chatledger.application.audit.access_request import AccessRequests
 from chatledger.application.audit.importing import Importing
 from chatledger.application.commands.rebuilding import Rebuilding
 from chatledger.application.ledger.codec import EventCodec
@@ -27,7 +29,7 @@ from chatledger.application.ports.clock import Clock
 from chatledger.application.ports.files import BlobStore
 from chatledger.application.queries.dead_letters import DeadLetters
 from chatledger.application.system_clock import SystemClock
-from chatledger.bootstrap.blobs import blob_store
+from chatledger.bootstrap.blobs import blob_store, blobs_to_read
 from chatledger.bootstrap.data_folder import alone, make_folders, open_keyring, require_keys
 from chatledger.bootstrap.erased_keys import destroy_erased_keys
 from chatledger.settings import Settings
@@ -46,6 +48,7 @@ class Reading(msgspec.Struct, frozen=True):
     views: SqlViews
     dead_letters: DeadLetters
     exported: SqlExportedLedger
+    access_requests: AccessRequests
 
 
 class ForImport(msgspec.Struct, frozen=True):
@@ -87,9 +90,17 @@ async def open_for_reading(settings: Settings) -> AsyncIterator[Reading]:
         async def read(stream_id: UUID) -> Sequence[Envelope]:
             return await reader.run(lambda transaction: codec.decode_all(transaction.read_stream(stream_id)))
 
-        dead_letters = DeadLetters(SqlDeadLetterViews(reader, seals), read)
-        views, exported = SqlViews(reader, seals), SqlExportedLedger(engine)
-        yield Reading(reader, keyring, codec, Projections(seals), views, dead_letters, exported)
+        belongings, blobs = SqlBelongingsViews(reader, seals), blobs_to_read(settings)
+        yield Reading(
+            reader=reader,
+            keyring=keyring,
+            codec=codec,
+            projections=Projections(seals),
+            views=SqlViews(reader, seals),
+            dead_letters=DeadLetters(SqlDeadLetterViews(reader, seals), read),
+            exported=SqlExportedLedger(engine),
+            access_requests=AccessRequests(belongings, read, keyring, blobs, SystemClock(), None),
+        )
 
 
 @asynccontextmanager

@@ -1,11 +1,13 @@
 """``chatledger export`` and ``import``: what they are told, what goes along, and what a ``kill -9`` leaves behind."""
 
+import io
 import json
 import shutil
 import signal
 import sqlite3
 import subprocess
 import sys
+from base64 import b64decode
 from pathlib import Path
 from typing import Any
 
@@ -135,6 +137,9 @@ def test_nothing_is_exported_of_what_is_not_there(
         ("--files", "files"),
         ("--keys", "keys"),
         ("--output", "out", "--keys", "keys", "--conversation", "kept"),
+        ("--person", "--app", "first"),
+        ("--person", "--user", "ann"),
+        ("--person", "--app", "first", "--user", "ann", "--conversation", "kept"),
     ],
 )
 def test_options_that_do_not_go_together(used: Used, arguments: tuple[str, ...]) -> None:
@@ -165,6 +170,25 @@ def test_bytes_that_are_gone_are_told(
     of_ann = ("--app", "first", "--user", "ann", "--files", str(tmp_path / "files"))
     outcome = exported(used, tmp_path / "ann", *of_ann, capsys=capsys)
     assert (outcome["files"], outcome["missing_files"]) == (0, 1)
+
+
+def test_all_of_one_person_readable(
+    used: Used, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsysbinary: pytest.CaptureFixture[bytes]
+) -> None:
+    assert main(used.arguments("--person", "--app", "first", "--user", "ann")) == 0
+    document = json.loads(capsysbinary.readouterr().out)
+    kept, gone = document["conversations"]
+    assert [each["id"] for each in (kept, gone)] == [used.names["kept"], used.names["gone"]]
+    assert [message["query"] for message in gone["messages"]] == ["forget this"]
+    assert b64decode(document["files"][0]["content"]) == CONTENT
+
+    output = tmp_path / "ann.json"
+    monkeypatch.setattr("sys.stdout", io.TextIOWrapper(io.BytesIO()))
+    assert main([*used.arguments("--person", "--app", "first", "--user", "ann"), "--output", str(output)]) == 0
+    assert json.loads(output.read_bytes())["conversations"] == document["conversations"]
+    assert output.stat().st_mode & 0o777 == 0o600
+    assert main([*used.arguments("--person", "--app", "first", "--user", "ann"), "--output", str(output)]) == 1
+    assert [path.name for path in tmp_path.glob("ann*")] == ["ann.json"]
 
 
 # Importing

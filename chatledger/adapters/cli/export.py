@@ -85,7 +85,7 @@ async def _scope(reading: "Reading", wanted: WantedExport) -> "ExportScope":
     if app_id is not None and await reading.views.app(app_id) is None:
         raise NotFoundError("app")
     if app_id is not None and wanted.user is not None:
-        end_user_id = await _person(reading, app_id, wanted.user)
+        end_user_id = await person_named(reading, app_id, wanted.user)
     if wanted.conversation_id is not None:
         owners = await asyncio.to_thread(reading.exported.conversation_owners, wanted.conversation_id)
         if owners is None or app_id not in {None, owners[0]} or end_user_id not in {None, owners[1]}:
@@ -94,7 +94,7 @@ async def _scope(reading: "Reading", wanted: WantedExport) -> "ExportScope":
     return ExportScope(end_user_id=end_user_id) if end_user_id else ExportScope(app_id=app_id)
 
 
-async def _person(reading: "Reading", app_id: UUID, name: str) -> UUID:
+async def person_named(reading: "Reading", app_id: UUID, name: str) -> UUID:
     """One of an app's people: by the id that the app gave them, or by their own, which outlives their erasure.
 
     Raises:

@@ -226,10 +226,17 @@ def _rebuild(arguments: argparse.Namespace) -> Result:
 
 def _export(arguments: argparse.Namespace) -> "Result | int":
     from chatledger.adapters.cli.export import WantedExport, export  # noqa: PLC0415
+    from chatledger.adapters.cli.person_export import export_person  # noqa: PLC0415
     from chatledger.server_settings import load_settings  # noqa: PLC0415
 
     if arguments.json and arguments.output is None:
         raise CommandFailedError("--json needs --output: without it the export is on stdout", WRONG_USAGE)
+    if arguments.person:
+        if arguments.app is None or arguments.user is None:
+            raise CommandFailedError("--person needs --app and --user", WRONG_USAGE)
+        if arguments.conversation or arguments.files or arguments.keys:
+            raise CommandFailedError("--person goes with --app, --user and --output alone", WRONG_USAGE)
+        return export_person(load_settings(), arguments.app, arguments.user, arguments.output)
     wanted = WantedExport(
         app_id=arguments.app,
         user=arguments.user,
@@ -398,6 +405,7 @@ def _add_export(commands: "Subcommands") -> None:
     export.add_argument("--app", type=_app_id, metavar="APP", help="what is this app's")
     export.add_argument("--user", metavar="USER", help="what is this person's, by the id that the app or we gave them")
     export.add_argument("--conversation", type=_conversation_id, metavar="ID", help="this conversation")
+    export.add_argument("--person", action="store_true", help="all of the person instead, readable, in one document")
     export.add_argument("--output", type=Path, metavar="FILE", help="a new file; one that is not whole is taken up")
     export.add_argument("--files", type=Path, metavar="FOLDER", help="copy the sealed bytes of uploaded files there")
     export.add_argument("--keys", type=Path, metavar="FILE", help="copy the key store there, without its master key")

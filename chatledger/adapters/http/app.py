@@ -7,6 +7,7 @@ from chatledger.adapters.http.admin_api.dead_letters import dead_letter_routes
 from chatledger.adapters.http.admin_api.notary import notary_routes
 from chatledger.adapters.http.admin_api.operators import operator_routes
 from chatledger.adapters.http.admin_api.people import erasure_routes, hold_routes
+from chatledger.adapters.http.admin_api.person_export import person_export_routes
 from chatledger.adapters.http.admin_api.rebuild import rebuild_routes
 from chatledger.adapters.http.admin_api.retention import retention_routes
 from chatledger.adapters.http.cors import cors_config, pass_over_other_origins
@@ -85,6 +86,7 @@ def create_http_app(
                 *dead_letter_routes(surface),
                 *erasure_routes(surface),
                 *hold_routes(surface),
+                *person_export_routes(surface),
                 *retention_routes(surface),
                 *operator_routes(surface),
                 *proof_routes(surface),

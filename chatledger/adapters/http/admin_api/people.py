@@ -154,7 +154,7 @@ def erasure_routes(surface: Surface) -> Sequence[HTTPRouteHandler]:
     @post(f"{USERS}/erase", status_code=202, opt=documented(_ERASE))
     async def erase_person(request: HttpRequest) -> ASGIResponse:
         context = await require_operator(request, credentials, "erase")
-        person = await _person(application, await read_body(request, surface.settings))
+        person = await named_person(application, await read_body(request, surface.settings))
         surface.require_open()
         erasure = await erasing.request(person, context)
         headers = {"location": f"{ERASURES}/{erasure.end_user_id}"}
@@ -187,7 +187,7 @@ def hold_routes(surface: Surface) -> Sequence[HTTPRouteHandler]:
     async def place_hold(request: HttpRequest) -> ASGIResponse:
         context = await require_operator(request, credentials)
         body = await read_body(request, surface.settings)
-        person = await _person(application, body)
+        person = await named_person(application, body)
         hold = await holds.place(person, text_field(body, "reason") or "", context)
         return answer(request, _hold_object(hold), status=201)
 
@@ -210,7 +210,7 @@ def hold_routes(surface: Surface) -> Sequence[HTTPRouteHandler]:
     return place_hold, list_holds, release_hold
 
 
-async def _person(application: Application, body: Body) -> UUID:
+async def named_person(application: Application, body: Body) -> UUID:
     """Whom the body names."""
     app_id = text_field(body, "app_id")
     if app_id is None:
