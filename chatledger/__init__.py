@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from chatledger.adapters.generator.agent import AgentGenerator as AgentGenerator
     from chatledger.adapters.generator.agent_tools import ToolError as ToolError
     from chatledger.adapters.generator.agent_tools import ToolOutput as ToolOutput
-    from chatledger.adapters.keys.store import MasterKeyError as MasterKeyError
+    from chatledger.adapters.keys.master import MasterKeyError as MasterKeyError
     from chatledger.adapters.persistence.tracking import Projection as Projection
     from chatledger.application.commands.annotating import AnnotationPage as AnnotationPage
     from chatledger.application.commands.asking import Answer as Answer
@@ -142,7 +142,7 @@ _HOMES = {
         "ToolError",
         "ToolOutput",
     ),
-    "adapters.keys.store": ("MasterKeyError",),
+    "adapters.keys.master": ("MasterKeyError",),
     "adapters.persistence.tracking": ("Projection",),
     "application.commands.annotating": ("AnnotationPage",),
     "application.commands.asking": ("Answer",),

@@ -21,6 +21,7 @@ from chatledger.application.commands.rebuilding import Rebuilding
 from chatledger.application.commands.renaming import RenamingConversations
 from chatledger.application.commands.repeating import Repeating
 from chatledger.application.commands.replaying import Replaying
+from chatledger.application.commands.rotating_keys import RotatingKeys
 from chatledger.application.commands.saving import SavingMessages
 from chatledger.application.commands.sending import Sending
 from chatledger.application.commands.setting_variables import SettingVariables
@@ -75,6 +76,7 @@ class Application(msgspec.Struct, frozen=True, kw_only=True):
     operators: ManagingOperators
     notarizing: Notarizing
     rebuilding: Rebuilding
+    rotating_keys: RotatingKeys
     # queries
     directory: AppDirectory
     credentials: Credentials

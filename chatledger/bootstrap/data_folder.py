@@ -7,8 +7,9 @@ from pathlib import Path
 
 from sqlalchemy import Connection, Engine, select
 
+from chatledger.adapters.keys.master import MasterKeyError, MasterKeyFile
 from chatledger.adapters.keys.signing import SqliteSigningKeys
-from chatledger.adapters.keys.store import MasterKeyError, SqliteKeyring, load_master_key
+from chatledger.adapters.keys.store import SqliteKeyring
 from chatledger.adapters.persistence.database import Database
 from chatledger.adapters.persistence.lock import DataFolderLock
 from chatledger.adapters.persistence.tables import APPS
@@ -60,7 +61,7 @@ def open_keyring(settings: Settings, *, read_only: bool = False) -> Iterator[Sql
     key_store, master_key = settings.data_dir / "keys.db", settings.data_dir / "master.key"
     if key_store.exists() and not master_key.exists():
         raise MasterKeyError(f"{key_store} is there, but its master key {master_key} is not")
-    keyring = SqliteKeyring(key_store, load_master_key(master_key), new_id, read_only=read_only)
+    keyring = SqliteKeyring(key_store, MasterKeyFile(master_key), new_id, read_only=read_only)
     try:
         yield keyring
     finally:

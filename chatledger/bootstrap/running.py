@@ -38,6 +38,7 @@ from chatledger.application.commands.rating import RatingMessages
 from chatledger.application.commands.renaming import RenamingConversations
 from chatledger.application.commands.repeating import Repeating
 from chatledger.application.commands.replaying import Replaying
+from chatledger.application.commands.rotating_keys import RotatingKeys
 from chatledger.application.commands.saving import SavingMessages
 from chatledger.application.commands.sending import Sending
 from chatledger.application.commands.setting_variables import SettingVariables
@@ -262,6 +263,7 @@ async def open_chatledger(  # noqa: PLR0915 - all that there is is joined in one
                     mended=(directory.forget, annotations.forget),
                 )
             ),
+            rotating_keys=RotatingKeys(ledger),
             directory=directory,
             credentials=Credentials(views, directory),
             history=history,

@@ -8,6 +8,7 @@ from chatledger.domain.errors import ErasedError, LegalHoldError, NoSuchHoldErro
 from chatledger.domain.events import (
     EndUserErased,
     EndUserEvent,
+    EndUserKeyRotated,
     EndUserSeen,
     ErasureRequested,
     LegalHoldPlaced,
@@ -69,6 +70,16 @@ class EndUser(Aggregate[EndUserEvent]):
             raise NoSuchHoldError
         self._record(LegalHoldReleased(hold_id=hold_id))
 
+    def rotate_key(self, keys: int) -> None:
+        """Put on record that so many keys of theirs are wrapped by a new secret.
+
+        Raises:
+            ErasedError: they are nobody's any more.
+        """
+        if self.is_to_be_erased:
+            raise ErasedError
+        self._record(EndUserKeyRotated(keys))
+
     def request_erasure(self) -> None:
         """Have them erased. Asking again changes nothing.
 
@@ -104,5 +115,7 @@ class EndUser(Aggregate[EndUserEvent]):
                 self.is_to_be_erased = True
             case EndUserErased():
                 self.is_erased = True
+            case EndUserKeyRotated():
+                pass
             case _:
                 assert_never(body)

@@ -494,7 +494,14 @@ class EndUserErased(msgspec.Struct, frozen=True, kw_only=True):
     files: Public[int]
 
 
-EndUserEvent = EndUserSeen | LegalHoldPlaced | LegalHoldReleased | ErasureRequested | EndUserErased
+@REGISTRY.register("EndUserKeyRotated")
+class EndUserKeyRotated(msgspec.Struct, frozen=True):
+    """So many keys, of the person's conversations and files, are wrapped by a new secret. What they seal stays."""
+
+    keys: Public[int]
+
+
+EndUserEvent = EndUserSeen | LegalHoldPlaced | LegalHoldReleased | ErasureRequested | EndUserErased | EndUserKeyRotated
 
 
 # A file.
@@ -564,6 +571,19 @@ class NotaryKeyIntroduced(msgspec.Struct, frozen=True):
 NotaryEvent = NotaryKeyIntroduced
 
 
+# The key store.
+
+
+@REGISTRY.register("MasterKeyRotated")
+class MasterKeyRotated(msgspec.Struct, frozen=True):
+    """So many keys, all that no other key wraps, are wrapped by a new master key. The former one opens nothing."""
+
+    keys: Public[int]
+
+
+KeyStoreEvent = MasterKeyRotated
+
+
 # A webhook.
 
 
@@ -611,5 +631,13 @@ WebhookEvent = EndpointRegistered | EndpointSecretRotated | EndpointDisabled | E
 
 
 Event = (
-    MessageEvent | ConversationEvent | AppEvent | EndUserEvent | FileEvent | OperatorEvent | NotaryEvent | WebhookEvent
+    MessageEvent
+    | ConversationEvent
+    | AppEvent
+    | EndUserEvent
+    | FileEvent
+    | OperatorEvent
+    | NotaryEvent
+    | KeyStoreEvent
+    | WebhookEvent
 )

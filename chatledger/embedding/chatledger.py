@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from chatledger.embedding.dead_letters import DeadLetters
     from chatledger.embedding.events import Events
     from chatledger.embedding.files import Files
+    from chatledger.embedding.keys import Keys
     from chatledger.embedding.messages import Messages
     from chatledger.embedding.notary import Notary
     from chatledger.embedding.operators import Operators
@@ -66,6 +67,7 @@ class Chatledger:
     files: "Files"
     notary: "Notary"
     read_models: "ReadModels"
+    keys: "Keys"
     tasks: "Tasks"
     subscriptions: "Subscriptions"
 
@@ -79,6 +81,7 @@ class Chatledger:
             dead_letters,
             events,
             files,
+            keys,
             messages,
             notary,
             operators,
@@ -99,6 +102,7 @@ class Chatledger:
         self.files = files.Files(access)
         self.notary = notary.Notary(access)
         self.read_models = read_models.ReadModels(access)
+        self.keys = keys.Keys(access)
         self.tasks = tasks.Tasks(access)
         self.subscriptions = subscriptions.Subscriptions(access, running)
 

@@ -14,8 +14,9 @@ from chatledger.adapters.checkpoint_sink.s3 import S3Sink
 from chatledger.adapters.checkpoint_sink.webhook import WebhookSink
 from chatledger.adapters.files.folder import FolderBlobStore
 from chatledger.adapters.files.s3 import S3BlobStore
+from chatledger.adapters.keys.master import MasterKeyError, MasterKeyFile
 from chatledger.adapters.keys.signing import SqliteSigningKeys
-from chatledger.adapters.keys.store import MasterKeyError, SqliteKeyring
+from chatledger.adapters.keys.store import SqliteKeyring
 from chatledger.adapters.persistence.store import SqlLedgerStore
 from chatledger.adapters.persistence.tracking import SqlTracking
 from chatledger.adapters.queue.in_process import InProcessLiveBus, InProcessTaskQueue
@@ -33,6 +34,7 @@ from chatledger.application.ports.storage import LedgerStore
 from chatledger.application.system_clock import SystemClock, new_id
 from chatledger.bootstrap.checkpoint_sinks import EVERY_NETWORK
 from tests.persistence.stores import open_store
+from tests.support.master_keys import master_key
 from tests.support.receiver import Answer, Hook, Receiver
 from tests.support.s3 import BUCKET, S3Server
 
@@ -77,8 +79,10 @@ async def in_process_bus(folder: Path) -> AsyncIterator[LiveBus]:
 
 
 @asynccontextmanager
-async def sqlite_keyring(folder: Path, master_key: bytes) -> AsyncIterator[SqliteKeyring]:
-    keyring = SqliteKeyring(folder / "keys.db", master_key, new_id)
+async def sqlite_keyring(folder: Path, secret: bytes | None = None) -> AsyncIterator[SqliteKeyring]:
+    """Under this master key; without one, under the one that it has."""
+    master = MasterKeyFile(folder / "master.key") if secret is None else master_key(folder, secret)
+    keyring = SqliteKeyring(folder / "keys.db", master, new_id)
     try:
         yield keyring
     finally:
@@ -86,10 +90,8 @@ async def sqlite_keyring(folder: Path, master_key: bytes) -> AsyncIterator[Sqlit
 
 
 @asynccontextmanager
-async def sqlite_signing_keys(
-    folder: Path, master_key: bytes, clock: Clock = SYSTEM_CLOCK
-) -> AsyncIterator[SigningKeys]:
-    async with sqlite_keyring(folder, master_key) as keyring:
+async def sqlite_signing_keys(folder: Path, secret: bytes, clock: Clock = SYSTEM_CLOCK) -> AsyncIterator[SigningKeys]:
+    async with sqlite_keyring(folder, secret) as keyring:
         yield SqliteSigningKeys(keyring, clock, "passports")
 
 

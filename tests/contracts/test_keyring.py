@@ -238,6 +238,88 @@ async def test_whoever_reads_a_key_while_it_is_destroyed_does_not_bring_it_back(
     assert_gone(keyring, person, *conversations)
 
 
+def sealed_by(keyring, new):
+    key = keyring.key(new.key_id)
+    return key.seal(b"text", b""), key.seal_row(b"text", b""), key.fingerprint(b"text"), keyring.lookup("app", "ada")
+
+
+def assert_opens(keyring, new, sealed):
+    key = keyring.key(new.key_id)
+    assert (key.open(sealed[0], b""), key.open_row(sealed[1], b"")) == (b"text", b"text")
+    assert (key.fingerprint(b"text"), keyring.lookup("app", "ada")) == sealed[2:]
+
+
+async def test_rotated_all_keys_seal_and_open_as_before(open_keyring) -> None:
+    async with open_keyring(MASTER) as keyring:
+        person, other = keyring.new_key(None), keyring.new_key(None)
+        conversation, apart = keyring.new_key(person.key_id), keyring.new_key(other.key_id)
+        file, gone = keyring.new_key(conversation.key_id), keyring.new_key(person.key_id)
+        keyring.make_durable([person, other, conversation, apart, file, gone])
+        keyring.destroy([gone.key_id])
+        before = {new.key_id: sealed_by(keyring, new) for new in (person, other, conversation, apart, file)}
+        pending = keyring.new_key(person.key_id)
+        assert (keyring.rotate_key(person.key_id), keyring.rotate_key(conversation.key_id)) == (1, 1)
+        assert keyring.rotate_key(apart.key_id) == 0
+        of_master = keyring.rotate_master_key()
+        later = keyring.new_key(person.key_id)
+        keyring.make_durable([pending, later])
+        before |= {new.key_id: sealed_by(keyring, new) for new in (pending, later)}
+        assert of_master == keyring.rotate_master_key() >= 2
+    for _ in range(2):
+        async with open_keyring() as keyring:
+            for new in (file, person, other, conversation, apart, pending, later):
+                assert_opens(keyring, new, before[new.key_id])
+            assert_gone(keyring, gone)
+            keyring.rotate_key(person.key_id)
+
+
+async def test_after_its_rotation_the_former_master_key_is_refused(open_keyring) -> None:
+    async with open_keyring(MASTER) as keyring:
+        keyring.rotate_master_key()
+    with pytest.raises(REFUSED_MASTER_KEY):
+        async with open_keyring(MASTER):
+            pass
+
+
+async def test_no_key_is_rotated_that_there_is_not(keyring) -> None:
+    gone = keyring.new_key(None)
+    keyring.make_durable([gone])
+    keyring.destroy([gone.key_id])
+    for key_id in (gone.key_id, new_id()):
+        with pytest.raises(KeyDestroyedError):
+            keyring.rotate_key(key_id)
+
+
+async def test_keys_are_made_used_and_destroyed_while_others_are_rotated(open_keyring) -> None:
+    made, ended = [], threading.Event()
+    async with open_keyring(MASTER) as keyring:
+        person = keyring.new_key(None)
+        keyring.make_durable([person])
+
+        def make() -> None:
+            while not ended.is_set():
+                pair = [keyring.new_key(person.key_id), keyring.new_key(None)]
+                keyring.make_durable(pair)
+                made.append([(new, sealed_by(keyring, new)) for new in pair])
+                if len(made) % 7 == 0:
+                    keyring.destroy([made.pop(0)[0][0].key_id])
+
+        with ThreadPoolExecutor(2) as pool:
+            making = [pool.submit(make) for _ in range(2)]
+            try:
+                for _ in range(10):
+                    keyring.rotate_key(person.key_id)
+                    keyring.rotate_master_key()
+            finally:
+                ended.set()
+            for each in making:
+                each.result()
+    async with open_keyring() as keyring:
+        assert made
+        for new, sealed in (entry for pair in made for entry in pair):
+            assert_opens(keyring, new, sealed)
+
+
 async def test_a_new_key_does_not_show_its_secret(keyring) -> None:
     new = keyring.new_key(None)
     assert len(new.secret) == 64
@@ -254,11 +336,13 @@ async def test_one_that_cannot_be_written_says_so_until_it_can(open_keyring) -> 
                 keyring.require_writable,
                 lambda: keyring.make_durable([new]),
                 lambda: keyring.destroy([durable.key_id]),
+                lambda: keyring.rotate_key(durable.key_id),
+                keyring.rotate_master_key,
             ):
                 with pytest.raises(StorageUnavailableError):
                     write()
         keyring.require_writable()
         keyring.make_durable([new])
-    async with open_keyring(MASTER) as keyring:
+    async with open_keyring() as keyring:
         for key in (durable, new):
             keyring.key(key.key_id)

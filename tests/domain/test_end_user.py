@@ -8,6 +8,7 @@ from chatledger.domain.end_user import SHARED_EXTERNAL_ID, EndUser
 from chatledger.domain.errors import ErasedError, LegalHoldError, NoSuchHoldError, NotRequestedError
 from chatledger.domain.events import (
     EndUserErased,
+    EndUserKeyRotated,
     EndUserSeen,
     ErasureRequested,
     LegalHoldPlaced,
@@ -85,3 +86,9 @@ def test_a_hold_comes_too_late_for_whom_is_to_be_erased(history) -> None:
 
 def test_nobody_is_erased_unasked() -> None:
     given(EndUser, ann).when(erase).then_refused(NotRequestedError)
+
+
+def test_a_persons_key_is_rotated_until_they_are_to_be_erased() -> None:
+    rotated = EndUserKeyRotated(4)
+    given(EndUser, ann, rotated).when(lambda person: person.rotate_key(4)).then(rotated)
+    given(EndUser, ann, requested).when(lambda person: person.rotate_key(4)).then_refused(ErasedError)

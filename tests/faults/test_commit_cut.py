@@ -24,6 +24,7 @@ from chatledger.application.ports.storage import StorageUnavailableError
 from chatledger.application.system_clock import SystemClock, new_id
 from chatledger.domain.aggregate import Recorded
 from chatledger.domain.events import StopRequested
+from tests.support.master_keys import master_key
 from tests.support.toxic import ToxicProxy, Trap
 
 pytestmark = [pytest.mark.faults, pytest.mark.postgres]
@@ -103,7 +104,7 @@ async def test_a_cut_commit_loses_and_doubles_nothing(
         cut.count(rounds=cuts)
         engine = await asyncio.to_thread(stack.enter_context, database.alone())
         reader = stack.enter_context(closing(Reader(database_at(url, "relaxed").reading())))
-        keyring = stack.enter_context(closing(SqliteKeyring(tmp_path / "keys.db", bytes(32), new_id)))
+        keyring = stack.enter_context(closing(SqliteKeyring(tmp_path / "keys.db", master_key(tmp_path), new_id)))
         store = SqlLedgerStore(engine, reader)
         projections, loop = Projections(RowSeals(keyring)), asyncio.get_running_loop()
         writer = GroupCommitWriter(store, EventCodec(keyring), keyring, projections, SystemClock(), loop)

@@ -12,6 +12,7 @@ from chatledger.adapters.keys.store import SqliteKeyring
 from chatledger.application.errors import LinkRefusedError
 from chatledger.application.files.links import FileLinks
 from chatledger.application.system_clock import new_id
+from tests.support.master_keys import master_key
 
 FILE = UUID(int=7)
 LIFETIME = 300
@@ -36,7 +37,7 @@ def clock() -> Clock:
 
 @pytest.fixture
 def links(tmp_path: Path, clock: Clock) -> Iterator[FileLinks]:
-    keyring = SqliteKeyring(tmp_path / "keys.db", bytes(32), new_id)
+    keyring = SqliteKeyring(tmp_path / "keys.db", master_key(tmp_path), new_id)
     yield FileLinks(keyring, clock, LIFETIME)
     keyring.close()
 
@@ -73,7 +74,7 @@ def test_a_link_that_was_changed_is_refused(links: FileLinks) -> None:
 
 
 def test_a_link_of_another_store_is_refused(links: FileLinks, clock: Clock, tmp_path: Path) -> None:
-    keyring = SqliteKeyring(tmp_path / "other.db", bytes([1]) * 32, new_id)
+    keyring = SqliteKeyring(tmp_path / "other.db", master_key(tmp_path), new_id)
     with pytest.raises(LinkRefusedError):
         links.check(*parts_of(FileLinks(keyring, clock, LIFETIME).path(FILE)))
     keyring.close()

@@ -13,6 +13,7 @@ from chatledger.adapters.keys.store import SqliteKeyring
 from chatledger.application.files.sealing import CHUNK_BYTES, SEAL_BYTES, open_content, seal_content
 from chatledger.application.ports.keys import DataKey, SealBrokenError
 from chatledger.application.system_clock import new_id
+from tests.support.master_keys import master_key
 
 FILE = UUID(int=7)
 SEALED_BYTES = CHUNK_BYTES + SEAL_BYTES
@@ -42,7 +43,7 @@ class Blobs:
 @pytest.fixture(scope="module")
 def key(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DataKey]:
     folder: Path = tmp_path_factory.mktemp("keys")
-    keyring = SqliteKeyring(folder / "keys.db", bytes(32), new_id)
+    keyring = SqliteKeyring(folder / "keys.db", master_key(folder), new_id)
     yield keyring.key(keyring.new_key(None).key_id)
     keyring.close()
 

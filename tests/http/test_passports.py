@@ -19,6 +19,7 @@ from chatledger.adapters.keys.signing import SqliteSigningKeys
 from chatledger.adapters.keys.store import SqliteKeyring
 from chatledger.application.errors import UnauthorizedError
 from chatledger.application.system_clock import new_id
+from tests.support.master_keys import master_key
 
 LIFETIME = 3_600
 START = datetime(2031, 5, 6, 7, 8, 9, tzinfo=UTC)
@@ -48,7 +49,8 @@ def clock() -> HandSetClock:
 
 @pytest.fixture(scope="module")
 def signing_keys(tmp_path_factory: pytest.TempPathFactory, clock: HandSetClock) -> Iterator[SqliteSigningKeys]:
-    keyring = SqliteKeyring(Path(tmp_path_factory.mktemp("keys")) / "keys.db", bytes(32), new_id)
+    folder = Path(tmp_path_factory.mktemp("keys"))
+    keyring = SqliteKeyring(folder / "keys.db", master_key(folder), new_id)
     yield SqliteSigningKeys(keyring, clock, "passports")
     keyring.close()
 

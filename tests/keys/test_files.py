@@ -8,10 +8,12 @@ from pathlib import Path
 import pytest
 
 from chatledger.adapters.keys.cache import CACHED_KEYS
-from chatledger.adapters.keys.store import MasterKeyError, SqliteKeyring, load_master_key
+from chatledger.adapters.keys.master import MasterKeyError, MasterKeyFile
+from chatledger.adapters.keys.store import SqliteKeyring
 from chatledger.application.ports.keys import KeyDestroyedError
 from chatledger.application.ports.storage import StorageUnavailableError
 from chatledger.application.system_clock import new_id
+from tests.support.master_keys import master_key
 
 MASTER = bytes(range(100, 132))
 
@@ -23,18 +25,17 @@ def path(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def keyring(path: Path):
-    keyring = SqliteKeyring(path, MASTER, new_id)
+    keyring = SqliteKeyring(path, master_key(path.parent, MASTER), new_id)
     yield keyring
     keyring.close()
 
 
 def reopened(path: Path, **options) -> SqliteKeyring:
-    return SqliteKeyring(path, MASTER, new_id, **options)
+    return SqliteKeyring(path, MasterKeyFile(path.with_name("master.key")), new_id, **options)
 
 
 def test_every_file_is_for_its_owner_alone(keyring: SqliteKeyring, path: Path) -> None:
     keyring.make_durable([keyring.new_key(None)])
-    load_master_key(path.with_name("master.key"))
     modes = {file.name: file.stat().st_mode & 0o777 for file in path.parent.iterdir()}
     assert modes == dict.fromkeys(("keys.db", "keys.db-wal", "keys.db-shm", "master.key"), 0o600)
 
@@ -46,7 +47,7 @@ def test_no_secret_stands_in_any_file(keyring: SqliteKeyring, path: Path) -> Non
     text = keyring.key(parent.key_id).seal(b"a planted plaintext", b"") and b"a planted plaintext"
 
     def scan() -> None:
-        written = b"".join(file.read_bytes() for file in path.parent.iterdir())
+        written = files_of(path)
         assert all(new.key_id.bytes in written for new in secrets)
         for secret in (MASTER, text, *(new.secret for new in secrets)):
             assert secret not in written
@@ -174,10 +175,12 @@ def test_a_key_that_left_the_memory_is_fetched_again(keyring: SqliteKeyring) -> 
 
 
 def test_the_master_key_is_made_once(tmp_path: Path) -> None:
-    secret = load_master_key(tmp_path / "master.key")
+    def secrets(name: str) -> set[bytes]:
+        return {secret for _, secret in MasterKeyFile(tmp_path / name).candidates()}
+
+    (secret,) = secrets("master.key")
     assert len(secret) == 32
-    assert load_master_key(tmp_path / "master.key") == secret
-    assert load_master_key(tmp_path / "other.key") != secret
+    assert secrets("master.key") == {secret} != secrets("other.key")
     assert sorted(file.name for file in tmp_path.iterdir()) == ["master.key", "other.key"]
 
 
@@ -185,5 +188,5 @@ def test_the_master_key_is_made_once(tmp_path: Path) -> None:
 def test_what_is_no_master_key_is_refused(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "master.key").write_bytes(content)
     with pytest.raises(MasterKeyError, match=r"master\.key does not hold a key of 32 bytes"):
-        load_master_key(tmp_path / "master.key")
+        list(MasterKeyFile(tmp_path / "master.key").candidates())
     assert (tmp_path / "master.key").read_bytes() == content

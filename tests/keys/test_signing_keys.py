@@ -9,6 +9,7 @@ from chatledger.adapters.keys.signing import SqliteSigningKeys
 from chatledger.adapters.keys.store import SqliteKeyring
 from chatledger.application.ports.storage import StorageUnavailableError
 from chatledger.application.system_clock import SystemClock, new_id
+from tests.support.master_keys import master_key
 
 MASTER = bytes(range(100, 132))
 
@@ -20,7 +21,7 @@ def path(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def signing_keys(path: Path):
-    keyring = SqliteKeyring(path, MASTER, new_id)
+    keyring = SqliteKeyring(path, master_key(path.parent, MASTER), new_id)
     yield SqliteSigningKeys(keyring, SystemClock(), "passports")
     keyring.close()
 

@@ -28,6 +28,7 @@ from chatledger.application.ledger.writer import GroupCommitWriter
 from chatledger.application.ports.storage import EventRow
 from chatledger.application.system_clock import new_id
 from chatledger.domain.events import MessageCreated
+from tests.support.master_keys import master_key
 
 MASTER_KEY = bytes(range(32))
 
@@ -131,7 +132,7 @@ def open_store(folder: Path, url: str | None = None) -> Iterator[Store]:
         stack.callback(reading.dispose)
         reader = Reader(database.reading(2), threads=2)
         stack.callback(reader.close)
-        keyring = SqliteKeyring(folder / "keys.db", MASTER_KEY, new_id)
+        keyring = SqliteKeyring(folder / "keys.db", master_key(folder), new_id)
         stack.callback(keyring.close)
         ledger = SqlLedgerStore(writing, reader, has_one_writer=database.has_one_writer)
         codec, projections = EventCodec(keyring), Projections(RowSeals(keyring))

@@ -27,6 +27,7 @@ from chatledger.domain.conversation import Conversation
 from chatledger.domain.end_user import EndUser
 from chatledger.domain.events import FileUploaded
 from chatledger.domain.file import File
+from chatledger.domain.key_store import KEY_STORE_ID, KeyStore
 from chatledger.domain.message import Message
 from chatledger.domain.notary import NOTARY_ID, Notary
 from chatledger.domain.operator import Operator
@@ -54,6 +55,7 @@ class Traffic:
         self.files: list[File] = []
         self.webhooks: list[Webhook] = []
         self.notary = Notary(NOTARY_ID)
+        self.key_store = KeyStore(KEY_STORE_ID)
 
     async def run(self, steps: int) -> None:
         moves = [self.set_up, self.meet, self.converse, self.upload, self.annotate, self.rearrange]
@@ -240,6 +242,9 @@ class Traffic:
         self.webhooks.append(webhook)
         self.notary.introduce_key(f"log+{len(self.notary.verifier_keys)}")
         yield self.notary
+        held.rotate_key(1)
+        self.key_store.rotate_master_key(1)
+        yield from (held, self.key_store)
 
     def ask(self, conversation: Conversation | None = None) -> Iterator[Aggregate]:
         conversation = conversation or self.dice.choice(self.conversations)

@@ -20,6 +20,7 @@ from chatledger.domain.events import REGISTRY, AnswerChunkAppended, StopRequeste
 from chatledger.domain.registry import EventRegistry, UnknownEventError
 from chatledger.domain.visibility import Public, Sealed, visibilities
 from tests.properties.generated import TEXTS, instances_of
+from tests.support.master_keys import master_key
 
 MASTER_KEY = bytes(range(32))
 CANARY = "canary-7d41c2e95ab8"
@@ -44,11 +45,11 @@ class Keys(msgspec.Struct):
 @pytest.fixture(scope="module")
 def keys(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Keys]:
     path = tmp_path_factory.mktemp("keys") / "keys.sqlite3"
-    writing = SqliteKeyring(path, MASTER_KEY, uuid.uuid4)
+    writing = SqliteKeyring(path, master_key(path.parent), uuid.uuid4)
     parent = writing.new_key(None)
     children = [writing.new_key(parent.key_id) for _ in range(2)]
     writing.make_durable([parent, *children])
-    reading = SqliteKeyring(path, MASTER_KEY, uuid.uuid4, read_only=True)
+    reading = SqliteKeyring(path, master_key(path.parent), uuid.uuid4, read_only=True)
     yield Keys(writing, reading, children[0].key_id, children[1].key_id)
     writing.close()
     reading.close()

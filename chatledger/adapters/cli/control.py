@@ -17,7 +17,16 @@ import msgspec
 
 from chatledger.adapters.cli.console import REFUSED, CommandFailedError
 from chatledger.adapters.cli.failures import foreseen
-from chatledger.adapters.cli.orders import Order, Orders, Ping, Rebuild, ReplayDeadLetters, ServerInfo
+from chatledger.adapters.cli.orders import (
+    Order,
+    Orders,
+    Ping,
+    Rebuild,
+    ReplayDeadLetters,
+    RotateMasterKey,
+    RotateUserKey,
+    ServerInfo,
+)
 
 log = logging.getLogger(__name__)
 
@@ -244,7 +253,7 @@ def _patience(order: Order) -> float:
     match order:
         case Ping():
             return SECONDS_FOR_A_PING
-        case Rebuild() | ReplayDeadLetters():
+        case Rebuild() | ReplayDeadLetters() | RotateMasterKey() | RotateUserKey():
             return SECONDS_BETWEEN_NEWS
         case _:
             return SECONDS_FOR_AN_ANSWER

@@ -21,7 +21,7 @@ def foreseen(error: Exception) -> CommandFailedError | None:
 
 def _refusal(error: Exception) -> CommandFailedError | None:
     # Imported here: whoever comes this far has loaded them, and whoever does not is spared half a second.
-    from chatledger.adapters.keys.store import MasterKeyError  # noqa: PLC0415
+    from chatledger.adapters.keys.master import MasterKeyError  # noqa: PLC0415
     from chatledger.application.audit.export_file import ExportFileError  # noqa: PLC0415
     from chatledger.application.audit.export_lines import UnexportableError  # noqa: PLC0415
     from chatledger.application.audit.export_reader import BadExportError  # noqa: PLC0415

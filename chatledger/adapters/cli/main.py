@@ -165,6 +165,22 @@ def _rotate_notary_key(_: argparse.Namespace) -> Result:
     return notary.rotate_key(load_settings())
 
 
+def _rotate_master_key(_: argparse.Namespace) -> Result:
+    from chatledger.adapters.cli import keys  # noqa: PLC0415
+    from chatledger.server_settings import load_settings  # noqa: PLC0415
+
+    return keys.rotate_master(load_settings())
+
+
+def _rotate_user_key(arguments: argparse.Namespace) -> Result:
+    from chatledger.adapters.cli import keys  # noqa: PLC0415
+    from chatledger.adapters.cli.orders import RotateUserKey  # noqa: PLC0415
+    from chatledger.server_settings import load_settings  # noqa: PLC0415
+
+    wanted = RotateUserKey(app_id=arguments.app, user=arguments.user, kind=arguments.kind)
+    return keys.rotate_user(load_settings(), wanted)
+
+
 def _list_dead_letters(arguments: argparse.Namespace) -> Result:
     from chatledger.adapters.cli import dead_letters  # noqa: PLC0415
     from chatledger.server_settings import load_settings  # noqa: PLC0415
@@ -283,6 +299,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_serve(commands)
     _add_apps(commands)
     _add_passports(commands)
+    _add_keys(commands)
     _add_dead_letters(commands)
     _add_notary(commands)
     _add(commands, "migrate", _migrate, "make the store, or bring its schema up to date")
@@ -365,6 +382,16 @@ def _add_notary(commands: "Subcommands") -> None:
         actions, "show", _show_notary, "print the log's name, the keys to check its checkpoints with, and the last one"
     )
     _add(actions, "rotate-key", _rotate_notary_key, "sign with a new key, which the old one introduces")
+
+
+def _add_keys(commands: "Subcommands") -> None:
+    keys = commands.add_parser("keys", help="the keys that wrap all others", allow_abbrev=False)
+    actions = keys.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    _add(actions, "rotate-master", _rotate_master_key, "put a new master key in the place of the present one")
+    user = _add(actions, "rotate-user", _rotate_user_key, "wrap the keys of what is a person's by a new secret")
+    user.add_argument("--app", type=_app_id, metavar="APP", required=True, help="the app whose user it is")
+    user.add_argument("--user", required=True, help="who: as the app names them, or a visitor's own id")
+    user.add_argument("--kind", choices=("service-api", "browser"), default="service-api", help="browser: a visitor")
 
 
 def _add_dead_letters(commands: "Subcommands") -> None:

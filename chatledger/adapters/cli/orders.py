@@ -8,7 +8,7 @@ import msgspec
 
 from chatledger.adapters.cli.configuration import ImpossibleConfigurationError, convert_fields, merged
 from chatledger.domain.configuration import AppConfiguration
-from chatledger.domain.values import AppMode, AppStatus
+from chatledger.domain.values import AppMode, AppStatus, EndUserKind
 
 if TYPE_CHECKING:
     from chatledger.application.context import Context
@@ -85,6 +85,18 @@ class RotateNotaryKey(msgspec.Struct, frozen=True, tag="notary rotate-key"):
     """Sign checkpoints with a new key."""
 
 
+class RotateMasterKey(msgspec.Struct, frozen=True, tag="keys rotate-master"):
+    """Put a new master key in the place of the present one."""
+
+
+class RotateUserKey(msgspec.Struct, frozen=True, kw_only=True, tag="keys rotate-user"):
+    """Wrap the keys of a person's conversations and files by a new secret."""
+
+    app_id: UUID
+    user: str
+    kind: EndUserKind = "service-api"
+
+
 class ReplayDeadLetters(msgspec.Struct, frozen=True, kw_only=True, tag="dead-letters replay"):
     """Ask again what failed for good: these messages, or all of an app's that are still open.
 
@@ -114,6 +126,8 @@ Order: TypeAlias = (
     | RotatePassportKey
     | SignCheckpoint
     | RotateNotaryKey
+    | RotateMasterKey
+    | RotateUserKey
     | ReplayDeadLetters
     | Rebuild
     | Ping
@@ -176,6 +190,19 @@ class NotaryKeyRotated(msgspec.Struct, frozen=True):
 
     verifier_key: str
     checkpoint: Signed
+
+
+class MasterKeyRotated(msgspec.Struct, frozen=True):
+    """How many keys the new master key wraps."""
+
+    keys: int
+
+
+class UserKeyRotated(msgspec.Struct, frozen=True):
+    """How many keys of a person have a new wrap."""
+
+    end_user_id: UUID
+    keys: int
 
 
 class Replay(msgspec.Struct, frozen=True, kw_only=True):
@@ -265,12 +292,10 @@ class Orders:
             match order:
                 case ReplayDeadLetters():
                     return await self._replay(order, progress)
-                case RotatePassportKey():
-                    rotate = self._running.application.signing_keys.rotate
-                    key = await asyncio.to_thread(rotate, forget_earlier=order.forget_earlier)
-                    return PassportKeyRotated(key.key_id)
                 case SignCheckpoint() | RotateNotaryKey():
                     return await self._notarize(order)
+                case RotatePassportKey() | RotateMasterKey() | RotateUserKey():
+                    return await self._rotate(order)
                 case _:
                     return await self._manage(order)
 
@@ -331,6 +356,21 @@ class Orders:
             case "deleted":
                 await apps.delete(order.app_id, self._context())
         return Switched(order.app_id, order.status)
+
+    async def _rotate(self, order: RotatePassportKey | RotateMasterKey | RotateUserKey) -> msgspec.Struct:
+        application = self._running.application
+        match order:
+            case RotatePassportKey():
+                rotate = application.signing_keys.rotate
+                key = await asyncio.to_thread(rotate, forget_earlier=order.forget_earlier)
+                return PassportKeyRotated(key.key_id)
+            case RotateMasterKey():
+                return MasterKeyRotated(await application.rotating_keys.rotate_master_key(self._context()))
+            case RotateUserKey():
+                app = await application.directory.app(order.app_id)
+                person = await application.end_users.named(app.app_id, order.kind, order.user)
+                keys = await application.rotating_keys.rotate_key_of(person, self._context())
+                return UserKeyRotated(person, keys)
 
     async def _replay(self, order: ReplayDeadLetters, progress: "Progress") -> Replayed:
         letters = order.message_ids if order.app_id is None else await self._open_letters(order.app_id)

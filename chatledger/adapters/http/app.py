@@ -4,6 +4,7 @@ from litestar import Litestar
 from litestar.datastructures import State
 
 from chatledger.adapters.http.admin_api.dead_letters import dead_letter_routes
+from chatledger.adapters.http.admin_api.keys import key_routes
 from chatledger.adapters.http.admin_api.notary import notary_routes
 from chatledger.adapters.http.admin_api.operators import operator_routes
 from chatledger.adapters.http.admin_api.people import erasure_routes, hold_routes
@@ -84,6 +85,7 @@ def create_http_app(
                 *feed_routes(surface),
                 *search_routes(surface),
                 *dead_letter_routes(surface),
+                *key_routes(surface),
                 *erasure_routes(surface),
                 *hold_routes(surface),
                 *person_export_routes(surface),

@@ -43,6 +43,11 @@ class KeyCache:
                 self._known.popitem(last=False)
         return known
 
+    def forget(self, key_id: UUID) -> None:
+        """Have it no longer at hand."""
+        with self._guard:
+            self._known.pop(key_id, None)
+
     def destroy(self, key_ids: Iterable[UUID]) -> None:
         """End these keys, and those that were made under them."""
         with self._guard:

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Iterable
 from pathlib import Path
+from sqlite3 import Connection
 from uuid import UUID
 
 from chatledger.adapters.keys.cache import KeyCache, KnownKey
@@ -18,8 +19,11 @@ from chatledger.adapters.keys.cipher import (
     wrapping_half,
 )
 from chatledger.adapters.keys.file import KeyStoreFile
+from chatledger.adapters.keys.master import MasterKeyError, MasterKeyFile
 from chatledger.application.ports.clock import IdFactory
 from chatledger.application.ports.keys import KeyDestroyedError, NewKey, SealBrokenError
+
+PAGE = 1_000
 
 LOOKUP_KEY = UUID(int=0)
 """The key of lookups is one like any other, and so outlives the master key that wraps it. Every key store has it."""
@@ -33,40 +37,11 @@ WITH RECURSIVE doomed (key_id) AS (
 )
 UPDATE keys SET wrapped = :gone WHERE key_id IN doomed AND wrapped <> :gone RETURNING key_id
 """
+_UNDER = (
+    "SELECT number, key_id, wrapped FROM keys WHERE parent_id IS ? AND number > ? AND wrapped <> ? "
+    "ORDER BY number LIMIT ?"
+)
 _INSERT = "INSERT OR IGNORE INTO keys (key_id, parent_id, wrapped) VALUES (?, ?, ?)"
-
-
-class MasterKeyError(Exception):
-    """The master key is missing or is not the one of this key store."""
-
-
-def load_master_key(path: Path) -> bytes:
-    """The master key in this file; made, with mode 0600, where there is none.
-
-    Raises:
-        MasterKeyError: the file does not hold 32 bytes.
-    """
-    if not path.exists():
-        fresh = path.with_name(f"{path.name}.{os.getpid()}")
-        descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(os.urandom(KEY_BYTES))
-            file.flush()
-            os.fsync(file.fileno())
-        fresh.rename(path)
-        _sync_folder(path.parent)
-    secret = path.read_bytes()
-    if len(secret) != KEY_BYTES:
-        raise MasterKeyError(f"{path} does not hold a key of {KEY_BYTES} bytes")
-    return secret
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 class SqliteKeyring:
@@ -81,25 +56,34 @@ class SqliteKeyring:
         StorageUnavailableError: the key store cannot be read or written.
     """
 
-    def __init__(self, path: Path, master_key: bytes, new_id: IdFactory, *, read_only: bool = False) -> None:
+    def __init__(self, path: Path, master: MasterKeyFile, new_id: IdFactory, *, read_only: bool = False) -> None:
         self._new_id = new_id
-        self._master_wrapping = subkey(master_key, b"wrapping")
+        self._master = master
         self._cache = KeyCache()
         self.withheld: set[UUID] = set()
         self.file = KeyStoreFile(path, read_only=read_only)
         try:
-            self._lookups = self._open_lookup_key(read_only=read_only)
+            self._master_wrapping, self._lookups = self._open()
         except BaseException:
             self.file.close()
             raise
 
-    def _open_lookup_key(self, *, read_only: bool) -> AesDataKey:
-        if not read_only and not self.file.read("SELECT 1 FROM keys LIMIT 1"):
-            self.make_durable([NewKey(LOOKUP_KEY, None, os.urandom(SECRET_BYTES))])
-        try:
-            return self.key(LOOKUP_KEY)
-        except (KeyDestroyedError, SealBrokenError):
-            raise MasterKeyError(f"the master key does not open {self.file.path}") from None
+    def _open(self) -> tuple[bytes, AesDataKey]:
+        is_fresh = not self.file.is_read_only and not self.file.read("SELECT 1 FROM keys LIMIT 1")
+        for source, secret in self._master.candidates():
+            self._master_wrapping = subkey(secret, b"wrapping")
+            self._cache.forget(LOOKUP_KEY)
+            if is_fresh:
+                self.make_durable([NewKey(LOOKUP_KEY, None, os.urandom(SECRET_BYTES))])
+                is_fresh = False
+            try:
+                lookups = self.key(LOOKUP_KEY)
+            except (KeyDestroyedError, SealBrokenError):
+                continue
+            if not self.file.is_read_only:
+                self._master.adopt(source)
+            return self._master_wrapping, lookups
+        raise MasterKeyError(f"the master key does not open {self.file.path}")
 
     def new_key(self, parent: UUID | None) -> NewKey:
         """Make a key under ``parent``, or under the master key. Ready for use, but in memory only; never blocks."""
@@ -142,6 +126,55 @@ class SqliteKeyring:
                     doomed.update(UUID(bytes=row[0]) for row in gone)
             self._cache.destroy(doomed)
             self.file.scrub()
+
+    def rotate_key(self, key_id: UUID) -> int:
+        """Wrap the keys under a key by a new secret; how many. Blocks.
+
+        What a key seals by stays: what it has sealed is on the ledger for good.
+
+        Raises:
+            KeyDestroyedError: there is no such key.
+            SealBrokenError: it does not open, or one under it; nothing has changed.
+            StorageUnavailableError: the key store is in trouble. Rotate once more: the former secret may be left.
+        """
+        with self.file.turn:
+            known = self._find(key_id)
+            renewed = sealing_half(known.secret) + os.urandom(KEY_BYTES)
+            wrapped = wrap(self._wrapping_key(known.parent), renewed, _place(key_id, known.parent))
+            with self.file.write() as connection:
+                count = self._wrap_anew(connection, key_id, wrapping_half(renewed))
+                connection.execute("UPDATE keys SET wrapped = ? WHERE key_id = ?", (wrapped, key_id.bytes))
+            known.secret = renewed
+            self.file.scrub()
+        return count
+
+    def rotate_master_key(self) -> int:
+        """Wrap by a new master key what the present one wraps, and put it in its place; how many keys. Blocks.
+
+        Raises:
+            SealBrokenError: a key does not open; nothing has changed.
+            StorageUnavailableError: the key store is in trouble. Rotate once more: the former key may open some of it.
+        """
+        with self.file.turn:
+            successor = self._master.propose()
+            wrapping = subkey(successor.read_bytes(), b"wrapping")
+            with self.file.write() as connection:
+                count = self._wrap_anew(connection, None, wrapping)
+            self._master_wrapping = wrapping
+            self._master.adopt(successor)
+            self.file.scrub()
+        return count
+
+    def _wrap_anew(self, connection: Connection, parent: UUID | None, wrapping: bytes) -> int:
+        former, parent_id, number, count = self._wrapping_key(parent), parent.bytes if parent else None, 0, 0
+        while rows := connection.execute(_UNDER, (parent_id, number, _GONE, PAGE)).fetchall():
+            places = [_place(UUID(bytes=key_id), parent) for _, key_id, _ in rows]
+            secrets = [unwrap(former, row[2], place) for row, place in zip(rows, places, strict=True)]
+            wraps = [wrap(wrapping, secret, place) for secret, place in zip(secrets, places, strict=True)]
+            numbers = [row[0] for row in rows]
+            connection.executemany("UPDATE keys SET wrapped = ? WHERE number = ?", zip(wraps, numbers, strict=True))
+            number, count = numbers[-1], count + len(rows)
+        return count
 
     def withhold(self, key_ids: Iterable[UUID]) -> None:
         """Keep keys from whoever asks here: all that can be done where nothing may be written. Blocks."""
@@ -208,8 +241,21 @@ class SqliteKeyring:
     def _fetch(self, key_id: UUID) -> KnownKey:
         with self.file.turn:  # to the end: else a key that is destroyed meanwhile would be kept
             parent, wrapped = self._stored(key_id)
-            secret = unwrap(self._wrapping_key(parent), wrapped, _place(key_id, parent))
+            try:
+                secret = unwrap(self._wrapping_key(parent), wrapped, _place(key_id, parent))
+            except SealBrokenError:
+                if not self.file.is_read_only or key_id == LOOKUP_KEY:
+                    raise
+                self._look_again(parent)
+                secret = unwrap(self._wrapping_key(parent), wrapped, _place(key_id, parent))
             return self._cache.keep(key_id, KnownKey(parent, secret))
+
+    def _look_again(self, parent: UUID | None) -> None:
+        """Whoever writes may have wrapped by another secret since it was read here."""
+        if parent is None:
+            self._master_wrapping, _ = self._open()
+        else:
+            self._cache.forget(parent)
 
     def _stored(self, key_id: UUID) -> tuple[UUID | None, bytes]:
         """A key's parent and wrapped secrets.

@@ -23,6 +23,7 @@ from chatledger.domain.app import App
 from chatledger.domain.conversation import Conversation
 from chatledger.domain.end_user import EndUser
 from chatledger.domain.file import File
+from chatledger.domain.key_store import KeyStore
 from chatledger.domain.message import Message
 from chatledger.domain.notary import Notary
 from chatledger.domain.operator import Operator
@@ -45,6 +46,7 @@ CATEGORIES: dict[type[Aggregate[Any]], Category] = {
     File: "file",
     Operator: "operator",
     Notary: "notary",
+    KeyStore: "key_store",
     Webhook: "webhook",
 }
 

@@ -19,6 +19,7 @@ from chatledger.domain.events import (
     ConversationEvent,
     EndUserEvent,
     FileEvent,
+    KeyStoreEvent,
     MessageEvent,
     NotaryEvent,
     OperatorEvent,
@@ -90,4 +91,6 @@ class Projections:
             return notary_changes(envelope, body)
         if isinstance(body, WebhookEvent):
             return self._webhooks.changes(envelope, body)
+        if isinstance(body, KeyStoreEvent):
+            return ()
         assert_never(body)

@@ -87,6 +87,27 @@ class Keyring(Protocol):
         """
         ...
 
+    def rotate_key(self, key_id: UUID) -> int:
+        """Wrap the keys under a key by a new secret; how many. Blocks.
+
+        What a key seals by stays: what it has sealed is on the ledger for good.
+
+        Raises:
+            KeyDestroyedError: there is no such key.
+            SealBrokenError: it does not open, or one under it; nothing has changed.
+            StorageUnavailableError: the key store is in trouble. Rotate once more: the former secret may be left.
+        """
+        ...
+
+    def rotate_master_key(self) -> int:
+        """Wrap by a new master key what the present one wraps, and put it in its place; how many keys. Blocks.
+
+        Raises:
+            SealBrokenError: a key does not open; nothing has changed.
+            StorageUnavailableError: the key store is in trouble. Rotate once more: the former key may open some of it.
+        """
+        ...
+
     def require_writable(self) -> None:
         """Pass where new keys could be brought to the disk. Blocks.
 

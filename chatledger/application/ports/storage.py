@@ -10,7 +10,7 @@ import msgspec
 T = TypeVar("T")
 
 Algorithm = Literal["none", "aes-256-gcm"]
-Category = Literal["message", "conversation", "app", "end_user", "file", "operator", "notary", "webhook"]
+Category = Literal["message", "conversation", "app", "end_user", "file", "operator", "notary", "key_store", "webhook"]
 
 LAST_POSITION = 2**63 - 1
 """No ledger comes so far."""

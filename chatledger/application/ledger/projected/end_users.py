@@ -10,6 +10,7 @@ from chatledger.application.ports.storage import Change, Delete, Insert, Update
 from chatledger.domain.events import (
     EndUserErased,
     EndUserEvent,
+    EndUserKeyRotated,
     EndUserSeen,
     ErasureRequested,
     LegalHoldPlaced,
@@ -37,6 +38,8 @@ class EndUserChanges:
             case EndUserErased():
                 values = {"erased_position": envelope.position}
                 return (Update("erasures", {"end_user_id": envelope.stream_id}, values), key_erased(envelope))
+            case EndUserKeyRotated():
+                return ()
             case _:
                 assert_never(body)
 

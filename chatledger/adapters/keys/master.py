@@ -1,0 +1,96 @@
+"""The master key: a file beside the key store, and its successor while that takes over."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from chatledger.adapters.keys.cipher import KEY_BYTES
+from chatledger.application.ports.storage import StorageUnavailableError
+
+_SUCCESSOR = ".next."
+
+
+class MasterKeyError(Exception):
+    """The master key is missing or is not the one of this key store."""
+
+
+class MasterKeyFile:
+    """What wraps all keys that no other key wraps, with mode 0600; made where there is none.
+
+    A successor lies beside it, under a name of its own, before anything is wrapped by it, and takes its place once
+    everything is. Whatever comes between, one of the two opens the key store; whoever opens that finds out which.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def candidates(self) -> Iterator[tuple[Path, bytes]]:
+        """What may open the key store, most likely first. The file twice: it may be replaced while one looks.
+
+        Raises:
+            MasterKeyError: the file does not hold 32 bytes.
+        """
+        if not self.path.exists():
+            self.adopt(self.propose())
+        yield self.path, self._read()
+        for successor in self._others():
+            with suppress(OSError):
+                yield successor, successor.read_bytes()
+        yield self.path, self._read()
+
+    def propose(self) -> Path:
+        """A fresh key in a file of its own, on the disk. Blocks.
+
+        Raises:
+            StorageUnavailableError: there is no room for it.
+        """
+        with _file_errors():
+            return self._write_fresh()
+
+    def _write_fresh(self) -> Path:
+        fresh = self.path.with_name(f"{self.path.name}{_SUCCESSOR}{os.urandom(8).hex()}")
+        descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(os.urandom(KEY_BYTES))
+            file.flush()
+            os.fsync(file.fileno())
+        self._sync_folder()
+        return fresh
+
+    def adopt(self, successor: Path) -> None:
+        """Put the file that opens the key store in place, and remove all that do not. Blocks.
+
+        Raises:
+            StorageUnavailableError: that cannot be done now; whoever opens the key store next does it.
+        """
+        with _file_errors():
+            if successor != self.path:
+                successor.rename(self.path)
+                self._sync_folder()
+            for other in self._others():
+                other.unlink()
+
+    def _read(self) -> bytes:
+        secret = self.path.read_bytes()
+        if len(secret) != KEY_BYTES:
+            raise MasterKeyError(f"{self.path} does not hold a key of {KEY_BYTES} bytes")
+        return secret
+
+    def _others(self) -> list[Path]:
+        return sorted(self.path.parent.glob(f"{self.path.name}{_SUCCESSOR}*"))
+
+    def _sync_folder(self) -> None:
+        descriptor = os.open(self.path.parent, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+@contextmanager
+def _file_errors() -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise StorageUnavailableError(f"master key: {error}") from error

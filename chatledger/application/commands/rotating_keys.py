@@ -1,0 +1,60 @@
+"""New secrets for keys that wrap others; no event is written anew for that."""
+
+import asyncio
+from uuid import UUID
+
+from chatledger.application.context import Context
+from chatledger.application.errors import NotFoundError
+from chatledger.application.ledger.ledger import Ledger, Staged
+from chatledger.application.ports.keys import KeyDestroyedError
+from chatledger.domain.end_user import EndUser
+from chatledger.domain.errors import ErasedError
+from chatledger.domain.key_store import KEY_STORE_ID, KeyStore
+
+
+class RotatingKeys:
+    """The use cases of whoever fears that a key has got into other hands, or changes it from time to time.
+
+    The key store comes first and the event after it: where a process ends in between, whoever ordered it was told of
+    no success, and orders it again.
+    """
+
+    def __init__(self, ledger: Ledger) -> None:
+        self._ledger = ledger
+        self._turn = asyncio.Lock()
+
+    async def rotate_master_key(self, context: Context) -> int:
+        """Have a new master key wrap what the present one wraps, and take its place; how many keys.
+
+        Raises:
+            SealBrokenError: a key does not open; nothing has changed.
+            StorageUnavailableError: one of the stores is in trouble; order it again.
+        """
+        async with self._turn:
+            keys = await asyncio.to_thread(self._ledger.keyring.rotate_master_key)
+            staged = await self._ledger.load(KeyStore, KEY_STORE_ID) or Staged(KeyStore(KEY_STORE_ID), None)
+            staged.aggregate.rotate_master_key(keys)
+            await self._ledger.hand_in(staged, context=context)
+            return keys
+
+    async def rotate_key_of(self, end_user_id: UUID, context: Context) -> int:
+        """Have the keys of a person's conversations and files wrapped by a new secret; how many.
+
+        Raises:
+            NotFoundError: there is no such person.
+            KeyDestroyedError: they are erased, or about to be.
+            SealBrokenError: a key does not open; nothing has changed.
+            StorageUnavailableError: one of the stores is in trouble; order it again.
+        """
+        async with self._turn:
+            person = await self._ledger.load(EndUser, end_user_id)
+            if person is None or person.key_id is None:
+                raise NotFoundError("end_user")
+            keys = await asyncio.to_thread(self._ledger.keyring.rotate_key, person.key_id)
+            try:
+                await self._ledger.decide(
+                    EndUser, end_user_id, lambda staged: staged.aggregate.rotate_key(keys), context
+                )
+            except ErasedError as error:
+                raise KeyDestroyedError(str(end_user_id)) from error
+            return keys

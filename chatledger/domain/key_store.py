@@ -1,0 +1,29 @@
+"""The key store: what is done to all of its keys at once."""
+
+from uuid import UUID
+
+from chatledger.domain.aggregate import Aggregate
+from chatledger.domain.events import KeyStoreEvent, MasterKeyRotated
+
+KEY_STORE_ID = UUID("0198a000-0000-7000-8000-00000000ce55")
+"""There is one for each ledger."""
+
+
+class KeyStore(Aggregate[KeyStoreEvent]):
+    """Whose master key is replaced from time to time.
+
+    Attributes:
+        last_rotated: the last time; None before the first.
+    """
+
+    def __init__(self, aggregate_id: UUID) -> None:
+        super().__init__(aggregate_id)
+        self.last_rotated: MasterKeyRotated | None = None
+
+    def rotate_master_key(self, keys: int) -> None:
+        """Put on record that so many keys are wrapped by a new master key."""
+        self._record(MasterKeyRotated(keys))
+
+    def apply(self, body: KeyStoreEvent) -> None:
+        """Fold one event into the state."""
+        self.last_rotated = body
