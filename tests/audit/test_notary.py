@@ -1,6 +1,5 @@
 """The notary signs what extends what it has signed, and nothing else; whoever has its key can check that."""
 
-import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
@@ -16,12 +15,14 @@ from chatledger.application.audit.merkle import ProofError, root, verify_consist
 from chatledger.application.audit.notes import Checkpoint, Note, VerifierKey
 from chatledger.application.audit.tiles import TiledTree
 from chatledger.application.errors import InvalidParameterError, LedgerInconsistentError, NotFoundError
+from chatledger.application.ledger.ledger import Staged
 from chatledger.application.ports.notary import SignedCheckpoint
+from chatledger.domain.app import App
 from chatledger.domain.events import NotaryKeyIntroduced
 from chatledger.domain.notary import NOTARY_ID
 from tests.application import chat as chats
 from tests.application.chat import Chat, until
-from tests.support.databases import settings_of
+from tests.support.databases import ON_SQLITE, settings_of
 from tests.support.receiver import Answer, Receiver
 from tests.support.server import a_context
 
@@ -54,8 +55,15 @@ async def sign(chat: Chat) -> SignedCheckpoint:
 
 async def record(chat: Chat, count: int = 1) -> None:
     """Events, whatever they tell."""
-    issue = chat.application.operators.issue
-    await asyncio.gather(*(issue("someone", ["audit"], a_context()) for _ in range(count)))
+
+    def switch(staged: Staged[App]) -> None:
+        for _ in range(count):
+            if staged.aggregate.status == "normal":
+                staged.aggregate.disable()
+            else:
+                staged.aggregate.enable()
+
+    await chat.running.ledger.decide(App, chat.app.app_id, switch, a_context())
 
 
 async def execute(chat: Chat, statement: str, *parameters: Any) -> Sequence[Any]:
@@ -113,6 +121,7 @@ def _plain(leaves: Sequence[bytes]) -> bytes:
     return TiledTree(Leaves()).node((len(leaves) - 1).bit_length(), 0)  # type: ignore[arg-type]
 
 
+@ON_SQLITE
 async def test_each_event_is_proved_by_each_checkpoint_that_covers_it(chat: Chat) -> None:
     signed = []
     for count in (1, 4, MORE_THAN_TWO_TILES):
@@ -132,6 +141,7 @@ async def test_each_event_is_proved_by_each_checkpoint_that_covers_it(chat: Chat
         verify_inclusion(0, heads[-1].size, await leaf_at(chat, 2), proof.hashes, heads[-1].root)
 
 
+@ON_SQLITE
 async def test_nothing_is_proved_of_what_was_not_signed(chat: Chat) -> None:
     proving = chat.application.proving
     with pytest.raises(NotFoundError):
@@ -151,6 +161,7 @@ async def test_nothing_is_proved_of_what_was_not_signed(chat: Chat) -> None:
         assert refused.value.field == field
 
 
+@ON_SQLITE
 @pytest.mark.parametrize("events", [5, MORE_THAN_TWO_TILES])
 async def test_a_leaf_that_was_changed_is_not_signed_over(
     chat: Chat, caplog: pytest.LogCaptureFixture, events: int
@@ -203,6 +214,7 @@ async def test_a_ledger_that_was_tampered_with_gets_no_signature(
         await sign(chat)
 
 
+@ON_SQLITE
 @pytest.mark.parametrize(
     "damage", ["DELETE FROM tiles", "DELETE FROM tiles WHERE number = 0", "UPDATE tiles SET root = ?"]
 )
@@ -244,6 +256,7 @@ async def test_whoever_trusts_the_old_key_finds_the_new_one_in_what_it_has_signe
     assert keys_of(chat) == [trusted, fresh]
 
 
+@ON_SQLITE
 async def test_the_chain_of_keys_holds_where_a_crash_came_right_after_the_new_key(open_chat: OpenChat) -> None:
     async with open_chat() as chat:
         await sign(chat)
@@ -256,6 +269,7 @@ async def test_the_chain_of_keys_holds_where_a_crash_came_right_after_the_new_ke
         assert opened(await sign(chat), old, never, newest)[1] == [newest]
 
 
+@ON_SQLITE
 async def test_what_was_signed_right_before_a_crash_is_on_record_after_it(open_chat: OpenChat) -> None:
     async with open_chat() as chat:
         signed = await sign(chat)
@@ -309,6 +323,7 @@ async def _signed_size(chat: Chat) -> int | None:
     return standing.checkpoint.size if standing.checkpoint and not standing.unsigned else None
 
 
+@ON_SQLITE
 async def test_what_is_new_is_signed_at_the_end(open_chat: OpenChat) -> None:
     async with open_chat(checkpoint_interval=3_600) as chat:
         await record(chat)
@@ -320,6 +335,7 @@ async def test_what_is_new_is_signed_at_the_end(open_chat: OpenChat) -> None:
         assert standing.unsigned == 0
 
 
+@ON_SQLITE
 async def test_a_sink_that_was_away_gets_every_checkpoint_in_order(
     open_chat: OpenChat, monkeypatch: pytest.MonkeyPatch
 ) -> None:

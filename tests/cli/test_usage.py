@@ -26,7 +26,6 @@ def test_the_version(data_folder: Path) -> None:
     [
         ((), "COMMAND"),
         (("worker",), "worker"),
-        (("verify",), "verify"),
         (("apps",), "COMMAND"),
         (("apps", "create", "--mode", "chat"), "--name"),
         (("apps", "create", "--mode", "workflow", "--name", "x"), "workflow"),

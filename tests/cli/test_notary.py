@@ -1,0 +1,99 @@
+"""``chatledger checkpoint`` and ``chatledger notary``, beside a server and without one."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from chatledger.adapters.cli.main import main
+from chatledger.adapters.keys.ed25519 import is_signed_by
+from chatledger.application.audit.note_file import split_notes
+from chatledger.application.audit.notes import Checkpoint, Note, VerifierKey
+from tests.support.databases import ON_SQLITE, change_ledger
+from tests.support.process import ServerProcess
+
+Run = Callable[..., str]
+
+
+@pytest.fixture
+def run(data_folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
+    """Runs a command in this process; what it prints."""
+    monkeypatch.chdir(data_folder.parent)
+    monkeypatch.setenv("CHATLEDGER_DATA_DIR", str(data_folder))
+
+    def run(*arguments: str, code: int = 0) -> str:
+        assert main(arguments) == code
+        printed = capsys.readouterr()
+        return printed.out or printed.err
+
+    run("apps", "create", "--mode", "chat", "--name", "x")
+    return run
+
+
+def ran(run: Run, *arguments: str, code: int = 0) -> Any:
+    return json.loads(run(*arguments, "--json", code=code))
+
+
+def signers(note: str, keys: list[str]) -> list[str]:
+    trusted = [VerifierKey.parse(key) for key in keys]
+    return [str(key) for key in Note.parse(note.encode()).verified(trusted, is_signed_by)]
+
+
+def test_a_ledger_is_signed_and_its_keys_are_shown(data_folder: Path, run: Run) -> None:
+    _sign_and_rotate(run)
+
+
+@ON_SQLITE
+def test_a_running_server_signs_its_ledger_and_once_more_at_its_end(
+    data_folder: Path, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sink = data_folder.parent / "checkpoints"
+    monkeypatch.setenv("CHATLEDGER_CHECKPOINT_SINK", f"file://{sink}")
+    with ServerProcess(data_folder, env={"CHATLEDGER_CHECKPOINT_SINK": f"file://{sink}"}) as server:
+        _sign_and_rotate(run)
+        run("apps", "create", "--mode", "chat", "--name", "y")
+        assert server.stop() == 0
+    shown = ran(run, "notary", "show")
+    assert shown["undelivered"] == 0
+    notes = [note.decode() for note in split_notes(sink.read_bytes())]
+    assert len(notes) == 3
+    assert notes[-1] == shown["checkpoint"]["note"], "what came last is signed at the end"
+
+
+def _sign_and_rotate(run: Run) -> None:
+    before = ran(run, "notary", "show")
+    assert (before["verifier_keys"], before["checkpoint"]) == ([], None)
+
+    first = ran(run, "checkpoint")
+    assert Checkpoint.parse(Note.parse(first["note"].encode()).text).size == first["size"]
+    assert run("checkpoint") == first["note"], "the note itself, as it goes into a file"
+    rotated = ran(run, "notary", "rotate-key")
+    shown = ran(run, "notary", "show")
+    old, new = shown["verifier_keys"]
+    assert new == rotated["verifier_key"]
+    assert signers(first["note"], [old]) == [old]
+    assert signers(rotated["checkpoint"]["note"], [old, new]) == [old, new]
+    assert shown["checkpoint"] == rotated["checkpoint"]
+    assert shown["origin"] == first["origin"]
+    assert {old, new} < set(run("notary", "show").splitlines())
+
+
+@ON_SQLITE
+def test_a_ledger_that_was_tampered_with_is_refused_and_found(data_folder: Path, run: Run) -> None:
+    signed = ran(run, "checkpoint")
+    change_ledger(data_folder, "UPDATE events SET leaf = public WHERE position = 1")
+    for command in (("checkpoint",), ("notary", "rotate-key")):
+        assert "not those that were signed" in run(*command, code=1)
+    assert ran(run, "notary", "show")["checkpoint"] == signed
+    (check,) = [check for check in ran(run, "doctor", code=1)["checks"] if check["check"] == "checkpoints"]
+    assert (check["verdict"], "not those that were signed" in check["detail"]) == ("failed", True)
+
+
+@ON_SQLITE
+def test_what_the_sink_has_not_taken_is_told(data_folder: Path, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CHATLEDGER_CHECKPOINT_SINK", f"file://{data_folder.parent / 'checkpoints'}")
+    ran(run, "checkpoint")
+    (check,) = [check for check in ran(run, "doctor")["checks"] if check["check"] == "checkpoints"]
+    assert (check["verdict"], check["detail"][:24]) == ("warning", "the sink has not taken 1")
