@@ -90,6 +90,11 @@ MEANT: list[tuple[str, str, Callable[[Any, Any], bool]]] = [
     ),
     (
         REFUSED,
+        "a moment of the past is a position that the ledger has got to, or a time that has come",
+        lambda _, response: _told(response) == "as_of",
+    ),
+    (
+        REFUSED,
         "a stream of events has no pages",
         lambda case, response: case.operation.path == "/v1/events" and _told(response) == "limit",
     ),
