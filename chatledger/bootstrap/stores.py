@@ -23,6 +23,8 @@ from chatledger.application.audit.importing import Importing
 from chatledger.application.commands.rebuilding import Rebuilding
 from chatledger.application.ledger.codec import EventCodec
 from chatledger.application.ledger.envelope import Envelope
+from chatledger.application.ledger.log import LedgerLog
+from chatledger.application.ledger.origins import Origins
 from chatledger.application.ledger.projections import Projections
 from chatledger.application.ledger.sealed_rows import RowSeals
 from chatledger.application.ports.clock import Clock
@@ -49,6 +51,8 @@ class Reading(msgspec.Struct, frozen=True):
     dead_letters: DeadLetters
     exported: SqlExportedLedger
     access_requests: AccessRequests
+    log: LedgerLog
+    origins: Origins
 
 
 class ForImport(msgspec.Struct, frozen=True):
@@ -91,6 +95,7 @@ async def open_for_reading(settings: Settings) -> AsyncIterator[Reading]:
             return await reader.run(lambda transaction: codec.decode_all(transaction.read_stream(stream_id)))
 
         belongings, blobs = SqlBelongingsViews(reader, seals), blobs_to_read(settings)
+        store = SqlLedgerStore(engine, reader)  # its connections cannot write
         yield Reading(
             reader=reader,
             keyring=keyring,
@@ -100,6 +105,8 @@ async def open_for_reading(settings: Settings) -> AsyncIterator[Reading]:
             dead_letters=DeadLetters(SqlDeadLetterViews(reader, seals), read),
             exported=SqlExportedLedger(engine),
             access_requests=AccessRequests(belongings, read, keyring, blobs, SystemClock(), None),
+            log=LedgerLog(store, codec),
+            origins=Origins(store),
         )
 
 

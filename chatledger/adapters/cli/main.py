@@ -270,6 +270,16 @@ def _verify(arguments: argparse.Namespace) -> Result:
     return verify(arguments.public_key, arguments.since, arguments.file)
 
 
+def _tail(arguments: argparse.Namespace) -> int:
+    from chatledger.adapters.cli.tail import WantedTail, tail  # noqa: PLC0415
+    from chatledger.server_settings import load_settings  # noqa: PLC0415
+
+    wanted = WantedTail(
+        after=arguments.after, app_id=arguments.app, with_content=arguments.content, as_json=arguments.json
+    )
+    return tail(load_settings(), wanted)
+
+
 def _import(arguments: argparse.Namespace) -> Result:
     from chatledger.adapters.cli.importing import import_ledger  # noqa: PLC0415
     from chatledger.server_settings import load_settings  # noqa: PLC0415
@@ -309,6 +319,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_export(commands)
     _add_verify(commands)
     _add_import(commands)
+    _add_tail(commands)
     _add(commands, "doctor", _doctor, "check settings, data folder, store and keys; exit 1 if something is wrong")
     return parser
 
@@ -449,6 +460,13 @@ def _add_verify(commands: "Subcommands") -> None:
     verify.add_argument("file", nargs="?", type=Path, metavar="FILE", help="a ledger's file or an export, instead")
 
 
+def _add_tail(commands: "Subcommands") -> None:
+    tail = _add(commands, "tail", _tail, "print the ledger's events as they land, until it is ended")
+    tail.add_argument("--after", type=_position, metavar="P", help="from after this position on; 0 for all (the end)")
+    tail.add_argument("--app", type=_app_id, metavar="APP", help="those of this app")
+    tail.add_argument("--content", action="store_true", help="show what people wrote and were answered, too")
+
+
 def _add_import(commands: "Subcommands") -> None:
     imported = _add(commands, "import", _import, "bring an exported ledger into an empty store")
     imported.add_argument("file", type=Path, metavar="FILE", help="the export of a whole ledger")
@@ -498,6 +516,12 @@ def _speed(text: str) -> float:
     if not 0 <= speed < float("inf"):
         raise argparse.ArgumentTypeError(f"{text!r} is not a number from 0 on, or max")
     return speed
+
+
+def _position(text: str) -> int:
+    if not text.isascii() or not text.isdigit():
+        raise argparse.ArgumentTypeError(f"{text!r} is not a position")
+    return int(text)
 
 
 def _count(text: str) -> int:
