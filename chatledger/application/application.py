@@ -6,6 +6,7 @@ from chatledger.application.audit.access_request import AccessRequests
 from chatledger.application.audit.notarizing import Notarizing
 from chatledger.application.audit.proving import Proving
 from chatledger.application.audit.reads import ContentReads
+from chatledger.application.audit.receipts import Receipts
 from chatledger.application.audit.standing import Standing
 from chatledger.application.caller import EndUsers
 from chatledger.application.commands.annotating import Annotating
@@ -86,6 +87,7 @@ class Application(msgspec.Struct, frozen=True, kw_only=True):
     following: Following
     facts: Facts
     searching: Searching
+    receipts: Receipts
     feed: Feed
     reads: ContentReads
     proving: Proving

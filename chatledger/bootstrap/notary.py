@@ -30,6 +30,7 @@ class OpenNotary(msgspec.Struct, frozen=True):
     proving: Proving
     standing: Standing
     delivery: CheckpointDelivery | None
+    store: NotaryStore
 
 
 async def log_origin(settings: Settings, store: NotaryStore) -> str:
@@ -52,4 +53,4 @@ async def open_notary(
     notarizing = Notarizing(ledger, store, keys, SqliteNotaryMemory(keyring.file), clock)
     if delivery is not None:
         notarizing.observe(delivery.wake)
-    return OpenNotary(notarizing, Proving(store, origin), Standing(notarizing, store, delivery), delivery)
+    return OpenNotary(notarizing, Proving(store, origin), Standing(notarizing, store, delivery), delivery, store)

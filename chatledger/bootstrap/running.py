@@ -25,6 +25,7 @@ from chatledger.application.application import Application
 from chatledger.application.audit.access_request import AccessRequests
 from chatledger.application.audit.notary import NotaryProcess
 from chatledger.application.audit.reads import ContentReads
+from chatledger.application.audit.receipts import Receipts
 from chatledger.application.caller import EndUsers, Ownership
 from chatledger.application.commands.annotating import Annotating
 from chatledger.application.commands.asking import Asking
@@ -225,6 +226,7 @@ async def open_chatledger(  # noqa: PLR0915 - all that there is is joined in one
         suggesting = Suggesting(ledger, views, history, by_name)
         stack.push_async_callback(suggesting.close)
         notary = await open_notary(settings, ledger, reader, keyring, clock, stack)
+        facts = Facts(store, codec, views, ownership, reads)
         application = Application(
             sending=sending,
             asking=Asking(sending),
@@ -270,9 +272,10 @@ async def open_chatledger(  # noqa: PLR0915 - all that there is is joined in one
             feedbacks=Feedbacks(views, past),
             dead_letters=DeadLetters(SqlDeadLetterViews(reader, seals), ledger.read),
             following=following,
-            facts=Facts(store, codec, views, ownership, reads),
+            facts=facts,
             feed=await _open_feed(stack, store, codec, directory, lookout, reads, following),
             reads=reads,
+            receipts=Receipts(facts, codec, keyring, notary.notarizing, notary.proving, notary.store),
             proving=notary.proving,
             standing=notary.standing,
             searching=Searching(indexer, views, directory, end_users, history, reads),

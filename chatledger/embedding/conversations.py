@@ -6,6 +6,7 @@ from uuid import UUID
 
 from chatledger.application.accepting import DEFAULT_PAGE, accept_id, accept_number
 from chatledger.application.as_of import AsOf
+from chatledger.application.audit.receipt import Receipt
 from chatledger.application.caller import Caller, require_chat
 from chatledger.application.errors import ClosedError
 from chatledger.application.ledger.envelope import Envelope, Fact
@@ -116,6 +117,35 @@ class Conversations:
                             yield envelope
             if self._access.is_closed and not follower.is_over:
                 raise ClosedError
+
+    async def receipt(
+        self,
+        conversation_id: UUID,
+        *,
+        with_key: bool = False,
+        app: UUID | None = None,
+        user: User | None = None,
+    ) -> Receipt:
+        """A file that proves the events of a conversation to anybody: ``bytes()`` of it, to be kept as they are.
+
+        If the last checkpoint does not cover all of them, one is signed now.
+
+        Args:
+            conversation_id: which.
+            with_key: whether to give away what opens all that is sealed of the conversation, so that contents are
+                proved too; for the host alone.
+            app: whose reading it is; None for the host itself.
+            user: on whose behalf.
+
+        Raises:
+            NotFoundError: the conversation does not exist, or is not the app's or the user's.
+            InvalidParameterError: it has too many events, or the key is not to be had.
+            LedgerInconsistentError: the ledger is not what was signed.
+        """
+        with self._access.use() as application:
+            reader = await self._access.reader(app, user)
+            conversation_id = accept_id("conversation_id", conversation_id)
+            return await application.receipts.of_conversation(reader, conversation_id, with_key=with_key)
 
     async def events(
         self,

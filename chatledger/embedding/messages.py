@@ -8,6 +8,7 @@ import msgspec
 
 from chatledger.application.accepting import DEFAULT_PAGE, accept_choice, accept_id, accept_number, accept_on_busy
 from chatledger.application.as_of import AsOf
+from chatledger.application.audit.receipt import Receipt
 from chatledger.application.caller import require_chat
 from chatledger.application.commands.asking import Answer
 from chatledger.application.commands.new_message import NewMessage
@@ -173,6 +174,35 @@ class Messages:
         with self._access.use() as application:
             reader = await self._access.reader(app, user)
             return await application.history.detail(reader, accept_id("message_id", message_id), as_of)
+
+    async def receipt(
+        self,
+        message_id: UUID,
+        *,
+        with_key: bool = False,
+        app: UUID | None = None,
+        user: User | None = None,
+    ) -> Receipt:
+        """A file that proves the events of a message to anybody: ``bytes()`` of it, to be kept as they are.
+
+        If the last checkpoint does not cover all of them, one is signed now.
+
+        Args:
+            message_id: which.
+            with_key: whether to give away what opens all that is sealed of the conversation, so that contents are
+                proved too; for the host alone.
+            app: whose reading it is; None for the host itself.
+            user: on whose behalf.
+
+        Raises:
+            NotFoundError: the message does not exist, or is not the app's or the user's.
+            InvalidParameterError: it has too many events, or the key is not to be had.
+            LedgerInconsistentError: the ledger is not what was signed.
+        """
+        with self._access.use() as application:
+            reader = await self._access.reader(app, user)
+            message_id = accept_id("message_id", message_id)
+            return await application.receipts.of_message(reader, message_id, with_key=with_key)
 
     async def events(
         self,

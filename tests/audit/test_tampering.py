@@ -36,7 +36,10 @@ pytestmark = pytest.mark.audit
 
 NOTARY, STRANGER = Signer(1), Signer(2)
 FLIPS = 3
-"""In each column; as many more as the ledger has ten thousands of events."""
+"""In each column; one more for each fifty thousand events."""
+
+
+REWRITTEN = ("version", "event_id", "recorded_at", "public", "sealed", "context_position")
 
 
 class Prepared(msgspec.Struct, frozen=True):
@@ -78,9 +81,10 @@ class Copy:
         """Put these rows where those of their positions are, with leaves of their own."""
         with self.changing() as connection:
             for row in rows:
-                values = (row.version, row.event_id.bytes, row.recorded_at, row.public, row.sealed, leaf_hash(row))
-                columns = "version = ?, event_id = ?, recorded_at = ?, public = ?, sealed = ?, leaf = ?"
-                connection.execute(f"UPDATE events SET {columns} WHERE position = ?", (*values, row.position))
+                values = {name: getattr(row, name) for name in REWRITTEN} | {"leaf": leaf_hash(row)}
+                values["event_id"] = row.event_id.bytes
+                columns = ", ".join(f"{name} = ?" for name in values)
+                connection.execute(f"UPDATE events SET {columns} WHERE position = ?", (*values.values(), row.position))
 
 
 @pytest.fixture
@@ -140,7 +144,7 @@ EVENT_COLUMNS = [column.name for column in EVENTS.columns]
 def chosen(prepared: Prepared, seed: int | str) -> Iterator[tuple[int, random.Random]]:
     """Some positions, each with what chooses the rest."""
     choose = random.Random(seed)
-    for _ in range(FLIPS + prepared.count // 10_000):
+    for _ in range(FLIPS + prepared.count // 50_000):
         yield choose.randrange(1, prepared.count + 1), choose
 
 
@@ -150,6 +154,13 @@ def test_any_byte_of_an_event(column: str, prepared: Prepared, tmp_path: Path) -
         copy = Copy(prepared, tmp_path / "ledger.db")
         flip(copy, "events", column, position, "position", choose)
         assert copy.verified().first_bad == at(position)
+
+
+def test_an_algorithm_is_not_counted_from_the_end(copy: Copy) -> None:
+    sealed = next(row.position for row in copy.prepared.rows[500:] if row.sealed)
+    with copy.changing() as connection:
+        connection.execute("UPDATE events SET algorithm = -1 WHERE position = ?", (sealed,))
+    assert copy.verified().first_bad == at(sealed)
 
 
 @pytest.mark.parametrize("column", ["number", "stream_id", "category", "key_id"])
@@ -269,12 +280,13 @@ def test_an_end_that_was_cut_off(copy: Copy, tables: tuple[str, ...]) -> None:
 
 
 def test_an_end_that_was_cut_off_with_its_checkpoints_shows_from_outside_alone(copy: Copy) -> None:
-    cut(copy, 1_234, "head", "checkpoints")
+    end = sizes_of(copy.prepared.count)[1] + 200
+    cut(copy, end, "head", "checkpoints")
     before = copy.verified(NOTARY.key)
     assert before.is_intact
     assert any("cut off at the end" in said for said in before.unchecked)
     *_, newest = copy.prepared.trail.notes.values()
-    assert copy.verified(since=[newest]).first_bad == at(1_235)
+    assert copy.verified(since=[newest]).first_bad == at(end + 1)
 
 
 # Whoever makes the leaves anew
@@ -283,6 +295,18 @@ def test_an_end_that_was_cut_off_with_its_checkpoints_shows_from_outside_alone(c
 def rewritten(prepared: Prepared, position: int) -> EventRow:
     row = prepared.rows[position - 1]
     return msgspec.structs.replace(row, public=b'{"attempt":2}')
+
+
+@pytest.mark.parametrize(
+    ("field", "kind"), [("version", "version"), ("recorded_at", "time"), ("context_position", "context")]
+)
+def test_what_contradicts_other_rows_is_named_exactly_even_with_a_new_leaf(field: str, kind: str, copy: Copy) -> None:
+    before, row = [row for row in copy.prepared.rows[600:] if row.name == "AnswerChunkAppended"][:2]
+    wrong = {"version": row.version + 100, "recorded_at": row.recorded_at - 10**12, "context_position": before.position}
+    copy.leave_as_made([msgspec.structs.replace(row, **{field: wrong[field]})])
+    report = copy.verified()
+    assert report.first_bad == at(row.position)
+    assert kind in kinds(report)
 
 
 def test_a_changed_event_with_a_new_leaf_is_found_in_its_tile(copy: Copy) -> None:
@@ -364,5 +388,7 @@ def test_a_branch_that_somebody_else_has_signed_is_found_where_it_begins(copy: C
         for size in rest:
             sql = "UPDATE checkpoints SET note = ? WHERE size = ?"
             connection.execute(sql, (forged.notes[size].decode(), size))
-    finding = the_only(copy.verified(NOTARY.key))
-    assert (finding.kind, finding.first, finding.last) == ("unsigned", trusted + 1, copy.prepared.count)
+    report = copy.verified(NOTARY.key)
+    assert kinds(report) == {"signature", "unsigned"}
+    assert report.first_bad == (trusted + 1, copy.prepared.count)
+    assert kinds(copy.verified()) == {"signature"}  # by itself it shows that nobody has introduced such a key

@@ -9,7 +9,7 @@ import pytest
 from chatledger.adapters.cli.main import main
 from tests.audit.ledgers import Signer, Trail, changed, url_of, write_ledger
 from tests.cli.conftest import Talk, make_app
-from tests.support.process import ServerProcess, run_command
+from tests.support.process import ServerProcess, run_command, run_json
 
 NOTARY = Signer()
 EVENTS = 600
@@ -103,11 +103,23 @@ def test_a_file_that_is_nothing_to_verify(content: bytes, tmp_path: Path, capsys
     assert "checkpoint" in capsys.readouterr().err
 
 
-def test_the_ledger_of_a_running_server(data_folder: Path, talk: Talk) -> None:
+def test_the_ledger_of_a_running_server_and_receipts_from_it(data_folder: Path, talk: Talk) -> None:
     app = make_app(data_folder)
     with ServerProcess(data_folder) as server:
+        answer = talk(server.url, app["api_key"])
+        made = run_json(data_folder, "receipt", answer["id"], "--output", "message.json")
+        assert made["kind"] == "message"
         talk(server.url, app["api_key"])
-        result = run_command(data_folder, "verify", "--json")
-        talk(server.url, app["api_key"])
-    assert result.returncode == 0, result.stdout + result.stderr
-    assert json.loads(result.stdout)["events"] > 5
+        key = run_json(data_folder, "notary", "show")["verifier_keys"][-1]
+        report = run_json(data_folder, "verify", "--public-key", key)
+        assert report["signed"] >= made["events"]
+    run_json(data_folder, "receipt", answer["conversation_id"], "--with-key", "--output", "conversation.json")
+
+    for name, is_vouched_for in (("message.json", True), ("conversation.json", False)):
+        assert (data_folder.parent / name).stat().st_mode & 0o777 == 0o600
+        report = run_json(data_folder, "verify", "--public-key", key, name)
+        assert any("whoever made the receipt says so" in said for said in report["unchecked"]) is is_vouched_for
+    again = run_command(data_folder, "receipt", answer["id"], "--output", "message.json")
+    assert (again.returncode, "is there already" in again.stderr) == (1, True)
+    unknown = run_command(data_folder, "receipt", app["app_id"])
+    assert (unknown.returncode, unknown.stderr) == (1, "chatledger: there is no such conversation\n")

@@ -264,6 +264,13 @@ def _export(arguments: argparse.Namespace) -> "Result | int":
     return export(load_settings(), wanted)
 
 
+def _receipt(arguments: argparse.Namespace) -> Result:
+    from chatledger.adapters.cli import receipt  # noqa: PLC0415
+    from chatledger.server_settings import load_settings  # noqa: PLC0415
+
+    return receipt.make(load_settings(), arguments.id, arguments.output, with_key=arguments.with_key)
+
+
 def _verify(arguments: argparse.Namespace) -> Result:
     from chatledger.adapters.cli.verify import verify  # noqa: PLC0415
 
@@ -318,6 +325,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_replay(commands)
     _add_export(commands)
     _add_verify(commands)
+    _add_receipt(commands)
     _add_import(commands)
     _add_tail(commands)
     _add(commands, "doctor", _doctor, "check settings, data folder, store and keys; exit 1 if something is wrong")
@@ -449,6 +457,17 @@ def _add_export(commands: "Subcommands") -> None:
     export.add_argument("--keys", type=Path, metavar="FILE", help="copy the key store there, without its master key")
 
 
+def _add_receipt(commands: "Subcommands") -> None:
+    receipt = _add(commands, "receipt", _receipt, "make a file that proves a message or a conversation to anybody")
+    receipt.add_argument("id", type=_subject_id, metavar="ID", help="of the message or the conversation")
+    receipt.add_argument("--output", type=Path, metavar="FILE", help="a new file; without it the receipt is printed")
+    receipt.add_argument(
+        "--with-key",
+        action="store_true",
+        help="give away the key that opens all of its conversation, to prove contents",
+    )
+
+
 def _add_verify(commands: "Subcommands") -> None:
     verify = _add(commands, "verify", _verify, "prove that the ledger is what was signed; exit 1 if it is not")
     verify.add_argument(
@@ -487,6 +506,10 @@ def _add_configuration(parser: argparse.ArgumentParser) -> None:
 
 def _app_id(text: str) -> UUID:
     return _id_of("an app", text)
+
+
+def _subject_id(text: str) -> UUID:
+    return _id_of("a message or a conversation", text)
 
 
 def _message_id(text: str) -> UUID:

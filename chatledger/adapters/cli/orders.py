@@ -7,6 +7,7 @@ from uuid import UUID
 import msgspec
 
 from chatledger.adapters.cli.configuration import ImpossibleConfigurationError, convert_fields, merged
+from chatledger.application.audit.receipt import SubjectKind
 from chatledger.domain.configuration import AppConfiguration
 from chatledger.domain.values import AppMode, AppStatus, EndUserKind
 
@@ -109,6 +110,13 @@ class ReplayDeadLetters(msgspec.Struct, frozen=True, kw_only=True, tag="dead-let
     force: bool = False
 
 
+class MakeReceipt(msgspec.Struct, frozen=True, kw_only=True, tag="receipt"):
+    """Make a receipt of a message or a conversation; with ``with_key`` it gives away what opens the sealed parts."""
+
+    subject_id: UUID
+    with_key: bool = False
+
+
 class Rebuild(msgspec.Struct, frozen=True, tag="rebuild"):
     """Make the read models anew."""
 
@@ -129,6 +137,7 @@ Order: TypeAlias = (
     | RotateMasterKey
     | RotateUserKey
     | ReplayDeadLetters
+    | MakeReceipt
     | Rebuild
     | Ping
 )
@@ -225,6 +234,14 @@ class Replayed(msgspec.Struct, frozen=True):
     are_answered: bool
 
 
+class ReceiptMade(msgspec.Struct, frozen=True, kw_only=True):
+    """A receipt, as its file is to be, what it is of, and how many events it has."""
+
+    kind: SubjectKind
+    events: int
+    receipt: str
+
+
 class ServerInfo(msgspec.Struct, frozen=True):
     """Who answers a ping."""
 
@@ -292,19 +309,23 @@ class Orders:
             match order:
                 case ReplayDeadLetters():
                     return await self._replay(order, progress)
-                case SignCheckpoint() | RotateNotaryKey():
+                case SignCheckpoint() | RotateNotaryKey() | MakeReceipt():
                     return await self._notarize(order)
                 case RotatePassportKey() | RotateMasterKey() | RotateUserKey():
                     return await self._rotate(order)
                 case _:
                     return await self._manage(order)
 
-    async def _notarize(self, order: SignCheckpoint | RotateNotaryKey) -> Signed | NotaryKeyRotated:
+    async def _notarize(self, order: SignCheckpoint | RotateNotaryKey | MakeReceipt) -> msgspec.Struct:
         notarizing = self._running.application.notarizing
-        if isinstance(order, SignCheckpoint):
-            return _signed(await notarizing.checkpoint(self._context()))
-        signed = await notarizing.rotate_key(self._context())
-        return NotaryKeyRotated(str(notarizing.keys.newest().key), _signed(signed))
+        match order:
+            case SignCheckpoint():
+                return _signed(await notarizing.checkpoint(self._context()))
+            case RotateNotaryKey():
+                signed = await notarizing.rotate_key(self._context())
+                return NotaryKeyRotated(str(notarizing.keys.newest().key), _signed(signed))
+            case MakeReceipt():
+                return await self._make_receipt(order)
 
     async def _manage(self, order: CreateApp | ConfigureApp | RotateKey | RenewSite | SwitchApp) -> msgspec.Struct:
         apps = self._running.application.apps
@@ -405,6 +426,14 @@ class Orders:
         except (ApplicationError, KeyDestroyedError) as error:
             return Replay(message_id=message_id, refusal=str(foreseen(error)))
         return Replay(message_id=message_id, replay=sent.message_id, task_id=sent.task_id)
+
+    async def _make_receipt(self, order: MakeReceipt) -> ReceiptMade:
+        from chatledger.application.caller import Auditor  # noqa: PLC0415
+
+        application = self._running.application
+        console = Auditor(operator_id=None, correlation_id=application.new_id())
+        receipt = await application.receipts.of_either(console, order.subject_id, with_key=order.with_key)
+        return ReceiptMade(kind=receipt.subject.kind, events=len(receipt.events), receipt=bytes(receipt).decode())
 
     def _context(self) -> "Context":
         return operator_context(self._running)

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from chatledger.application.ports.audit import ClaimedCheckpoint
 
 _SQLITE_MAGIC = b"SQLite format 3\x00"
+_RECEIPT_BEGINNING = b'{"receipt":'
 
 
 def verify(public_keys: Sequence[str], since: Sequence[Path], file: Path | None) -> Result:
@@ -41,7 +42,8 @@ def verify(public_keys: Sequence[str], since: Sequence[Path], file: Path | None)
         from chatledger.adapters.persistence.database import SQLITE, database_at  # noqa: PLC0415
 
         return _verify_database(database_at(f"{SQLITE}{file}"), trust, outside)
-    return _verify_export(file, trust, outside)
+    is_receipt = beginning.startswith(_RECEIPT_BEGINNING)
+    return (_verify_receipt if is_receipt else _verify_export)(file, trust, outside)
 
 
 @contextmanager
@@ -103,6 +105,16 @@ def _verify_export(file: Path, trust: "Trust", outside: "Sequence[ClaimedCheckpo
             raise CommandFailedError(
                 f"{file} is neither a ledger, nor an export, nor a receipt: {error}", WRONG_USAGE
             ) from error
+
+
+def _verify_receipt(file: Path, trust: "Trust", outside: "Sequence[ClaimedCheckpoint]") -> Result:
+    from chatledger.adapters.keys.cipher import AesDataKey  # noqa: PLC0415
+    from chatledger.application.audit.receipt_check import BadReceiptError, verify_receipt  # noqa: PLC0415
+
+    try:
+        return _told(verify_receipt(file.read_bytes(), str(file), trust, outside, AesDataKey))
+    except BadReceiptError as error:
+        raise CommandFailedError(f"{file} is no receipt: {error}", WRONG_USAGE) from error
 
 
 def _told(report: "Report") -> Result:

@@ -17,6 +17,7 @@ from chatledger.adapters.http.ledger_api.events import event_routes
 from chatledger.adapters.http.ledger_api.feed import feed_routes
 from chatledger.adapters.http.ledger_api.messages import message_detail_routes
 from chatledger.adapters.http.ledger_api.proofs import proof_routes
+from chatledger.adapters.http.ledger_api.receipts import receipt_routes
 from chatledger.adapters.http.ledger_api.search import search_routes
 from chatledger.adapters.http.ledger_api.streams import stream_routes
 from chatledger.adapters.http.ledger_api.tasks import task_routes
@@ -81,6 +82,7 @@ def create_http_app(
                 *surface.at_each_entrance(task_routes),
                 *surface.at_each_entrance(message_detail_routes),
                 *surface.at_each_entrance(event_routes),
+                *surface.at_each_entrance(receipt_routes),
                 *surface.at_each_entrance(stream_routes),
                 *feed_routes(surface),
                 *search_routes(surface),

@@ -21,6 +21,7 @@ FindingKind: TypeAlias = Literal[
     "checkpoint",
     "signature",
     "unsigned",
+    "content",
 ]
 
 MOST_KEPT = 100

@@ -1,16 +1,19 @@
 """Checkpoints and proofs, for whoever wants to check what they were told."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
 
 import msgspec
 
 from chatledger.application.accepting import accept_number
 from chatledger.application.audit.merkle import ProofError, consistency_proof, inclusion_proof, verify_inclusion
 from chatledger.application.audit.notes import Checkpoint, Note
-from chatledger.application.audit.tiles import MissingLeafError, TiledTree
+from chatledger.application.audit.tiles import TILE_WIDTH, MissingLeafError, TiledTree
 from chatledger.application.audit.tlog_proof import TlogProof
 from chatledger.application.errors import LedgerInconsistentError, NotFoundError
 from chatledger.application.ports.notary import NotaryStore, SignedCheckpoint, TreeRows
+
+REMEMBERED_TILES = 1_024
 
 
 class ConsistencyProof(msgspec.Struct, frozen=True, kw_only=True):
@@ -56,6 +59,28 @@ class Proving:
         hashes = await self._store.read(lambda rows: _inclusion(rows, position - 1, head))
         return TlogProof(position - 1, tuple(hashes), signed.note)
 
+    async def newest_size(self) -> int:
+        """How many events the last checkpoint covers; 0 where none was signed."""
+        newest = await self._store.newest(self._origin)
+        return 0 if newest is None else newest.size
+
+    async def inclusions(self, positions: Sequence[int], size: int) -> Sequence[TlogProof]:
+        """That the events at these positions are covered by the last checkpoint of a size: all in one snapshot.
+
+        Raises:
+            NotFoundError: no checkpoint of that size was signed.
+            LedgerInconsistentError: the ledger is not what was signed.
+        """
+        signed = await self.checkpoint(size)
+        head = Checkpoint.parse(Note.parse(signed.note).text)
+
+        def prove(rows: TreeRows) -> Sequence[TlogProof]:
+            remembered = _RememberedRows(rows)
+            hashes = ((position - 1, _inclusion(remembered, position - 1, head)) for position in positions)
+            return [TlogProof(index, tuple(path), signed.note) for index, path in hashes]
+
+        return await self._store.read(prove)
+
     async def consistency(self, old: int, new: int | None = None) -> ConsistencyProof:
         """That the ledger of ``new`` events, those of the last checkpoint by default, extends that of ``old``.
 
@@ -70,6 +95,37 @@ class Proving:
         return ConsistencyProof(
             old=old, new=new, hashes=await self._store.read(lambda rows: _consistency(rows, old, new))
         )
+
+
+class _RememberedRows:
+    """Rows for many proofs at once: what one of them has read the others, which are mostly near, do not read again."""
+
+    def __init__(self, rows: TreeRows) -> None:
+        self._rows = rows
+        self._tiles = lru_cache(REMEMBERED_TILES)(rows.tiles)
+        self._tile = lru_cache(REMEMBERED_TILES)(self._read_tile)
+
+    def _read_tile(self, number: int) -> Sequence[bytes]:
+        return self._rows.leaves(number * TILE_WIDTH, TILE_WIDTH)
+
+    def size(self) -> int:
+        """How many events the ledger says it has."""
+        return self._rows.size()
+
+    def leaves(self, first: int, count: int) -> Sequence[bytes]:
+        """The hashes of these leaves."""
+        number, offset = divmod(first, TILE_WIDTH)
+        if offset + count > TILE_WIDTH:
+            return self._rows.leaves(first, count)
+        return self._tile(number)[offset : offset + count]
+
+    def tiles(self, level: int, first: int, count: int) -> Mapping[int, bytes]:
+        """The roots of these tiles."""
+        return self._tiles(level, first, count)
+
+    def next_tile(self, level: int) -> int:
+        """The number after the last tile that is stored at a level."""
+        return self._rows.next_tile(level)
 
 
 def _inclusion(rows: TreeRows, index: int, head: Checkpoint) -> list[bytes]:

@@ -106,14 +106,7 @@ class TreeCheck:
         try:
             self._trust.require_signer(claim.note)
         except UnverifiedNoteError as error:
-            if self._trust.is_named_by(claim.note):
-                self._findings.add("signature", f"{claim.name}: {error}")
-                return
-            if not self._fits(claim):
-                self._tell_other_tree(claim, " No key that counts has signed this checkpoint.")
-                return
-            self.unknown += 1
-            self._unknown_size = claim.size
+            self._judge_unverified(claim, error)
             return
         if not self._fits(claim):
             self._tell_other_tree(claim)
@@ -121,6 +114,18 @@ class TreeCheck:
         self.good += 1
         self.signed = claim.size
         self._trust.vouch(claim.size)
+
+    def _judge_unverified(self, claim: _Claim, error: UnverifiedNoteError) -> None:
+        if self._trust.is_named_by(claim.note):
+            self._findings.add("signature", f"{claim.name}: {error}")
+            return
+        if not claim.is_outside and not self._trust.is_own(claim.note):
+            self._findings.add("signature", f"{claim.name}: no key that the ledger introduces has signed it")
+        if self._fits(claim):
+            self.unknown += 1
+            self._unknown_size = claim.size
+        else:
+            self._tell_other_tree(claim, " No key that counts has signed this checkpoint.")
 
     def _fits(self, claim: _Claim) -> bool:
         if not self._tree.fits(claim.checkpoint.root):

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from chatledger.application.audit.notes import IsSignedBy, Note, VerifierKey
+from chatledger.application.audit.notes import IsSignedBy, Note, UnverifiedNoteError, VerifierKey
 
 
 class Trust:
@@ -19,9 +19,11 @@ class Trust:
         self.keys = list(given)
         self._is_signed_by = is_signed_by
         self._introduced: list[tuple[int, VerifierKey]] = []
+        self._own: list[VerifierKey] = []
 
     def introduce(self, position: int, key: VerifierKey) -> None:
         """The ledger says at this position that a key signs from there on."""
+        self._own.append(key)
         if self.is_given:
             self._introduced.append((position, key))
         elif key not in self.keys:
@@ -31,6 +33,13 @@ class Trust:
         """A key that counts has signed so many events, and with them the keys that they introduce."""
         self.keys += [key for position, key in self._introduced if position <= size and key not in self.keys]
         self._introduced = [(position, key) for position, key in self._introduced if position > size]
+
+    def is_own(self, note: Note) -> bool:
+        """Whether one of the keys that the ledger has introduced so far has signed a note, whether it counts or not."""
+        try:
+            return bool(note.verified(self._own, self._is_signed_by))
+        except UnverifiedNoteError:
+            return False
 
     def is_named_by(self, note: Note) -> bool:
         """Whether a note says that one of the keys that count has signed it."""

@@ -8,7 +8,7 @@ from uuid import UUID
 import msgspec
 
 from chatledger.application.ledger.envelope import Envelope
-from chatledger.application.ports.keys import DataKey, KeyDestroyedError, Keyring
+from chatledger.application.ports.keys import DataKey, DataKeys, KeyDestroyedError
 from chatledger.application.ports.storage import EventRow
 from chatledger.domain.events import REGISTRY, Event, MessageEvent
 from chatledger.domain.message import Message
@@ -97,7 +97,7 @@ def associated_data(stream_id: UUID, event_id: UUID, name: str, schema: int) -> 
 class EventCodec:
     """Writes and reads event bodies. ``decode`` may block where a key has to be fetched."""
 
-    def __init__(self, keyring: Keyring, registry: EventRegistry = REGISTRY) -> None:
+    def __init__(self, keyring: DataKeys, registry: EventRegistry = REGISTRY) -> None:
         self._keyring = keyring
         self._by_body = {event_type.body: _TypeCodec(event_type) for event_type in registry}
         self._by_name = {event_type.name: self._by_body[event_type.body] for event_type in registry}

@@ -60,6 +60,19 @@ class SealBrokenError(ValueError):
     """Sealed bytes do not open: another key, another place, or a changed byte."""
 
 
+class DataKeys(Protocol):
+    """Where data keys are found."""
+
+    def key(self, key_id: UUID) -> DataKey:
+        """The key. May block.
+
+        Raises:
+            KeyDestroyedError: there is none.
+            SealBrokenError: it does not open under its parent.
+        """
+        ...
+
+
 class Keyring(Protocol):
     """All data keys, each wrapped by its parent and at last by the master key, kept apart from the ledger."""
 
@@ -122,6 +135,15 @@ class Keyring(Protocol):
 
     def key(self, key_id: UUID) -> DataKey:
         """The key, from disk if need be. May block.
+
+        Raises:
+            KeyDestroyedError: there is none.
+            SealBrokenError: it does not open under its parent.
+        """
+        ...
+
+    def secret(self, key_id: UUID) -> bytes:
+        """What a key seals by, for those that sign with it, or that give it away. Blocks.
 
         Raises:
             KeyDestroyedError: there is none.

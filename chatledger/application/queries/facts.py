@@ -8,7 +8,7 @@ from chatledger.application.caller import Auditor, Caller, Ownership, Reader
 from chatledger.application.errors import NotFoundError
 from chatledger.application.ledger.codec import EventCodec
 from chatledger.application.ledger.envelope import Fact
-from chatledger.application.ports.storage import LedgerReading
+from chatledger.application.ports.storage import EventRow, LedgerReading
 from chatledger.application.ports.views import Views
 from chatledger.application.queries.fact_pages import FactPages
 
@@ -30,8 +30,7 @@ class Facts(FactPages):
             NotFoundError: it is not the reader's, or its conversation is gone and the reader no auditor.
             InvalidParameterError: a page is not that long.
         """
-        await self._require_message(reader, message_id)
-        await self._reads.note(reader, "message", message_id)
+        await self._admit_to_message(reader, message_id)
         return await self.stream(message_id, after, limit)
 
     async def of_conversation(
@@ -43,12 +42,37 @@ class Facts(FactPages):
             NotFoundError: it is not the reader's, or is gone and the reader no auditor.
             InvalidParameterError: a page is not that long.
         """
+        await self._admit_to_conversation(reader, conversation_id)
+        return await self.conversation(conversation_id, after, limit)
+
+    async def rows_of_message(self, reader: Reader, message_id: UUID, most: int) -> Sequence[EventRow]:
+        """The first rows of a message, as they are stored.
+
+        Raises:
+            NotFoundError: it is not the reader's, or its conversation is gone and the reader no auditor.
+        """
+        await self._admit_to_message(reader, message_id)
+        return await self._ledger.stream(message_id, list, limit=most)
+
+    async def rows_of_conversation(self, reader: Reader, conversation_id: UUID, most: int) -> Sequence[EventRow]:
+        """The first rows of a conversation and its messages, as they are stored, in the order of the ledger.
+
+        Raises:
+            NotFoundError: it is not the reader's, or is gone and the reader no auditor.
+        """
+        await self._admit_to_conversation(reader, conversation_id)
+        return await self._rows(conversation_id, 0, most)
+
+    async def _admit_to_conversation(self, reader: Reader, conversation_id: UUID) -> None:
         if isinstance(reader, Caller):
             await self._ownership.require_conversation(reader, conversation_id)
         elif not await self.is_conversation(conversation_id):
             raise NotFoundError("conversation")
         await self._reads.note(reader, "conversation", conversation_id)
-        return await self.conversation(conversation_id, after, limit)
+
+    async def _admit_to_message(self, reader: Reader, message_id: UUID) -> None:
+        await self._require_message(reader, message_id)
+        await self._reads.note(reader, "message", message_id)
 
     async def _require_message(self, reader: Reader, message_id: UUID) -> None:
         place = await self._views.message_place(message_id)
