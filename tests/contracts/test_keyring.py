@@ -3,7 +3,6 @@
 import re
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 
 import pytest
 
@@ -208,34 +207,6 @@ async def test_no_key_stands_under_one_that_no_disk_knows(open_keyring) -> None:
         keyring.make_durable([child, parent])
     async with open_keyring(MASTER) as keyring:
         assert_there(keyring, parent, child)
-
-
-async def test_whoever_reads_a_key_while_it_is_destroyed_does_not_bring_it_back(keyring) -> None:
-    readers, ended = 4, threading.Event()
-    person = keyring.new_key(None)
-    keyring.make_durable([person])
-
-    def read(new: list) -> None:
-        while not ended.is_set():
-            for key in new:
-                with suppress(KeyDestroyedError):
-                    keyring.key(key.key_id)
-
-    conversations = [keyring.new_key(person.key_id) for _ in range(100)]
-    keyring.make_durable(conversations)
-    with ThreadPoolExecutor(readers) as pool:
-        reading = [pool.submit(read, conversations) for _ in range(readers)]
-        try:
-            for conversation in conversations[:50]:
-                keyring.destroy([conversation.key_id])
-                assert keyring.cached(conversation.key_id) is None
-            keyring.destroy([person.key_id])
-            assert [keyring.cached(conversation.key_id) for conversation in conversations] == [None] * 100
-        finally:
-            ended.set()
-        for each in reading:
-            each.result()
-    assert_gone(keyring, person, *conversations)
 
 
 def sealed_by(keyring, new):

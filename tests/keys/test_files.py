@@ -109,6 +109,34 @@ def test_of_a_destroyed_key_no_byte_is_left_in_any_file(keyring: SqliteKeyring, 
             keyring.key(new.key_id)
 
 
+def test_whoever_reads_a_key_while_it_is_destroyed_does_not_keep_it(keyring: SqliteKeyring, path: Path) -> None:
+    new = keyring.new_key(None)
+    keyring.make_durable([new])
+    reader = reopened(path)
+    read, was_read, may_go_on = reader.file.read, threading.Event(), threading.Event()
+
+    def read_slowly(*asked):
+        rows = read(*asked)
+        was_read.set()
+        may_go_on.wait(10)
+        return rows
+
+    reader.file.read = read_slowly
+    reading = threading.Thread(target=reader.key, args=[new.key_id])
+    destroying = threading.Thread(target=reader.destroy, args=[[new.key_id]])
+    reading.start()
+    was_read.wait(10)
+    destroying.start()
+    destroying.join(0.2)  # it would end here if it did not wait for the one that reads
+    may_go_on.set()
+    for thread in (reading, destroying):
+        thread.join(10)
+    assert reader.cached(new.key_id) is None
+    with pytest.raises(KeyDestroyedError):
+        reader.key(new.key_id)
+    reader.close()
+
+
 def test_while_another_reads_the_log_a_destroyed_key_stays_in_it_and_that_is_told(
     keyring: SqliteKeyring, path: Path
 ) -> None:

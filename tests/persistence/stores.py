@@ -30,8 +30,6 @@ from chatledger.application.system_clock import new_id
 from chatledger.domain.events import MessageCreated
 from tests.support.master_keys import master_key
 
-MASTER_KEY = bytes(range(32))
-
 
 class SetClock:
     """A clock that shows what it was set to."""

@@ -22,7 +22,6 @@ from chatledger.domain.visibility import Public, Sealed, visibilities
 from tests.properties.generated import TEXTS, instances_of
 from tests.support.master_keys import master_key
 
-MASTER_KEY = bytes(range(32))
 CANARY = "canary-7d41c2e95ab8"
 PLANTED = TEXTS.map(lambda text: CANARY + text)
 STREAM, EVENT = UUID(int=11), UUID(int=12)
