@@ -14,6 +14,10 @@ if TYPE_CHECKING:
     from chatledger.adapters.generator.agent_tools import ToolOutput as ToolOutput
     from chatledger.adapters.keys.master import MasterKeyError as MasterKeyError
     from chatledger.adapters.persistence.tracking import Projection as Projection
+    from chatledger.application.audit.delivering import SinkStatus as SinkStatus
+    from chatledger.application.audit.proving import ConsistencyProof as ConsistencyProof
+    from chatledger.application.audit.standing import NotaryStanding as NotaryStanding
+    from chatledger.application.audit.tlog_proof import TlogProof as TlogProof
     from chatledger.application.commands.annotating import AnnotationPage as AnnotationPage
     from chatledger.application.commands.asking import Answer as Answer
     from chatledger.application.commands.managing_apps import CreatedApp as CreatedApp
@@ -34,6 +38,7 @@ if TYPE_CHECKING:
     from chatledger.application.errors import GenerationFailedError as GenerationFailedError
     from chatledger.application.errors import IdempotencyKeyReusedError as IdempotencyKeyReusedError
     from chatledger.application.errors import InvalidParameterError as InvalidParameterError
+    from chatledger.application.errors import LedgerInconsistentError as LedgerInconsistentError
     from chatledger.application.errors import NotFoundError as NotFoundError
     from chatledger.application.errors import QuotaUsedUpError as QuotaUsedUpError
     from chatledger.application.errors import RebuildRunningError as RebuildRunningError
@@ -72,6 +77,7 @@ if TYPE_CHECKING:
     from chatledger.application.ports.generator import ToolCall as ToolCall
     from chatledger.application.ports.generator import ToolsReturned as ToolsReturned
     from chatledger.application.ports.keys import KeyDestroyedError as KeyDestroyedError
+    from chatledger.application.ports.notary import SignedCheckpoint as SignedCheckpoint
     from chatledger.application.ports.read_models import ComparedTable as ComparedTable
     from chatledger.application.ports.storage import CommitInDoubtError as CommitInDoubtError
     from chatledger.application.ports.storage import SchemaError as SchemaError
@@ -144,6 +150,10 @@ _HOMES = {
     ),
     "adapters.keys.master": ("MasterKeyError",),
     "adapters.persistence.tracking": ("Projection",),
+    "application.audit.delivering": ("SinkStatus",),
+    "application.audit.proving": ("ConsistencyProof",),
+    "application.audit.standing": ("NotaryStanding",),
+    "application.audit.tlog_proof": ("TlogProof",),
     "application.commands.annotating": ("AnnotationPage",),
     "application.commands.asking": ("Answer",),
     "application.commands.managing_apps": ("CreatedApp",),
@@ -169,6 +179,7 @@ _HOMES = {
         "GenerationFailedError",
         "IdempotencyKeyReusedError",
         "InvalidParameterError",
+        "LedgerInconsistentError",
         "NotFoundError",
         "QuotaUsedUpError",
         "RebuildRunningError",
@@ -226,6 +237,7 @@ _HOMES = {
         "TextModel",
         "TextRequest",
     ),
+    "application.ports.notary": ("SignedCheckpoint",),
     "application.ports.tracking": ("ParkedStream",),
     "application.ports.views": (
         "AppView",

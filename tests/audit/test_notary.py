@@ -1,14 +1,18 @@
 """The notary signs what extends what it has signed, and nothing else; whoever has its key can check that."""
 
+import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from functools import partial
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import pytest
 import sqlalchemy as sa
+from eventsourcing.application import Application
+from eventsourcing.domain import Aggregate
 
 from chatledger.adapters.keys.ed25519 import is_signed_by
 from chatledger.application.audit.merkle import ProofError, root, verify_consistency, verify_inclusion
@@ -321,6 +325,35 @@ async def _signed_size(chat: Chat) -> int | None:
     """Of a checkpoint of all that there is."""
     standing = await chat.application.standing.look()
     return standing.checkpoint.size if standing.checkpoint and not standing.unsigned else None
+
+
+async def test_events_of_an_application_on_the_library_are_signed_too(open_chat: OpenChat) -> None:
+    async with open_chat(checkpoint_interval=0.05) as chat:
+        await until(partial(_signed_size, chat))
+        env = {
+            "PERSISTENCE_MODULE": "chatledger.adapters.persistence",
+            "CHATLEDGER_DATABASE_URL": chat.settings.ledger_url,
+            "CHATLEDGER_DURABILITY": "relaxed" if _is_postgres(chat) else "full",
+        }
+
+        def sail() -> int:
+            ferry = Application[UUID](env=env)
+            try:
+                return ferry.save(Aggregate(), Aggregate())[-1].notification.id
+            finally:
+                ferry.close()
+
+        before = await chat.running.store.head()
+        position = await asyncio.to_thread(sail)
+        assert position == before.position + 2
+
+        async def is_signed() -> bool:
+            return await _signed_size(chat) == position
+
+        await until(is_signed)
+        head, _ = opened(await sign(chat), *keys_of(chat))
+        proof = await chat.application.proving.inclusion(position)
+        verify_inclusion(position - 1, head.size, await leaf_at(chat, position), proof.hashes, head.root)
 
 
 @ON_SQLITE

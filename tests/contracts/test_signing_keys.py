@@ -39,6 +39,11 @@ async def test_rotated_the_earlier_keys_stay_to_check_with(signing_keys) -> None
     assert signing_keys.find(second.key_id).retired_at >= retired.retired_at
 
 
+async def test_all_keys_are_given_in_the_order_in_which_they_signed(signing_keys) -> None:
+    keys = [signing_keys.newest(), *(signing_keys.rotate(forget_earlier=False) for _ in range(3))]
+    assert [key.key_id for key in signing_keys.all()] == [key.key_id for key in keys]
+
+
 async def test_forgotten_the_earlier_keys_are_gone(signing_keys) -> None:
     earlier = [signing_keys.newest(), signing_keys.rotate(forget_earlier=False)]
     newest = signing_keys.rotate(forget_earlier=True)

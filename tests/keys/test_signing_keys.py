@@ -1,6 +1,7 @@
 """The signing keys in the key store's file: what stands in it, and what a file in trouble costs."""
 
 import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -38,6 +39,16 @@ def test_no_secret_stands_in_any_file_and_each_file_is_for_its_owner_alone(
     for secret in (MASTER, *(key.secret for key in keys)):
         assert secret not in written
         assert secret.hex().encode() not in written
+
+
+def test_each_purpose_has_keys_of_its_own(path: Path) -> None:
+    with closing(SqliteKeyring(path, master_key(path.parent, MASTER), new_id)) as keyring:
+        passports = SqliteSigningKeys(keyring, SystemClock(), "passports")
+        notary = SqliteSigningKeys(keyring, SystemClock(), "notary")
+        signing = notary.newest()
+        passports.rotate(forget_earlier=True)
+        assert passports.find(signing.key_id) is None
+        assert notary.all() == SqliteSigningKeys(keyring, SystemClock(), "notary").all() == [signing]
 
 
 @pytest.mark.parametrize("forget_earlier", [True, False])

@@ -52,4 +52,4 @@ class FileSink:
 def _tail(file: FileIO, length: int) -> bytes:
     size = file.seek(0, os.SEEK_END)
     file.seek(max(0, size - length))
-    return file.read()
+    return file.read(length)
