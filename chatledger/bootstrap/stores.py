@@ -18,6 +18,7 @@ from chatledger.adapters.persistence.tracking import RunWriting
 from chatledger.adapters.persistence.views import SqlViews
 from chatledger.adapters.persistence.views.belongings import SqlBelongingsViews
 from chatledger.adapters.persistence.views.dead_letters import SqlDeadLetterViews
+from chatledger.adapters.persistence.views.erasure import SqlErasureViews
 from chatledger.application.audit.access_request import AccessRequests
 from chatledger.application.audit.importing import Importing
 from chatledger.application.commands.rebuilding import Rebuilding
@@ -51,6 +52,7 @@ class Reading(msgspec.Struct, frozen=True):
     dead_letters: DeadLetters
     exported: SqlExportedLedger
     access_requests: AccessRequests
+    erasures: SqlErasureViews
     log: LedgerLog
     origins: Origins
 
@@ -104,6 +106,7 @@ async def open_for_reading(settings: Settings) -> AsyncIterator[Reading]:
             views=SqlViews(reader, seals),
             dead_letters=DeadLetters(SqlDeadLetterViews(reader, seals), read),
             exported=SqlExportedLedger(engine),
+            erasures=SqlErasureViews(reader, seals),
             access_requests=AccessRequests(belongings, read, keyring, blobs, SystemClock(), None),
             log=LedgerLog(store, codec),
             origins=Origins(store),

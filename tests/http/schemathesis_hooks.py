@@ -56,6 +56,14 @@ MEANT: list[tuple[str, str, Callable[[Any, Any], bool]]] = [
     ),
     (
         REFUSED,
+        "the same of a name and of a reason, which have to show",
+        lambda case, response: (
+            _told(response) in ("name", "reason")
+            and not str(_fields(case).get(_told(response), "")).replace("\0", "").strip()
+        ),
+    ),
+    (
+        REFUSED,
         "a key stands for one request only, and schemathesis gives the same one to several",
         lambda _, response: response.status_code == 422 and _told(response) == "Idempotency-Key",
     ),

@@ -10,7 +10,7 @@ import httpx
 
 from tests.support.chatting import ask, complete
 from tests.support.fake_openai import FakeOpenAI, embeddings, spoken, transcription
-from tests.support.server import LiveServer, live_server
+from tests.support.server import LiveServer, a_context, live_server
 
 EVERY_FEATURE: dict[str, Any] = {
     "opening_statement": "Good day.",
@@ -70,7 +70,15 @@ async def furnish(server: LiveServer) -> dict[str, str]:
     seen = await visitor.post("/api/chat-messages", json=body | {"files": [as_reference(shown)]})
     glimpsed = await server.client(passports[1]).post("/api/completion-messages", json=body)
     await chat.post("/v1/chat-messages", json=body | {"query": "/script fail_as=quota", "user": "ada"})
-    operator_token = await server.new_token("operate", "audit")
+    operator_token = await server.new_token("operate", "audit", "erase")
+    application = server.running.application
+    people = []
+    for user in ("mallory", "grace", "oscar"):
+        await ask(chat, user=user)
+        people.append(await application.end_users.named(chats.app_id, "service-api", user))
+    hold = await application.holds.place(people[1], "a case", a_context())
+    await application.erasing.request(people[2], a_context())
+    spare = await application.operators.issue("a spare one", ["audit"], a_context())
     letters = (await server.client(operator_token).get("/v1/admin/dead-letters")).json()["data"]
     return {
         "CHAT_KEY": chats.api_key,
@@ -96,6 +104,10 @@ async def furnish(server: LiveServer) -> dict[str, str]:
         "SITE_CODE": chats.site_code,
         "OPERATOR_TOKEN": operator_token,
         "DEAD_LETTER": letters[0]["message_id"],
+        "CHAT_APP": str(chats.app_id),
+        "HOLD": str(hold.hold_id),
+        "ERASED_PERSON": str(people[2]),
+        "SPARE_OPERATOR": str(spare.operator_id),
     }
 
 

@@ -22,6 +22,7 @@ from chatledger.adapters.cli.orders import (
     SwitchApp,
     Switched,
 )
+from chatledger.adapters.cli.people_orders import Retained, SetRetention
 from chatledger.domain.values import AppStatus
 from chatledger.settings import Settings
 
@@ -61,6 +62,15 @@ def switch(settings: Settings, app_id: UUID, status: AppStatus) -> Result:
     done = deliver(settings, SwitchApp(app_id, status), Switched)
     then = {"normal": "answers", "disabled": "answers nobody", "deleted": "is gone; what was said in it is kept"}
     return Result(done, f"{done.app_id} {then[done.status]}.")
+
+
+def set_retention(settings: Settings, app_id: UUID, days: int | None) -> Result:
+    """Set for how long an app keeps conversations that rest."""
+    done = deliver(settings, SetRetention(app_id, days), Retained)
+    then = "keeps conversations for ever"
+    if done.retention_days is not None:
+        then = f"erases conversations that have rested for {done.retention_days} days, unless their person is held"
+    return Result(done, f"{done.app_id} {then}.")
 
 
 def list_apps(settings: Settings) -> Result:
@@ -115,6 +125,7 @@ def _summary(app: "AppView") -> dict[str, str]:
         "status": app.status,
         "site_code": app.site_code or "",
         "generator": app.configuration.generator,
+        "retention_days": "" if app.retention_days is None else str(app.retention_days),
         "created_at": moment(app.created_at),
     }
 

@@ -27,6 +27,7 @@ from chatledger.adapters.cli.orders import (
     RotateUserKey,
     ServerInfo,
 )
+from chatledger.adapters.cli.people_orders import EraseUser
 
 log = logging.getLogger(__name__)
 
@@ -253,7 +254,7 @@ def _patience(order: Order) -> float:
     match order:
         case Ping():
             return SECONDS_FOR_A_PING
-        case Rebuild() | ReplayDeadLetters() | RotateMasterKey() | RotateUserKey():
+        case Rebuild() | ReplayDeadLetters() | RotateMasterKey() | RotateUserKey() | EraseUser():
             return SECONDS_BETWEEN_NEWS
         case _:
             return SECONDS_FOR_AN_ANSWER

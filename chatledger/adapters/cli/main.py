@@ -11,11 +11,14 @@ from chatledger.adapters.cli.console import WRONG_USAGE, CommandFailedError, Res
 from chatledger.version import __version__
 
 if TYPE_CHECKING:
+    from chatledger.domain.values import EndUserKind
+
     Subcommands: TypeAlias = argparse._SubParsersAction[argparse.ArgumentParser]  # noqa: SLF001 - it has no other name
 
 # What a command needs it imports when it runs: the server is up the sooner, and `--help` at once.
 
 MODES = ("chat", "agent-chat", "completion")
+SCOPES = ("operate", "audit", "erase")
 INTERRUPTED = 130
 
 Command = Callable[[argparse.Namespace], "Result | int"]
@@ -135,6 +138,71 @@ def _switch_app(arguments: argparse.Namespace) -> Result:
     from chatledger.server_settings import load_settings  # noqa: PLC0415
 
     return apps.switch(load_settings(), arguments.app, arguments.status)
+
+
+def _set_retention(arguments: argparse.Namespace) -> Result:
+    from chatledger.adapters.cli import apps  # noqa: PLC0415
+    from chatledger.server_settings import load_settings  # noqa: PLC0415
+
+    return apps.set_retention(load_settings(), arguments.app, arguments.days)
+
+
+def _erase(arguments: argparse.Namespace) -> Result:
+    from chatledger.adapters.cli import people  # noqa: PLC0415
+    from chatledger.adapters.cli.people_orders import EraseUser  # noqa: PLC0415
+    from chatledger.server_settings import load_settings  # noqa: PLC0415
+
+    wanted = EraseUser(app_id=arguments.app, user=arguments.user, kind=_kind(arguments))
+    return people.erase(load_settings(), wanted, is_sure=arguments.yes)
+
+
+def _place_hold(arguments: argparse.Namespace) -> Result:
+    from chatledger.adapters.cli import people  # noqa: PLC0415
+    from chatledger.adapters.cli.people_orders import PlaceHold  # noqa: PLC0415
+    from chatledger.server_settings import load_settings  # noqa: PLC0415
+
+    wanted = PlaceHold(app_id=arguments.app, user=arguments.user, reason=arguments.reason, kind=_kind(arguments))
+    return people.place_hold(load_settings(), wanted)
+
+
+def _release_hold(arguments: argparse.Namespace) -> Result:
+    from chatledger.adapters.cli import people  # noqa: PLC0415
+    from chatledger.server_settings import load_settings  # noqa: PLC0415
+
+    return people.release_hold(load_settings(), arguments.hold)
+
+
+def _list_holds(arguments: argparse.Namespace) -> Result:
+    from chatledger.adapters.cli import people  # noqa: PLC0415
+    from chatledger.server_settings import load_settings  # noqa: PLC0415
+
+    return people.list_holds(load_settings(), arguments.app)
+
+
+def _kind(arguments: argparse.Namespace) -> "EndUserKind":
+    return "browser" if arguments.visitor else "service-api"
+
+
+def _issue_token(arguments: argparse.Namespace) -> Result:
+    from chatledger.adapters.cli import operators  # noqa: PLC0415
+    from chatledger.adapters.cli.people_orders import IssueToken  # noqa: PLC0415
+    from chatledger.server_settings import load_settings  # noqa: PLC0415
+
+    return operators.issue(load_settings(), IssueToken(arguments.name, tuple(arguments.scope)))
+
+
+def _list_operators(_: argparse.Namespace) -> Result:
+    from chatledger.adapters.cli import operators  # noqa: PLC0415
+    from chatledger.server_settings import load_settings  # noqa: PLC0415
+
+    return operators.list_operators(load_settings())
+
+
+def _revoke_token(arguments: argparse.Namespace) -> Result:
+    from chatledger.adapters.cli import operators  # noqa: PLC0415
+    from chatledger.server_settings import load_settings  # noqa: PLC0415
+
+    return operators.revoke(load_settings(), arguments.operator)
 
 
 def _rotate_passport_key(arguments: argparse.Namespace) -> Result:
@@ -319,6 +387,8 @@ def _parser() -> argparse.ArgumentParser:
     _add_keys(commands)
     _add_dead_letters(commands)
     _add_notary(commands)
+    _add_people(commands)
+    _add_operators(commands)
     _add(commands, "migrate", _migrate, "make the store, or bring its schema up to date")
     rebuild = _add(commands, "rebuild", _rebuild, "make the read models anew from the ledger")
     rebuild.add_argument("--check", action="store_true", help="only compare them with a replay; exit 1 if they differ")
@@ -374,6 +444,11 @@ def _add_apps(commands: "Subcommands") -> None:
     _add_app(
         _add(actions, "renew-site", _renew_site, "replace the code of an app's site: the earlier ones let nobody in")
     )
+    retention = _add(actions, "retention", _set_retention, "set for how long an app keeps conversations that rest")
+    _add_app(retention)
+    kept = retention.add_mutually_exclusive_group(required=True)
+    kept.add_argument("--days", type=_count, metavar="N", help="erase them after so many days")
+    kept.add_argument("--for-ever", action="store_true", help="erase none by age")
     for name, status, does in (
         ("disable", "disabled", "let an app answer nobody until it is enabled"),
         ("enable", "normal", "let an app answer again"),
@@ -382,6 +457,39 @@ def _add_apps(commands: "Subcommands") -> None:
         switch = _add(actions, name, _switch_app, does)
         switch.set_defaults(status=status)
         _add_app(switch)
+
+
+def _add_people(commands: "Subcommands") -> None:
+    erase = _add(commands, "erase", _erase, "erase a person for good, and wait until it is done")
+    _add_person(erase)
+    erase.add_argument("--yes", action="store_true", help="do not ask: for scripts")
+
+    holds = commands.add_parser("hold", help="legal holds: what keeps people from being erased", allow_abbrev=False)
+    actions = holds.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    place = _add(actions, "place", _place_hold, "let nothing of a person's be erased")
+    _add_person(place)
+    place.add_argument("--reason", type=_name, required=True, help="why, for whoever looks it over")
+    release = _add(actions, "release", _release_hold, "end a hold")
+    release.add_argument("hold", type=_hold_id, metavar="HOLD", help="the hold's id")
+    listed = _add(actions, "list", _list_holds, "list those that were not released, the last placed first")
+    listed.add_argument("--app", type=_app_id, metavar="APP", help="those of this app's people")
+
+
+def _add_person(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--app", type=_app_id, metavar="APP", required=True, help="the app's id")
+    parser.add_argument("--user", type=_name, required=True, help="what the app calls the person")
+    parser.add_argument("--visitor", action="store_true", help="a visitor of the app's site, by their own id")
+
+
+def _add_operators(commands: "Subcommands") -> None:
+    operators = commands.add_parser("operators", help="the tokens of operators", allow_abbrev=False)
+    actions = operators.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    issue = _add(actions, "issue", _issue_token, "make a token and show it, this once")
+    issue.add_argument("--name", type=_name, required=True)
+    issue.add_argument("--scope", choices=SCOPES, action="append", required=True, help="what it opens; one or several")
+    _add(actions, "list", _list_operators, "list those whose tokens open something")
+    revoke = _add(actions, "revoke", _revoke_token, "let a token open nothing any more")
+    revoke.add_argument("operator", type=_operator_id, metavar="OPERATOR", help="the operator's id")
 
 
 def _add_passports(commands: "Subcommands") -> None:
@@ -510,6 +618,14 @@ def _app_id(text: str) -> UUID:
 
 def _subject_id(text: str) -> UUID:
     return _id_of("a message or a conversation", text)
+
+
+def _hold_id(text: str) -> UUID:
+    return _id_of("a hold", text)
+
+
+def _operator_id(text: str) -> UUID:
+    return _id_of("an operator", text)
 
 
 def _message_id(text: str) -> UUID:

@@ -7,6 +7,7 @@ from uuid import UUID
 import msgspec
 
 from chatledger.adapters.cli.configuration import ImpossibleConfigurationError, convert_fields, merged
+from chatledger.adapters.cli.people_orders import PeopleOrder, carry_out
 from chatledger.application.audit.receipt import SubjectKind
 from chatledger.domain.configuration import AppConfiguration
 from chatledger.domain.values import AppMode, AppStatus, EndUserKind
@@ -125,7 +126,7 @@ class Ping(msgspec.Struct, frozen=True, tag="ping"):
     """Say who you are."""
 
 
-Order: TypeAlias = (
+TurnOrder: TypeAlias = (
     CreateApp
     | ConfigureApp
     | RotateKey
@@ -138,9 +139,10 @@ Order: TypeAlias = (
     | RotateUserKey
     | ReplayDeadLetters
     | MakeReceipt
-    | Rebuild
-    | Ping
 )
+"""Those that are carried out one after another."""
+
+Order: TypeAlias = TurnOrder | PeopleOrder | Rebuild | Ping
 
 
 class Created(msgspec.Struct, frozen=True):
@@ -305,16 +307,21 @@ class Orders:
             return self._info
         if isinstance(order, Rebuild):
             return await self._running.application.rebuilding.rebuild(progress)
+        if isinstance(order, PeopleOrder):  # erasing takes its time, and none of them changes what another sees
+            return await carry_out(self._running.application, order, self._context(), progress)
         async with self._turn:
-            match order:
-                case ReplayDeadLetters():
-                    return await self._replay(order, progress)
-                case SignCheckpoint() | RotateNotaryKey() | MakeReceipt():
-                    return await self._notarize(order)
-                case RotatePassportKey() | RotateMasterKey() | RotateUserKey():
-                    return await self._rotate(order)
-                case _:
-                    return await self._manage(order)
+            return await self._in_turn(order, progress)
+
+    async def _in_turn(self, order: TurnOrder, progress: "Progress") -> msgspec.Struct:
+        match order:
+            case ReplayDeadLetters():
+                return await self._replay(order, progress)
+            case SignCheckpoint() | RotateNotaryKey() | MakeReceipt():
+                return await self._notarize(order)
+            case RotatePassportKey() | RotateMasterKey() | RotateUserKey():
+                return await self._rotate(order)
+            case _:
+                return await self._manage(order)
 
     async def _notarize(self, order: SignCheckpoint | RotateNotaryKey | MakeReceipt) -> msgspec.Struct:
         notarizing = self._running.application.notarizing

@@ -78,6 +78,9 @@ Upload = Annotated[str, msgspec.Meta(extra_json_schema={"format": "binary"})]
 User = Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_USER_CHARACTERS)]
 """A person, as the app calls them."""
 
+SHOWS = r"\S"
+"""The pattern of a text that is more than blanks."""
+
 _UUID = "[0-9A-Fa-f]{8}(?:-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}"
 OptionalId = Annotated[str, msgspec.Meta(pattern=rf"^(?:{_UUID})?$")]
 """A UUID, or an empty text that stands for none."""

@@ -91,7 +91,7 @@ class Erasing:
                 EndUser, end_user_id, lambda staged: staged.aggregate.request_erasure(), context, even_erased=True
             )
         except LegalHoldError as error:
-            raise HeldError from error
+            raise HeldError("a legal hold keeps this person from being erased") from error
         except LookupError as error:
             raise NotFoundError("end_user") from error
         return await self.erasure(end_user_id)
@@ -99,6 +99,10 @@ class Erasing:
     async def belongings(self, end_user_id: UUID) -> Belongings:
         """How much there is to erase."""
         return await self._views.belongings(end_user_id)
+
+    async def left(self, end_user_id: UUID) -> int:
+        """How many conversations and files of a person are not on record as erased."""
+        return await self._views.unerased(end_user_id)
 
     async def page(self, app_id: UUID | None, page: Page) -> tuple[Sequence[Erasure], bool]:
         """Some of those that were asked for, the last first, and whether more follow.

@@ -90,6 +90,10 @@ class ErasureViews(Protocol):
         """How much is a person's."""
         ...
 
+    async def unerased(self, end_user_id: UUID) -> int:
+        """How many conversations and files of a person are not on record as erased."""
+        ...
+
     async def unended_messages(self, end_user_id: UUID, limit: int) -> list[UUID]:
         """Messages of a person that are being answered, or are to be, oldest first."""
         ...

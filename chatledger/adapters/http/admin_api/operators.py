@@ -1,6 +1,7 @@
 """Operators: the tokens that look after the ledger."""
 
 from collections.abc import Sequence
+from typing import Annotated
 from uuid import UUID
 
 import msgspec
@@ -13,7 +14,7 @@ from chatledger.adapters.http.answers import HttpRequest, answer, no_content, rf
 from chatledger.adapters.http.auth import admit_operator, context_of, require_operator
 from chatledger.adapters.http.bodies import read_body, text_field
 from chatledger.adapters.http.errors import invalid
-from chatledger.adapters.http.openapi import BODY_ERRORS, Operation, documented
+from chatledger.adapters.http.openapi import BODY_ERRORS, SHOWS, Operation, documented
 from chatledger.adapters.http.reading import require_plain_path
 from chatledger.adapters.http.surface import Surface
 from chatledger.domain.values import Scope
@@ -39,8 +40,8 @@ class OperatorList(msgspec.Struct, frozen=True):
 class TokenRequest(msgspec.Struct, frozen=True, kw_only=True):
     """Whose the token is to be, and what it is to open."""
 
-    name: str
-    scopes: Sequence[Scope]
+    name: Annotated[str, msgspec.Meta(pattern=SHOWS)]
+    scopes: Annotated[Sequence[Scope], msgspec.Meta(min_length=1)]
 
 
 class TokenObject(msgspec.Struct, frozen=True):

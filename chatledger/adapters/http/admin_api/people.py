@@ -1,7 +1,7 @@
 """People, as operators have them erased or held."""
 
 from collections.abc import Sequence
-from typing import Any, get_args
+from typing import Annotated, Any, get_args
 from uuid import UUID
 
 import msgspec
@@ -19,6 +19,7 @@ from chatledger.adapters.http.openapi import (
     BODY_ERRORS,
     CURSOR_PARAMETER,
     LIMIT_PARAMETER,
+    SHOWS,
     Operation,
     Parameter,
     User,
@@ -28,6 +29,7 @@ from chatledger.adapters.http.reading import Query, parse_uuid, require_plain_pa
 from chatledger.adapters.http.surface import Surface
 from chatledger.application.accepting import accept_choice
 from chatledger.application.application import Application
+from chatledger.application.erasure.holding import LONGEST_REASON
 from chatledger.application.ports.erasure import Erasure, Hold
 from chatledger.domain.values import EndUserKind
 
@@ -45,7 +47,7 @@ class PersonRequest(msgspec.Struct, frozen=True, kw_only=True):
 class HoldRequest(PersonRequest, frozen=True, kw_only=True):
     """Whom to hold, and why."""
 
-    reason: str
+    reason: Annotated[str, msgspec.Meta(pattern=SHOWS, max_length=LONGEST_REASON)]
 
 
 class ErasureObject(msgspec.Struct, frozen=True, kw_only=True):

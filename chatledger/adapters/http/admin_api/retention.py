@@ -1,6 +1,7 @@
 """For how long an app keeps what is said in it."""
 
 from collections.abc import Sequence
+from typing import Annotated
 from uuid import UUID
 
 import msgspec
@@ -16,12 +17,13 @@ from chatledger.adapters.http.errors import invalid
 from chatledger.adapters.http.openapi import BODY_ERRORS, Operation, documented
 from chatledger.adapters.http.reading import require_plain_path
 from chatledger.adapters.http.surface import Surface
+from chatledger.domain.app import LONGEST_RETENTION
 
 
 class RetentionRequest(msgspec.Struct, frozen=True):
     """After how many days at rest conversations are erased; null keeps them for ever."""
 
-    retention_days: int | None
+    retention_days: Annotated[int, msgspec.Meta(ge=1, le=LONGEST_RETENTION)] | None
 
 
 class RetentionObject(msgspec.Struct, frozen=True):
@@ -57,6 +59,8 @@ def retention_routes(surface: Surface) -> Sequence[HTTPRouteHandler]:
         if "retention_days" not in body:
             raise invalid("retention_days", "retention_days is required, a number or null")
         days = body["retention_days"]
+        if isinstance(days, float) and days.is_integer():  # JSON has one kind of number
+            days = int(days)
         await application.apps.set_retention(app_id, days, context)
         return answer(request, RetentionObject(app_id, days))
 

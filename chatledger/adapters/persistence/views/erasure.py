@@ -70,6 +70,11 @@ class SqlErasureViews(SqlReading):
 
         return await self._reader.query(read)
 
+    async def unerased(self, end_user_id: UUID) -> int:
+        """How many conversations and files of a person are not on record as erased."""
+        counts = [sa.select(sa.func.count()).select_from(query.subquery()) for query in _unerased(end_user_id)]
+        return await self._reader.query(lambda c: sum(c.execute(query).scalar_one() for query in counts))
+
     async def unended_messages(self, end_user_id: UUID, limit: int) -> list[UUID]:
         """Messages of a person that are being answered, or are to be, oldest first."""
         table = MESSAGES.c
@@ -83,19 +88,12 @@ class SqlErasureViews(SqlReading):
 
     async def unerased_conversations(self, end_user_id: UUID, limit: int) -> list[UUID]:
         """Conversations of a person that are not on record as erased: deleted ones and completions too."""
-        messages, conversations = MESSAGES.c, CONVERSATIONS.c
-        theirs = sa.select(messages.conversation_id).where(messages.end_user_id == end_user_id)
-        query = (
-            sa.select(conversations.conversation_id)
-            .where(conversations.conversation_id.in_(theirs), sa.not_(conversations.is_erased))
-            .limit(limit)
-        )
+        query = _unerased(end_user_id)[0].limit(limit)
         return await self._reader.query(lambda c: list(c.execute(query).scalars()))
 
     async def unerased_files(self, end_user_id: UUID, limit: int) -> list[UUID]:
         """Files of a person that are not on record as erased."""
-        table = FILES.c
-        query = sa.select(table.file_id).where(table.end_user_id == end_user_id, sa.not_(table.is_erased)).limit(limit)
+        query = _unerased(end_user_id)[1].limit(limit)
         return await self._reader.query(lambda c: list(c.execute(query).scalars()))
 
     async def hold(self, hold_id: UUID) -> Hold | None:
@@ -163,6 +161,18 @@ class SqlErasureViews(SqlReading):
             .limit(limit)
         )
         return await self._reader.query(lambda c: [Resting(*row) for row in c.execute(query)])
+
+
+def _unerased(end_user_id: UUID) -> tuple[sa.Select[Any], sa.Select[Any]]:
+    """The conversations, and the files, of a person."""
+    messages, conversations, files = MESSAGES.c, CONVERSATIONS.c, FILES.c
+    theirs = sa.select(messages.conversation_id).where(messages.end_user_id == end_user_id)
+    return (
+        sa.select(conversations.conversation_id).where(
+            conversations.conversation_id.in_(theirs), sa.not_(conversations.is_erased)
+        ),
+        sa.select(files.file_id).where(files.end_user_id == end_user_id, sa.not_(files.is_erased)),
+    )
 
 
 def _held(end_user_id: sa.ColumnElement[UUID]) -> sa.Exists:
