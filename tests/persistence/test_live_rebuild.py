@@ -174,20 +174,26 @@ async def test_what_a_killed_rebuild_left_behind_is_removed(store: Store) -> Non
 
 
 @ON_POSTGRES
-async def test_a_snapshot_of_before_is_waited_for(store: Store) -> None:
+async def test_a_snapshot_of_before_is_waited_for(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     """It would find the new tables under the old names, without the rows that came since."""
+    waits, pause = asyncio.Event(), sql_read_models._pause
+
+    async def noted(deadline: float) -> None:
+        waits.set()
+        await pause(deadline)
+
+    monkeypatch.setattr(sql_read_models, "_pause", noted)
     async with beside_traffic(store, 6) as (traffic, rebuilding):
-        with reading(store) as before:
-            expected = rows_of(before)
+        expected = {name: len(rows) for name, rows in read_models(store).items()}
         with reading(store) as early:
-            task = rebuilding.start()
-            await becomes(lambda: rebuilding.status.state == "switching")
+            task, waiting = rebuilding.start(), asyncio.create_task(waits.wait())
+            await asyncio.wait([task, waiting], return_when=asyncio.FIRST_COMPLETED)
+            assert not task.done()
             with reading(store) as late:
                 await traffic.run(20)
                 assert rebuilding.status.state == "switching"
                 assert rows_of(early) == expected
                 early.rollback()
-                await becomes(lambda: rebuilding.status.state != "switching")
                 await task
                 assert rows_of(late) == expected, "it began when both were the same"
         assert task.result().differences == 0
