@@ -27,10 +27,10 @@ T = TypeVar("T")
 SECONDS_FOR_READERS = 600.0
 SECONDS_BETWEEN_TRIES = 0.05
 
-AIM = 0.005
+AIM = 0.01
 """Seconds of work in one transaction that nobody asked for: the ledger's writer waits for it."""
 
-FIRST_ROWS = 100
+FEWEST_ROWS = 100
 
 _THIS_VERSION = Update("head", {"singleton": 1}, {"read_models": READ_MODELS_VERSION})
 
@@ -96,7 +96,7 @@ class SqlReadModels:
     async def _remove_leftovers(self) -> None:
         """In small pieces: no commit waits for long."""
         for table in await self._run(self._leftovers):
-            rows = FIRST_ROWS
+            rows = FEWEST_ROWS
             while (seconds := await self._run(lambda: self._remove_rows(table, rows))) is not None:  # noqa: B023 - awaited
                 rows = at_this_pace(rows, seconds)
             await self._run(lambda: self._drop(table))  # noqa: B023 - awaited
@@ -214,7 +214,7 @@ async def _pause(deadline: float) -> None:
 
 def at_this_pace(done: int, seconds: float) -> int:
     """How many there may be the next time, where so many took so long; at most twice as many."""
-    return max(1, min(2 * done, int(done * AIM / max(seconds, 1e-6))))
+    return max(FEWEST_ROWS, min(2 * done, int(done * AIM / max(seconds, 1e-6))))
 
 
 def leftovers(connection: sa.Connection) -> Sequence[str]:

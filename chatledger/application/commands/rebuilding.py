@@ -19,11 +19,11 @@ from chatledger.application.ports.storage import Change, Transaction
 
 log = logging.getLogger(__name__)
 
-AIM = 0.005
+AIM = 0.01
 """Seconds that the ledger's commits are to wait for one page of the replay."""
 
-FEWEST_EVENTS, FIRST_EVENTS, MOST_EVENTS = 50, 500, 4_000
-"""In one page."""
+FEWEST_EVENTS, MOST_EVENTS = 500, 4_000
+"""In one page. Fewer would take longer to hand over than to apply, and no less where the machine is busy otherwise."""
 
 NEAR = 200
 """Events that are left to be replayed under the ledger's lock."""
@@ -186,7 +186,7 @@ class Rebuilding:
     async def _catch_up(self, successors: Successors, replay: Replay, progress: Progress) -> None:
         """Replay page by page, none longer than commits can wait for; each is read while the one before is applied."""
         changes: Sequence[Change] = ()
-        applied = reading = FIRST_EVENTS
+        applied = reading = FEWEST_EVENTS
         last = NEAR + 1
         while last - replay.position > NEAR:
             seconds, (following, last) = await asyncio.gather(
