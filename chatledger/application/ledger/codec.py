@@ -1,7 +1,7 @@
 """Events to stored parts and back: public fields as JSON, sealed fields under the stream's key."""
 
 from collections.abc import Sequence
-from functools import cached_property
+from functools import cache, cached_property
 from typing import Any, get_type_hints
 from uuid import UUID
 
@@ -91,7 +91,12 @@ def _envelope(row: EventRow, body: Event, *, is_erased: bool = False) -> Envelop
 
 def associated_data(stream_id: UUID, event_id: UUID, name: str, schema: int) -> bytes:
     """What binds a sealed part to its event. The position is not known yet when it is sealed; the leaf binds that."""
-    return stream_id.bytes + event_id.bytes + schema.to_bytes(4, "big") + name.encode()
+    return stream_id.bytes + event_id.bytes + _kind(name, schema)
+
+
+@cache
+def _kind(name: str, schema: int) -> bytes:
+    return schema.to_bytes(4, "big") + name.encode()
 
 
 class EventCodec:
