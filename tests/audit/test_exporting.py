@@ -10,6 +10,7 @@ from cloudevents.core.v1.event import CloudEvent
 
 from chatledger.application.audit.export_file import ExportFile, ExportFileError
 from chatledger.application.audit.export_lines import ExportScope, UnexportableError
+from chatledger.application.audit.export_reader import ExportReader
 from tests.audit.exports import WHOLE, busy_store, export_to, exporting_of, read_export, stored_rows
 from tests.persistence.stores import Store
 
@@ -50,8 +51,8 @@ def test_the_parts_of_a_ledger_have_what_is_theirs(store: Store, path: Path) -> 
         assert [row for row in stored_rows(store) if row.position in positions[key]] == rows
         return positions[key]
 
-    operators = {"operator", "notary", "webhook"}
-    everything = {row.position for row in stored_rows(store) if row.category not in operators}
+    of_an_app = {"app", "end_user", "conversation", "message", "file"}
+    everything = {row.position for row in stored_rows(store) if row.category in of_an_app}
     apps = ids(store, "SELECT app_id FROM apps")
     assert sum(len(part(ExportScope(app_id=app), app)) for app in apps) == len(everything)
     assert set.union(*(positions[app] for app in apps)) == everything
@@ -70,6 +71,23 @@ def test_the_parts_of_a_ledger_have_what_is_theirs(store: Store, path: Path) -> 
             store, f"SELECT message_id FROM messages WHERE conversation_id = {_literal(store, conversation)}"
         )
         assert {conversation, *messages} <= streams
+
+
+def test_a_whole_export_ends_with_the_newest_checkpoint_that_covers_no_more(store: Store, path: Path) -> None:
+    ((raw,),) = store.query("SELECT incarnation FROM head")
+    (last,), *_ = store.query("SELECT position FROM head")
+    own, other = f"ledger/{UUID(bytes=raw)}", f"ledger/{UUID(int=5)}"
+    for number, (origin, size) in enumerate([(own, 3), (own, last), (other, last), (own, last + 1)], 1):
+        values = f"{number}, '{origin}', {size}, 'note {number}', 0, NULL"
+        store.execute(
+            f"INSERT INTO checkpoints (number, origin, size, note, signed_at, delivered_at) VALUES ({values})"
+        )
+    export_to(path, store)
+    with path.open("rb") as file:
+        reader = ExportReader(file)
+        list(reader.rows())
+    assert reader.ended is not None
+    assert reader.ended.checkpoint == "note 2"
 
 
 def test_an_interrupted_export_goes_on_where_it_ended(store: Store, path: Path) -> None:

@@ -9,6 +9,7 @@ import sqlalchemy as sa
 
 from chatledger.adapters.persistence.errors import storage_errors
 from chatledger.adapters.persistence.tables import (
+    CHECKPOINTS,
     CONVERSATIONS,
     END_USERS,
     ERASURES,
@@ -71,6 +72,19 @@ class SqlExportedLedger:
     def rows_at(self, positions: Sequence[int]) -> Sequence[EventRow]:
         """The rows at these positions, in order of position."""
         return self._transact(lambda transaction: transaction.read_at(positions))
+
+    def checkpoint(self, through: int) -> str | None:
+        """The newest signed note about this ledger that covers no later event; None where there is none."""
+        table = CHECKPOINTS.c
+        of_this_ledger = table.origin.endswith(f"/{self.incarnation()}", autoescape=True)
+        query = (
+            sa.select(table.note)
+            .where(of_this_ledger, table.size <= through)
+            .order_by(table.size.desc(), table.number.desc())
+            .limit(1)
+        )
+        found: str | None = self._read(lambda c: c.execute(query).scalar())
+        return found
 
     def conversation_owners(self, conversation_id: UUID) -> tuple[UUID, UUID] | None:
         """The app and the person of a conversation, of a deleted one too; None where there is none."""

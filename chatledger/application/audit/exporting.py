@@ -142,7 +142,10 @@ class Export:
         return line
 
     def _last_line(self) -> bytes:
-        ended = ExportEnded(events=self.done, root=self.tree.root() if self.begun.scope.is_whole else None)
+        ended = ExportEnded(events=self.done)
+        if self.begun.scope.is_whole:
+            checkpoint = self._ledger.checkpoint(self.begun.through)
+            ended = ExportEnded(events=self.done, root=self.tree.root(), checkpoint=checkpoint)
         return line_of(
             EndedLine(
                 id=self._new_id(),

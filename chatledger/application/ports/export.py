@@ -30,3 +30,7 @@ class ExportedLedger(Protocol):
     def rows_at(self, positions: Sequence[int]) -> Sequence[EventRow]:
         """The rows at these positions, in order of position."""
         ...
+
+    def checkpoint(self, through: int) -> str | None:
+        """The newest signed note about this ledger that covers no later event; None where there is none."""
+        ...
