@@ -120,6 +120,8 @@ class World:
             return
         conversation = staged.aggregate
         move = self.dice.choice(("rename", "rename", "find a name", "pin", "unpin", "variable", "delete"))
+        if conversation.is_pinned and self.dice.random() < 0.5:
+            move = "unpin"
         before = conversation.version
         match move:
             case "rename":
@@ -191,11 +193,15 @@ class World:
                 message.complete(attempt, usage, "stop", "f" * 64)
 
     async def rate(self) -> None:
-        staged = self.any_of(self.messages)
+        rated = {one: each for one, each in self.messages.items() if each.aggregate.feedback}
+        staged = self.any_of(rated if rated and self.dice.random() < 0.6 else self.messages)
         if staged is None:
             return
         message, source = staged.aggregate, self.dice.choice(["user", "user", "admin"])
-        before, move = message.version, self.dice.choice(("rate", "rate", "withdraw", "save", "unsave", "suggest"))
+        before, move = (
+            message.version,
+            self.dice.choice(("rate", "rate", "withdraw", "withdraw", "save", "unsave", "suggest")),
+        )
         match move:
             case "rate":
                 message.give_feedback(source, self.dice.choice(["like", "dislike"]), self.text())

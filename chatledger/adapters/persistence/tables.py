@@ -574,9 +574,8 @@ RATINGS = sa.Table(
     _number("withdrawn_position", primary_key=True),
     _id("app_id"),
     _number("position"),
-    _number("created_at"),
 )
-sa.Index("ratings_by_time", RATINGS.c.app_id, RATINGS.c.created_at, RATINGS.c.position)
+sa.Index("ratings_by_position", RATINGS.c.app_id, RATINGS.c.position)
 
 # The names that people gave to their conversations: what moved these in lists, beside their messages.
 RENAMINGS = sa.Table(

@@ -8,7 +8,7 @@ from uuid import UUID
 import msgspec
 
 from chatledger.application.ports.storage import Change
-from chatledger.application.ports.views import ConversationOrder, Page, Period, Views
+from chatledger.application.ports.views import ConversationOrder, Page, Views
 
 
 class PastConversation(msgspec.Struct, frozen=True):
@@ -37,7 +37,7 @@ class PastPlaces(Protocol):
     async def messages(self, conversation_id: UUID, page: Page, position: int) -> list[UUID]:
         """The messages of a page of history, one more where there are older ones, and the one that it goes back from.
 
-        None, where that was not in the conversation by then.
+        Nothing, where that was not in the conversation by then.
         """
         ...
 
@@ -54,9 +54,9 @@ class PastPlaces(Protocol):
         ...
 
     async def ratings(
-        self, app_id: UUID, period: Period, limit: int, position: int, *, offset: int = 0, beyond: int | None = None
+        self, app_id: UUID, position: int, limit: int, *, after: int = 0, up_to: int, offset: int = 0
     ) -> list[PastRating]:
-        """The ratings of an app that stood by then, newest first; with ``beyond`` those given before a position."""
+        """The ratings of an app that stood by then, first given between two positions, newest first."""
         ...
 
 

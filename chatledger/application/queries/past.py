@@ -131,7 +131,12 @@ class Past:
         self, app_id: UUID, period: Period, limit: int, position: int, *, offset: int = 0, beyond: int | None = None
     ) -> list[FeedbackView]:
         """The ratings of an app that stood, newest first; with ``beyond`` those that were given before a position."""
-        ratings = await self._places.ratings(app_id, period, limit, position, offset=offset, beyond=beyond)
+        # Times never fall from one position to the next: a period is a range of positions.
+        last = position if beyond is None else min(position, beyond - 1)
+        if period.end is not None:
+            last = min(last, await self._store.position_at(period.end - 1))
+        after = 0 if period.start is None else await self._store.position_at(period.start - 1)
+        ratings = await self._places.ratings(app_id, position, limit, after=after, up_to=last, offset=offset)
         wanted = {rating.position for rating in ratings}
         async with self._scratches.scratch() as scratch:
             rated = dict.fromkeys(rating.message_id for rating in ratings)

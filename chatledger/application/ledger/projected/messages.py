@@ -188,11 +188,7 @@ class MessageChanges:
             }
         )
         standing = key | {"withdrawn_position": 0}
-        rating = standing | {
-            "app_id": created.app_id,
-            "position": envelope.position,
-            "created_at": envelope.recorded_at,
-        }
+        rating = standing | {"app_id": created.app_id, "position": envelope.position}
         return (Upsert("feedbacks", key, row, values), Upsert("ratings", standing, rating, {}))
 
 

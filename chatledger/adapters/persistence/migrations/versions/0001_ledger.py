@@ -337,9 +337,8 @@ def _create_memories() -> None:
         _number("withdrawn_position", primary_key=True, autoincrement=False),
         _id("app_id"),
         _number("position"),
-        _number("created_at"),
     )
-    op.create_index("ratings_by_time", "ratings", ["app_id", "created_at", "position"])
+    op.create_index("ratings_by_position", "ratings", ["app_id", "position"])
     op.create_table(
         "renamings",
         _id("conversation_id", primary_key=True),
