@@ -1,8 +1,10 @@
 """Receipts: files that prove a message or a conversation to anybody."""
 
 from collections.abc import Sequence
+from typing import Any, Literal
 from uuid import UUID
 
+import msgspec
 from litestar import get
 from litestar.handlers import HTTPRouteHandler
 from litestar.params import FromPath
@@ -13,7 +15,26 @@ from chatledger.adapters.http.entrance import Entrance
 from chatledger.adapters.http.openapi import USER_PARAMETER, Operation
 from chatledger.adapters.http.reading import Query, require_plain_path
 from chatledger.adapters.http.surface import Surface
-from chatledger.application.audit.receipt import Receipt
+from chatledger.application.audit.receipt import Receipt, Subject
+
+
+class ReceiptEventObject(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """An event's row, as a line of an export has it; its proof (C2SP tlog-proof); and what its sealed part says."""
+
+    event: dict[str, Any]
+    proof: str
+    content: dict[str, Any] = {}
+    is_erased: bool = False
+
+
+class ReceiptObject(msgspec.Struct, frozen=True, kw_only=True):
+    """A receipt: what it is of, the keys that its checkpoint is checked with, and its events."""
+
+    receipt: Literal["chatledger-receipt@v1"]
+    subject: Subject
+    verifier_keys: Sequence[str]
+    events: Sequence[ReceiptEventObject]
+
 
 _DESCRIPTION = (
     "Its events as they stand on the ledger, each with the proof that it is in a signed checkpoint; one is signed now "
@@ -26,7 +47,7 @@ _OF_MESSAGE = Operation(
     description=_DESCRIPTION,
     credential="reader",
     parameters=(USER_PARAMETER,),
-    answers={200: Receipt},
+    answers={200: ReceiptObject},
     errors=(400, 404, 409),
 )
 _OF_CONVERSATION = Operation(
@@ -35,7 +56,7 @@ _OF_CONVERSATION = Operation(
     description=_DESCRIPTION,
     credential="reader",
     parameters=(USER_PARAMETER,),
-    answers={200: Receipt},
+    answers={200: ReceiptObject},
     errors=(400, 404, 409),
 )
 
