@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from chatledger.application.commands.asking import Answer as Answer
     from chatledger.application.commands.managing_apps import CreatedApp as CreatedApp
     from chatledger.application.commands.managing_operators import IssuedToken as IssuedToken
+    from chatledger.application.commands.managing_webhooks import EndpointState as EndpointState
+    from chatledger.application.commands.managing_webhooks import RegisteredEndpoint as RegisteredEndpoint
+    from chatledger.application.commands.managing_webhooks import Trial as Trial
     from chatledger.application.commands.rebuilding import RebuildReport as RebuildReport
     from chatledger.application.commands.rebuilding import RebuildStatus as RebuildStatus
     from chatledger.application.commands.uploading import UploadedFile as UploadedFile
@@ -95,6 +98,8 @@ if TYPE_CHECKING:
     from chatledger.application.ports.views import MessageView as MessageView
     from chatledger.application.ports.views import OperatorView as OperatorView
     from chatledger.application.ports.views import VariableView as VariableView
+    from chatledger.application.ports.webhooks import Endpoint as Endpoint
+    from chatledger.application.ports.webhooks import Undelivered as Undelivered
     from chatledger.application.queries.dead_letters import DeadLetterDetail as DeadLetterDetail
     from chatledger.application.queries.dead_letters import PastAttempt as PastAttempt
     from chatledger.application.queries.feed import FeedEvent as FeedEvent
@@ -158,6 +163,11 @@ _HOMES = {
     "application.commands.asking": ("Answer",),
     "application.commands.managing_apps": ("CreatedApp",),
     "application.commands.managing_operators": ("IssuedToken",),
+    "application.commands.managing_webhooks": (
+        "EndpointState",
+        "RegisteredEndpoint",
+        "Trial",
+    ),
     "application.commands.rebuilding": (
         "RebuildReport",
         "RebuildStatus",
@@ -248,6 +258,10 @@ _HOMES = {
         "MessageView",
         "OperatorView",
         "VariableView",
+    ),
+    "application.ports.webhooks": (
+        "Endpoint",
+        "Undelivered",
     ),
     "application.queries.dead_letters": (
         "DeadLetterDetail",

@@ -18,6 +18,7 @@ from pydantic_settings import (
 from chatledger.settings import (
     BLOCKED_EXTENSIONS,
     Extensions,
+    Networks,
     NotEmpty,
     ProviderAddress,
     Settings,
@@ -85,6 +86,7 @@ class ServerSettings(Settings, BaseSettings):
     """Where clients find the server: what links to files begin with. Without it, what each request says."""
 
     blocked_file_extensions: Annotated[Extensions, NoDecode, BeforeValidator(_listed)] = BLOCKED_EXTENSIONS
+    webhook_allowed_networks: Annotated[Networks, NoDecode, BeforeValidator(_listed)] = ()
     passport_lifetime: float = Field(default=30 * 24 * 3_600, ge=60)
 
     @classmethod

@@ -1,6 +1,7 @@
 """The settings of any chatledger, in a host's process or in a server."""
 
 import importlib.util
+from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
@@ -141,6 +142,8 @@ def _extensions(given: tuple[str, ...]) -> tuple[str, ...]:
     return extensions
 
 
+Network = IPv4Network | IPv6Network
+Networks = tuple[Network, ...]
 NotEmpty = Annotated[str, AfterValidator(_not_empty)]
 Folder = Annotated[Path, BeforeValidator(_not_empty), AfterValidator(_folder)]
 DatabaseUrl = Annotated[str, AfterValidator(_database_url)]
@@ -220,6 +223,14 @@ class Settings(BaseModel):
     blocked_file_extensions: Extensions = BLOCKED_EXTENSIONS
     file_link_lifetime: int = Field(default=3_600, ge=1)
 
+    webhook_timeout: float = Field(default=15, gt=0, le=120)
+    webhook_attempts: int = Field(default=16, ge=1, le=100)
+    first_webhook_delay: float = Field(default=5, gt=0)
+    longest_webhook_delay: float = Field(default=3_600, gt=0)
+    webhook_give_up_hours: float = Field(default=72, gt=0)
+    webhook_allowed_networks: Networks = ()
+    """Networks that webhooks may be sent to though their addresses are not public, as ``10.1.0.0/16``."""
+
     openai_base_url: ProviderAddress | None = None
     openai_api_key: SecretStr | None = None
     provider_connect_timeout: float = Field(default=10, gt=0)
@@ -246,6 +257,8 @@ class Settings(BaseModel):
             raise ValueError("heartbeat: must be shorter than the lease")
         if self.first_retry_delay > self.longest_retry_delay:
             raise ValueError("first_retry_delay: must not be longer than longest_retry_delay")
+        if self.first_webhook_delay > self.longest_webhook_delay:
+            raise ValueError("first_webhook_delay: must not be longer than longest_webhook_delay")
         for storage, prefix in (("files_url", "files"), ("checkpoint_sink", "checkpoint_sink")):
             needed = {
                 f"{prefix}_endpoint": storage,

@@ -15,6 +15,7 @@ from chatledger.application.commands.deleting import DeletingConversations
 from chatledger.application.commands.disconnecting import Disconnecting
 from chatledger.application.commands.managing_apps import ManagingApps
 from chatledger.application.commands.managing_operators import ManagingOperators
+from chatledger.application.commands.managing_webhooks import ManagingWebhooks
 from chatledger.application.commands.naming import Naming
 from chatledger.application.commands.pinning import PinningConversations
 from chatledger.application.commands.rating import RatingMessages
@@ -78,6 +79,7 @@ class Application(msgspec.Struct, frozen=True, kw_only=True):
     notarizing: Notarizing
     rebuilding: Rebuilding
     rotating_keys: RotatingKeys
+    webhooks: ManagingWebhooks
     # queries
     directory: AppDirectory
     credentials: Credentials

@@ -24,6 +24,7 @@ Missing = Literal[
     "hold",
     "operator",
     "checkpoint",
+    "webhook",
 ]
 
 Feature = Literal["suggested_questions_after_answer", "more_like_this"]

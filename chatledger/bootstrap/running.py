@@ -9,6 +9,7 @@ import msgspec
 from sqlalchemy import Connection
 
 from chatledger.adapters.keys.store import SqliteKeyring
+from chatledger.adapters.persistence.deliveries import SqlDeliveries
 from chatledger.adapters.persistence.open_ledgers import lent_ledger
 from chatledger.adapters.persistence.scratch import SqlScratches
 from chatledger.adapters.persistence.store import Reader, SqlLedgerStore
@@ -17,6 +18,7 @@ from chatledger.adapters.persistence.views import SqlViews
 from chatledger.adapters.persistence.views.annotations import SqlAnnotationViews
 from chatledger.adapters.persistence.views.belongings import SqlBelongingsViews
 from chatledger.adapters.persistence.views.dead_letters import SqlDeadLetterViews
+from chatledger.adapters.persistence.views.endpoints import SqlEndpointViews
 from chatledger.adapters.persistence.views.past import SqlPastPlaces
 from chatledger.adapters.queue.in_process import InProcessLiveBus, InProcessTaskQueue
 from chatledger.adapters.rate_limiter.in_process import InProcessRateLimiter
@@ -93,6 +95,7 @@ from chatledger.application.queries.listening import Lookout
 from chatledger.application.queries.past import Past
 from chatledger.application.queries.searching import Searching
 from chatledger.application.system_clock import SystemClock, new_id
+from chatledger.application.webhooks.webhooks import Webhooks
 from chatledger.bootstrap.background import Background
 from chatledger.bootstrap.blobs import blob_store
 from chatledger.bootstrap.data_folder import alone, make_folders, open_keys, require_keys
@@ -103,6 +106,7 @@ from chatledger.bootstrap.notary import OpenNotary, open_notary
 from chatledger.bootstrap.providers import built_in, by_name_of, open_features
 from chatledger.bootstrap.search import open_index
 from chatledger.bootstrap.stores import bring_up_to_date, database_of, forget_operational_state, open_rebuilding
+from chatledger.bootstrap.webhooks import open_webhooks
 from chatledger.settings import Settings, require_no_server
 
 
@@ -227,6 +231,19 @@ async def open_chatledger(  # noqa: PLR0915 - all that there is is joined in one
         stack.push_async_callback(suggesting.close)
         notary = await open_notary(settings, ledger, reader, keyring, clock, stack)
         facts = Facts(store, codec, views, ownership, reads)
+        feed = await _open_feed(stack, store, codec, directory, lookout, reads, following)
+        deliveries = SqlDeliveries(writing, reader, writer.run_alone)
+        webhooks = open_webhooks(
+            stack,
+            settings,
+            ledger,
+            SqlEndpointViews(reader, seals),
+            deliveries,
+            directory,
+            feed,
+            clock,
+            new_id=new_id,
+        )
         application = Application(
             sending=sending,
             asking=Asking(sending),
@@ -273,7 +290,8 @@ async def open_chatledger(  # noqa: PLR0915 - all that there is is joined in one
             dead_letters=DeadLetters(SqlDeadLetterViews(reader, seals), ledger.read),
             following=following,
             facts=facts,
-            feed=await _open_feed(stack, store, codec, directory, lookout, reads, following),
+            feed=feed,
+            webhooks=webhooks.managing,
             reads=reads,
             receipts=Receipts(facts, codec, keyring, notary.notarizing, notary.proving, notary.store),
             proving=notary.proving,
@@ -310,6 +328,7 @@ async def open_chatledger(  # noqa: PLR0915 - all that there is is joined in one
             await _start_notary(stack, settings, notary, writer, clock, grace)
         worker = None
         if with_worker:
+            await _start_webhooks(stack, webhooks.webhooks, writer, grace)
             worker = await _start_worker(
                 stack,
                 settings,
@@ -379,6 +398,13 @@ async def _start_notary(
     background.start(process.run)
     if notary.delivery is not None:
         background.start(notary.delivery.run)
+
+
+async def _start_webhooks(stack: AsyncExitStack, webhooks: Webhooks, writer: GroupCommitWriter, grace: Grace) -> None:
+    writer.observe(webhooks.committed)
+    background = await stack.enter_async_context(Background())
+    background.start(webhooks.run, webhooks.watch)
+    stack.push_async_callback(webhooks.close, grace)
 
 
 async def _start_worker(

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from chatledger.embedding.read_models import ReadModels
     from chatledger.embedding.subscriptions import Subscriptions
     from chatledger.embedding.tasks import Tasks
+    from chatledger.embedding.webhooks import Webhooks
     from chatledger.settings import Settings
 
 
@@ -53,6 +54,7 @@ class Chatledger:
         read_models: make what everything is shown from anew.
         tasks: see how far a generation has come, and stop it.
         subscriptions: see how the host's own projections and handlers do, and read what they made.
+        webhooks: have endpoints elsewhere told of what happens.
     """
 
     annotations: "Annotations"
@@ -70,6 +72,7 @@ class Chatledger:
     keys: "Keys"
     tasks: "Tasks"
     subscriptions: "Subscriptions"
+    webhooks: "Webhooks"
 
     def __init__(self, access: "Access", running: "Running") -> None:
         from chatledger.embedding import (  # noqa: PLC0415
@@ -88,6 +91,7 @@ class Chatledger:
             read_models,
             subscriptions,
             tasks,
+            webhooks,
         )
 
         self.annotations = annotations.Annotations(access)
@@ -105,6 +109,7 @@ class Chatledger:
         self.keys = keys.Keys(access)
         self.tasks = tasks.Tasks(access)
         self.subscriptions = subscriptions.Subscriptions(access, running)
+        self.webhooks = webhooks.Webhooks(access)
 
     @classmethod
     @asynccontextmanager

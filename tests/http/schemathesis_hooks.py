@@ -103,6 +103,11 @@ MEANT: list[tuple[str, str, Callable[[Any, Any], bool]]] = [
     ),
     (
         REFUSED,
+        "an endpoint has to be one that something may be sent to, and its secret one of Standard Webhooks",
+        lambda case, response: "/webhooks" in case.operation.path and _told(response) in ("url", "secret"),
+    ),
+    (
+        REFUSED,
         "a stream of events has no pages",
         lambda case, response: case.operation.path == "/v1/events" and _told(response) == "limit",
     ),

@@ -11,6 +11,7 @@ from chatledger.adapters.http.admin_api.people import erasure_routes, hold_route
 from chatledger.adapters.http.admin_api.person_export import person_export_routes
 from chatledger.adapters.http.admin_api.rebuild import rebuild_routes
 from chatledger.adapters.http.admin_api.retention import retention_routes
+from chatledger.adapters.http.admin_api.webhooks import webhook_routes
 from chatledger.adapters.http.cors import cors_config, pass_over_other_origins
 from chatledger.adapters.http.errors import answer_error
 from chatledger.adapters.http.ledger_api.events import event_routes
@@ -86,6 +87,7 @@ def create_http_app(
                 *surface.at_each_entrance(stream_routes),
                 *feed_routes(surface),
                 *search_routes(surface),
+                *webhook_routes(surface),
                 *dead_letter_routes(surface),
                 *key_routes(surface),
                 *erasure_routes(surface),

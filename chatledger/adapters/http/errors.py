@@ -86,6 +86,7 @@ _MISSING = {
     "hold": "Legal Hold Not Exists.",
     "operator": "Operator Not Exists.",
     "checkpoint": "Checkpoint Not Exists.",
+    "webhook": "Webhook Not Exists.",
 }
 
 _MISSING_CODES = {"file": "file_not_found", "end_user": "end_user_not_found"}

@@ -106,7 +106,7 @@ class _Tracked:
             "parked_at": now,
             "is_to_be_retried": False,
         }
-        self._connection.execute(_insert(self._connection, PARKED_STREAMS).values(values).on_conflict_do_nothing())
+        self._connection.execute(insert(self._connection, PARKED_STREAMS).values(values).on_conflict_do_nothing())
 
     def parked(self, stream_id: UUID) -> ParkedStream | None:
         """A stream that is left out."""
@@ -233,7 +233,7 @@ class SqlTracking:
         """
         with unhurried(self._writing) as connection:
             if first_position is not None:
-                new = _insert(connection, TRACKING).values(name=name, position=first_position)
+                new = insert(connection, TRACKING).values(name=name, position=first_position)
                 connection.execute(new.on_conflict_do_nothing())
             yield connection, _Tracked(connection, name)
 
@@ -375,7 +375,8 @@ def _hosts_own() -> Iterator[None]:
         raise EffectFailedError from error
 
 
-def _insert(connection: sa.Connection, table: sa.Table) -> "sqlite.Insert | postgresql.Insert":
+def insert(connection: sa.Connection, table: sa.Table) -> "sqlite.Insert | postgresql.Insert":
+    """An INSERT that may say what becomes of a row that is there already."""
     return sqlite.insert(table) if connection.dialect.name == "sqlite" else postgresql.insert(table)
 
 

@@ -91,7 +91,14 @@ def accept_types(field: str, given: Collection[str]) -> frozenset[str]:
 
 
 class Feed:
-    """The feed of one ledger. Followers that stand at the same place share what is read there."""
+    """The feed of one ledger. Followers that stand at the same place share what is read there.
+
+    Attributes:
+        log: the ledger as it is read here.
+        origins: whose each of its streams is.
+        source: what the ledger is called in its events.
+        closing: set where followers are to read what there is, and end.
+    """
 
     def __init__(
         self,
@@ -103,14 +110,13 @@ class Feed:
         incarnation: UUID,
         closing: asyncio.Event,
     ) -> None:
-        """``closing`` is set where followers are to read what there is, and end."""
-        self._log = log
-        self._origins = origins
+        self.log = log
+        self.origins = origins
         self._directory = directory
         self._lookout = lookout
         self._reads = reads
         self._incarnation = incarnation
-        self._source = source_of(incarnation)
+        self.source = source_of(incarnation)
         self._reading: dict[int, asyncio.Task[LogPage]] = {}
         self._told = 0
         self._told_at = 0.0
@@ -145,9 +151,9 @@ class Feed:
         if cursor is None:
             return 0
         if cursor == NOW:
-            return await self._log.head()
+            return await self.log.head()
         position = read_cursor(field, cursor, self._incarnation)
-        if position > self._told and position > await self._log.head():
+        if position > self._told and position > await self.log.head():
             raise InvalidParameterError(field, f"{field} is beyond the end of the ledger")
         return position
 
@@ -165,7 +171,7 @@ class Feed:
             StorageUnavailableError: the store, or the key store, is in trouble.
         """
         accept_number("limit", limit, 1, MAX_PAGE)
-        read = await self._log.page(after, ROWS_AT_ONCE if wanted.types or wanted.app_id else limit)
+        read = await self.log.page(after, ROWS_AT_ONCE if wanted.types or wanted.app_id else limit)
         events = await self.chosen(wanted, read)
         is_cut = len(events) > limit
         events = events[:limit]
@@ -180,7 +186,7 @@ class Feed:
         """
         reading = self._reading.get(after)
         if reading is None:
-            reading = self._reading[after] = asyncio.create_task(self._log.page(after, ROWS_AT_ONCE))
+            reading = self._reading[after] = asyncio.create_task(self.log.page(after, ROWS_AT_ONCE))
             reading.add_done_callback(lambda _: self._reading.pop(after))
         # One of several who wait may be cancelled: the others still want it.
         return await asyncio.shield(reading)
@@ -193,14 +199,14 @@ class Feed:
         return [*await self._shown(wanted, facts)]
 
     async def _shown(self, wanted: Wanted, facts: Sequence[Fact]) -> Iterable[FeedEvent]:
-        origins = await self._origins.of(fact.envelope.stream_id for fact in facts)
+        origins = await self.origins.of(fact.envelope.stream_id for fact in facts)
         is_app = isinstance(wanted.reader, Caller)
         shown = []
         for fact in facts:
             envelope, app_id = fact.envelope, origins[fact.envelope.stream_id].app_id
             if wanted.app_id not in {None, app_id} or (is_app and envelope.category not in APPS_OWN):
                 continue
-            event = cloud_event(self._source, fact, app_id, event_data(wanted.reader, envelope.body))
+            event = cloud_event(self.source, fact, app_id, event_data(wanted.reader, envelope.body))
             shown.append(FeedEvent(self.cursor(envelope.position), fact, event))
         if shown:
             await self._reads.note(wanted.reader, "ledger" if wanted.app_id is None else "app", wanted.app_id)
@@ -240,6 +246,11 @@ class Feed:
         self._news.set()
         self._news = asyncio.Event()
 
+    @property
+    def newest(self) -> int:
+        """The last position that this process knows of."""
+        return max(self._told, self._lookout.missed)
+
     async def news(self, position: int) -> bool:
         """Whether there is something after a position; asked for until there is, or until silence has lasted.
 
@@ -257,7 +268,7 @@ class Feed:
             self._waiting -= 1
         if self._told <= position:
             await self._lookout.look()
-        return max(self._told, self._lookout.missed) > position
+        return self.newest > position
 
 
 class FeedFollower:
