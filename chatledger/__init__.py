@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from chatledger.application.errors import FeatureDisabledError as FeatureDisabledError
     from chatledger.application.errors import FileTooLargeError as FileTooLargeError
     from chatledger.application.errors import GenerationFailedError as GenerationFailedError
+    from chatledger.application.errors import HeldError as HeldError
     from chatledger.application.errors import IdempotencyKeyReusedError as IdempotencyKeyReusedError
     from chatledger.application.errors import InvalidParameterError as InvalidParameterError
     from chatledger.application.errors import LedgerInconsistentError as LedgerInconsistentError
@@ -63,6 +64,8 @@ if TYPE_CHECKING:
     from chatledger.application.ledger.subscriptions import SubscriptionProblemError as SubscriptionProblemError
     from chatledger.application.ports.annotations import AnnotationView as AnnotationView
     from chatledger.application.ports.dead_letters import DeadLetter as DeadLetter
+    from chatledger.application.ports.erasure import Erasure as Erasure
+    from chatledger.application.ports.erasure import Hold as Hold
     from chatledger.application.ports.generator import Exchange as Exchange
     from chatledger.application.ports.generator import FileMade as FileMade
     from chatledger.application.ports.generator import Finish as Finish
@@ -96,6 +99,7 @@ if TYPE_CHECKING:
     from chatledger.application.ports.views import FeedbackView as FeedbackView
     from chatledger.application.ports.views import FileView as FileView
     from chatledger.application.ports.views import MessageView as MessageView
+    from chatledger.application.ports.views import OperatorDetail as OperatorDetail
     from chatledger.application.ports.views import OperatorView as OperatorView
     from chatledger.application.ports.views import VariableView as VariableView
     from chatledger.application.ports.webhooks import Endpoint as Endpoint
@@ -187,6 +191,7 @@ _HOMES = {
         "FeatureDisabledError",
         "FileTooLargeError",
         "GenerationFailedError",
+        "HeldError",
         "IdempotencyKeyReusedError",
         "InvalidParameterError",
         "LedgerInconsistentError",
@@ -216,6 +221,10 @@ _HOMES = {
     "application.ledger.subscriptions": ("SubscriptionProblemError",),
     "application.ports.annotations": ("AnnotationView",),
     "application.ports.dead_letters": ("DeadLetter",),
+    "application.ports.erasure": (
+        "Erasure",
+        "Hold",
+    ),
     "application.ports.generator": (
         "Exchange",
         "FileMade",
@@ -256,6 +265,7 @@ _HOMES = {
         "FeedbackView",
         "FileView",
         "MessageView",
+        "OperatorDetail",
         "OperatorView",
         "VariableView",
     ),

@@ -100,6 +100,10 @@ class Access:
             return await self.caller(app, user)
         if user is not None:
             raise InvalidParameterError("app", "app is required where a user is named: each app has users of its own")
+        return self.auditor()
+
+    def auditor(self) -> Auditor:
+        """The host itself, who may read everything."""
         return Auditor(operator_id=None, correlation_id=self._application.new_id())
 
     def host(self) -> Context:

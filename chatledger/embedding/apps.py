@@ -59,6 +59,17 @@ class Apps:
         with self._access.use() as application:
             return await application.apps.renew_site(accept_id("app", app), self._access.host())
 
+    async def set_retention(self, app: UUID, days: int | None) -> None:
+        """Have conversations erased once nothing has happened in them for so many days; None keeps them for ever.
+
+        Raises:
+            InvalidParameterError: it is no number of days.
+            NotFoundError: there is no such app.
+            ForbiddenError: it is deleted.
+        """
+        with self._access.use() as application:
+            await application.apps.set_retention(accept_id("app", app), days, self._access.host())
+
     async def disable(self, app: UUID) -> None:
         """Let the app answer nobody, here and over HTTP, until it is enabled. Doing so again changes nothing.
 

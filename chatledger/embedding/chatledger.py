@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from chatledger.embedding.messages import Messages
     from chatledger.embedding.notary import Notary
     from chatledger.embedding.operators import Operators
+    from chatledger.embedding.people import People
     from chatledger.embedding.read_models import ReadModels
     from chatledger.embedding.subscriptions import Subscriptions
     from chatledger.embedding.tasks import Tasks
@@ -47,6 +48,7 @@ class Chatledger:
         conversations: list a person's conversations.
         annotations: have an app answer questions without its generator.
         audio: write down what is said, say what is written.
+        people: erase them, hold what is theirs.
         dead_letters: look over what failed for good, and ask it again.
         events: read and follow what happens, in the order of the ledger.
         files: upload what goes with messages, and read it back.
@@ -70,6 +72,7 @@ class Chatledger:
     notary: "Notary"
     read_models: "ReadModels"
     keys: "Keys"
+    people: "People"
     tasks: "Tasks"
     subscriptions: "Subscriptions"
     webhooks: "Webhooks"
@@ -88,6 +91,7 @@ class Chatledger:
             messages,
             notary,
             operators,
+            people,
             read_models,
             subscriptions,
             tasks,
@@ -107,6 +111,7 @@ class Chatledger:
         self.notary = notary.Notary(access)
         self.read_models = read_models.ReadModels(access)
         self.keys = keys.Keys(access)
+        self.people = people.People(access)
         self.tasks = tasks.Tasks(access)
         self.subscriptions = subscriptions.Subscriptions(access, running)
         self.webhooks = webhooks.Webhooks(access)

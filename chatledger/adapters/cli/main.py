@@ -153,7 +153,7 @@ def _erase(arguments: argparse.Namespace) -> Result:
     from chatledger.server_settings import load_settings  # noqa: PLC0415
 
     wanted = EraseUser(app_id=arguments.app, user=arguments.user, kind=_kind(arguments))
-    return people.erase(load_settings(), wanted, is_sure=arguments.yes)
+    return people.erase(load_settings(), wanted, arguments.receipt, is_sure=arguments.yes)
 
 
 def _place_hold(arguments: argparse.Namespace) -> Result:
@@ -462,6 +462,7 @@ def _add_apps(commands: "Subcommands") -> None:
 def _add_people(commands: "Subcommands") -> None:
     erase = _add(commands, "erase", _erase, "erase a person for good, and wait until it is done")
     _add_person(erase)
+    erase.add_argument("--receipt", type=Path, metavar="FILE", help="a new file for the receipt; else it is printed")
     erase.add_argument("--yes", action="store_true", help="do not ask: for scripts")
 
     holds = commands.add_parser("hold", help="legal holds: what keeps people from being erased", allow_abbrev=False)

@@ -2,6 +2,7 @@
 
 import asyncio
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 from uuid import UUID
 
@@ -20,6 +21,7 @@ from chatledger.adapters.cli.console import (
 )
 from chatledger.adapters.cli.delivery import deliver
 from chatledger.adapters.cli.people_orders import Erased, EraseUser, Held, PlaceHold, Released, ReleaseHold
+from chatledger.adapters.cli.receipt import write
 from chatledger.settings import Settings
 
 if TYPE_CHECKING:
@@ -30,8 +32,10 @@ if TYPE_CHECKING:
 PAGE = 100
 
 
-def erase(settings: Settings, wanted: EraseUser, *, is_sure: bool) -> Result:
-    """Say what will be erased, have it confirmed, and wait for the end."""
+def erase(settings: Settings, wanted: EraseUser, output: Path | None, *, is_sure: bool) -> Result:
+    """Say what will be erased, have it confirmed, wait for the end, and keep the receipt."""
+    if output is not None and output.exists():
+        raise CommandFailedError(f"{output} is there already")
     person, theirs = asyncio.run(_look(settings, wanted))
     what = (
         f"All that app {wanted.app_id} has of this person ({person}) will be erased for good: "
@@ -40,10 +44,23 @@ def erase(settings: Settings, wanted: EraseUser, *, is_sure: bool) -> Result:
     if not is_sure:
         _confirm(what)
     erased = deliver(settings, wanted, Erased, progress=ProgressLine("erase", "parts"))
-    is_done = erased.erased_position is not None
-    text = "It is done." if is_done else "It is not done yet: the server goes on with it, also after a restart."
-    fields = {name: value for name, value in msgspec.structs.asdict(erased).items() if value is not None}
-    return Result(erased, f"{listing(fields)}\n\n{text}", SUCCESS if is_done else REFUSED)
+    fields = {name: value for name, value in msgspec.structs.asdict(erased).items() if name != "receipt"}
+    return Result(erased, f"{listing(fields)}\n\n{_ending(erased, output)}", REFUSED if _goes_on(erased) else SUCCESS)
+
+
+def _goes_on(erased: Erased) -> bool:
+    return erased.erased_position is None
+
+
+def _ending(erased: Erased, output: Path | None) -> str:
+    if _goes_on(erased):
+        return "It is not done yet: the server goes on with it, also after a restart."
+    if erased.receipt is None:
+        return f"It is done. No checkpoint covers it yet: `chatledger receipt {erased.end_user_id}` proves it later."
+    if output is None:
+        return f"It is done. The receipt:\n\n{erased.receipt}"
+    write(output, erased.receipt)
+    return f"It is done. The receipt is in {output}."
 
 
 def _confirm(what: str) -> None:

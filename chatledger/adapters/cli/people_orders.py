@@ -1,5 +1,6 @@
 """Orders about people and about who looks after them: erasing, holds, retention, operators' tokens."""
 
+from contextlib import suppress
 from typing import TYPE_CHECKING, TypeAlias
 from uuid import UUID
 
@@ -65,7 +66,11 @@ PeopleOrder: TypeAlias = EraseUser | PlaceHold | ReleaseHold | SetRetention | Is
 
 
 class Erased(msgspec.Struct, frozen=True, kw_only=True):
-    """How far an erasure has come: all of it is done once there is a position."""
+    """How far an erasure has come: all of it is done once there is a position.
+
+    Attributes:
+        receipt: a file that proves it to anybody; None where it is not done, or cannot be proved right now.
+    """
 
     end_user_id: UUID
     app_id: UUID
@@ -73,6 +78,7 @@ class Erased(msgspec.Struct, frozen=True, kw_only=True):
     erased_position: int | None
     conversations: int
     files: int
+    receipt: str | None = None
 
 
 class Held(msgspec.Struct, frozen=True):
@@ -139,6 +145,10 @@ async def carry_out(
 
 
 async def _erase(application: "Application", order: EraseUser, context: "Context", progress: "Progress") -> Erased:
+    from chatledger.application.caller import Auditor  # noqa: PLC0415
+    from chatledger.application.errors import ApplicationError  # noqa: PLC0415
+    from chatledger.application.ports.storage import StorageUnavailableError  # noqa: PLC0415
+
     erasing, clock = application.erasing, application.clock
     person = await application.end_users.named(order.app_id, order.kind, order.user)
     erasure = await erasing.request(person, context)
@@ -147,8 +157,11 @@ async def _erase(application: "Application", order: EraseUser, context: "Context
     while erasure.erased_position is None and clock.monotonic() < deadline:
         progress(total - 1 - await erasing.left(person), total)
         erasure = await erasing.until_done(person, SECONDS_BETWEEN_NEWS)
+    receipt, auditor = None, Auditor(operator_id=None, correlation_id=context.correlation_id)
     if erasure.erased_position is not None:
         progress(total, total)
+        with suppress(ApplicationError, StorageUnavailableError):
+            receipt = bytes(await application.receipts.of_erasure(auditor, person))
     return Erased(
         end_user_id=person,
         app_id=order.app_id,
@@ -156,4 +169,5 @@ async def _erase(application: "Application", order: EraseUser, context: "Context
         erased_position=erasure.erased_position,
         conversations=theirs.conversations,
         files=theirs.files,
+        receipt=None if receipt is None else receipt.decode(),
     )

@@ -11,7 +11,8 @@ from chatledger.application.ports.storage import EventRow
 
 NOTHING = msgspec.Raw()
 
-SubjectKind = Literal["message", "conversation"]
+SubjectKind = Literal["message", "conversation", "end_user"]
+"""A receipt of a person is that of their erasing: what they wrote is in none."""
 
 
 class Subject(msgspec.Struct, frozen=True):

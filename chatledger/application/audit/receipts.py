@@ -11,7 +11,7 @@ from chatledger.application.audit.notarizing import Notarizing
 from chatledger.application.audit.proving import Proving
 from chatledger.application.audit.receipt import NOTHING, Receipt, ReceiptEvent, Subject, receipt_event
 from chatledger.application.audit.tlog_proof import TlogProof
-from chatledger.application.caller import Caller, Reader
+from chatledger.application.caller import Auditor, Caller, Reader
 from chatledger.application.context import Actor, Context
 from chatledger.application.disclosure import fact_data
 from chatledger.application.errors import InvalidParameterError, NotFoundError
@@ -67,12 +67,32 @@ class Receipts:
         rows = await self._facts.rows_of_conversation(reader, conversation_id, MOST_EVENTS + 1)
         return await self._make(reader, Subject("conversation", conversation_id), rows, with_key=with_key)
 
+    async def of_erasure(self, auditor: Auditor, end_user_id: UUID) -> Receipt:
+        """That a person was erased: who asked for it and when, and what was theirs.
+
+        Raises:
+            NotFoundError: nobody has asked for it, or it is not done yet.
+            LedgerInconsistentError: the ledger is not what was signed.
+            StorageUnavailableError: no checkpoint that covers it can be signed for now.
+        """
+        rows = await self._facts.rows_of_erased_person(end_user_id, MOST_EVENTS + 1)
+        return await self._make(auditor, Subject("end_user", end_user_id), rows, with_key=False)
+
     async def of_either(self, reader: Reader, subject_id: UUID, *, with_key: bool = False) -> Receipt:
-        """That of a message or a conversation, whichever has this id; else as :meth:`of_message`."""
+        """That of a message or a conversation, whichever has this id; else as :meth:`of_message`.
+
+        An auditor may also name a person who is erased.
+        """
         try:
             return await self.of_message(reader, subject_id, with_key=with_key)
         except NotFoundError:
+            pass
+        try:
             return await self.of_conversation(reader, subject_id, with_key=with_key)
+        except NotFoundError:
+            if isinstance(reader, Caller):
+                raise
+            return await self.of_erasure(reader, subject_id)
 
     async def _make(self, reader: Reader, subject: Subject, rows: Sequence[EventRow], *, with_key: bool) -> Receipt:
         if len(rows) > MOST_EVENTS:

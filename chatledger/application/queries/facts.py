@@ -11,6 +11,7 @@ from chatledger.application.ledger.envelope import Fact
 from chatledger.application.ports.storage import EventRow, LedgerReading
 from chatledger.application.ports.views import Views
 from chatledger.application.queries.fact_pages import FactPages
+from chatledger.domain.events import REGISTRY, EndUserErased
 
 
 class Facts(FactPages):
@@ -53,6 +54,17 @@ class Facts(FactPages):
         """
         await self._admit_to_message(reader, message_id)
         return await self._ledger.stream(message_id, list, limit=most)
+
+    async def rows_of_erased_person(self, end_user_id: UUID, most: int) -> Sequence[EventRow]:
+        """The first rows of a person who is erased, as they are stored. What they have sealed opens for nobody.
+
+        Raises:
+            NotFoundError: they are not.
+        """
+        rows = await self._ledger.stream(end_user_id, list, limit=most)
+        if not rows or rows[-1].name != REGISTRY.of(EndUserErased).name:
+            raise NotFoundError("erasure")
+        return rows
 
     async def rows_of_conversation(self, reader: Reader, conversation_id: UUID, most: int) -> Sequence[EventRow]:
         """The first rows of a conversation and its messages, as they are stored, in the order of the ledger.

@@ -15,6 +15,7 @@ from chatledger.adapters.http.answers import HttpRequest, answer, no_content, rf
 from chatledger.adapters.http.auth import admit_operator, require_auditor, require_operator
 from chatledger.adapters.http.bodies import Body, read_body, required_user, text_field
 from chatledger.adapters.http.errors import invalid
+from chatledger.adapters.http.ledger_api.receipts import receipt_file
 from chatledger.adapters.http.openapi import (
     BODY_ERRORS,
     CURSOR_PARAMETER,
@@ -29,6 +30,7 @@ from chatledger.adapters.http.reading import Query, parse_uuid, require_plain_pa
 from chatledger.adapters.http.surface import Surface
 from chatledger.application.accepting import accept_choice
 from chatledger.application.application import Application
+from chatledger.application.audit.receipt import Receipt
 from chatledger.application.erasure.holding import LONGEST_REASON
 from chatledger.application.ports.erasure import Erasure, Hold
 from chatledger.domain.values import EndUserKind
@@ -117,6 +119,18 @@ _SHOW_ERASURE = Operation(
     answers={200: ErasureObject},
     errors=(404,),
 )
+_PROVE = Operation(
+    tag="Erasure",
+    summary="Prove that a person was erased",
+    description=(
+        "A receipt: the events of the person, with who asked for it, when, and how much was theirs, each with the "
+        "proof that it is in a signed checkpoint. `chatledger verify` checks it without the server. For operators with "
+        "the scope `audit` or `erase`; there is none before it is done."
+    ),
+    credential="operator",
+    answers={200: Receipt},
+    errors=(404, 409),
+)
 _HOLD = Operation(
     tag="Erasure",
     summary="Place a legal hold on a person",
@@ -177,7 +191,13 @@ def erasure_routes(surface: Surface) -> Sequence[HTTPRouteHandler]:
         require_plain_path(request, end_user_id)
         return answer(request, _erasure_object(await erasing.erasure(end_user_id)))
 
-    return erase_person, list_erasures, show_erasure
+    @get(f"{ERASURES}/{{end_user_id:uuid}}/receipt", opt=documented(_PROVE))
+    async def prove_erasure(request: HttpRequest, end_user_id: FromPath[UUID]) -> ASGIResponse:
+        auditor = await require_auditor(request, credentials, "audit", "erase")
+        require_plain_path(request, end_user_id)
+        return receipt_file(request, await application.receipts.of_erasure(auditor, end_user_id))
+
+    return erase_person, list_erasures, show_erasure, prove_erasure
 
 
 def hold_routes(surface: Surface) -> Sequence[HTTPRouteHandler]:

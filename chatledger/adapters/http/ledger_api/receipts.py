@@ -69,7 +69,7 @@ def receipt_routes(surface: Surface, entrance: Entrance) -> Sequence[HTTPRouteHa
     async def message_receipt(request: HttpRequest, message_id: FromPath[UUID]) -> ASGIResponse:
         require_plain_path(request, message_id)
         reader = await entrance.admit_reader(request, Query(request))
-        return _file(request, await receipts.of_message(reader, message_id))
+        return receipt_file(request, await receipts.of_message(reader, message_id))
 
     @get(
         f"{entrance.prefix}/conversations/{{conversation_id:uuid}}/receipt",
@@ -78,12 +78,13 @@ def receipt_routes(surface: Surface, entrance: Entrance) -> Sequence[HTTPRouteHa
     async def conversation_receipt(request: HttpRequest, conversation_id: FromPath[UUID]) -> ASGIResponse:
         require_plain_path(request, conversation_id)
         reader = await entrance.admit_reader(request, Query(request))
-        return _file(request, await receipts.of_conversation(reader, conversation_id))
+        return receipt_file(request, await receipts.of_conversation(reader, conversation_id))
 
     return message_receipt, conversation_receipt
 
 
-def _file(request: HttpRequest, receipt: Receipt) -> ASGIResponse:
+def receipt_file(request: HttpRequest, receipt: Receipt) -> ASGIResponse:
+    """The answer that is to be kept byte for byte."""
     name = f"{receipt.subject.id}.receipt.json"
     headers = answer_headers(request) | {"content-disposition": f'attachment; filename="{name}"'}
     return ASGIResponse(body=bytes(receipt), media_type="application/json", headers=headers)
