@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from chatledger.adapters.keys.master import MasterKeyError as MasterKeyError
     from chatledger.adapters.persistence.tracking import Projection as Projection
     from chatledger.application.audit.delivering import SinkStatus as SinkStatus
+    from chatledger.application.audit.export_file import ExportFileError as ExportFileError
+    from chatledger.application.audit.export_lines import ExportBegun as ExportBegun
+    from chatledger.application.audit.export_lines import UnexportableError as UnexportableError
     from chatledger.application.audit.proving import ConsistencyProof as ConsistencyProof
     from chatledger.application.audit.standing import NotaryStanding as NotaryStanding
     from chatledger.application.audit.tlog_proof import TlogProof as TlogProof
@@ -160,6 +163,11 @@ _HOMES = {
     "adapters.keys.master": ("MasterKeyError",),
     "adapters.persistence.tracking": ("Projection",),
     "application.audit.delivering": ("SinkStatus",),
+    "application.audit.export_file": ("ExportFileError",),
+    "application.audit.export_lines": (
+        "ExportBegun",
+        "UnexportableError",
+    ),
     "application.audit.proving": ("ConsistencyProof",),
     "application.audit.standing": ("NotaryStanding",),
     "application.audit.tlog_proof": ("TlogProof",),

@@ -3,6 +3,7 @@
 import msgspec
 
 from chatledger.application.audit.access_request import AccessRequests
+from chatledger.application.audit.exporting import Exporting
 from chatledger.application.audit.notarizing import Notarizing
 from chatledger.application.audit.proving import Proving
 from chatledger.application.audit.reads import ContentReads
@@ -95,6 +96,7 @@ class Application(msgspec.Struct, frozen=True, kw_only=True):
     proving: Proving
     standing: Standing
     access_requests: AccessRequests
+    exporting: Exporting
     files: StoredFiles
     end_users: EndUsers
     views: Views

@@ -9,7 +9,9 @@ import msgspec
 from sqlalchemy import Connection
 
 from chatledger.adapters.keys.store import SqliteKeyring
+from chatledger.adapters.persistence.database import Database
 from chatledger.adapters.persistence.deliveries import SqlDeliveries
+from chatledger.adapters.persistence.exported import SqlExportedLedger
 from chatledger.adapters.persistence.open_ledgers import lent_ledger
 from chatledger.adapters.persistence.scratch import SqlScratches
 from chatledger.adapters.persistence.store import Reader, SqlLedgerStore
@@ -25,6 +27,7 @@ from chatledger.adapters.rate_limiter.in_process import InProcessRateLimiter
 from chatledger.application.app_limits import AppLimits
 from chatledger.application.application import Application
 from chatledger.application.audit.access_request import AccessRequests
+from chatledger.application.audit.exporting import Exporting
 from chatledger.application.audit.notary import NotaryProcess
 from chatledger.application.audit.reads import ContentReads
 from chatledger.application.audit.receipts import Receipts
@@ -300,6 +303,7 @@ async def open_chatledger(  # noqa: PLR0915 - all that there is is joined in one
             access_requests=AccessRequests(
                 SqlBelongingsViews(reader, seals), ledger.read, keyring, blobs, clock, reads.note
             ),
+            exporting=_open_exporting(stack, database, clock),
             files=files,
             end_users=end_users,
             views=views,
@@ -405,6 +409,13 @@ async def _start_webhooks(stack: AsyncExitStack, webhooks: Webhooks, writer: Gro
     background = await stack.enter_async_context(Background())
     background.start(webhooks.run, webhooks.watch)
     stack.push_async_callback(webhooks.close, grace)
+
+
+def _open_exporting(stack: AsyncExitStack, database: Database, clock: Clock) -> Exporting:
+    """On a connection of its own, made when it is first needed: an export takes long."""
+    reading = database.reading(1)
+    stack.callback(reading.dispose)
+    return Exporting(SqlExportedLedger(reading), clock, new_id)
 
 
 async def _start_worker(

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from chatledger.embedding.conversations import Conversations
     from chatledger.embedding.dead_letters import DeadLetters
     from chatledger.embedding.events import Events
+    from chatledger.embedding.exports import Exports
     from chatledger.embedding.files import Files
     from chatledger.embedding.keys import Keys
     from chatledger.embedding.messages import Messages
@@ -51,6 +52,7 @@ class Chatledger:
         people: erase them, hold what is theirs.
         dead_letters: look over what failed for good, and ask it again.
         events: read and follow what happens, in the order of the ledger.
+        exports: the ledger as a file that can be checked without it, and all of one person, readable.
         files: upload what goes with messages, and read it back.
         notary: have the ledger signed, and prove what is in it.
         read_models: make what everything is shown from anew.
@@ -68,6 +70,7 @@ class Chatledger:
     conversations: "Conversations"
     dead_letters: "DeadLetters"
     events: "Events"
+    exports: "Exports"
     files: "Files"
     notary: "Notary"
     read_models: "ReadModels"
@@ -86,6 +89,7 @@ class Chatledger:
             conversations,
             dead_letters,
             events,
+            exports,
             files,
             keys,
             messages,
@@ -107,6 +111,7 @@ class Chatledger:
         self.conversations = conversations.Conversations(access)
         self.dead_letters = dead_letters.DeadLetters(access)
         self.events = events.Events(access)
+        self.exports = exports.Exports(access)
         self.files = files.Files(access)
         self.notary = notary.Notary(access)
         self.read_models = read_models.ReadModels(access)
