@@ -176,13 +176,14 @@ async def test_what_a_killed_rebuild_left_behind_is_removed(store: Store) -> Non
 @ON_POSTGRES
 async def test_a_snapshot_of_before_is_waited_for(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     """It would find the new tables under the old names, without the rows that came since."""
-    waits, pause = asyncio.Event(), sql_read_models._pause
+    waits, pauses = asyncio.Event(), sql_read_models._pauses
 
-    async def noted(deadline: float) -> None:
-        waits.set()
-        await pause(deadline)
+    def noted() -> Iterator[float]:
+        for pause in pauses():
+            waits.set()
+            yield pause
 
-    monkeypatch.setattr(sql_read_models, "_pause", noted)
+    monkeypatch.setattr(sql_read_models, "_pauses", noted)
     async with beside_traffic(store, 6) as (traffic, rebuilding):
         expected = {name: len(rows) for name, rows in read_models(store).items()}
         with reading(store) as early:

@@ -340,12 +340,13 @@ _COPY_TYPES = (
 _IS_SEEN_BY_ALL = """
 SELECT NOT EXISTS (
     SELECT FROM pg_stat_activity
-    WHERE datname = current_database() AND backend_type = 'client backend' AND pid <> pg_backend_pid()
+    WHERE datname = current_database() AND usesysid IS NOT NULL AND pid <> pg_backend_pid()
           AND age(backend_xmin) >= age(?::text::xid8::xid)
 )
 """
-_TIME_FOR_LOCKS: LiteralString = "SELECT set_config('statement_timeout', '200ms', true)"
-"""Less than what the server takes to look for a deadlock, which it would end by letting one of the readers fail."""
+_TIME_FOR_LOCKS: LiteralString = "SELECT set_config('statement_timeout', '50ms', true)"
+"""Enough for usual reads to end, and less than what the server takes to look for a deadlock: it would let one of the
+readers fail."""
 _USUAL_TIME = cast("LiteralString", f"SELECT set_config('statement_timeout', '{_SESSION['statement_timeout']}', true)")
 
 

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager
 from typing import TypeVar
 
@@ -24,8 +24,9 @@ log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-SECONDS_FOR_READERS = 600.0
-SECONDS_BETWEEN_TRIES = 0.05
+SECONDS_FOR_READERS = 300.0
+FIRST_PAUSE, LONGEST_PAUSE = 0.05, 1.0
+"""Seconds between two tries to take the names, which later readers and commits have to wait for."""
 
 AIM = 0.01
 """Seconds of work in one transaction that nobody asked for: the ledger's writer waits for it."""
@@ -176,12 +177,17 @@ class SqlSuccessors:
         """
         for name in READ_MODELS:
             await self._run(lambda: self._analyze(successor_of(name)))  # noqa: B023 - awaited
-        deadline = time.monotonic() + SECONDS_FOR_READERS
-        while not await self._reader.query(lambda found: statements_of(found).is_seen_by_all(self._joined_at)):
-            await _pause(deadline)
-        while (seconds := await self._run(self._take_the_names)) is None:
-            await _pause(deadline)
-        return seconds
+        pauses = _pauses()
+        for pause in pauses:
+            if await self._reader.query(lambda found: statements_of(found).is_seen_by_all(self._joined_at)):
+                break
+            await asyncio.sleep(pause)
+        for pause in pauses:
+            seconds = await self._run(self._take_the_names)
+            if seconds is not None:
+                return seconds
+            await asyncio.sleep(pause)
+        raise ReadersInTheWayError(f"others have been reading the read models for {SECONDS_FOR_READERS:.0f} seconds")
 
     def _analyze(self, table: str) -> None:
         with unhurried(self._writing) as connection:
@@ -192,7 +198,7 @@ class SqlSuccessors:
         try:
             with self._store.write() as transaction:
                 began = time.perf_counter()
-                transaction.hold(READ_MODELS)
+                transaction.hold([*map(successor_of, READ_MODELS), *READ_MODELS])
                 for name in READ_MODELS:
                     for before, after in ((name, _predecessor_of(name)), (successor_of(name), name)):
                         transaction.connection.exec_driver_sql(f"ALTER TABLE {before} RENAME TO {after}")
@@ -206,10 +212,12 @@ class SqlSuccessors:
         return time.perf_counter() - began
 
 
-async def _pause(deadline: float) -> None:
-    if time.monotonic() > deadline:
-        raise ReadersInTheWayError(f"others have been reading the read models for {SECONDS_FOR_READERS:.0f} seconds")
-    await asyncio.sleep(SECONDS_BETWEEN_TRIES)
+def _pauses() -> Iterator[float]:
+    """Seconds to wait for readers, longer each time, until it has been long enough."""
+    deadline, pause = time.monotonic() + SECONDS_FOR_READERS, FIRST_PAUSE
+    while time.monotonic() < deadline:
+        yield pause
+        pause = min(2 * pause, LONGEST_PAUSE)
 
 
 def at_this_pace(done: int, seconds: float) -> int:
