@@ -18,6 +18,8 @@ from chatledger.application.ports.keys import KeyDestroyedError
 from chatledger.application.system_clock import new_id
 from chatledger.settings import Settings, SettingsProblemError
 
+KEY_STORE = "keys.db"
+
 
 def make_folders(settings: Settings) -> None:
     """Make what is not there yet, private; all of it, or nothing."""
@@ -47,7 +49,7 @@ def _remove_empty(folders: list[Path]) -> None:
 @contextmanager
 def alone(settings: Settings, database: Database) -> Iterator[Engine]:
     """The ledger may lie outside of the data folder, with whose keys and control socket it is used."""
-    with DataFolderLock(settings.data_dir / "keys.db"), database.alone() as engine:
+    with DataFolderLock(settings.data_dir / KEY_STORE), database.alone() as engine:
         yield engine
 
 
@@ -58,7 +60,7 @@ def open_keyring(settings: Settings, *, read_only: bool = False) -> Iterator[Sql
     Raises:
         MasterKeyError: the master key is missing, or is not the one of the key store.
     """
-    key_store, master_key = settings.data_dir / "keys.db", settings.data_dir / "master.key"
+    key_store, master_key = settings.data_dir / KEY_STORE, settings.data_dir / "master.key"
     if key_store.exists() and not master_key.exists():
         raise MasterKeyError(f"{key_store} is there, but its master key {master_key} is not")
     keyring = SqliteKeyring(key_store, MasterKeyFile(master_key), new_id, read_only=read_only)

@@ -2,6 +2,7 @@
 
 import asyncio
 from contextlib import AsyncExitStack
+from uuid import UUID
 
 import msgspec
 
@@ -35,7 +36,12 @@ class OpenNotary(msgspec.Struct, frozen=True):
 
 async def log_origin(settings: Settings, store: NotaryStore) -> str:
     """The name of the ledger's log: another one after a restore, as it is another log then."""
-    return f"{settings.ledger_name}/{await store.incarnation()}"
+    return origin_of(settings, await store.incarnation())
+
+
+def origin_of(settings: Settings, incarnation: UUID) -> str:
+    """The same, of the ledger of an incarnation."""
+    return f"{settings.ledger_name}/{incarnation}"
 
 
 async def open_notary(

@@ -159,7 +159,7 @@ def keep_trail(connection: sa.Connection, trail: Trail) -> None:
 def verified(url: str, *keys: VerifierKey, since: Sequence[bytes] = ()) -> Report:
     """What verifying a ledger tells."""
     outside = [
-        ClaimedCheckpoint(number, None, None, note, is_outside=True)
+        ClaimedCheckpoint(number, None, None, note, keeper="outside")
         for number, note in enumerate((note for raw in since for note in split_notes(raw)), 1)
     ]
     with open_for_audit(database_at(url)) as ledger:

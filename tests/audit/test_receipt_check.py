@@ -105,7 +105,7 @@ def bound(row: EventRow) -> bytes:
 
 def verified(receipt: Receipt | bytes, *keys: VerifierKey, since: list[bytes] | None = None) -> Report:
     outside = [
-        ClaimedCheckpoint(number, None, None, note, is_outside=True) for number, note in enumerate(since or [], 1)
+        ClaimedCheckpoint(number, None, None, note, keeper="outside") for number, note in enumerate(since or [], 1)
     ]
     return verify_receipt(bytes(receipt), "file", Trust(keys, is_signed_by), outside, AesDataKey)
 

@@ -338,6 +338,14 @@ def test_with_new_tiles_as_well_it_is_found_between_two_checkpoints(copy: Copy) 
     assert (finding.first, finding.last) == ((first + 1, second) if first < 700 <= second else (1, first))
 
 
+def test_a_ledger_without_any_checkpoint_is_not_what_a_key_has_signed(copy: Copy) -> None:
+    with copy.changing() as connection:
+        connection.execute("DELETE FROM checkpoints")
+    assert copy.verified().is_intact  # and it says that nothing covers the events
+    finding = the_only(copy.verified(NOTARY.key))
+    assert (finding.kind, finding.first, finding.last) == ("unsigned", 1, copy.prepared.count)
+
+
 def test_what_no_checkpoint_covers_is_said_not_to_be_proved(copy: Copy) -> None:
     with copy.changing() as connection:
         connection.execute("DELETE FROM checkpoints WHERE size = (SELECT max(size) FROM checkpoints)")

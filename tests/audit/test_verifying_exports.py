@@ -44,7 +44,7 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Exported:
 
 
 def verified(lines: Lines, *notes: bytes) -> Report:
-    outside = [ClaimedCheckpoint(number, None, None, note, is_outside=True) for number, note in enumerate(notes, 1)]
+    outside = [ClaimedCheckpoint(number, None, None, note, keeper="outside") for number, note in enumerate(notes, 1)]
     file = io.BytesIO(b"".join(lines))
     return verify_export(file, "export", Trust([NOTARY.key], is_signed_by), outside, lambda _done, _total: None)
 

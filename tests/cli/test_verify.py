@@ -9,6 +9,7 @@ import pytest
 from chatledger.adapters.cli.main import main
 from tests.audit.ledgers import Signer, Trail, changed, url_of, write_ledger
 from tests.cli.conftest import Talk, make_app
+from tests.support.databases import change_ledger
 from tests.support.process import ServerProcess, run_command, run_json
 
 NOTARY = Signer()
@@ -119,7 +120,26 @@ def test_the_ledger_of_a_running_server_and_receipts_from_it(data_folder: Path, 
         assert (data_folder.parent / name).stat().st_mode & 0o777 == 0o600
         report = run_json(data_folder, "verify", "--public-key", key, name)
         assert any("whoever made the receipt says so" in said for said in report["unchecked"]) is is_vouched_for
-    again = run_command(data_folder, "receipt", answer["id"], "--output", "message.json")
-    assert (again.returncode, "is there already" in again.stderr) == (1, True)
+    change_ledger(
+        data_folder,
+        "DELETE FROM checkpoints",
+        "DELETE FROM events WHERE position > 5",
+        "DELETE FROM streams WHERE number NOT IN (SELECT stream FROM events)",
+        "DELETE FROM event_types WHERE number NOT IN (SELECT type FROM events)",
+        "UPDATE head SET position = 5, recorded_at = (SELECT max(recorded_at) FROM events),"
+        " last_stream = (SELECT max(number) FROM streams)",
+    )
+    result = run_command(data_folder, "verify", "--json")
+    report = json.loads(result.stdout)
+    assert (result.returncode, report["first_bad"]) == (1, [6, 6])
+    assert "beside its keys" in report["findings"][0]["text"]
+
+
+def test_a_receipt_that_cannot_be_made(data_folder: Path) -> None:
+    app = make_app(data_folder)
     unknown = run_command(data_folder, "receipt", app["app_id"])
     assert (unknown.returncode, unknown.stderr) == (1, "chatledger: there is no such conversation\n")
+    taken = data_folder.parent / "taken.json"
+    taken.touch()
+    there = run_command(data_folder, "receipt", app["app_id"], "--output", str(taken))
+    assert (there.returncode, "is there already" in there.stderr) == (1, True)

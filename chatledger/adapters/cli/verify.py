@@ -32,10 +32,16 @@ def verify(public_keys: Sequence[str], since: Sequence[Path], file: Path | None)
     trust = _trust(public_keys)
     outside = [checkpoint for path in since for checkpoint in _outside(path)]
     if file is None:
+        from chatledger.application.ports.audit import ClaimedCheckpoint  # noqa: PLC0415
+        from chatledger.bootstrap.auditing import remembered_checkpoint  # noqa: PLC0415
         from chatledger.bootstrap.stores import database_of  # noqa: PLC0415
         from chatledger.server_settings import load_settings  # noqa: PLC0415
 
-        return _verify_database(database_of(load_settings()), trust, outside)
+        settings = load_settings()
+        remembered = remembered_checkpoint(settings)
+        if remembered is not None:
+            outside.append(ClaimedCheckpoint(1, None, None, remembered, keeper="notary"))
+        return _verify_database(database_of(settings), trust, outside)
     with _opening(file), file.open("rb") as opened:
         beginning = opened.read(len(_SQLITE_MAGIC))
     if beginning == _SQLITE_MAGIC:
@@ -81,7 +87,7 @@ def _outside(file: Path) -> "Iterator[ClaimedCheckpoint]":
             complain(f"{file}: piece {number} is passed over, it is no checkpoint: {error}")
             continue
         found += 1
-        yield ClaimedCheckpoint(number, None, None, note, is_outside=True)
+        yield ClaimedCheckpoint(number, None, None, note, keeper="outside")
     if not found:
         raise CommandFailedError(f"{file}: there is no checkpoint in it", WRONG_USAGE)
 

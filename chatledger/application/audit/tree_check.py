@@ -1,6 +1,6 @@
 """The signed checkpoints of a ledger, each beside the tree of the leaves that are there."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from heapq import merge
 
 import msgspec
@@ -9,7 +9,13 @@ from chatledger.application.audit.findings import LEAF_MADE_ANEW, Finding, Findi
 from chatledger.application.audit.kept_tree import KeptTree
 from chatledger.application.audit.notes import Checkpoint, Note, NoteError, UnverifiedNoteError
 from chatledger.application.audit.trust import Trust
-from chatledger.application.ports.audit import AuditedLedger, ClaimedCheckpoint
+from chatledger.application.ports.audit import AuditedLedger, ClaimedCheckpoint, Keeper
+
+_NAMES: Mapping[Keeper, str] = {
+    "ledger": "the checkpoint",
+    "notary": "the checkpoint that the notary keeps beside its keys",
+    "outside": "the outside checkpoint",
+}
 
 
 class _Claim(msgspec.Struct, frozen=True):
@@ -17,7 +23,7 @@ class _Claim(msgspec.Struct, frozen=True):
 
     note: Note
     checkpoint: Checkpoint
-    is_outside: bool
+    keeper: Keeper
 
     @property
     def size(self) -> int:
@@ -25,12 +31,12 @@ class _Claim(msgspec.Struct, frozen=True):
 
     @property
     def name(self) -> str:
-        whose = "the outside checkpoint" if self.is_outside else "the checkpoint"
+        whose = _NAMES[self.keeper]
         return f"{whose} of {self.size:,} events ({self.checkpoint.origin})"
 
 
 class _Line(msgspec.Struct):
-    """The checkpoints of one keeper, the ledger itself or somebody outside.
+    """The checkpoints of one keeper.
 
     Attributes:
         fitting: the size of the last one that fits.
@@ -48,30 +54,30 @@ class TreeCheck:
         signed: how many events, from the first on, a signature that counts covers.
         good: how many checkpoints fit the tree and have a signature that counts.
         unknown: how many fit it, and are signed by nobody who counts.
-        outside: how many were kept apart from the ledger.
+        outside: how many somebody outside has kept.
         uncompared: how many could not be looked at, since the events before them are wrong.
     """
 
     def __init__(
-        self, ledger: AuditedLedger, outside: Sequence[ClaimedCheckpoint], trust: Trust, findings: Findings
+        self, ledger: AuditedLedger, apart: Sequence[ClaimedCheckpoint], trust: Trust, findings: Findings
     ) -> None:
         self._trust = trust
         self._findings = findings
-        from_outside = sorted(self._read(outside), key=lambda claim: claim.size)
+        from_outside = sorted(self._read(apart), key=lambda claim: claim.size)
         self._claims: Iterator[_Claim] = merge(
             self._read(ledger.checkpoints()), from_outside, key=lambda each: each.size
         )
         self._next = next(self._claims, None)
         self._tree = KeptTree(ledger, findings)
-        self._lines = {False: _Line(), True: _Line()}
+        self._lines = {keeper: _Line() for keeper in _NAMES}
         self._unknown_size = 0
-        self.outside = len(outside)
+        self.outside = sum(each.keeper == "outside" for each in apart)
         self.signed = self.good = self.unknown = self.uncompared = 0
 
     def _read(self, claimed: Iterable[ClaimedCheckpoint]) -> Iterator[_Claim]:
         for number, each in enumerate(claimed, 1):
-            name = f"checkpoint {each.number!r}{' from outside' if each.is_outside else ''}"
-            if not each.is_outside and each.number != number:
+            name = f"{_NAMES[each.keeper]} with the number {each.number!r}"
+            if each.keeper == "ledger" and each.number != number:
                 self._findings.add("checkpoint", f"checkpoint {number} is missing: {name} stands in its place")
             try:
                 note = Note.parse(each.note)
@@ -83,7 +89,7 @@ class TreeCheck:
             if filed not in {(None, None), (checkpoint.origin, checkpoint.size)}:
                 self._findings.add("checkpoint", f"{name} is filed under another size or origin than it has")
                 continue
-            yield _Claim(note, checkpoint, each.is_outside)
+            yield _Claim(note, checkpoint, each.keeper)
 
     @property
     def root(self) -> bytes:
@@ -119,7 +125,7 @@ class TreeCheck:
         if self._trust.is_named_by(claim.note):
             self._findings.add("signature", f"{claim.name}: {error}")
             return
-        if not claim.is_outside and not self._trust.is_own(claim.note):
+        if claim.keeper == "ledger" and not self._trust.is_own(claim.note):
             self._findings.add("signature", f"{claim.name}: no key that the ledger introduces has signed it")
         if self._fits(claim):
             self.unknown += 1
@@ -130,14 +136,14 @@ class TreeCheck:
     def _fits(self, claim: _Claim) -> bool:
         if not self._tree.fits(claim.checkpoint.root):
             return False
-        line = self._lines[claim.is_outside]
+        line = self._lines[claim.keeper]
         line.fitting = claim.size
         self._tell(line)
         return True
 
     def _tell_other_tree(self, claim: _Claim, more: str = "") -> None:
         """Told once: after the first tree that differs, all do. Tiles may still tell more exactly where."""
-        line = self._lines[claim.is_outside]
+        line = self._lines[claim.keeper]
         if line.differing is not None:
             self.uncompared += 1
             return

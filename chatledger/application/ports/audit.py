@@ -1,7 +1,7 @@
 """A ledger as its auditor reads it: the columns as they are stored, in order, without any of the writer's rules."""
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from typing import NamedTuple, Protocol, TypeAlias
+from typing import Literal, NamedTuple, Protocol, TypeAlias
 
 import msgspec
 
@@ -34,6 +34,10 @@ class RawHead(NamedTuple):
     last_stream: int
 
 
+Keeper = Literal["ledger", "notary", "outside"]
+"""Who keeps a checkpoint: the ledger of itself; its notary, beside its keys; or somebody outside."""
+
+
 class ClaimedCheckpoint(msgspec.Struct, frozen=True):
     """A checkpoint as somebody has kept it.
 
@@ -42,14 +46,14 @@ class ClaimedCheckpoint(msgspec.Struct, frozen=True):
         origin: of which log it is, as it is filed; None where it is filed under nothing.
         size: of its tree, as it is filed; None likewise.
         note: the signed note.
-        is_outside: whether it was kept apart from the ledger.
+        keeper: who has kept it.
     """
 
     number: int
     origin: str | None
     size: int | None
     note: bytes
-    is_outside: bool = False
+    keeper: Keeper = "ledger"
 
 
 class AuditedLedger(Protocol):
