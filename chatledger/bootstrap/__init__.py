@@ -11,6 +11,7 @@ from chatledger.bootstrap.running import open_chatledger as open_chatledger
 from chatledger.bootstrap.stores import ForImport as ForImport
 from chatledger.bootstrap.stores import NoStoreError as NoStoreError
 from chatledger.bootstrap.stores import Reading as Reading
+from chatledger.bootstrap.stores import begin_incarnation as begin_incarnation
 from chatledger.bootstrap.stores import migrate as migrate
 from chatledger.bootstrap.stores import open_for_import as open_for_import
 from chatledger.bootstrap.stores import open_for_reading as open_for_reading

@@ -13,8 +13,9 @@ from chatledger.adapters.persistence.database import Database, database_at
 from chatledger.adapters.persistence.exported import SqlExportedLedger
 from chatledger.adapters.persistence.migrate import HEAD_REVISION, require_current, schema_revision, upgrade
 from chatledger.adapters.persistence.read_models import SqlReadModels, remove_leftovers
-from chatledger.adapters.persistence.store import Reader, SqlLedgerStore
+from chatledger.adapters.persistence.store import Reader, SqlLedgerStore, write_transaction
 from chatledger.adapters.persistence.tracking import RunWriting
+from chatledger.adapters.persistence.transaction import EventTypes
 from chatledger.adapters.persistence.views import SqlViews
 from chatledger.adapters.persistence.views.belongings import SqlBelongingsViews
 from chatledger.adapters.persistence.views.dead_letters import SqlDeadLetterViews
@@ -30,8 +31,9 @@ from chatledger.application.ledger.projections import Projections
 from chatledger.application.ledger.sealed_rows import RowSeals
 from chatledger.application.ports.clock import Clock
 from chatledger.application.ports.files import BlobStore
+from chatledger.application.ports.storage import Update
 from chatledger.application.queries.dead_letters import DeadLetters
-from chatledger.application.system_clock import SystemClock
+from chatledger.application.system_clock import SystemClock, new_id
 from chatledger.bootstrap.blobs import blob_store, blobs_to_read
 from chatledger.bootstrap.data_folder import alone, make_folders, open_keyring, require_keys
 from chatledger.bootstrap.erased_keys import destroy_erased_keys
@@ -194,6 +196,26 @@ async def open_for_import(settings: Settings) -> AsyncIterator[ForImport]:
             return True
 
         yield ForImport(Importing(store, EventCodec(keyring), Projections(RowSeals(keyring))), blobs, finish)
+
+
+def begin_incarnation(settings: Settings) -> UUID:
+    """Make a store that was restored from a backup another ledger; which one. Blocks.
+
+    What was given out of the first one, cursors and checkpoints, may stand for events that this one has not got.
+
+    Raises:
+        NoStoreError: there is no store.
+        StoreBusyError: a server has the store open.
+        SchemaError: the store was written by a newer release.
+        StorageUnavailableError: the store is in trouble; nothing was changed.
+    """
+    _require_store(settings)
+    incarnation = new_id()
+    with alone(settings, database_of(settings)) as engine:
+        upgrade(engine)
+        with write_transaction(engine, EventTypes()) as transaction:
+            transaction.apply([Update("head", {"singleton": 1}, {"incarnation": incarnation})])
+    return incarnation
 
 
 def migrate(settings: Settings) -> tuple[str | None, str]:

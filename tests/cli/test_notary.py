@@ -43,6 +43,9 @@ def signers(note: str, keys: list[str]) -> list[str]:
 
 def test_a_ledger_is_signed_and_its_keys_are_shown(data_folder: Path, run: Run) -> None:
     _sign_and_rotate(run)
+    incarnation = ran(run, "restored")["incarnation"]
+    shown = ran(run, "notary", "show")
+    assert (shown["origin"], shown["checkpoint"]) == (f"chatledger/{incarnation}", None)
 
 
 @ON_SQLITE
@@ -97,3 +100,19 @@ def test_what_the_sink_has_not_taken_is_told(data_folder: Path, run: Run, monkey
     ran(run, "checkpoint")
     (check,) = [check for check in ran(run, "doctor")["checks"] if check["check"] == "checkpoints"]
     assert (check["verdict"], check["detail"][:24]) == ("warning", "the sink has not taken 1")
+
+
+@ON_SQLITE
+def test_a_ledger_that_was_restored_from_a_backup_is_signed_as_another_one(data_folder: Path, run: Run) -> None:
+    first, ledger = ran(run, "checkpoint"), data_folder / "ledger.db"
+    backup = ledger.read_bytes()
+    run("apps", "create", "--mode", "chat", "--name", "y")
+    ran(run, "checkpoint")
+    ledger.write_bytes(backup)
+
+    assert f"ends at {first['size']}" in run("checkpoint", code=1)
+    incarnation = ran(run, "restored")["incarnation"]
+    signed = ran(run, "checkpoint")
+    assert signed["origin"] == f"chatledger/{incarnation}" != first["origin"]
+    assert signed["size"] == first["size"] + 1
+    assert ran(run, "notary", "show")["verifier_keys"][0].startswith(f"{signed['origin']}+")

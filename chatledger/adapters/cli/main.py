@@ -300,6 +300,13 @@ def _migrate(_: argparse.Namespace) -> Result:
     return rebuild.migrate(load_settings())
 
 
+def _restored(_: argparse.Namespace) -> Result:
+    from chatledger.adapters.cli import rebuild  # noqa: PLC0415
+    from chatledger.server_settings import load_settings  # noqa: PLC0415
+
+    return rebuild.restored(load_settings())
+
+
 def _rebuild(arguments: argparse.Namespace) -> Result:
     from chatledger.adapters.cli import rebuild  # noqa: PLC0415
     from chatledger.server_settings import load_settings  # noqa: PLC0415
@@ -390,6 +397,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_people(commands)
     _add_operators(commands)
     _add(commands, "migrate", _migrate, "make the store, or bring its schema up to date")
+    _add(commands, "restored", _restored, "begin another incarnation of a ledger that was restored from a backup")
     rebuild = _add(commands, "rebuild", _rebuild, "make the read models anew from the ledger")
     rebuild.add_argument("--check", action="store_true", help="only compare them with a replay; exit 1 if they differ")
     _add_replay(commands)

@@ -33,6 +33,15 @@ def migrate(settings: Settings) -> Result:
     return Result(data, f"{place} was {came_from} and is at revision {now} now.")
 
 
+def restored(settings: Settings) -> Result:
+    """Begin another incarnation of the ledger."""
+    from chatledger.bootstrap import begin_incarnation  # noqa: PLC0415
+
+    incarnation = begin_incarnation(settings)
+    text = f"From here on the ledger is another one, and its checkpoints have another name: {incarnation}"
+    return Result({"incarnation": incarnation}, text)
+
+
 def rebuild(settings: Settings) -> Result:
     """Make the read models anew, beside the live ones, which then give way to them."""
     from chatledger.application.commands.rebuilding import RebuildReport  # noqa: PLC0415

@@ -66,7 +66,7 @@ class SqlNotaryStore:
 
     async def incarnation(self) -> UUID:
         """Which ledger this is: another one after a restore."""
-        return await self._reader.query(lambda c: c.execute(sa.select(HEAD.c.incarnation)).scalar_one())
+        return await self._reader.run(lambda transaction: transaction.incarnation())
 
     async def newest(self, origin: str) -> SignedCheckpoint | None:
         """The last checkpoint of a log."""
