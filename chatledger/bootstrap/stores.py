@@ -10,6 +10,7 @@ import sqlalchemy as sa
 
 from chatledger.adapters.keys.store import MasterKeyError, SqliteKeyring
 from chatledger.adapters.persistence.database import Database, database_at
+from chatledger.adapters.persistence.deliveries import SqlStandings
 from chatledger.adapters.persistence.exported import SqlExportedLedger
 from chatledger.adapters.persistence.migrate import HEAD_REVISION, require_current, schema_revision, upgrade
 from chatledger.adapters.persistence.read_models import SqlReadModels, remove_leftovers
@@ -19,6 +20,7 @@ from chatledger.adapters.persistence.transaction import EventTypes
 from chatledger.adapters.persistence.views import SqlViews
 from chatledger.adapters.persistence.views.belongings import SqlBelongingsViews
 from chatledger.adapters.persistence.views.dead_letters import SqlDeadLetterViews
+from chatledger.adapters.persistence.views.endpoints import SqlEndpointViews
 from chatledger.adapters.persistence.views.erasure import SqlErasureViews
 from chatledger.application.audit.access_request import AccessRequests
 from chatledger.application.audit.importing import Importing
@@ -57,6 +59,8 @@ class Reading(msgspec.Struct, frozen=True):
     erasures: SqlErasureViews
     log: LedgerLog
     origins: Origins
+    endpoints: SqlEndpointViews
+    standings: SqlStandings
 
 
 class ForImport(msgspec.Struct, frozen=True):
@@ -111,6 +115,8 @@ async def open_for_reading(settings: Settings) -> AsyncIterator[Reading]:
             erasures=SqlErasureViews(reader, seals),
             access_requests=AccessRequests(belongings, read, keyring, blobs, SystemClock(), None),
             log=LedgerLog(store, codec),
+            endpoints=SqlEndpointViews(reader, seals),
+            standings=SqlStandings(reader),
             origins=Origins(store),
         )
 

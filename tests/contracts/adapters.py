@@ -17,6 +17,7 @@ from chatledger.adapters.files.s3 import S3BlobStore
 from chatledger.adapters.keys.master import MasterKeyError, MasterKeyFile
 from chatledger.adapters.keys.signing import SqliteSigningKeys
 from chatledger.adapters.keys.store import SqliteKeyring
+from chatledger.adapters.persistence.deliveries import SqlDeliveries
 from chatledger.adapters.persistence.store import SqlLedgerStore
 from chatledger.adapters.persistence.tracking import SqlTracking
 from chatledger.adapters.queue.in_process import InProcessLiveBus, InProcessTaskQueue
@@ -31,6 +32,7 @@ from chatledger.application.ports.notary import CheckpointSink
 from chatledger.application.ports.queue import LiveBus, TaskQueue
 from chatledger.application.ports.rate_limiter import RateLimiter
 from chatledger.application.ports.storage import LedgerStore
+from chatledger.application.ports.webhooks import Deliveries
 from chatledger.application.system_clock import SystemClock, new_id
 from chatledger.bootstrap.checkpoint_sinks import EVERY_NETWORK
 from tests.persistence.stores import open_store
@@ -121,6 +123,12 @@ async def sql_trackings(folder: Path, url: str | None) -> AsyncIterator[Followed
 
 
 @asynccontextmanager
+async def sql_deliveries(folder: Path, url: str | None) -> AsyncIterator[Deliveries]:
+    with open_store(folder, url) as store:
+        yield SqlDeliveries(store.writing, store.ledger._reader, asyncio.to_thread)
+
+
+@asynccontextmanager
 async def in_process_rate_limiter(folder: Path) -> AsyncIterator[RateLimiter]:
     yield InProcessRateLimiter()
 
@@ -197,6 +205,7 @@ SIGNING_KEYS: dict[str, Opener] = {"sqlite": sqlite_signing_keys}
 LEDGER_STORES: dict[str, Opener] = {"sql": sql_ledger_store}
 WITHHELD_LEDGER_STORES: dict[str, Opener] = {"sql": withheld_sql_ledger_store}
 TRACKINGS: dict[str, Opener] = {"sql": sql_trackings}
+DELIVERIES: dict[str, Opener] = {"sql": sql_deliveries}
 RATE_LIMITERS: dict[str, Opener] = {"in process": in_process_rate_limiter}
 
 REFUSED_MASTER_KEY = MasterKeyError

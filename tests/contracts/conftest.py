@@ -10,6 +10,7 @@ from chatledger.adapters.persistence.search_index import SqlSearchIndex
 from tests.contracts.adapters import (
     BLOB_STORES,
     CHECKPOINT_SINKS,
+    DELIVERIES,
     KEYRINGS,
     LEDGER_STORES,
     LIVE_BUSES,
@@ -84,6 +85,13 @@ def open_signing_keys(request: pytest.FixtureRequest, tmp_path: Path) -> Opener:
 async def followed(request: pytest.FixtureRequest, tmp_path: Path, database_url: str | None) -> AsyncIterator[Followed]:
     """Each on each database."""
     async with TRACKINGS[request.param](tmp_path, database_url) as opened:
+        yield opened
+
+
+@pytest.fixture(params=DELIVERIES)
+async def deliveries(request: pytest.FixtureRequest, tmp_path: Path, database_url: str | None) -> AsyncIterator[object]:
+    """Each on each database."""
+    async with DELIVERIES[request.param](tmp_path, database_url) as opened:
         yield opened
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from uuid import UUID
 
 from chatledger.adapters.cli.console import WRONG_USAGE, CommandFailedError, Result, complain, show
+from chatledger.adapters.cli.webhook_commands import add_webhooks
 from chatledger.version import __version__
 
 if TYPE_CHECKING:
@@ -393,6 +394,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_passports(commands)
     _add_keys(commands)
     _add_dead_letters(commands)
+    add_webhooks(commands, _add, _app_id, _count)
     _add_notary(commands)
     _add_people(commands)
     _add_operators(commands)

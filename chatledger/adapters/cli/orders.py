@@ -6,8 +6,10 @@ from uuid import UUID
 
 import msgspec
 
+from chatledger.adapters.cli import webhook_orders
 from chatledger.adapters.cli.configuration import ImpossibleConfigurationError, convert_fields, merged
 from chatledger.adapters.cli.people_orders import PeopleOrder, carry_out
+from chatledger.adapters.cli.webhook_orders import WebhookOrder
 from chatledger.application.audit.receipt import SubjectKind
 from chatledger.domain.configuration import AppConfiguration
 from chatledger.domain.values import AppMode, AppStatus, EndUserKind
@@ -142,7 +144,7 @@ TurnOrder: TypeAlias = (
 )
 """Those that are carried out one after another."""
 
-Order: TypeAlias = TurnOrder | PeopleOrder | Rebuild | Ping
+Order: TypeAlias = TurnOrder | PeopleOrder | WebhookOrder | Rebuild | Ping
 
 
 class Created(msgspec.Struct, frozen=True):
@@ -309,6 +311,8 @@ class Orders:
             return await self._running.application.rebuilding.rebuild(progress)
         if isinstance(order, PeopleOrder):  # erasing takes its time, and none of them changes what another sees
             return await carry_out(self._running.application, order, self._context(), progress)
+        if isinstance(order, WebhookOrder):  # an endpoint may take its time to answer
+            return await webhook_orders.carry_out(self._running.application, order, self._context())
         async with self._turn:
             return await self._in_turn(order, progress)
 

@@ -19,12 +19,34 @@ AT_ONCE = 200
 _OF_ROW = tuple(column.name for column in UNDELIVERED.c if column.name != "endpoint_id")
 
 
-class SqlDeliveries:
+class SqlStandings:
+    """The progress of all endpoints, to read."""
+
+    def __init__(self, reader: Reader) -> None:
+        self._reader = reader
+
+    async def standing(self, endpoint_id: UUID) -> Standing | None:
+        """Where it stands; None where it was told nothing yet."""
+        return await self._reader.query(lambda connection: _standing(connection, endpoint_id))
+
+    async def dead_letters(self, endpoint_id: UUID, after: int, limit: int) -> Sequence[Undelivered]:
+        """Its dead events after a position, in order."""
+        table = UNDELIVERED.c
+        query = (
+            sa.select(UNDELIVERED)
+            .where(table.endpoint_id == endpoint_id, table.is_dead, table.position > after)
+            .order_by(table.position)
+            .limit(limit)
+        )
+        return await self._reader.query(lambda c: [_undelivered(row) for row in c.execute(query)])
+
+
+class SqlDeliveries(SqlStandings):
     """The progress of all endpoints. It does not wait for the disk: what a power cut takes is told again."""
 
     def __init__(self, writing: sa.Engine, reader: Reader, run: RunWriting) -> None:
+        super().__init__(reader)
         self._writing = writing
-        self._reader = reader
         self._run = run
 
     async def begin(self, endpoint_id: UUID, position: int) -> Standing:
@@ -41,10 +63,6 @@ class SqlDeliveries:
 
         return await self._run(work)
 
-    async def standing(self, endpoint_id: UUID) -> Standing | None:
-        """Where it stands; None where it was told nothing yet."""
-        return await self._reader.query(lambda connection: _standing(connection, endpoint_id))
-
     async def save(
         self, endpoint_id: UUID, progress: Progress, undelivered: Collection[Undelivered], delivered: Collection[int]
     ) -> None:
@@ -60,17 +78,6 @@ class SqlDeliveries:
                     connection.execute(sa.insert(UNDELIVERED), rows)
 
         await self._run(work)
-
-    async def dead_letters(self, endpoint_id: UUID, after: int, limit: int) -> Sequence[Undelivered]:
-        """Its dead events after a position, in order."""
-        table = UNDELIVERED.c
-        query = (
-            sa.select(UNDELIVERED)
-            .where(table.endpoint_id == endpoint_id, table.is_dead, table.position > after)
-            .order_by(table.position)
-            .limit(limit)
-        )
-        return await self._reader.query(lambda c: [_undelivered(row) for row in c.execute(query)])
 
     async def revive(self, endpoint_id: UUID, positions: Collection[int] | None) -> int:
         """Have dead events tried again, these or all, as if they never had been; how many there were."""

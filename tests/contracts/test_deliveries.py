@@ -1,0 +1,71 @@
+"""What is on record of how far endpoints were told."""
+
+from chatledger.application.ports.webhooks import Progress, Standing, Undelivered
+from chatledger.application.system_clock import new_id
+
+ORDER = new_id()
+
+
+def undelivered(position: int, **more) -> Undelivered:
+    return Undelivered(position=position, order_id=ORDER, **more)
+
+
+async def test_an_endpoint_begins_where_it_is_told_to_and_goes_on_from_there(deliveries):
+    endpoint = new_id()
+    assert await deliveries.standing(endpoint) is None
+    assert await deliveries.begin(endpoint, 7) == Standing(Progress(position=7), [], 0)
+    assert await deliveries.begin(endpoint, 3) == await deliveries.standing(endpoint)
+    progress = Progress(position=12, failures=2, failing_since=100, paused_until=200)
+    await deliveries.save(endpoint, progress, [], [])
+    assert await deliveries.begin(endpoint, 3) == Standing(progress, [], 0)
+
+
+async def test_what_was_not_taken_is_kept_until_it_is(deliveries):
+    endpoint, other, progress = new_id(), new_id(), Progress(position=10)
+    for each in (endpoint, other):
+        await deliveries.begin(each, 0)
+    first, second = undelivered(4, attempts=1, due_at=50, error="503", failed_at=40), undelivered(6)
+    await deliveries.save(endpoint, progress, [second, first], [])
+    assert (await deliveries.standing(endpoint)).undelivered == [first, second]
+    assert (await deliveries.standing(other)).undelivered == []
+    again = undelivered(4, attempts=2, due_at=90, error="timeout", failed_at=80)
+    await deliveries.save(endpoint, progress, [again], [6])
+    assert (await deliveries.standing(endpoint)).undelivered == [again]
+
+
+async def test_dead_ones_are_counted_listed_and_revived(deliveries):
+    endpoint, progress = new_id(), Progress(position=10)
+    await deliveries.begin(endpoint, 0)
+    dead = [undelivered(position, attempts=9, error="422", failed_at=5, is_dead=True) for position in (2, 5, 12)]
+    await deliveries.save(endpoint, progress, [*dead, undelivered(7)], [])
+    standing = await deliveries.standing(endpoint)
+    assert standing.dead == 3
+    assert [each.position for each in standing.undelivered] == [7, 12]
+    assert await deliveries.dead_letters(endpoint, 0, 2) == dead[:2]
+    assert await deliveries.dead_letters(endpoint, 5, 2) == dead[2:]
+    assert await deliveries.revive(endpoint, [5, 7]) == 1
+    assert (await deliveries.standing(endpoint)).undelivered == [undelivered(5), undelivered(7), dead[2]]
+    assert await deliveries.revive(endpoint, None) == 2
+    assert (await deliveries.standing(endpoint)).dead == 0
+
+
+async def test_it_is_told_again_from_a_place_on_and_nothing_of_that_is_kept(deliveries):
+    endpoint = new_id()
+    await deliveries.begin(endpoint, 0)
+    kept = [undelivered(3, error="503", failed_at=1), undelivered(8), undelivered(9, is_dead=True)]
+    await deliveries.save(endpoint, Progress(position=10, failures=3, failing_since=1, paused_until=9), kept, [])
+    await deliveries.rewind(endpoint, 5)
+    assert await deliveries.standing(endpoint) == Standing(Progress(position=5), kept[:1], 0)
+    new = new_id()
+    await deliveries.rewind(new, 2)
+    assert await deliveries.begin(new, 0) == Standing(Progress(position=2), [], 0)
+
+
+async def test_what_is_forgotten_is_gone(deliveries):
+    endpoint, other = new_id(), new_id()
+    for each in (endpoint, other):
+        await deliveries.begin(each, 4)
+        await deliveries.save(each, Progress(position=9), [undelivered(6)], [])
+    await deliveries.forget(endpoint)
+    assert await deliveries.standing(endpoint) is None
+    assert (await deliveries.standing(other)).undelivered == [undelivered(6)]
