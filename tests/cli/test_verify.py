@@ -138,7 +138,10 @@ def test_the_ledger_of_a_running_server_and_receipts_from_it(data_folder: Path, 
 def test_a_receipt_that_cannot_be_made(data_folder: Path) -> None:
     app = make_app(data_folder)
     unknown = run_command(data_folder, "receipt", app["app_id"])
-    assert (unknown.returncode, unknown.stderr) == (1, "chatledger: there is no such conversation\n")
+    assert (unknown.returncode, unknown.stderr) == (
+        1,
+        "chatledger: there is no such message or conversation, and no erased person\n",
+    )
     taken = data_folder.parent / "taken.json"
     taken.touch()
     there = run_command(data_folder, "receipt", app["app_id"], "--output", str(taken))

@@ -8,6 +8,7 @@ import msgspec
 
 from chatledger.adapters.cli import webhook_orders
 from chatledger.adapters.cli.configuration import ImpossibleConfigurationError, convert_fields, merged
+from chatledger.adapters.cli.console import CommandFailedError
 from chatledger.adapters.cli.people_orders import PeopleOrder, carry_out
 from chatledger.adapters.cli.webhook_orders import WebhookOrder
 from chatledger.application.audit.receipt import SubjectKind
@@ -440,10 +441,14 @@ class Orders:
 
     async def _make_receipt(self, order: MakeReceipt) -> ReceiptMade:
         from chatledger.application.caller import Auditor  # noqa: PLC0415
+        from chatledger.application.errors import NotFoundError  # noqa: PLC0415
 
         application = self._running.application
         console = Auditor(operator_id=None, correlation_id=application.new_id())
-        receipt = await application.receipts.of_either(console, order.subject_id, with_key=order.with_key)
+        try:
+            receipt = await application.receipts.of_either(console, order.subject_id, with_key=order.with_key)
+        except NotFoundError:
+            raise CommandFailedError("there is no such message or conversation, and no erased person") from None
         return ReceiptMade(kind=receipt.subject.kind, events=len(receipt.events), receipt=bytes(receipt).decode())
 
     def _context(self) -> "Context":
