@@ -246,7 +246,7 @@ def _rotate_user_key(arguments: argparse.Namespace) -> Result:
     from chatledger.adapters.cli.orders import RotateUserKey  # noqa: PLC0415
     from chatledger.server_settings import load_settings  # noqa: PLC0415
 
-    wanted = RotateUserKey(app_id=arguments.app, user=arguments.user, kind=arguments.kind)
+    wanted = RotateUserKey(app_id=arguments.app, user=arguments.user, kind=_kind(arguments))
     return keys.rotate_user(load_settings(), wanted)
 
 
@@ -526,10 +526,7 @@ def _add_keys(commands: "Subcommands") -> None:
     keys = commands.add_parser("keys", help="the keys that wrap all others", allow_abbrev=False)
     actions = keys.add_subparsers(title="commands", metavar="COMMAND", required=True)
     _add(actions, "rotate-master", _rotate_master_key, "put a new master key in the place of the present one")
-    user = _add(actions, "rotate-user", _rotate_user_key, "wrap the keys of what is a person's by a new secret")
-    user.add_argument("--app", type=_app_id, metavar="APP", required=True, help="the app whose user it is")
-    user.add_argument("--user", required=True, help="who: as the app names them, or a visitor's own id")
-    user.add_argument("--kind", choices=("service-api", "browser"), default="service-api", help="browser: a visitor")
+    _add_person(_add(actions, "rotate-user", _rotate_user_key, "wrap the keys of what is a person's by a new secret"))
 
 
 def _add_dead_letters(commands: "Subcommands") -> None:
