@@ -182,6 +182,15 @@ def test_another_export_does_not_go_on_with_it(
     assert stored_rows(target) == before
 
 
+def test_endpoints_are_told_of_what_comes_after_it(source: Store, path: Path, target: Store) -> None:
+    import_from(path, target)
+    endpoints = source.query("SELECT endpoint_id FROM webhooks ORDER BY endpoint_id")
+    assert endpoints
+    last = len(stored_rows(source))
+    progress = target.query("SELECT endpoint_id, position FROM webhook_progress ORDER BY endpoint_id")
+    assert progress == [(endpoint_id, last) for (endpoint_id,) in endpoints]
+
+
 def test_only_an_empty_ledger_takes_an_import(path: Path, source: Store, target: Store) -> None:
     import_from(path, target)
     before = stored_rows(target)

@@ -12,7 +12,17 @@ from chatledger.application.audit.exporting import FileBytes, Progress, file_byt
 from chatledger.application.ledger.codec import EventCodec
 from chatledger.application.ledger.projections import Projections
 from chatledger.application.ledger.rebuild import Replay
-from chatledger.application.ports.storage import LIBRARY, Change, EventRow, Insert, LedgerStore, Transaction, Update
+from chatledger.application.ports.storage import (
+    LIBRARY,
+    Change,
+    Delete,
+    EventRow,
+    Insert,
+    LedgerStore,
+    Transaction,
+    Update,
+    Upsert,
+)
 from chatledger.domain.events import REGISTRY
 from chatledger.domain.registry import UnknownEventError
 
@@ -174,6 +184,7 @@ class Importing:
         transaction.append(new)
         replay.position = position
         changes: list[Change] = [_of_library(row) for row in new if row.category.startswith(LIBRARY)]
+        changes += [_told_so_far(row, through) for row in new if row.category == "webhook"]
         changes += replay.read_on(transaction, len(new))
         if new[-1].position == through:
             changes.append(_through(None))
@@ -188,6 +199,14 @@ def _through(position: int | None) -> Change:
 def _of_library(row: EventRow) -> Change:
     application = row.category.removeprefix(LIBRARY)
     return Insert("library_events", {"application": application, "position": row.position})
+
+
+def _told_so_far(row: EventRow, through: int) -> Change:
+    """An endpoint is told of what comes after the import: of the rest it was told where that happened."""
+    key = {"endpoint_id": row.stream_id}
+    if row.name == "EndpointRemoved":
+        return Delete("webhook_progress", key)
+    return Upsert("webhook_progress", key, key | {"position": through, "failures": 0, "paused_until": 0}, {})
 
 
 def _commits(rows: Iterator[EventRow]) -> Iterator[Sequence[EventRow]]:
