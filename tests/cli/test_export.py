@@ -19,7 +19,7 @@ from chatledger.application.files.sealing import sealed_size
 from chatledger.application.system_clock import new_id
 from tests.audit.exports import read_export
 from tests.cli.conftest import Talk, make_app
-from tests.persistence.stores import MASTER_KEY, a_row, open_store
+from tests.persistence.stores import a_row, open_store
 from tests.support.process import ServerProcess, environment, run_command, run_json
 from tests.support.tls import NO_TLS
 
@@ -232,6 +232,10 @@ def test_a_server_goes_on_where_the_exported_one_ended(
     ours, theirs = (list((folder / "files").rglob("*-*")) for folder in (used.folder, elsewhere))
     assert [path.read_bytes() for path in theirs] == [path.read_bytes() for path in ours] != []
     assert main(["rebuild", "--check"]) == 0
+    for file in ([str(carried / "ledger.jsonl")], []):
+        capsys.readouterr()
+        assert main(["verify", *file, "--json"]) == 0
+        assert json.loads(capsys.readouterr().out)["root"] == b64decode(outcome["root"]).hex()
     with ServerProcess(elsewhere) as server:
         headers = {"Authorization": f"Bearer {used.names['first_key']}"}
         with httpx.Client(verify=NO_TLS, base_url=f"{server.url}/v1", headers=headers) as http:
@@ -279,7 +283,6 @@ def long_ledger(tmp_path_factory: pytest.TempPathFactory) -> Path:
                     for position in range(after + 1, after + 1_001)
                 ]
                 transaction.append(rows)
-    (folder / "master.key").write_bytes(MASTER_KEY)
     return folder
 
 
