@@ -24,6 +24,10 @@ def pytest_addoption(parser):
     parser.addoption("--events", type=int, default=2_000, help="how long the ledgers are that are tampered with")
     parser.addoption("--rebuilt", type=int, default=5_000, help="how many events are rebuilt while clients go on")
     parser.addoption("--histories", type=int, default=1, help="how many histories are asked at each of their moments")
+    parser.addoption("--people", type=int, default=8, help="how many people write while one of them is erased")
+    parser.addoption(
+        "--canaries", type=int, default=60, help="how much the erased one has said that is sought after it"
+    )
     parser.addoption("--pages", type=int, default=8, help="how many pages of events a subscription catches up with")
     parser.addoption("--write-compatibility", action="store_true", help="write docs/compatibility.md from the run")
     parser.addoption("--tail-seconds", type=float, default=4, help="how long many writers write and one follows")
