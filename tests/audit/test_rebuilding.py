@@ -20,7 +20,7 @@ PEOPLE = 20
 REBUILD = "/v1/admin/rebuild"
 A_WRONG_ROW = "UPDATE messages SET state = 'errored' WHERE position = (SELECT min(position) FROM messages)"
 STATES = ("replaying", "comparing", "switching", "clearing")
-SHORT = 2_000
+SHORT = 1_000
 """Events of a ledger whose server is killed."""
 LONGEST = 900.0
 """Seconds for a rebuild."""
