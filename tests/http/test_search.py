@@ -159,6 +159,7 @@ async def test_of_an_erased_person_nothing_is_found_nor_left_in_the_index(server
     await application.erasing.request(end_user_id, a_context())
     erasure = await application.erasing.until_done(end_user_id, 30)
     assert erasure.erased_position is not None
+    assert application.searching._indexer.terms._term.cache_info().currsize == 0, "no word is remembered"
     assert await found(chat, "meteor") == [kept]
     indexer = application.searching._indexer
     app_id = (await application.views.message(UUID(kept))).app_id

@@ -100,6 +100,7 @@ def test_a_kill_on_the_way_leaves_a_store_that_opens(
     keys = [person, *(keyring.new_key(person.key_id) for _ in range(3)), keyring.new_key(None)]
     keyring.make_durable(keys)
     before = [keyring.key(new.key_id).fingerprint(b"x") for new in keys]
+    former = wraps_in(path)
     keyring.close()
     rotated = "master" if which == "master" else str(person.key_id)
     command = [sys.executable, "-m", "tests.keys.rotate_and_die", str(path.parent), rotated, where]
@@ -110,6 +111,8 @@ def test_a_kill_on_the_way_leaves_a_store_that_opens(
         after = SqliteKeyring(path, MasterKeyFile(path.with_name("master.key")), new_id)
         assert [after.key(new.key_id).fingerprint(b"x") for new in keys] == before
         assert [file.name for file in path.parent.glob("master.key*")] == ["master.key"]
+        written, present = b"".join(file.read_bytes() for file in path.parent.glob("keys.db*")), wraps_in(path).values()
+        assert not [wrapped for wrapped in former.values() if wrapped[12:28] in written and wrapped not in present]
         after.rotate_key(person.key_id)
         after.rotate_master_key()
         after.close()

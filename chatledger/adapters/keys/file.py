@@ -68,6 +68,8 @@ class KeyStoreFile:
             for pragma in ("journal_mode=WAL", "synchronous=FULL", "secure_delete=ON"):
                 self._connection.execute(f"PRAGMA {pragma}")
             self._connection.executescript(_SCHEMA)
+            # What a process that was killed has overwritten may still be in the log.
+            self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
     def read(self, query: str, *values: Any) -> Sequence[tuple[Any, ...]]:
         """The rows of a query.

@@ -14,7 +14,7 @@ from chatledger.application.ports.search_index import IndexedMessage, SearchInde
 from chatledger.application.ports.storage import StorageUnavailableError
 from chatledger.application.ports.views import MessageView
 from chatledger.application.search.terms import Terms
-from chatledger.domain.events import TERMINAL_EVENTS, ConversationErased
+from chatledger.domain.events import TERMINAL_EVENTS, ConversationErased, EndUserErased
 
 log = logging.getLogger(__name__)
 
@@ -79,6 +79,8 @@ class Indexer:
         """Hear of what ends."""
         if any(isinstance(envelope.body, (*TERMINAL_EVENTS, ConversationErased)) for envelope in envelopes):
             self._news.set()
+        if any(isinstance(envelope.body, (ConversationErased, EndUserErased)) for envelope in envelopes):
+            self.terms.forget()
 
     async def caught_up(self, position: int, timeout: float) -> None:
         """Wait until it has come to a position.

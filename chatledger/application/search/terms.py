@@ -22,6 +22,10 @@ class Terms:
         self._key = lru_cache(REMEMBERED_APPS)(key_of)
         self._term = lru_cache(REMEMBERED_TERMS)(_term)
 
+    def forget(self) -> None:
+        """Remember no word that was turned into a term."""
+        self._term.cache_clear()
+
     def indexed(self, app_id: UUID, end_user_id: UUID, *texts: str) -> frozenset[int]:
         """What a message can be found by: its words, and whose it is."""
         key = self._key(app_id)
