@@ -54,7 +54,11 @@ def open_for_audit(database: Database) -> Iterator[AuditedLedger]:
     engine = database.reading(1, patience=SECONDS_FOR_A_COMMAND)
     try:
         require_current(engine)
-        with engine.connect() as connection, connection.begin():
-            yield SqlAuditedLedger(connection, database.place)
+        with (
+            engine.connect() as connection,
+            connection.begin(),
+            closing(SqlAuditedLedger(connection, database.place)) as ledger,
+        ):
+            yield ledger
     finally:
         engine.dispose()

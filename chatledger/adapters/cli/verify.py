@@ -141,9 +141,10 @@ def _told(report: "Report") -> Result:
 def _verdict(report: "Report") -> str:
     if report.is_intact:
         return "Nothing is wrong."
+    problems = "One thing is" if report.problems == 1 else f"{report.problems:,} things are"
     if report.first_bad is None:
-        return f"{report.problems:,} things are wrong, none of them with an event:"
-    return f"{report.problems:,} things are wrong. The first bad position is {_span(*report.first_bad)}:"
+        return f"{problems} wrong, but with no event:"
+    return f"{problems} wrong. The first bad position is {_span(*report.first_bad)}:"
 
 
 def _span(first: int, last: int) -> str:

@@ -1,6 +1,7 @@
 """A ledger in a database, read as its auditor does: column by column, in one snapshot."""
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from functools import cached_property
 from typing import Any
 
@@ -32,6 +33,7 @@ class SqlAuditedLedger:
         self.place = place
         self._statements = statements_of(connection)
         self._driver: Any = connection.connection.driver_connection
+        self._opened = ExitStack()
         self._is_sqlite = connection.dialect.name == "sqlite"
 
     def _id(self, column: str) -> str:
@@ -84,12 +86,14 @@ class SqlAuditedLedger:
     def _fetched(self, sql: str, name: str) -> Iterator[Sequence[Any]]:
         """The rows page by page. PostgreSQL would send all of them at once, had the cursor no name."""
         cursor = self._driver.cursor() if self._is_sqlite else self._driver.cursor(name, binary=True)
-        try:
-            cursor.execute(sql)
-            while page := cursor.fetchmany(ROWS_PER_PAGE):
-                yield page
-        finally:
-            cursor.close()
+        self._opened.callback(cursor.close)
+        cursor.execute(sql)
+        while page := cursor.fetchmany(ROWS_PER_PAGE):
+            yield page
+
+    def close(self) -> None:
+        """Let go of what is being read, if it was broken off."""
+        self._opened.close()
 
     def checkpoints(self) -> Iterator[ClaimedCheckpoint]:
         """Those that it keeps of itself, by their sizes."""
