@@ -187,6 +187,11 @@ async def test_a_shadow_is_asked_what_the_original_was(open_chat: Any) -> None:
             ("e 1 0", UUID(int=0)),
         ):
             await ask(chat, query, conversation=conversation, parent_id=parent)
+        # One is still being answered when the next is asked: it is no part of that one's history.
+        new = NewMessage(query="f 3 100", inputs={}, conversation_id=conversation)
+        slow = await chat.application.sending.send(chat.caller(), new)
+        await ask(chat, "g 1 0", conversation=conversation)
+        await chat.to_the_end(slow)
         rivals, before = Rivals(chat), (await chat.running.store.head()).position
 
         report = await rivals.compare(conversation, shadow)
@@ -194,14 +199,17 @@ async def test_a_shadow_is_asked_what_the_original_was(open_chat: Any) -> None:
         assert {message: heard[-1] for message, heard in original.heard.items()} == {
             message: heard[-1] for message, heard in shadow.heard.items()
         }
-        assert [each.question for each in report.messages] == ["a 3 0", "b 2 0", "c 1 0", "d 1 0", "e 1 0"]
+        assert [each.question for each in report.messages] == [
+            *("a 3 0", "b 2 0", "c 1 0", "d 1 0", "e 1 0"),
+            *("f 3 100", "g 1 0"),
+        ]
         assert {request.query for request in shadow.requests.values()} == {each.question for each in report.messages}
-        assert (report.compared, report.skipped, report.equal) == (5, 0, 0)
+        assert (report.compared, report.skipped, report.equal) == (7, 0, 0)
         compared = report.messages[0]
         assert (compared.original.text, compared.shadow.text) == ("a0 a1 a2 ", "a0 a1 b2 ")
         assert compared.shadow.usage.total_tokens == 10
         assert 0.6 < compared.likeness < 1
-        assert rivals.progress[-1] == (5, 5)
+        assert rivals.progress[-1] == (7, 7)
         assert (await chat.running.store.head()).position == before
         with pytest.raises(NotFoundError):
             await rivals.compare(chat.app.app_id, shadow)

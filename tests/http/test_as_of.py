@@ -91,10 +91,37 @@ async def test_all_ratings_that_stood_as_a_file(server: LiveServer, chat: httpx.
     for _ in range(3):
         answer = await ask(chat)
         await chat.post(f"/v1/messages/{answer['id']}/feedbacks", json={"rating": "like", "user": "ada"})
+    withdrawn = f"/v1/messages/{(await ask(chat))['id']}/feedbacks"
+    for rating in ("like", None):
+        await chat.post(withdrawn, json={"rating": rating, "user": "ada"})
     position, before = await last_position(server), (await chat.get("/v1/app/feedbacks?format=csv")).text
+    page = await body(chat, "/v1/app/feedbacks", limit=2)
     await chat.post(f"/v1/messages/{answer['id']}/feedbacks", json={"rating": "dislike", "user": "ada"})
 
+    assert len(page["data"]) == 2
+    assert await body(chat, "/v1/app/feedbacks", limit=2, as_of=position) == page
     assert (await chat.get("/v1/app/feedbacks?format=csv")).text != before
     assert (await chat.get(f"/v1/app/feedbacks?format=csv&as_of={position}")).text == before
     refused = await chat.get(f"/v1/app/feedbacks?format=csv&as_of={position + 10**6}")
     assert (refused.status_code, refused.json()["params"]) == (400, "as_of")
+
+
+async def test_what_was_erased_reads_as_erased_in_any_past(server: LiveServer, chat: httpx.AsyncClient) -> None:
+    answer = await ask(chat, "a secret")
+    await chat.post(f"/v1/messages/{answer['id']}/feedbacks", json={"rating": "like", "content": "mine", "user": "ada"})
+    position, params = await last_position(server), {"conversation_id": answer["conversation_id"]}
+    (listed,) = (await body(chat, "/v1/messages", **params))["data"]
+    eraser = server.client(await server.new_token("erase", "audit"))
+    (rated,) = (await body(chat, "/v1/app/feedbacks"))["data"]
+    erased = await eraser.post("/v1/admin/users/erase", json={"app_id": rated["app_id"], "user": "ada"})
+    assert erased.is_success, erased.text
+
+    then = await chat.get("/v1/messages", params=params | {"as_of": position})
+    assert "secret" not in then.text
+    (tombstone,) = then.json()["data"]
+    assert (tombstone["id"], tombstone["created_at"]) == (listed["id"], listed["created_at"])
+    gone = await chat.get(f"/v1/messages/{answer['id']}", params={"as_of": position})
+    assert (gone.status_code, gone.json()["code"]) == (410, "erased")
+    ratings = await chat.get("/v1/app/feedbacks", params={"as_of": position})
+    assert "mine" not in ratings.text
+    assert [entry["message_id"] for entry in ratings.json()["data"]] == [answer["id"]]

@@ -71,8 +71,8 @@ class World:
         await self.place.ledger.hand_in(*staged, context=Context(actor=SYSTEM, correlation_id=new_id()), **more)
 
     async def step(self) -> None:
-        moves = [self.begin, self.converse, self.converse, self.ask, self.ask, self.rate, self.rate, self.rate]
-        await self.dice.choice([*moves, *[self.generate] * 6])()
+        moves = [self.begin, self.converse, self.converse, *[self.ask] * 3, *[self.rate] * 4]
+        await self.dice.choice([*moves, *[self.generate] * 5])()
 
     async def meet(self, name: str) -> None:
         key, person_id = self.place.store.keyring.new_key(None), new_id()
@@ -198,14 +198,14 @@ class World:
         if staged is None:
             return
         message, source = staged.aggregate, self.dice.choice(["user", "user", "admin"])
-        before, move = (
-            message.version,
-            self.dice.choice(("rate", "rate", "withdraw", "withdraw", "save", "unsave", "suggest")),
-        )
+        moves = ["rate", "rate", "rate", "save", "unsave", "suggest"]
+        if message.feedback and self.dice.random() < 0.7:
+            source, moves = self.dice.choice(list(message.feedback)), ["rate", "withdraw"]
+        before, move = message.version, self.dice.choice(moves)
         match move:
             case "rate":
                 message.give_feedback(source, self.dice.choice(["like", "dislike"]), self.text())
-            case "withdraw" if source in message.feedback:
+            case "withdraw":
                 message.withdraw_feedback(source)
             case "save":
                 message.save()
@@ -235,25 +235,22 @@ class World:
         reads = ContentReads(self.place.ledger, self.place.store.clock)
         return History(self.place.ledger.message, self.place.views, self.end_users, ownership, self.past, reads)
 
-    def questions(self) -> list[Question]:
-        """Every question that there is: each can be asked as of any moment, or of now."""
+    def questions(self, of_each_kind: int) -> list[Question]:
+        """Some of each kind of question that there is: each can be asked as of any moment, or of now."""
         callers = [Caller(app=self.app, user=name, correlation_id=new_id()) for name in (*PEOPLE, None)]
-        auditor = Auditor(operator_id=None, correlation_id=new_id())
-        asked: list[Question] = []
-        for caller in callers:
-            for order in get_args(ConversationOrder):
-                asked += [partial(self.all_conversations, caller, order, pinned) for pinned in (None, True, False)]
-                asked += [partial(self.conversations_after, caller, order, one) for one in self.conversations]
-            asked += [partial(self.all_messages, caller, one) for one in self.conversations]
-            asked += [
-                partial(self.messages_before, caller, one, first)
-                for one in self.conversations
-                for first in self.messages
-            ]
-        readers = [*callers, auditor]
-        asked += [partial(self.detail, reader, message) for reader in readers for message in self.messages]
-        asked += [partial(self.rated, callers[0], page) for page in (1, 2, 3)]
-        return [*asked, self.rated_since, partial(self.every_rating, callers[0])]
+        readers = [*callers, Auditor(operator_id=None, correlation_id=new_id())]
+        orders, conversations, messages = get_args(ConversationOrder), list(self.conversations), list(self.messages)
+        pick = self.dice.choice
+        kinds: list[Callable[[], Question]] = [
+            lambda: partial(self.all_conversations, pick(callers), pick(orders), pick((None, None, True, False))),
+            lambda: partial(self.conversations_after, pick(callers), pick(orders), pick(conversations)),
+            lambda: partial(self.all_messages, pick(callers), pick(conversations)),
+            lambda: partial(self.messages_before, pick(callers), pick(conversations), pick(messages)),
+            lambda: partial(self.detail, pick(readers), pick(messages)),
+            lambda: partial(self.rated, callers[0], pick((1, 2, 3))),
+            lambda: pick((self.rated_since, partial(self.every_rating, callers[0]))),
+        ]
+        return [kind() for kind in kinds for _ in range(of_each_kind)]
 
     async def all_conversations(self, caller: Caller, order: Any, pinned: bool | None, as_of: AsOf | None) -> Any:
         pages: list[Any] = []
