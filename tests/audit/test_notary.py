@@ -146,6 +146,24 @@ async def test_each_event_is_proved_by_each_checkpoint_that_covers_it(chat: Chat
 
 
 @ON_SQLITE
+@pytest.mark.parametrize("table", ["events", "tiles"])
+async def test_what_is_no_hash_at_all_is_not_taken_for_one(chat: Chat, table: str) -> None:
+    await record(chat, 300)
+    await sign(chat)
+    await chat.application.notarizing.keep_tiles()
+    column = "leaf" if table == "events" else "root"
+    await execute(chat, f"UPDATE {table} SET {column} = 'a text'")
+    await record(chat)
+    if table == "tiles":
+        assert (await sign(chat)).size == (await chat.running.store.head()).position
+        await chat.application.notarizing.keep_tiles()
+    else:
+        with pytest.raises(LedgerInconsistentError):
+            await sign(chat)
+        assert await chat.application.notarizing.keep_tiles()
+
+
+@ON_SQLITE
 async def test_nothing_is_proved_of_what_was_not_signed(chat: Chat) -> None:
     proving = chat.application.proving
     with pytest.raises(NotFoundError):
@@ -195,11 +213,12 @@ async def test_a_leaf_that_was_changed_is_not_signed_over(
 @pytest.mark.parametrize(
     ("tampering", "reason"),
     [
-        (("DELETE FROM events WHERE position = 2",), "lost an event between the positions"),
+        (("DELETE FROM events WHERE position = 2",), "lost an event, or its leaf, between the positions"),
         (
             ("DELETE FROM events WHERE position > 4", "UPDATE head SET position = 4"),
             "ends at 4, and 10 events were signed",
         ),
+        (("UPDATE events SET leaf = public WHERE position = 3",), "lost an event, or its leaf, between the positions"),
         (("UPDATE checkpoints SET note = replace(note, 'chatledger', 'chatladder')",), "is not the notary's"),
         (
             ("DELETE FROM checkpoints", "UPDATE events SET leaf = (SELECT leaf FROM events WHERE position = 1)"),

@@ -266,8 +266,8 @@ async def _check_checkpoints(settings: Settings, reading: "Reading") -> Finding:
         found = await store.read(lambda rows: root(head.size, TiledTree(rows).node))
     except NoteError as error:
         return Finding("checkpoints", "failed", f"the last one is none: {error}")
-    except MissingLeafError:
-        return Finding("checkpoints", "warning", "the ledger has a hole: there is nothing to compare the last one with")
+    except MissingLeafError as error:
+        return Finding("checkpoints", "failed", str(error))
     if found != head.root:
         return Finding("checkpoints", "failed", f"the first {head.size:,} events are not those that were signed")
     backlog = await store.backlog()

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from chatledger.application.audit.merkle import TILE_HEIGHT, perfect_root
+from chatledger.application.audit.merkle import HASH_BYTES, TILE_HEIGHT, perfect_root
 from chatledger.application.ports.notary import TreeRows
 
 TILE_WIDTH = 1 << TILE_HEIGHT
@@ -18,7 +18,7 @@ TOP_LEVEL = 7
 
 
 class MissingLeafError(Exception):
-    """An event that the ledger must have is not there.
+    """An event that the ledger must have is not there, or has no leaf.
 
     Attributes:
         first: the first position that it may have stood at.
@@ -26,7 +26,7 @@ class MissingLeafError(Exception):
     """
 
     def __init__(self, first: int, last: int) -> None:
-        super().__init__(f"the ledger has lost an event between the positions {first:,} and {last:,}")
+        super().__init__(f"the ledger has lost an event, or its leaf, between the positions {first:,} and {last:,}")
         self.first = first
         self.last = last
 
@@ -94,11 +94,17 @@ class TiledTree:
         """Nodes side by side, at a level where tiles have their roots."""
         if tile_level == 0:
             leaves = self._rows.leaves(first, count)
-            if len(leaves) != count:
+            if len(leaves) != count or not all(map(_is_hash, leaves)):
                 raise MissingLeafError(first + 1, first + count)
             return leaves
         kept = self._rows.tiles(tile_level, first, count) if self._trusts_tiles else {}
-        return [kept.get(number) or self._made(tile_level, number) for number in range(first, first + count)]
+        numbers = range(first, first + count)
+        return [kept[at] if _is_hash(kept.get(at)) else self._made(tile_level, at) for at in numbers]
 
     def _made(self, tile_level: int, number: int) -> bytes:
         return perfect_root(self._row(tile_level - 1, number << TILE_HEIGHT, TILE_WIDTH))
+
+
+def _is_hash(stored: object) -> bool:
+    """Whoever has the database may have written anything."""
+    return isinstance(stored, bytes) and len(stored) == HASH_BYTES
