@@ -70,7 +70,8 @@ class SqlReadModels:
         successors = SqlSuccessors(self._store, self._writing, reader, self._run)
         try:
             await self._remove_leftovers()
-            await self._run(self._create)
+            for table in await self._run(self._tables):
+                await self._run(lambda: self._create(table))  # noqa: B023 - awaited
             yield successors
         except Exception:
             await self._end(successors, reader)
@@ -82,9 +83,13 @@ class SqlReadModels:
             raise
         await self._end(successors, reader)
 
-    def _create(self) -> None:
+    def _tables(self) -> Sequence[sa.Table]:
         with unhurried(self._writing) as connection:
-            _tables_beside(connection).create_all(connection, checkfirst=False)
+            return _tables_beside(connection)
+
+    def _create(self, table: sa.Table) -> None:
+        with unhurried(self._writing) as connection:
+            table.create(connection)
 
     async def _end(self, successors: "SqlSuccessors", reader: Reader) -> None:
         successors.are_given_up = True
@@ -242,7 +247,7 @@ def remove_leftovers(engine: sa.Engine) -> None:
             connection.exec_driver_sql(f"DROP TABLE {table}")
 
 
-def _tables_beside(connection: sa.Connection) -> sa.MetaData:
+def _tables_beside(connection: sa.Connection) -> Sequence[sa.Table]:
     """The successors. An index has one of two names, whichever its predecessor has not: SQLite renames none."""
     inspected, beside = sa.inspect(connection), sa.MetaData()
     taken = {index["name"] for table in READ_MODELS for index in inspected.get_indexes(table)}
@@ -251,4 +256,4 @@ def _tables_beside(connection: sa.Connection) -> sa.MetaData:
         for index in successor.indexes:
             if index.name in taken:
                 index.name = sa.sql.quoted_name(successor_of(str(index.name)), quote=None)
-    return beside
+    return beside.sorted_tables
