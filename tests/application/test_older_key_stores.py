@@ -19,6 +19,7 @@ from chatledger.bootstrap import open_chatledger, open_for_reading, open_for_rep
 from chatledger.bootstrap.stores import database_of, migrate
 from chatledger.domain.conversation import Conversation
 from chatledger.settings import Settings
+from tests.support.databases import ON_SQLITE
 
 
 async def served(settings) -> None:
@@ -98,6 +99,7 @@ async def test_an_older_key_store_revives_nobody(erased) -> None:
         assert (erased.has(erased.gone), erased.has(erased.kept)) == (False, True)
 
 
+@ON_SQLITE
 async def test_an_older_key_store_gives_nothing_to_who_only_reads(erased) -> None:
     async with open_for_reading(erased.settings) as reading:
         with pytest.raises(KeyDestroyedError):
@@ -120,6 +122,7 @@ async def test_a_repair_believes_no_read_model(erased) -> None:
     assert not erased.has(erased.gone)
 
 
+@ON_SQLITE
 async def test_nothing_is_done_twice_unless_the_ledger_is_the_older_copy(erased) -> None:
     await served(erased.settings)
     with erased.key_store() as keyring:
