@@ -15,7 +15,7 @@ from chatledger.adapters.http.answers import HttpRequest, answer, no_content, rf
 from chatledger.adapters.http.auth import admit_operator, require_auditor, require_operator
 from chatledger.adapters.http.bodies import Body, read_body, required_user, text_field
 from chatledger.adapters.http.errors import invalid
-from chatledger.adapters.http.ledger_api.receipts import receipt_file
+from chatledger.adapters.http.ledger_api.receipts import ReceiptObject, receipt_file
 from chatledger.adapters.http.openapi import (
     BODY_ERRORS,
     CURSOR_PARAMETER,
@@ -30,7 +30,6 @@ from chatledger.adapters.http.reading import Query, parse_uuid, require_plain_pa
 from chatledger.adapters.http.surface import Surface
 from chatledger.application.accepting import accept_choice
 from chatledger.application.application import Application
-from chatledger.application.audit.receipt import Receipt
 from chatledger.application.erasure.holding import LONGEST_REASON
 from chatledger.application.ports.erasure import Erasure, Hold
 from chatledger.domain.values import EndUserKind
@@ -128,7 +127,7 @@ _PROVE = Operation(
         "the scope `audit` or `erase`; there is none before it is done."
     ),
     credential="operator",
-    answers={200: Receipt},
+    answers={200: ReceiptObject},
     errors=(404, 409),
 )
 _HOLD = Operation(
