@@ -1,5 +1,6 @@
 """Receipts as the application makes them: for whom, with what, before and after an erasure."""
 
+import asyncio
 import json
 from typing import Any
 from uuid import UUID
@@ -16,6 +17,7 @@ from chatledger.application.audit.verification import Report
 from chatledger.application.caller import Auditor
 from chatledger.application.errors import InvalidParameterError, NotFoundError
 from tests.application.chat import DEADLINE, Chat
+from tests.audit.ledgers import verified
 from tests.support.server import a_context
 
 
@@ -31,6 +33,14 @@ async def checked(chat: Chat, receipt: Receipt) -> Report:
     """What somebody finds who has the file and the notary's key."""
     trust = Trust([await key_of(chat)], is_signed_by)
     return verify_receipt(bytes(receipt), "file", trust, [], AesDataKey)
+
+
+async def require_sound_ledger(chat: Chat, *keys: VerifierKey) -> None:
+    """The whole ledger verifies, and all that was signed by a key that one of these vouches for."""
+    await chat.application.notarizing.checkpoint(a_context())
+    report = await asyncio.to_thread(verified, chat.settings.ledger_url, *keys)
+    assert report.is_intact, report.findings
+    assert report.signed == report.events
 
 
 def contents(receipt: Receipt) -> dict[str, Any]:
@@ -117,6 +127,7 @@ async def test_an_erased_message_is_proved_by_what_is_left_and_its_old_receipt_s
     assert [bytes(each.event) for each in after.events[: len(before.events)]] == [bytes(e.event) for e in before.events]
     with pytest.raises(InvalidParameterError):
         await receipts.of_message(auditor(chat), message.message_id, with_key=True)
+    await require_sound_ledger(chat)
 
 
 async def test_a_key_that_came_later_vouches_through_the_one_before(chat: Chat) -> None:
@@ -128,3 +139,4 @@ async def test_a_key_that_came_later_vouches_through_the_one_before(chat: Chat) 
     assert (await checked(chat, new)).is_intact
     assert not (await checked(chat, old)).is_intact  # by the new key alone
     assert verify_receipt(bytes(old), "file", Trust([first_key], is_signed_by), [], AesDataKey).is_intact
+    await require_sound_ledger(chat, first_key)

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.audit.exports import busy_store
 from tests.audit.ledgers import Signer, changed, sizes_of, trail_of, url_of, verified, write_ledger
 
 EVENTS = 1_100
@@ -34,6 +35,15 @@ def test_what_is_found_on_either_database(url: str) -> None:
     report = verified(url)
     assert report.first_bad == (3, 3)
     assert {"missing", "stream", "changed"} <= {finding.kind for finding in report.findings}
+
+
+def test_what_a_busy_ledger_holds_is_sound(database_url: str | None, url: str, tmp_path: Path) -> None:
+    with busy_store(tmp_path, database_url, seed=5, steps=80) as store:
+        report = verified(url)
+        # The notary there introduces keys that are made up.
+        assert {finding.text for finding in report.findings} == {"the notary's key that it introduces is none"}
+        with store.ledger.write() as transaction:
+            assert report.events == transaction.head().position > 80
 
 
 def test_a_forged_checkpoint_and_tile_are_found_on_either_database(url: str) -> None:
