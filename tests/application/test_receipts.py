@@ -16,6 +16,7 @@ from chatledger.application.audit.trust import Trust
 from chatledger.application.audit.verification import Report
 from chatledger.application.caller import Auditor
 from chatledger.application.errors import InvalidParameterError, NotFoundError
+from chatledger.bootstrap import begin_incarnation
 from tests.application.chat import DEADLINE, Chat
 from tests.audit.ledgers import verified
 from tests.support.server import a_context
@@ -140,3 +141,19 @@ async def test_a_key_that_came_later_vouches_through_the_one_before(chat: Chat) 
     assert not (await checked(chat, old)).is_intact  # by the new key alone
     assert verify_receipt(bytes(old), "file", Trust([first_key], is_signed_by), [], AesDataKey).is_intact
     await require_sound_ledger(chat, first_key)
+
+
+async def test_a_restored_ledger_is_another_log_and_verifies_with_a_key_of_its_own(open_chat) -> None:
+    async with open_chat() as chat:
+        await chat.answered()
+        await chat.application.notarizing.checkpoint(a_context())
+        old_key, settings = await key_of(chat), chat.settings
+    await asyncio.to_thread(begin_incarnation, settings)
+    async with open_chat() as chat:
+        await chat.answered()
+        new_key = await key_of(chat)
+        await require_sound_ledger(chat)
+        await require_sound_ledger(chat, new_key)
+        report = await asyncio.to_thread(verified, chat.settings.ledger_url, old_key)
+        assert [finding.kind for finding in report.findings] == ["unsigned"]
+        assert report.first_bad == (report.signed + 1, report.events)
