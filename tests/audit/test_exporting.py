@@ -13,6 +13,7 @@ from chatledger.application.audit.export_lines import ExportScope, UnexportableE
 from chatledger.application.audit.export_reader import ExportReader
 from tests.audit.exports import WHOLE, busy_store, export_to, exporting_of, read_export, stored_rows
 from tests.persistence.stores import Store
+from tests.support.databases import ON_SQLITE
 
 
 @pytest.fixture
@@ -90,6 +91,7 @@ def test_a_whole_export_ends_with_the_newest_checkpoint_that_covers_no_more(stor
     assert reader.ended.checkpoint == "note 2"
 
 
+@ON_SQLITE
 def test_an_interrupted_export_goes_on_where_it_ended(store: Store, path: Path) -> None:
     export_to(path, store)
     whole = path.read_bytes()
@@ -110,6 +112,7 @@ def test_an_interrupted_export_goes_on_where_it_ended(store: Store, path: Path) 
         assert not part.exists()
 
 
+@ON_SQLITE
 def test_what_came_to_the_disk_in_shreds_is_written_once_more(store: Store, path: Path) -> None:
     export_to(path, store)
     lines = path.read_bytes().splitlines(keepends=True)
@@ -119,6 +122,7 @@ def test_what_came_to_the_disk_in_shreds_is_written_once_more(store: Store, path
     assert read_export(path) == stored_rows(store)
 
 
+@ON_SQLITE
 def test_before_the_first_line_is_whole_nothing_was_begun(store: Store, path: Path) -> None:
     export_to(path, store)
     begun = path.read_bytes()[:60]
@@ -129,6 +133,7 @@ def test_before_the_first_line_is_whole_nothing_was_begun(store: Store, path: Pa
         assert read_export(path) == stored_rows(store)
 
 
+@ON_SQLITE
 def test_a_file_that_is_there_is_left_alone(store: Store, path: Path) -> None:
     path.write_text("mine")
     with pytest.raises(ExportFileError, match="is there already"):
@@ -143,11 +148,13 @@ def test_a_file_that_is_there_is_left_alone(store: Store, path: Path) -> None:
         assert part.read_text() == content
 
 
+@ON_SQLITE
 def test_two_do_not_write_one_file(store: Store, path: Path) -> None:
     with ExportFile(path), pytest.raises(ExportFileError, match="another command"):
         export_to(path, store)
 
 
+@ON_SQLITE
 def test_another_export_is_not_taken_up(store: Store, path: Path) -> None:
     export_to(path, store, ExportScope(app_id=ids(store, "SELECT app_id FROM apps")[0]))
     part = path.rename(path.with_name(f"{path.name}.part"))
@@ -160,6 +167,7 @@ def test_another_export_is_not_taken_up(store: Store, path: Path) -> None:
     assert part.read_bytes() == content
 
 
+@ON_SQLITE
 @pytest.mark.parametrize(
     ("change", "position"),
     [

@@ -20,6 +20,7 @@ from chatledger.application.system_clock import new_id
 from tests.audit.exports import read_export
 from tests.cli.conftest import Talk, make_app
 from tests.persistence.stores import a_row, open_store
+from tests.support.databases import ON_SQLITE
 from tests.support.process import ServerProcess, environment, run_command, run_json
 from tests.support.tls import NO_TLS
 
@@ -85,11 +86,13 @@ def exported(used: Used, output: Path, *arguments: str, capsys: pytest.CaptureFi
     return outcome
 
 
+@ON_SQLITE
 def test_beside_a_server_the_whole_ledger_goes_to_stdout(used: Used) -> None:
     rows = read_export(used.folder.parent / "beside.jsonl")
     assert {row.category for row in rows} >= {"app", "end_user", "conversation", "message", "file"}
 
 
+@ON_SQLITE
 def test_parts_by_what_they_are_called(used: Used, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     def part(*arguments: str) -> set[int]:
         output = tmp_path / new_id().hex
@@ -109,6 +112,7 @@ def test_parts_by_what_they_are_called(used: Used, tmp_path: Path, capsys: pytes
     assert part("--app", "first", "--user", "bob", "--conversation", "bobs") < of_bob
 
 
+@ON_SQLITE
 @pytest.mark.parametrize(
     "arguments",
     [
@@ -129,6 +133,7 @@ def test_nothing_is_exported_of_what_is_not_there(
     assert not list(tmp_path.iterdir())
 
 
+@ON_SQLITE
 @pytest.mark.parametrize(
     "arguments",
     [
@@ -146,6 +151,7 @@ def test_options_that_do_not_go_together(used: Used, arguments: tuple[str, ...])
     assert main(used.arguments(*arguments)) == 2
 
 
+@ON_SQLITE
 def test_files_and_keys_go_along(used: Used, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     output, files, keys = (tmp_path / name for name in ("ledger", "files", "keys"))
     outcome = exported(used, output, "--files", str(files), "--keys", str(keys), capsys=capsys)
@@ -161,6 +167,7 @@ def test_files_and_keys_go_along(used: Used, tmp_path: Path, capsys: pytest.Capt
         assert copy.execute(ids).fetchall() == original.execute(ids).fetchall() != []
 
 
+@ON_SQLITE
 def test_bytes_that_are_gone_are_told(
     used: Used, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -172,6 +179,7 @@ def test_bytes_that_are_gone_are_told(
     assert (outcome["files"], outcome["missing_files"]) == (0, 1)
 
 
+@ON_SQLITE
 def test_all_of_one_person_readable(
     used: Used, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsysbinary: pytest.CaptureFixture[bytes]
 ) -> None:
@@ -221,6 +229,7 @@ def imported(*arguments: str, capsys: pytest.CaptureFixture[str]) -> dict[str, A
     return outcome
 
 
+@ON_SQLITE
 def test_a_server_goes_on_where_the_exported_one_ended(
     used: Used, carried: Path, elsewhere: Path, talk: Talk, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -245,6 +254,7 @@ def test_a_server_goes_on_where_the_exported_one_ended(
         assert answer["conversation_id"] == used.names["kept"]
 
 
+@ON_SQLITE
 def test_without_keys_it_is_told_and_they_may_come_later(
     carried: Path, elsewhere: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -258,6 +268,7 @@ def test_without_keys_it_is_told_and_they_may_come_later(
     assert "Words" in capsys.readouterr().out
 
 
+@ON_SQLITE
 def test_a_bad_file_makes_no_store(carried: Path, elsewhere: Path, capsys: pytest.CaptureFixture[str]) -> None:
     lines = (carried / "ledger.jsonl").read_bytes().splitlines(keepends=True)
     bad = carried / "bad.jsonl"

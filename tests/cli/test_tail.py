@@ -12,6 +12,7 @@ import pytest
 from chatledger.adapters.cli.main import main
 from chatledger.application.system_clock import new_id
 from tests.cli.conftest import Talk, make_app
+from tests.support.databases import ON_SQLITE
 from tests.support.process import COMMAND, ServerProcess, environment
 
 Tailing = "subprocess.Popen[str]"
@@ -75,6 +76,7 @@ def test_events_are_shown_as_they_land(data_folder: Path, talk: Talk) -> None:
         assert opened.wait(20) == 0
 
 
+@ON_SQLITE
 def test_an_app_that_is_not_there(
     data_folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
