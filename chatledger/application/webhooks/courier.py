@@ -2,10 +2,7 @@
 
 import asyncio
 import logging
-from collections import deque
 from collections.abc import Awaitable, Callable
-from heapq import heappop, heappush
-from itertools import count
 from uuid import UUID
 
 import msgspec
@@ -23,6 +20,7 @@ from chatledger.application.ports.webhooks import (
     WebhookSender,
 )
 from chatledger.application.waiting import backoff
+from chatledger.application.webhooks.lines import Lines, Waiting
 from chatledger.application.webhooks.signing import signed_headers, webhook_id
 from chatledger.application.webhooks.telling import Telling, UnreadableError
 from chatledger.domain.values import DisabledFor
@@ -82,16 +80,6 @@ class _Failure(msgspec.Struct, frozen=True):
     is_lasting: bool = False
 
 
-class _Waiting(msgspec.Struct):
-    """An event on its way. One that is on record has a row; the others are read off the ledger again after a crash."""
-
-    position: int
-    order_id: UUID
-    attempts: int = 0
-    due_at: int = 0
-    is_on_record: bool = False
-
-
 class Courier:
     """Tells one endpoint.
 
@@ -130,14 +118,12 @@ class Courier:
         self._reset()
 
     def _reset(self) -> None:
-        self._lines: dict[UUID, deque[_Waiting]] = {}
-        self._due: list[tuple[int, int, UUID]] = []
-        self._number = count()
+        self._lines = Lines()
         self._sending: set[asyncio.Task[None]] = set()
         self._progress = Progress(position=0)
         self._read_up_to = 0
         self._is_behind = True
-        self._in_memory = self._on_record = self._dead = 0
+        self._dead = 0
         self._failed: set[UUID] = set()
         self._undelivered: dict[int, Undelivered] = {}
         self._delivered: set[int] = set()
@@ -196,41 +182,28 @@ class Courier:
         for each in standing.undelivered:
             self._recorded_up_to[each.order_id] = each.position
             if not each.is_dead:
-                self._line_up(_Waiting(each.position, each.order_id, each.attempts, each.due_at, is_on_record=True))
+                self._lines.add(Waiting(each.position, each.order_id, each.attempts, each.due_at, is_on_record=True))
             if each.error is not None and standing.progress.failing_since is not None:
                 self._failed.add(each.order_id)
 
     async def _take_in(self) -> None:
         """Read on, where there is more and room for it."""
-        if not self._is_behind or self._in_memory >= IN_MEMORY or self._on_record >= ON_RECORD:
+        if not self._is_behind or self._lines.in_memory >= IN_MEMORY or self._lines.on_record >= ON_RECORD:
             return
         self._is_behind = False
         read = await self._telling.after(self._read_up_to)
         for event in await self._telling.chosen(self.endpoint, read):
             # Where one of a line is on record, all before it that were not taken are, too.
-            if event.position > self._recorded_up_to.get(event.order_id, 0):
-                self._line_up(_Waiting(event.position, event.order_id))
+            waiting = Waiting(event.position, event.order_id)
+            if event.position > self._recorded_up_to.get(event.order_id, 0) and self._lines.add(waiting):
+                self._record(waiting)
         self._is_dirty = self._is_dirty or read.end > self._read_up_to
         self._read_up_to = max(self._read_up_to, read.end)
         if read.is_full:
             self.news()
 
-    def _line_up(self, waiting: _Waiting) -> None:
-        line = self._lines.get(waiting.order_id)
-        if line is None:
-            line = self._lines[waiting.order_id] = deque()
-            heappush(self._due, (waiting.due_at, next(self._number), waiting.order_id))
-        elif line[0].is_on_record and not waiting.is_on_record:
-            self._record(waiting)
-        line.append(waiting)
-        if waiting.is_on_record:
-            self._on_record += 1
-        else:
-            self._in_memory += 1
-
-    def _record(self, waiting: _Waiting, error: str | None = None, *, is_dead: bool = False) -> None:
-        """Have it in a row."""
-        waiting.is_on_record = True
+    def _record(self, waiting: Waiting, error: str | None = None, *, is_dead: bool = False) -> None:
+        """Write its row with the next save."""
         self._undelivered[waiting.position] = Undelivered(
             position=waiting.position,
             order_id=waiting.order_id,
@@ -244,12 +217,20 @@ class Courier:
     def _send_out(self) -> None:
         """Try the first of each line whose time has come, as many as may be at once."""
         now = self._now()
-        most = 1 if self._is_down else AT_ONCE
-        while self._due and len(self._sending) < most and max(self._due[0][0], self._progress.paused_until) <= now:
-            _, _, order_id = heappop(self._due)
-            task = asyncio.create_task(self._try(order_id))
+        while self._has_slot and (next_at := self._next_at) is not None and next_at <= now:
+            task = asyncio.create_task(self._try(self._lines.take()))
             self._sending.add(task)
             task.add_done_callback(self._tried)
+
+    @property
+    def _has_slot(self) -> bool:
+        return len(self._sending) < (1 if self._is_down else AT_ONCE)
+
+    @property
+    def _next_at(self) -> int | None:
+        """When the next line is to be tried."""
+        due_at = self._lines.due_at
+        return None if due_at is None else max(due_at, self._progress.paused_until)
 
     def _tried(self, task: "asyncio.Task[None]") -> None:
         self._sending.discard(task)
@@ -259,10 +240,9 @@ class Courier:
 
     async def _wait(self) -> None:
         """Until something has happened, or is due."""
-        now, longest = self._now(), LONGEST_SLEEP
-        if self._due and len(self._sending) < (1 if self._is_down else AT_ONCE):
-            next_at = max(self._due[0][0], self._progress.paused_until)
-            longest = min(longest, max(0.0, (next_at - now) / SECOND))
+        longest = LONGEST_SLEEP
+        if self._has_slot and (next_at := self._next_at) is not None:
+            longest = min(longest, max(0.0, (next_at - self._now()) / SECOND))
         if self._is_dirty:
             longest = min(longest, SAVE_INTERVAL)
         try:
@@ -273,23 +253,19 @@ class Courier:
 
     # One attempt
 
-    async def _try(self, order_id: UUID) -> None:
-        line = self._lines[order_id]
-        waiting = line[0]
+    async def _try(self, waiting: Waiting) -> None:
         async with self._slots:
             began = self._now()
             failure = await self._send(waiting)
         self._is_dirty = True
+        is_done = True
         if failure is None:
-            self._taken(line, waiting)
+            self._taken(waiting)
         else:
-            self._not_taken(line, waiting, failure, began)
-        if line:
-            heappush(self._due, (line[0].due_at, next(self._number), order_id))
-        else:
-            del self._lines[order_id]
+            is_done = self._not_taken(waiting, failure, began)
+        self._lines.give_back(waiting, is_done=is_done)
 
-    async def _send(self, waiting: _Waiting) -> _Failure | None:
+    async def _send(self, waiting: Waiting) -> _Failure | None:
         """Why it was not taken, or None if it was."""
         endpoint = self.endpoint
         try:
@@ -305,8 +281,7 @@ class Courier:
             return _Failure(error.reason)
         return None if reply.is_success else _refusal(reply)
 
-    def _taken(self, line: "deque[_Waiting]", waiting: _Waiting) -> None:
-        self._leave(line, waiting)
+    def _taken(self, waiting: Waiting) -> None:
         if waiting.is_on_record:
             self._undelivered.pop(waiting.position, None)
             self._delivered.add(waiting.position)
@@ -314,25 +289,22 @@ class Courier:
         self._progress = Progress(position=self._progress.position, paused_until=paused_until)
         self._failed.clear()
 
-    def _not_taken(self, line: "deque[_Waiting]", waiting: _Waiting, failure: _Failure, began: int) -> None:
+    def _not_taken(self, waiting: Waiting, failure: _Failure, began: int) -> bool:
+        """What follows a failure; whether the event is dead."""
         now = self._now()
         self._failed.add(waiting.order_id)
-        was_in_memory = sum(not each.is_on_record for each in line)
         self._decide(waiting, failure, began, now)
         is_dead = failure.is_lasting or waiting.attempts >= self._policy.attempts
+        for each in self._lines.keep(waiting.order_id):
+            self._record(each)
         self._record(waiting, failure.error, is_dead=is_dead)
-        for each in line:
-            if not each.is_on_record:
-                self._record(each)
-        self._in_memory -= was_in_memory
-        self._on_record += was_in_memory
         if is_dead:
-            self._leave(line, waiting)
             self._dead += 1
             log.warning("webhook %s: event %d is dead: %s", self.endpoint.endpoint_id, waiting.position, failure.error)
         self._give_up_where_due(failure, now)
+        return is_dead
 
-    def _decide(self, waiting: _Waiting, failure: _Failure, began: int, now: int) -> None:
+    def _decide(self, waiting: Waiting, failure: _Failure, began: int, now: int) -> None:
         """When it is tried again, and whether the failure counts as its own."""
         policy, progress = self._policy, self._progress
         asked_for = min(failure.retry_after or 0.0, LONGEST_PAUSE)
@@ -364,13 +336,6 @@ class Courier:
         elif self._dead > MOST_DEAD:
             self._cause = "dead_letters"
 
-    def _leave(self, line: "deque[_Waiting]", waiting: _Waiting) -> None:
-        line.popleft()
-        if waiting.is_on_record:
-            self._on_record -= 1
-        else:
-            self._in_memory -= 1
-
     @property
     def _is_down(self) -> bool:
         """Whether several conversations have failed in a row: then it is not theirs, but the endpoint's doing."""
@@ -381,8 +346,8 @@ class Courier:
     @property
     def _position(self) -> int:
         """Everything up to here was taken, or is on record."""
-        in_memory = (each.position for line in self._lines.values() for each in line if not each.is_on_record)
-        return min(in_memory, default=self._read_up_to + 1) - 1
+        first = self._lines.first_in_memory
+        return self._read_up_to if first is None else first - 1
 
     async def _save_now_and_then(self) -> None:
         loop = asyncio.get_running_loop()
