@@ -31,6 +31,7 @@ def run_command(
     env: Mapping[str, str] | None = None,
     cwd: Path | None = None,
     launcher: Sequence[str] = (),
+    within: float = COMMAND_WITHIN,
 ) -> "subprocess.CompletedProcess[str]":
     """Run one command to its end, in the folder beside its data unless another is named."""
     return subprocess.run(
@@ -40,7 +41,7 @@ def run_command(
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
-        timeout=COMMAND_WITHIN,
+        timeout=within,
         check=False,
     )
 
