@@ -12,7 +12,7 @@ from chatledger.application.ports.storage import Head
 from tests.properties.conftest import Place
 from tests.properties.world import PEOPLE, Question, World
 
-STEPS, QUESTIONS = 25, 3
+STEPS, QUESTIONS = 20, 2
 """Of each history: its moments, and how many questions of each kind are asked at each of them."""
 
 
