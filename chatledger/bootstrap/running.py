@@ -290,7 +290,7 @@ async def open_chatledger(  # noqa: PLR0915 - all that there is is joined in one
             credentials=Credentials(views, directory),
             history=history,
             feedbacks=Feedbacks(views, past),
-            dead_letters=DeadLetters(SqlDeadLetterViews(reader, seals), ledger.read),
+            dead_letters=DeadLetters(SqlDeadLetterViews(reader, seals), ledger.read, reads.note),
             following=following,
             facts=facts,
             feed=feed,

@@ -57,7 +57,7 @@ class DeadLetters:
             NotFoundError: there is no such message, or it did not fail for good.
         """
         with self._access.use() as application:
-            return await application.dead_letters.show(accept_id("message_id", message_id))
+            return await application.dead_letters.show(accept_id("message_id", message_id), self._access.auditor())
 
     async def replay(self, message_id: UUID, *, force: bool = False) -> SentMessage:
         """Ask the same once more, beside the failed message and within the limits of its app.

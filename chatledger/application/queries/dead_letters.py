@@ -8,12 +8,15 @@ import msgspec
 from msgspec.structs import replace
 
 from chatledger.application.accepting import MAX_PAGE, accept_number
+from chatledger.application.caller import Auditor, Reader
 from chatledger.application.errors import NotFoundError
 from chatledger.application.ledger.envelope import Envelope, to_microseconds
 from chatledger.application.ports.dead_letters import DeadLetter, DeadLetterViews, WantedLetters
 from chatledger.application.ports.views import Page
 from chatledger.domain.events import GenerationRequeued, GenerationStarted, MessageErrored
-from chatledger.domain.values import ErrorCode
+from chatledger.domain.values import ErrorCode, ReadSubject
+
+NoteRead = Callable[[Reader, ReadSubject, UUID], Awaitable[None]]
 
 AttemptOutcome = Literal["failed", "handed_over", "taken_over"]
 """How an attempt ended: by a failure; with a worker that was told to go; with one that died or was too slow."""
@@ -51,11 +54,18 @@ class DeadLetters:
     Args:
         views: the list.
         read: the events of a message.
+        note: puts on record who is about to read what other people were answered.
     """
 
-    def __init__(self, views: DeadLetterViews, read: Callable[[UUID], Awaitable[Sequence[Envelope]]]) -> None:
+    def __init__(
+        self,
+        views: DeadLetterViews,
+        read: Callable[[UUID], Awaitable[Sequence[Envelope]]],
+        note: NoteRead | None = None,
+    ) -> None:
         self._views = views
         self._read = read
+        self._note = note
 
     async def page(self, wanted: WantedLetters, page: Page) -> tuple[Sequence[DeadLetter], bool]:
         """Some of them, the last that ended first, and whether more follow.
@@ -70,15 +80,22 @@ class DeadLetters:
             raise NotFoundError("dead_letter")
         return found
 
-    async def show(self, message_id: UUID) -> DeadLetterDetail:
-        """One of them, with its attempts.
+    async def show(self, message_id: UUID, auditor: Auditor | None = None) -> DeadLetterDetail:
+        """One of them, with its attempts, whose failures may be told in a provider's words.
+
+        Args:
+            message_id: which.
+            auditor: who looks; None for whoever reads the store beside a server, where nothing can be recorded.
 
         Raises:
             NotFoundError: there is no such message, or it did not end as errored.
+            KeyDestroyedError: it has been erased.
         """
         letter = await self._views.dead_letter(message_id)
         if letter is None:
             raise NotFoundError("dead_letter")
+        if self._note is not None and auditor is not None:
+            await self._note(auditor, "message", message_id)
         envelopes = await self._read(message_id)
         _, errored = failure_in(envelopes)
         return DeadLetterDetail(letter, errored.message, tuple(_attempts(envelopes)))

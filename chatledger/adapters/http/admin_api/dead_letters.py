@@ -158,8 +158,7 @@ def dead_letter_routes(surface: Surface) -> Sequence[HTTPRouteHandler]:
     async def show_dead_letter(request: HttpRequest, message_id: FromPath[UUID]) -> ASGIResponse:
         auditor = await require_auditor(request, credentials, "operate")
         require_plain_path(request, message_id)
-        await application.reads.note(auditor, "message", message_id)
-        return answer(request, _detail_object(await application.dead_letters.show(message_id)))
+        return answer(request, _detail_object(await application.dead_letters.show(message_id, auditor)))
 
     @post(f"{PREFIX}/{{message_id:uuid}}/replay", status_code=202, opt=documented(_REPLAY))
     async def replay_dead_letter(request: HttpRequest, message_id: FromPath[UUID]) -> ASGIResponse:
