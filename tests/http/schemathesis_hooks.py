@@ -52,7 +52,9 @@ MEANT: list[tuple[str, str, Callable[[Any, Any], bool]]] = [
     (
         REFUSED,
         "NUL characters are dropped from every text, and a user of nothing else is nobody",
-        lambda case, response: _told(response) == "user" and not _fields(case)["user"].strip("\0"),
+        lambda case, response: (
+            _told(response) == "user" and not str((_fields(case) or case.query or {}).get("user", "")).strip("\0")
+        ),
     ),
     (
         REFUSED,
@@ -135,6 +137,16 @@ MEANT: list[tuple[str, str, Callable[[Any, Any], bool]]] = [
         REFUSED,
         "a proof is of a position, or from one size to another, within what was signed",
         lambda case, response: case.operation.path == "/v1/proof" and _told(response) in ("position", "from", "to"),
+    ),
+    (
+        REFUSED,
+        "what is looked for has a word in it",
+        lambda case, response: case.operation.path == "/v1/search" and _told(response) == "q",
+    ),
+    (
+        REFUSED,
+        "nobody is connected for an answer in the background, so no disconnect can stop it",
+        lambda case, response: _fields(case).get("response_mode") == "async" and _told(response) == "on_disconnect",
     ),
     (
         REFUSED,
