@@ -1,4 +1,7 @@
-"""What endpoints are told, in which order, and what becomes of what they do not take."""
+"""What endpoints are told, in which order, and what becomes of what they do not take.
+
+What has to do with the database is in the contract of deliveries, and in those tests here that run on both.
+"""
 
 import asyncio
 from uuid import UUID
@@ -7,6 +10,7 @@ import pytest
 
 from chatledger import Chatledger, InvalidParameterError, NotFoundError
 from tests.embedding.hosting import new_app
+from tests.support.databases import ON_SQLITE
 from tests.support.receiver import CUT, Answer, Hook, Receiver
 from tests.support.server import DEADLINE, a_context
 
@@ -50,6 +54,7 @@ async def test_an_endpoint_is_told_and_can_check_who_told_it(open_ledger, receiv
         assert "parameters" not in created
 
 
+@ON_SQLITE
 async def test_only_what_was_asked_for_is_told(open_ledger, receiver):
     async with Receiver() as of_all, open_ledger() as ledger:
         app, other = await new_app(ledger, tokens=1), await new_app(ledger, tokens=1)
@@ -82,6 +87,7 @@ async def test_what_was_told_is_not_told_again_after_a_restart_and_what_came_mea
         assert len({hook.id for hook in receiver.hooks[before:]}) == 2
 
 
+@ON_SQLITE
 @pytest.mark.parametrize("failure", [Answer(500), Answer(302), CUT], ids=["status", "redirect", "cut"])
 async def test_a_conversation_that_fails_holds_up_itself_and_no_other(open_ledger, receiver, failure):
     refused: set[str] = set()
@@ -144,6 +150,7 @@ async def _dead_letters(ledger: Chatledger, endpoint: UUID):
     return found
 
 
+@ON_SQLITE
 async def test_an_endpoint_that_is_down_is_paused_and_nothing_dies_of_it(open_ledger, receiver):
     receiver.reply = lambda _: Answer(503)
     async with open_ledger(webhook_attempts=2, longest_webhook_delay=0.02) as ledger:
@@ -159,6 +166,7 @@ async def test_an_endpoint_that_is_down_is_paused_and_nothing_dies_of_it(open_le
         assert (await ledger.webhooks.get(endpoint)).standing.dead == 0
 
 
+@ON_SQLITE
 async def test_who_is_gone_is_disabled_and_told_the_rest_once_enabled(open_ledger, receiver):
     receiver.reply = lambda _: Answer(410)
     async with open_ledger() as ledger:
@@ -190,6 +198,7 @@ async def _until_disabled(ledger: Chatledger, endpoint: UUID, cause: str) -> Non
             await asyncio.sleep(0.01)
 
 
+@ON_SQLITE
 async def test_who_takes_nothing_for_too_long_is_disabled(open_ledger, receiver):
     receiver.reply = lambda _: Answer(500)
     async with open_ledger(webhook_give_up_hours=0.2 / 3_600, webhook_attempts=100) as ledger:
@@ -199,6 +208,7 @@ async def test_who_takes_nothing_for_too_long_is_disabled(open_ledger, receiver)
         await _until_disabled(ledger, endpoint, "failing")
 
 
+@ON_SQLITE
 async def test_retry_after_is_honoured(open_ledger, receiver):
     receiver.reply = lambda _: Answer(429, {"retry-after": "3600"})
     async with open_ledger(webhook_attempts=100) as ledger:
@@ -234,6 +244,7 @@ async def test_everything_after_a_place_is_told_once_more_under_the_same_ids(ope
         assert {hook.id for hook in receiver.hooks[3:]} == {hook.id for hook in receiver.hooks[:2]}
 
 
+@ON_SQLITE
 async def test_while_a_secret_makes_way_both_sign_and_then_the_new_one_alone(open_ledger, receiver):
     async with open_ledger() as ledger:
         app = await new_app(ledger, tokens=1)
@@ -272,6 +283,7 @@ async def test_nothing_of_an_erased_persons_is_sent_from_what_was_waiting(open_l
             hook.verified(added.secret)
 
 
+@ON_SQLITE
 async def test_a_trial_tells_what_the_endpoint_says(open_ledger, receiver):
     async with open_ledger() as ledger:
         added = await ledger.webhooks.add(receiver.url)
@@ -283,6 +295,7 @@ async def test_a_trial_tells_what_the_endpoint_says(open_ledger, receiver):
         assert (tried.is_success, tried.outcome) == (False, "broken")
 
 
+@ON_SQLITE
 async def test_where_it_is_removed_nothing_is_sent_and_nothing_can_be_done(open_ledger, receiver):
     async with open_ledger() as ledger:
         app = await new_app(ledger, tokens=1)
@@ -296,28 +309,29 @@ async def test_where_it_is_removed_nothing_is_sent_and_nothing_can_be_done(open_
         assert not receiver.hooks
 
 
-@pytest.mark.parametrize(
-    ("field", "given"),
-    [
-        ("url", {"url": "ftp://example.org/"}),
-        ("url", {"url": "https://"}),
-        ("url", {"url": "https://user:secret@example.org/"}),
-        ("url", {"url": "https://example.org/#part"}),
-        ("url", {"url": "https://exämple.org/"}),
-        ("url", {"url": "https://example.org:0/"}),
-        ("url", {"url": "https://169.254.169.254/latest"}),
-        ("url", {"url": "https://[::1]/"}),
-        ("url", {"url": "https://10.0.0.1/"}),
-        ("url", {"url": "http://8.8.8.8/"}),
-        ("url", {"url": "https://8.8.8.8/" + "a" * 2_048}),
-        ("types", {"types": ["NoSuchEvent"]}),
-        ("secret", {"secret": "whsec_c2hvcnQ="}),
-        ("after", {"after": "7"}),
-    ],
-)
-async def test_what_cannot_be_is_refused_by_name(open_ledger, receiver, field, given):
+IMPOSSIBLE = [
+    ("url", {"url": "ftp://example.org/"}),
+    ("url", {"url": "https://"}),
+    ("url", {"url": "https://user:secret@example.org/"}),
+    ("url", {"url": "https://example.org/#part"}),
+    ("url", {"url": "https://exämple.org/"}),
+    ("url", {"url": "https://example.org:0/"}),
+    ("url", {"url": "https://169.254.169.254/latest"}),
+    ("url", {"url": "https://[::1]/"}),
+    ("url", {"url": "https://10.0.0.1/"}),
+    ("url", {"url": "http://8.8.8.8/"}),
+    ("url", {"url": "https://8.8.8.8/" + "a" * 2_048}),
+    ("types", {"types": ["NoSuchEvent"]}),
+    ("secret", {"secret": "whsec_c2hvcnQ="}),
+    ("after", {"after": "7"}),
+]
+
+
+@ON_SQLITE
+async def test_what_cannot_be_is_refused_by_name(open_ledger, receiver):
     async with open_ledger() as ledger:
-        with pytest.raises(InvalidParameterError) as refused:
-            await ledger.webhooks.add(**({"url": receiver.url} | given))
-        assert refused.value.field == field
+        for field, given in IMPOSSIBLE:
+            with pytest.raises(InvalidParameterError) as refused:
+                await ledger.webhooks.add(**({"url": receiver.url} | given))
+            assert refused.value.field == field, given
         assert await ledger.webhooks.list() == []
