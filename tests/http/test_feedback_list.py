@@ -101,7 +101,7 @@ async def test_all_of_it_as_values_between_commas_that_compute_nothing(rated: ht
     assert [row["content"] for row in rows] == ["'-3", REMARKS[3], "", REMARKS[1], "'=1+1"]
     for row, entry in zip(rows, entries, strict=True):
         del row["content"], entry["content"]
-        assert row == {name: "" if value is None else str(value) for name, value in entry.items()}
+        assert row == {"erased": ""} | {name: "" if value is None else str(value) for name, value in entry.items()}
 
 
 @ON_SQLITE
