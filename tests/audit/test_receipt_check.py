@@ -83,9 +83,8 @@ def receipt_of(rows: list[EventRow], signer: Signer = NOTARY, *, data_key: bytes
     def node(level: int, index: int) -> bytes:
         return perfect_root(leaves[index << level : (index + 1) << level])
 
-    def event(row: EventRow) -> ReceiptEvent:
-        hashes = inclusion_proof(row.position - 1, len(leaves), node)
-        proof = TlogProof(row.position - 1, tuple(hashes), note)
+    def event(index: int, row: EventRow) -> ReceiptEvent:
+        proof = TlogProof(index, tuple(inclusion_proof(index, len(leaves), node)), note)
         if row.sealed is None:
             return receipt_event(row, SOURCE, proof)
         opened = AesDataKey(SECRET).open(row.sealed, bound(row))
@@ -94,7 +93,7 @@ def receipt_of(rows: list[EventRow], signer: Signer = NOTARY, *, data_key: bytes
     return Receipt(
         subject=Subject("message", MESSAGE_ID),
         verifier_keys=(str(signer.key),),
-        events=tuple(map(event, rows)),
+        events=tuple(event(index, row) for index, row in enumerate(rows, BEFORE)),
         data_key=data_key,
     )
 
@@ -199,6 +198,13 @@ def test_whoever_changes_a_receipt_is_found_out(name: str, receipt: Receipt, row
     tamper, kind = TAMPERING[name]
     report = verified(tamper(receipt, rows), NOTARY.key)
     assert kind in {finding.kind for finding in report.findings}, report.findings
+
+
+def test_a_row_that_stands_elsewhere_than_it_says_is_found_out(rows: list[EventRow]) -> None:
+    """Whoever has the database may have it signed so; the tree then has its leaf in another place."""
+    moved = msgspec.structs.replace(rows[-1], position=rows[-1].position + 7)
+    report = verified(receipt_of([*rows[:-1], msgspec.structs.replace(moved, leaf=leaf_hash(moved))]), NOTARY.key)
+    assert [(finding.kind, finding.first) for finding in report.findings] == [("tree", moved.position)]
 
 
 def test_a_receipt_under_a_strangers_key_is_found_out(rows: list[EventRow]) -> None:
