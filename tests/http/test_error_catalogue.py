@@ -149,6 +149,28 @@ async def with_another_scheme(house: House) -> httpx.Response:
     return await house.server.client().get("/v1/info", headers={"Authorization": "Basic abc"})
 
 
+async def one_who_is_held(house: House) -> httpx.Response:
+    """Somebody is to be erased under a legal hold."""
+    app = await house.server.new_app(tokens=1)
+    await ask(house.server.client(app.api_key), user="ada")
+    application = house.server.running.application
+    person = await application.end_users.named(app.app_id, "service-api", "ada")
+    await application.holds.place(person, "a case", a_context())
+    eraser = house.server.client(await house.server.new_token("erase"))
+    return await eraser.post("/v1/admin/users/erase", json={"app_id": str(app.app_id), "user": "ada"})
+
+
+async def what_was_erased(house: House) -> httpx.Response:
+    """A message of somebody who is erased."""
+    app = await house.server.new_app(tokens=1)
+    chat, application = house.server.client(app.api_key), house.server.running.application
+    answer = await ask(chat, user="ada")
+    person = await application.end_users.named(app.app_id, "service-api", "ada")
+    await application.erasing.request(person, a_context())
+    await application.erasing.until_done(person, 20)
+    return await chat.get(f"/v1/messages/{answer['message_id']}")
+
+
 async def with_an_unknown_key(house: House) -> httpx.Response:
     return await house.server.client("app-" + "x" * 24).get("/v1/info")
 
@@ -310,6 +332,8 @@ ROWS = [
         a_key_of_another_request,
         params="Idempotency-Key",
     ),
+    Row("legal_hold", 409, "A legal hold keeps this person from being erased.", one_who_is_held),
+    Row("erased", 410, "The content has been erased.", what_was_erased),
     Row("rate_limit_error", 429, "Rate Limit Error", one_request_too_many, says_when=True),
     Row("unauthorized", 401, BEARER, without_a_key),
     Row("unauthorized", 401, "Authorization scheme must be 'Bearer'", with_another_scheme),
