@@ -308,7 +308,7 @@ def cut(copy: Copy, last: int, *tables: str) -> None:
             connection.execute(sql, (last, now))
         if "checkpoints" in tables:
             connection.execute("DELETE FROM checkpoints WHERE size > ?", (last,))
-            connection.execute("DELETE FROM tiles WHERE (number + 1) * 256 > ?", (last,))
+            connection.execute("DELETE FROM tiles WHERE (number + 1) << (8 * level) > ?", (last,))
 
 
 @pytest.mark.parametrize("tables", [(), ("head",)])
