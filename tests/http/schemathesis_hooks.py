@@ -51,6 +51,13 @@ MEANT: list[tuple[str, str, Callable[[Any, Any], bool]]] = [
     ),
     (
         REFUSED,
+        "whoever is not named by their own id is named by an app and its name for them",
+        lambda case, response: (
+            case.operation.path == "/v1/admin/users/export" and _told(response) in ("app_id", "user")
+        ),
+    ),
+    (
+        REFUSED,
         "NUL characters are dropped from every text, and a user of nothing else is nobody",
         lambda case, response: (
             _told(response) == "user" and not str((_fields(case) or case.query or {}).get("user", "")).strip("\0")
@@ -89,13 +96,6 @@ MEANT: list[tuple[str, str, Callable[[Any, Any], bool]]] = [
         "a file of ratings has no pages",
         lambda case, response: (
             (case.query or {}).get("format") in ("csv", "jsonl") and _told(response) in ("page", "limit")
-        ),
-    ),
-    (
-        REFUSED,
-        "whoever is not named by their own id is named by an app and its name for them",
-        lambda case, response: (
-            case.operation.path == "/v1/admin/users/export" and _told(response) in ("app_id", "user")
         ),
     ),
     (
