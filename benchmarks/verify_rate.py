@@ -32,7 +32,8 @@ def measure(options: Options) -> list[Figure]:
     """The ledger of the rebuild's figure, as ``chatledger verify`` reads it, in one process."""
     messages = options.choose(full=10_000, quick=1_500, tiny=20)
     with empty_store(options) as store:
-        forms = run(lambda: _filled(store, messages))
+        run(lambda: _fill(store, messages))
+        forms = run(lambda: _forms(store))
         ours: list[float] = []
         hashing: list[float] = []
         fetching: list[float] = []
@@ -61,10 +62,15 @@ def measure(options: Options) -> list[Figure]:
     return [figure]
 
 
-async def _filled(store: Store, messages: int) -> list[bytes]:
-    """The canonical forms of the events of conversations, which the first commits have written as a server would."""
+async def _fill(store: Store, messages: int) -> None:
+    """Conversations, as the first commits of a server write them, with the checkpoint that it signs at its end."""
     async with opened(store) as running:
         await converse(running, messages // CONVERSATION, CONVERSATION, PIECES)
+
+
+async def _forms(store: Store) -> list[bytes]:
+    """The canonical forms of all events."""
+    async with opened(store) as running:
         forms: list[bytes] = []
         while page := await running.store.log(lambda rows: rows, after=len(forms), limit=PAGE):
             forms += map(canonical_form, page)
