@@ -37,6 +37,9 @@ def test_a_person_is_erased(data_folder: Path, beside_a_server: bool) -> None:
     assert (erased["app_id"], erased["conversations"], erased["files"]) == (app, 1, 0)
     assert erased["erased_position"] > erased["requested_position"]
 
+    receipt = data_folder.parent / "receipt.json"
+    receipt.write_text(erased["receipt"])
+    assert run_command(data_folder, "verify", str(receipt)).returncode == 0
     again = run_command(data_folder, "erase", *person, "--yes")
     assert (again.returncode, again.stderr) == (1, "chatledger: there is no such end user\n")
     checked = run_json(data_folder, "rebuild", "--check")
