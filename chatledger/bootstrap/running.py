@@ -1,28 +1,22 @@
 """An open chatledger: everything made, joined and started, and closed at the end."""
 
 import asyncio
-import os
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, closing
 
 import msgspec
-from sqlalchemy import Connection
 
-from chatledger.adapters.keys.store import SqliteKeyring
 from chatledger.adapters.persistence.database import Database
 from chatledger.adapters.persistence.deliveries import SqlDeliveries
 from chatledger.adapters.persistence.exported import SqlExportedLedger
-from chatledger.adapters.persistence.open_ledgers import lent_ledger
 from chatledger.adapters.persistence.scratch import SqlScratches
 from chatledger.adapters.persistence.store import Reader, SqlLedgerStore
 from chatledger.adapters.persistence.tracking import Projection, SqlTrackedProjection, SqlTracking
-from chatledger.adapters.persistence.views import SqlViews
-from chatledger.adapters.persistence.views.annotations import SqlAnnotationViews
 from chatledger.adapters.persistence.views.belongings import SqlBelongingsViews
 from chatledger.adapters.persistence.views.dead_letters import SqlDeadLetterViews
 from chatledger.adapters.persistence.views.endpoints import SqlEndpointViews
 from chatledger.adapters.persistence.views.past import SqlPastPlaces
-from chatledger.adapters.queue.in_process import InProcessLiveBus, InProcessTaskQueue
+from chatledger.adapters.queue.in_process import InProcessLiveBus
 from chatledger.adapters.rate_limiter.in_process import InProcessRateLimiter
 from chatledger.application.app_limits import AppLimits
 from chatledger.application.application import Application
@@ -54,17 +48,9 @@ from chatledger.application.commands.suggesting import Suggesting
 from chatledger.application.commands.uploading import Uploading
 from chatledger.application.commands.visiting import Visiting
 from chatledger.application.files.attaching import Attaching
-from chatledger.application.files.storing import StoringFiles
 from chatledger.application.generation.annotations import Annotations
-from chatledger.application.generation.automatic_naming import AutomaticNaming
-from chatledger.application.generation.deleted_conversations import DeletedConversations
-from chatledger.application.generation.dispatch import Dispatcher, Sweeper
-from chatledger.application.generation.failures import RetryPolicy
-from chatledger.application.generation.interruptions import Interruptions
 from chatledger.application.generation.moderating import Gates
-from chatledger.application.generation.prompts import Prompts
-from chatledger.application.generation.turns import Turns
-from chatledger.application.generation.worker import Awaited, Worker, WorkerSettings
+from chatledger.application.generation.worker import Worker
 from chatledger.application.grace import Grace
 from chatledger.application.idempotency import IdempotencyKeys
 from chatledger.application.ledger.codec import EventCodec
@@ -72,7 +58,6 @@ from chatledger.application.ledger.ledger import HOT_MESSAGES, Ledger
 from chatledger.application.ledger.log import LedgerLog
 from chatledger.application.ledger.origins import Origins
 from chatledger.application.ledger.projections import Projections
-from chatledger.application.ledger.sealed_rows import RowSeals
 from chatledger.application.ledger.subscription import (
     Handler,
     HandlerSubscription,
@@ -85,7 +70,6 @@ from chatledger.application.ledger.writer import GroupCommitWriter
 from chatledger.application.people import People
 from chatledger.application.ports.clock import Clock
 from chatledger.application.ports.generator import Generator
-from chatledger.application.ports.queue import LiveBus
 from chatledger.application.queries.credentials import Credentials
 from chatledger.application.queries.dead_letters import DeadLetters
 from chatledger.application.queries.directory import AppDirectory
@@ -101,15 +85,16 @@ from chatledger.application.system_clock import SystemClock, new_id
 from chatledger.application.webhooks.webhooks import Webhooks
 from chatledger.bootstrap.background import Background
 from chatledger.bootstrap.blobs import blob_store
-from chatledger.bootstrap.data_folder import alone, make_folders, open_keys, require_keys
-from chatledger.bootstrap.erased_keys import destroy_erased_keys
+from chatledger.bootstrap.core import open_core
+from chatledger.bootstrap.data_folder import make_folders
 from chatledger.bootstrap.erasure import open_forgetting
 from chatledger.bootstrap.files import open_files
 from chatledger.bootstrap.notary import OpenNotary, open_notary
 from chatledger.bootstrap.providers import built_in, by_name_of, open_features
 from chatledger.bootstrap.search import open_index
-from chatledger.bootstrap.stores import bring_up_to_date, database_of, forget_operational_state, open_rebuilding
+from chatledger.bootstrap.stores import open_rebuilding
 from chatledger.bootstrap.webhooks import open_webhooks
+from chatledger.bootstrap.worker import start_worker
 from chatledger.settings import Settings, require_no_server
 
 
@@ -129,7 +114,7 @@ class Running(msgspec.Struct, frozen=True):
 
 
 @asynccontextmanager
-async def open_chatledger(  # noqa: PLR0915 - all that there is is joined in one place
+async def open_chatledger(
     settings: Settings,
     *,
     with_server: bool = True,
@@ -166,37 +151,22 @@ async def open_chatledger(  # noqa: PLR0915 - all that there is is joined in one
         if not with_server:
             require_no_server(settings)
         make_folders(settings)
-        clock, grace = SystemClock(), Grace(settings.shutdown_grace)
-
-        database = database_of(settings)
-        writing = await asyncio.to_thread(stack.enter_context, alone(settings, database))
-        await asyncio.to_thread(bring_up_to_date, writing)
-        lent = lent_ledger(settings.ledger_url, database, settings.durability, writing, clock, new_id)
-        stack.enter_context(lent)
-        keyring, signing_keys = await asyncio.to_thread(stack.enter_context, open_keys(settings, clock))
-        reader = Reader(database.reading())
-        store = SqlLedgerStore(writing, reader, has_one_writer=database.has_one_writer)
-        stack.push_async_callback(store.close)
-        await reader.query(lambda connection: _settle_keys(connection, keyring))
-        codec, seals = EventCodec(keyring), RowSeals(keyring)
-        inline, views, annotation_views = Projections(seals), SqlViews(reader, seals), SqlAnnotationViews(reader, seals)
-
-        await asyncio.to_thread(forget_operational_state, store)
-        writer = GroupCommitWriter(store, codec, keyring, inline, clock, asyncio.get_running_loop())
-        writer.start((await store.head()).position)
-        stack.push_async_callback(writer.close)
+        grace = Grace(settings.shutdown_grace)
+        core = await open_core(stack, settings, hot_messages=HOT_MESSAGES if with_worker else 0)
+        clock, database, reader, store, writer = core.clock, core.database, core.reader, core.store, core.writer
+        ledger, codec, keyring, seals, views = core.ledger, core.codec, core.keyring, core.seals, core.views
 
         bus, tail, conversation_tail, lookout = InProcessLiveBus(), Tail(), ConversationTail(), Lookout(store.head)
-        ledger = Ledger(store, codec, keyring, writer, new_id, hot_messages=HOT_MESSAGES if with_worker else 0)
         end_users, directory, past = (
             EndUsers(views, keyring),
             AppDirectory(views),
-            _open_past(stack, store, codec, inline, SqlScratches(seals, views), reader, clock),
+            _open_past(stack, store, codec, core.projections, SqlScratches(seals, views), reader, clock),
         )
         people, ownership = People(ledger, end_users, new_id), Ownership(end_users, views)
         following = stack.enter_context(closing(Following(ledger, views, tail, conversation_tail, bus, lookout)))
         reads, blobs = ContentReads(ledger, clock), await asyncio.to_thread(blob_store, settings)
         storing, files = open_files(settings, blobs, ledger, views, directory, clock, ownership, reads)
+        annotation_views = SqlAnnotationViews(reader, seals)
         annotations = Annotations(annotation_views, features.embedder)
         stack.push_async_callback(annotations.close)
         sending = Sending(
@@ -235,7 +205,7 @@ async def open_chatledger(  # noqa: PLR0915 - all that there is is joined in one
         notary = await open_notary(settings, ledger, reader, keyring, clock, stack)
         facts = Facts(store, codec, views, ownership, reads)
         feed = await _open_feed(stack, store, codec, directory, lookout, reads, following)
-        deliveries = SqlDeliveries(writing, reader, writer.run_alone)
+        deliveries = SqlDeliveries(core.writing, reader, writer.run_alone)
         webhooks = open_webhooks(
             stack,
             settings,
@@ -276,11 +246,11 @@ async def open_chatledger(  # noqa: PLR0915 - all that there is is joined in one
             rebuilding=await stack.enter_async_context(
                 open_rebuilding(
                     store,
-                    writing,
+                    core.writing,
                     database,
                     writer.run_alone,
                     codec,
-                    inline,
+                    core.projections,
                     clock,
                     mended=(directory.forget, annotations.forget),
                 )
@@ -307,7 +277,7 @@ async def open_chatledger(  # noqa: PLR0915 - all that there is is joined in one
             files=files,
             end_users=end_users,
             views=views,
-            signing_keys=signing_keys,
+            signing_keys=core.signing_keys,
             rate_limiter=InProcessRateLimiter(),
             clock=clock,
             new_id=new_id,
@@ -315,7 +285,7 @@ async def open_chatledger(  # noqa: PLR0915 - all that there is is joined in one
 
         subscriptions = _subscriptions(
             settings,
-            SqlTracking(writing, reader, writer.run_alone, clock),
+            SqlTracking(core.writing, reader, writer.run_alone, clock),
             LedgerLog(store, codec),
             projections,
             handlers,
@@ -333,7 +303,7 @@ async def open_chatledger(  # noqa: PLR0915 - all that there is is joined in one
         worker = None
         if with_worker:
             await _start_webhooks(stack, webhooks.webhooks, writer, grace)
-            worker = await _start_worker(
+            worker = await start_worker(
                 stack,
                 settings,
                 application,
@@ -346,7 +316,7 @@ async def open_chatledger(  # noqa: PLR0915 - all that there is is joined in one
                 awaited=tail.awaited,
                 grace=grace,
             )
-        yield Running(application, worker, ledger, writer, store, codec, inline, reader, subscriptions, grace)
+        yield Running(application, worker, ledger, writer, store, codec, core.projections, reader, subscriptions, grace)
 
 
 def _open_past(
@@ -375,11 +345,6 @@ async def _open_feed(
     feed = Feed(LedgerLog(store, codec), Origins(store), directory, lookout, reads, incarnation, following.closing)
     stack.push_async_callback(feed.close)
     return feed
-
-
-def _settle_keys(connection: Connection, keyring: SqliteKeyring) -> None:
-    require_keys(connection, keyring)
-    destroy_erased_keys(connection, keyring)
 
 
 def _open_generators(
@@ -416,78 +381,6 @@ def _open_exporting(stack: AsyncExitStack, database: Database, clock: Clock) -> 
     reading = database.reading(1)
     stack.callback(reading.dispose)
     return Exporting(SqlExportedLedger(reading), clock, new_id)
-
-
-async def _start_worker(
-    stack: AsyncExitStack,
-    settings: Settings,
-    application: Application,
-    ledger: Ledger,
-    bus: LiveBus,
-    generators: Mapping[str, Generator],
-    gates: Gates,
-    writer: GroupCommitWriter,
-    *,
-    storing: StoringFiles,
-    awaited: Awaited,
-    grace: Grace,
-) -> Worker:
-    """Begin what follows the commits of this process. It is drained first, and then cancelled."""
-    queue, views, clock = InProcessTaskQueue(), application.views, application.clock
-    worker = Worker(
-        _worker_settings(settings),
-        ledger,
-        views,
-        queue,
-        bus,
-        generators,
-        gates,
-        clock,
-        store_made_file=storing.store_made_file,
-        prompts=Prompts(views, ledger.read, application.files.sent),
-        awaited=awaited,
-    )
-    followers = (
-        worker,
-        Dispatcher(queue),
-        Turns(views, queue),
-        Sweeper(
-            ledger,
-            views,
-            queue,
-            application.stopping,
-            clock,
-            interval=settings.heartbeat,
-            timeout=settings.generation_timeout,
-        ),
-        AutomaticNaming(ledger, views, application.naming),
-        DeletedConversations(views, application.stopping),
-        Interruptions(views, application.stopping),
-    )
-    for follower in followers:
-        writer.observe(follower.committed)
-    background = await stack.enter_async_context(Background())
-    background.start(*(follower.run for follower in followers), worker.keep_leases)
-    stack.push_async_callback(worker.drain, grace)
-    return worker
-
-
-def _worker_settings(settings: Settings) -> WorkerSettings:
-    return WorkerSettings(
-        name=f"{settings.worker_name}:{os.getpid()}",
-        concurrency=settings.worker_concurrency,
-        lease=settings.lease,
-        heartbeat=settings.heartbeat,
-        timeout=settings.generation_timeout,
-        flush_interval=settings.flush_interval_ms / 1000,
-        longest_answer=settings.max_answer_characters,
-        retry=RetryPolicy(
-            attempts=settings.attempts,
-            take_overs=settings.take_overs,
-            first_delay=settings.first_retry_delay,
-            longest_delay=settings.longest_retry_delay,
-        ),
-    )
 
 
 def _subscriptions(

@@ -1,0 +1,90 @@
+"""The middle of an open chatledger: the ledger with its keys, its rows and its writer, before anybody uses it."""
+
+import asyncio
+from contextlib import AsyncExitStack
+
+import msgspec
+from sqlalchemy import Connection, Engine
+
+from chatledger.adapters.keys.signing import SqliteSigningKeys
+from chatledger.adapters.keys.store import SqliteKeyring
+from chatledger.adapters.persistence.database import Database
+from chatledger.adapters.persistence.open_ledgers import lent_ledger
+from chatledger.adapters.persistence.store import Reader, SqlLedgerStore
+from chatledger.adapters.persistence.views import SqlViews
+from chatledger.application.ledger.codec import EventCodec
+from chatledger.application.ledger.ledger import Ledger
+from chatledger.application.ledger.projections import Projections
+from chatledger.application.ledger.sealed_rows import RowSeals
+from chatledger.application.ledger.writer import GroupCommitWriter
+from chatledger.application.system_clock import SystemClock, new_id
+from chatledger.bootstrap.data_folder import alone, open_keys, require_keys
+from chatledger.bootstrap.erased_keys import destroy_erased_keys
+from chatledger.bootstrap.stores import bring_up_to_date, database_of, forget_operational_state
+from chatledger.settings import Settings
+
+
+class Core(msgspec.Struct, frozen=True):
+    """What all use cases stand on. ``writing`` is for the writer's thread alone."""
+
+    clock: SystemClock
+    database: Database
+    writing: Engine
+    reader: Reader
+    store: SqlLedgerStore
+    keyring: SqliteKeyring
+    signing_keys: SqliteSigningKeys
+    codec: EventCodec
+    seals: RowSeals
+    projections: Projections
+    views: SqlViews
+    writer: GroupCommitWriter
+    ledger: Ledger
+
+
+async def open_core(stack: AsyncExitStack, settings: Settings, *, hot_messages: int) -> Core:
+    """Open the store for the one server that may have it, and begin to commit.
+
+    Raises:
+        StorageUnavailableError: the store is in trouble, or its database cannot be reached.
+        StoreBusyError: another server has the store open.
+        SchemaError: the store was written by a newer release.
+        MasterKeyError: the master key is missing, or is not the one of the key store.
+    """
+    clock, database = SystemClock(), database_of(settings)
+    writing = await asyncio.to_thread(stack.enter_context, alone(settings, database))
+    await asyncio.to_thread(bring_up_to_date, writing)
+    lent = lent_ledger(settings.ledger_url, database, settings.durability, writing, clock, new_id)
+    stack.enter_context(lent)
+    keyring, signing_keys = await asyncio.to_thread(stack.enter_context, open_keys(settings, clock))
+    reader = Reader(database.reading())
+    store = SqlLedgerStore(writing, reader, has_one_writer=database.has_one_writer)
+    stack.push_async_callback(store.close)
+    await reader.query(lambda connection: _settle_keys(connection, keyring))
+    codec, seals = EventCodec(keyring), RowSeals(keyring)
+    projections = Projections(seals)
+
+    await asyncio.to_thread(forget_operational_state, store)
+    writer = GroupCommitWriter(store, codec, keyring, projections, clock, asyncio.get_running_loop())
+    writer.start((await store.head()).position)
+    stack.push_async_callback(writer.close)
+    return Core(
+        clock=clock,
+        database=database,
+        writing=writing,
+        reader=reader,
+        store=store,
+        keyring=keyring,
+        signing_keys=signing_keys,
+        codec=codec,
+        seals=seals,
+        projections=projections,
+        views=SqlViews(reader, seals),
+        writer=writer,
+        ledger=Ledger(store, codec, keyring, writer, new_id, hot_messages=hot_messages),
+    )
+
+
+def _settle_keys(connection: Connection, keyring: SqliteKeyring) -> None:
+    require_keys(connection, keyring)
+    destroy_erased_keys(connection, keyring)
