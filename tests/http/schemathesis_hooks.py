@@ -37,7 +37,7 @@ MEANT: list[tuple[str, str, Callable[[Any, Any], bool]]] = [
     (
         ACCEPTED,
         "an empty value in the query string counts as absent: a widespread client sends what it was not given so",
-        lambda case, _: "" in (case.query or {}).values(),
+        lambda case, _: any(value in ("", [], [""], {}) for value in (case.query or {}).values()),
     ),
     (
         REFUSED,

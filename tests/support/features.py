@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from hashlib import sha256
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +38,9 @@ HEARD, SOUND = "Good day.", WAV
 """What the provider hears in every sound, and how everything that it says sounds."""
 
 
+NOBODY_LISTENS = "http://127.0.0.1:9/"
+
+
 @asynccontextmanager
 async def server_with_provider(data_dir: Path, **settings: Any) -> AsyncIterator[LiveServer]:
     """A server whose provider, on the loopback, hears, speaks and tells texts apart."""
@@ -45,6 +49,7 @@ async def server_with_provider(data_dir: Path, **settings: Any) -> AsyncIterator
         provider.always("/audio/speech", lambda _: spoken(SOUND))
         provider.always("/embeddings", lambda request: embeddings(*map(_vector, request.body["input"])))
         settings |= {"openai_base_url": provider.base_url, "openai_api_key": "secret"}
+        settings |= {"webhook_allowed_networks": (ip_network("127.0.0.0/8"),)}
         async with live_server(data_dir, **settings) as server:
             yield server
 
@@ -79,6 +84,9 @@ async def furnish(server: LiveServer) -> dict[str, str]:
     hold = await application.holds.place(people[1], "a case", a_context())
     await application.erasing.request(people[2], a_context())
     spare = await application.operators.issue("a spare one", ["audit"], a_context())
+    endpoints = [
+        await application.webhooks.register(NOBODY_LISTENS, a_context(), types=["AppDeleted"]) for _ in range(2)
+    ]
     letters = (await server.client(operator_token).get("/v1/admin/dead-letters")).json()["data"]
     return {
         "CHAT_KEY": chats.api_key,
@@ -108,6 +116,8 @@ async def furnish(server: LiveServer) -> dict[str, str]:
         "HOLD": str(hold.hold_id),
         "ERASED_PERSON": str(people[2]),
         "SPARE_OPERATOR": str(spare.operator_id),
+        "ENDPOINT": str(endpoints[0].endpoint_id),
+        "SPARE_ENDPOINT": str(endpoints[1].endpoint_id),
     }
 
 

@@ -286,7 +286,7 @@ def webhook_routes(surface: Surface) -> Sequence[HTTPRouteHandler]:
 
 
 def _listed(body: Body, field: str, kind: type) -> list[Any] | None:
-    """A list, or None for an absent one.
+    """A list, or None for an absent one. A whole number is one however it is written (JSON Schema, section 4.2.3).
 
     Raises:
         HttpError: it is something else, or holds something else.
@@ -294,6 +294,8 @@ def _listed(body: Body, field: str, kind: type) -> list[Any] | None:
     value = body.get(field)
     if value is None:
         return None
+    if isinstance(value, list) and kind is int:
+        value = [int(each) if isinstance(each, float) and each.is_integer() else each for each in value]
     if not isinstance(value, list) or not all(isinstance(each, kind) and not isinstance(each, bool) for each in value):
         raise invalid(field, f"{field} must be a list of {'numbers' if kind is int else 'texts'}")
     return value
