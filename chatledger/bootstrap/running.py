@@ -12,6 +12,7 @@ from chatledger.adapters.persistence.exported import SqlExportedLedger
 from chatledger.adapters.persistence.scratch import SqlScratches
 from chatledger.adapters.persistence.store import Reader, SqlLedgerStore
 from chatledger.adapters.persistence.tracking import Projection, SqlTrackedProjection, SqlTracking
+from chatledger.adapters.persistence.views.annotations import SqlAnnotationViews
 from chatledger.adapters.persistence.views.belongings import SqlBelongingsViews
 from chatledger.adapters.persistence.views.dead_letters import SqlDeadLetterViews
 from chatledger.adapters.persistence.views.endpoints import SqlEndpointViews
