@@ -79,6 +79,7 @@ async def test_no_redirect_is_followed(receiver, open_sender, status):
         (format_datetime(datetime.now(UTC) + timedelta(hours=1)), 3_600),
         ("Sun Nov  6 08:49:37 1994", 0),
     ],
+    ids=["whole", "fraction", "past", "word", "infinite", "date", "asctime"],
 )
 async def test_retry_after_is_read_as_a_number_or_as_a_date(receiver, open_sender, given, seconds):
     receiver.reply = lambda _: Answer(503, {"retry-after": given})
