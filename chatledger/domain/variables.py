@@ -2,8 +2,10 @@
 
 import re
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from typing import Literal, get_args
+from uuid import UUID
 
 from chatledger.domain.configuration import DeclaredVariable
 from chatledger.domain.errors import InvalidInputError, VariableTypeError
@@ -129,6 +131,15 @@ def _is_file(value: Json) -> bool:
             return kind in _FILE_KINDS
         case _:
             return False
+
+
+def stored_files(value_type: VariableType, value: Json) -> Iterator[UUID]:
+    """The uploads that a variable of this type names: with a value of that type, or with none."""
+    given = value if isinstance(value, list) else [value]
+    for file in given if value_type in {"file", "array[file]"} else ():
+        if isinstance(file, dict) and file["transfer_method"] == "local_file":
+            with suppress(ValueError):  # a default is free to name what never was
+                yield UUID(str(file["upload_file_id"]))
 
 
 def type_of(value: Json) -> FoundType:

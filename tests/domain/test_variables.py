@@ -9,11 +9,20 @@ from chatledger.domain.configuration import DeclaredVariable
 from chatledger.domain.errors import InvalidInputError, VariableTypeError
 from chatledger.domain.events import ConversationStarted, ConversationVariableSet
 from chatledger.domain.values import VariableType
-from chatledger.domain.variables import first_value, require_fit, type_of, validate_variables, variables_at
+from chatledger.domain.variables import (
+    first_value,
+    require_fit,
+    stored_files,
+    type_of,
+    validate_variables,
+    variables_at,
+)
 from tests.domain.facts import APP, END_USER
 
 REMOTE = {"type": "image", "transfer_method": "remote_url", "url": "https://example.org/a.png"}
 UPLOADED = {"type": "document", "transfer_method": "local_file", "upload_file_id": "0198a000"}
+FILE = UUID(int=7)
+STORED = {**UPLOADED, "upload_file_id": str(FILE)}
 NO_FILES = [
     {**REMOTE, "type": "sculpture"},
     {**REMOTE, "type": ["image"]},
@@ -38,6 +47,21 @@ TYPES = {
     "array[object]": ([[], [{}]], [[{}, None], {}]),
     "array[file]": ([[], [REMOTE, UPLOADED]], [[REMOTE, {}], REMOTE]),
 }
+
+
+@pytest.mark.parametrize(
+    ("value_type", "value", "named"),
+    [
+        ("file", STORED, [FILE]),
+        ("file", REMOTE, []),
+        ("file", UPLOADED, []),
+        ("file", None, []),
+        ("array[file]", [REMOTE, STORED], [FILE]),
+        ("object", STORED, []),
+    ],
+)
+def test_the_uploads_that_a_variable_names(value_type, value, named) -> None:
+    assert list(stored_files(value_type, value)) == named
 
 
 def test_every_type_is_spoken_of() -> None:

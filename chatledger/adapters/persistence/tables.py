@@ -534,7 +534,7 @@ sa.Index(
     postgresql_where=sa.text("NOT is_erased"),
 )
 
-# Which conversations have a message that shows a file. A deleted one is no longer among the conversations.
+# Which conversations show a file, in a message or a variable. A deleted one is no longer among the conversations.
 FILE_REFERENCES = sa.Table(
     "file_references", METADATA, _id("file_id", primary_key=True), _id("conversation_id", primary_key=True)
 )

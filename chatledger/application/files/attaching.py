@@ -153,7 +153,7 @@ class Attaching:
         if reference.upload_file_id is None:
             raise rules.refusal("upload_file_id is required for a local_file")
         file = await self._views.file(reference.upload_file_id)
-        if file is None or file.end_user_id != end_user_id:
+        if file is None or file.end_user_id != end_user_id or file.is_erased:
             raise rules.refusal("upload_file_id names no file of this user")
         if reference.type not in {file.kind, "custom"} and (file.kind, reference.type) != ("custom", "document"):
             raise rules.refusal(f"the file is of type {file.kind}, not {reference.type}")

@@ -161,8 +161,8 @@ class FileView(msgspec.Struct, frozen=True, kw_only=True):
     """A stored file; ``size`` is in bytes. One that is erased has neither name nor content.
 
     Attributes:
-        is_referenced: while a message of a conversation shows it.
-        was_referenced: once a message has shown it, whether or not its conversation is still there.
+        is_referenced: while a conversation shows it, in a message or a variable.
+        was_referenced: once one has shown it, whether or not it is still there.
     """
 
     file_id: UUID

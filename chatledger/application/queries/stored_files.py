@@ -33,12 +33,12 @@ class StoredFiles(FileContents):
         self.links = links
 
     async def shown(self, caller: Caller, file_id: UUID) -> FileView:
-        """A file that a message of the caller's app shows, in a conversation that there is.
+        """A file that a conversation of the caller's app shows, in a message or a variable.
 
         A visitor sees what is their own, an app everybody's.
 
         Raises:
-            NotFoundError: there is none, or no message shows it, or it is another visitor's.
+            NotFoundError: there is none, or no conversation shows it, or it is another visitor's.
             FileAccessDeniedError: it belongs to another app.
             KeyDestroyedError: it has been erased.
         """
@@ -53,7 +53,7 @@ class StoredFiles(FileContents):
         return file
 
     async def file(self, reader: Reader, file_id: UUID) -> FileView:
-        """A file, whether or not a message shows it.
+        """A file, whether or not a conversation shows it.
 
         Raises:
             NotFoundError: there is none, or it is not the reader's.

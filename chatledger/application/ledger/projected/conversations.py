@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any, assert_never
 
 from chatledger.application.ledger.envelope import Envelope
+from chatledger.application.ledger.projected.files import files_shown
 from chatledger.application.ledger.projected.sealing import NOTHING_LEFT, Sealing, key_erased
 from chatledger.application.ledger.sealed_rows import ConversationContent, ConversationName, VariableContent
 from chatledger.application.ports.storage import Change, Delete, Insert, Update, Upsert
@@ -17,6 +18,7 @@ from chatledger.domain.events import (
     ConversationUnpinned,
     ConversationVariableSet,
 )
+from chatledger.domain.variables import stored_files
 
 
 class ConversationChanges:
@@ -35,7 +37,7 @@ class ConversationChanges:
             case ConversationRenamed():
                 return self._conversation_renamed(envelope, body)
             case ConversationVariableSet():
-                return (self._variable_set(envelope, body),)
+                return (self._variable_set(envelope, body), *_files_in_variable(envelope, body))
             case ConversationPinned():
                 return (_conversation(envelope, {"is_pinned": True}),)
             case ConversationUnpinned():
@@ -101,6 +103,10 @@ class ConversationChanges:
             }
         )
         return Upsert("conversation_variables", key, row, values)
+
+
+def _files_in_variable(envelope: Envelope, body: ConversationVariableSet) -> Sequence[Change]:
+    return files_shown(stored_files(body.value_type, body.value), envelope.stream_id)
 
 
 def _conversation_deleted(envelope: Envelope) -> Sequence[Change]:

@@ -1,12 +1,13 @@
 """What the events of files change."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import assert_never
+from uuid import UUID
 
 from chatledger.application.ledger.envelope import Envelope
 from chatledger.application.ledger.projected.sealing import NOTHING_LEFT, Sealing, key_erased
 from chatledger.application.ledger.sealed_rows import FileContent
-from chatledger.application.ports.storage import Change, Insert, Update
+from chatledger.application.ports.storage import Change, Insert, Update, Upsert
 from chatledger.domain.events import FileErased, FileEvent, FileUploaded
 
 
@@ -41,6 +42,12 @@ class FileChanges:
             "content": self._sealing.seal(envelope, FileContent(body.name), envelope.stream_id),
         }
         return Insert("files", row)
+
+
+def files_shown(file_ids: Iterable[UUID], conversation_id: UUID) -> Sequence[Change]:
+    """A file may be looked at once a conversation shows it, in a message or a variable, and while that is there."""
+    rows = [{"file_id": file_id, "conversation_id": conversation_id} for file_id in file_ids]
+    return tuple(Upsert("file_references", row, row, {}) for row in rows)
 
 
 def _file_erased(envelope: Envelope) -> Sequence[Change]:

@@ -7,6 +7,7 @@ from uuid import UUID
 import msgspec
 
 from chatledger.application.ledger.envelope import Envelope, day_of, to_microseconds
+from chatledger.application.ledger.projected.files import files_shown
 from chatledger.application.ledger.projected.sealing import Sealing
 from chatledger.application.ledger.sealed_rows import Answer, FeedbackContent, Question, Suggestions
 from chatledger.application.ports.storage import Change, Delete, Increase, Insert, Update, Upsert
@@ -209,13 +210,7 @@ def _later(envelope: Envelope, message: Message) -> Change:
 
 
 def _references(files: Sequence[AttachedFile], conversation_id: UUID) -> Sequence[Change]:
-    """A file may be looked at once a message shows it, and for as long as there is its conversation."""
-    rows = [
-        {"file_id": file.upload_file_id, "conversation_id": conversation_id}
-        for file in files
-        if file.upload_file_id is not None
-    ]
-    return tuple(Upsert("file_references", row, row, {}) for row in rows)
+    return files_shown([file.upload_file_id for file in files if file.upload_file_id is not None], conversation_id)
 
 
 def _replays(created: MessageCreated) -> Sequence[Change]:
