@@ -195,6 +195,7 @@ def test_all_of_one_person_readable(
     assert main([*used.arguments("--person", "--app", "first", "--user", "ann"), "--output", str(output)]) == 0
     assert json.loads(output.read_bytes())["conversations"] == document["conversations"]
     assert output.stat().st_mode & 0o777 == 0o600
+    (tmp_path / "ann.json.part").write_text("what a process that was killed has left")
     assert main([*used.arguments("--person", "--app", "first", "--user", "ann"), "--output", str(output)]) == 1
     assert [path.name for path in tmp_path.glob("ann*")] == ["ann.json"]
 

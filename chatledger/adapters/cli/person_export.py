@@ -45,16 +45,17 @@ async def _export(settings: Settings, app_id: UUID, user: str, file: BinaryIO) -
 
 @contextmanager
 def _private_file(path: Path) -> Iterator[BinaryIO]:
-    """A new file, which has its name once it is whole.
+    """A new file, which has its name once it is whole. What is left of one by a process that was killed goes first.
 
     Raises:
         FileExistsError: it is there already.
     """
+    part = path.with_name(f"{path.name}.part")
+    part.unlink(missing_ok=True)
     if path.exists():
         raise FileExistsError(f"{path} is there already")
-    part = path.with_name(f"{path.name}.part")
     try:
-        with os.fdopen(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
+        with os.fdopen(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
             yield file
         part.rename(path)
     finally:

@@ -7,7 +7,7 @@ ledger has it.
 import asyncio
 from base64 import b64encode
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from datetime import datetime
 from uuid import UUID
 
@@ -85,7 +85,8 @@ class AccessRequests:
     async def document(self, reader: Reader, end_user_id: UUID) -> AsyncGenerator[bytes, None]:
         """The JSON of one person, in pieces. Whoever reads closes it.
 
-        What is said while it is made may be in it or not. That somebody read it is on record before the first piece.
+        What is said while it is made may be in it or not. A conversation or a file that is erased while it is read ends
+        there, with ``is_whole`` false. That somebody read it is on record before the first piece.
 
         Raises:
             NotFoundError: before the first piece: there is no such person.
@@ -127,20 +128,25 @@ class AccessRequests:
         yield _opened(conversation, "messages")
         separator = b"\n"
         async for message_id in _all(self._views.messages_in, conversation_id):
-            yield separator + _encode(message_of(await self._read(message_id)))
+            try:
+                events = await self._read(message_id)
+            except KeyDestroyedError:
+                yield b'],"is_whole":false}'
+                return
+            yield separator + _encode(message_of(events))
             separator = b",\n"
         yield b"]}"
 
     async def _file(self, file_id: UUID) -> AsyncGenerator[bytes, None]:
-        try:
+        first = key = None
+        with suppress(KeyDestroyedError):
             first, *_ = await self._read(file_id)
-        except KeyDestroyedError:
-            first = None
-        if first is None or first.key_id is None or not isinstance(first.body, FileUploaded):
+            if first.key_id is not None:
+                key = self._keyring.cached(first.key_id) or await asyncio.to_thread(self._keyring.key, first.key_id)
+        if first is None or key is None or not isinstance(first.body, FileUploaded):
             yield _encode(AccessedFile(id=file_id, status="erased"))[:-1] + b',"content":null}'
             return
         yield _encode(file_of(first, first.body))[:-1] + b',"content":'
-        key = self._keyring.cached(first.key_id) or await asyncio.to_thread(self._keyring.key, first.key_id)
         content = open_content(key, self._blobs, file_id, first.body.size)
         opening = b'"'
         try:
@@ -148,10 +154,8 @@ class AccessRequests:
                 async for piece in _base64(content):
                     yield opening + piece
                     opening = b""
-        except BlobMissingError:
-            if not opening:
-                raise
-            yield b"null}"
+        except (BlobMissingError, KeyDestroyedError):
+            yield b"null}" if opening else b'","is_whole":false}'
         else:
             yield opening + b'"}'
 

@@ -31,15 +31,17 @@ class ExportedPersonRequest(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ExportedConversation(AccessedConversation, frozen=True, kw_only=True):
-    """A conversation with all its messages, oldest first."""
+    """A conversation with all its messages, oldest first; not ``is_whole`` where it was erased while it was read."""
 
     messages: Sequence[AccessedMessage]
+    is_whole: bool = True
 
 
 class ExportedPersonFile(AccessedFile, frozen=True, kw_only=True):
-    """A file with its bytes in base64; null where they are gone."""
+    """A file with its bytes in base64, null where they are gone; not ``is_whole`` where it went while it was read."""
 
     content: str | None
+    is_whole: bool = True
 
 
 class ExportedPerson(DocumentHead, frozen=True, kw_only=True):
