@@ -234,3 +234,25 @@ async def is_file_erased(chat: Chat, file_id: UUID) -> bool:
 async def is_erased(chat: Chat, conversation_id: UUID) -> bool:
     staged = await chat.running.ledger.load(Conversation, conversation_id, even_erased=True)
     return staged is not None and staged.aggregate.is_erased
+
+
+async def test_those_that_cannot_be_erased_keep_nobody_else_waiting(chat, monkeypatch):
+    monkeypatch.setattr("chatledger.application.erasure.erasing.AT_ONCE", 2)
+    monkeypatch.setattr("chatledger.application.erasure.erasing.LOOK_LIMIT", 2, raising=False)
+    monkeypatch.setattr("chatledger.application.erasure.erasing.LOOK_INTERVAL", 0.05)
+    erase_one, stuck = Erasing._erase, []
+
+    async def hang_or_fail(self: Erasing, erasure: Erasure) -> None:
+        if erasure.end_user_id == stuck[0]:
+            await asyncio.Event().wait()
+        if erasure.end_user_id in stuck:
+            raise RuntimeError("not yet")
+        await erase_one(self, erasure)
+
+    monkeypatch.setattr(Erasing, "_erase", hang_or_fail)
+    for user in ("ann", "bob", "cid"):
+        await said(chat, "kept", user)
+        stuck.append(await person(chat, user))
+        await chat.application.erasing.request(stuck[-1], a_context())
+    await said(chat, "gone", "ada")
+    await erase(chat)

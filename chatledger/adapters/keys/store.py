@@ -1,7 +1,7 @@
 """The key store: data keys wrapped by their parents, and at last by the master key."""
 
 import os
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 from sqlite3 import Connection
 from uuid import UUID
@@ -41,6 +41,10 @@ _UNDER = (
     "SELECT number, key_id, wrapped FROM keys WHERE parent_id IS ? AND number > ? AND wrapped <> ? "
     "ORDER BY number LIMIT ?"
 )
+_DESTROYED_ALONE = """
+SELECT gone.key_id FROM keys AS gone JOIN keys AS parent ON parent.key_id = gone.parent_id
+WHERE gone.number > ? AND gone.number <= ? AND gone.wrapped = ? AND parent.wrapped <> ?
+"""
 _INSERT = "INSERT OR IGNORE INTO keys (key_id, parent_id, wrapped) VALUES (?, ?, ?)"
 
 
@@ -126,6 +130,17 @@ class SqliteKeyring:
                     doomed.update(UUID(bytes=row[0]) for row in gone)
             self._cache.destroy(doomed)
             self.file.scrub()
+
+    def destroyed_alone(self) -> Iterator[Collection[UUID]]:
+        """The keys that were destroyed while what wrapped them was not, a bounded number at a time. Blocks.
+
+        Raises:
+            StorageUnavailableError: while iterating: the key store cannot be read.
+        """
+        ((last,),) = self.file.read("SELECT coalesce(max(number), 0) FROM keys")
+        for before in range(0, last, PAGE):
+            if rows := self.file.read(_DESTROYED_ALONE, before, before + PAGE, _GONE, _GONE):
+                yield [UUID(bytes=row[0]) for row in rows]
 
     def rotate_key(self, key_id: UUID) -> int:
         """Wrap the keys under a key by a new secret; how many. Blocks.

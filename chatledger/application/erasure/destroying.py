@@ -1,11 +1,12 @@
 """Destroying keys between two commits, and what then has to be forgotten in memory."""
 
-from collections.abc import Awaitable, Callable, Collection, Sequence
+import asyncio
+from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Sequence
 from typing import Protocol
 from uuid import UUID
 
 from chatledger.application.ports.erasure import Forgetful
-from chatledger.application.ports.keys import KeyDestroyedError, Keyring
+from chatledger.application.ports.keys import Keyring
 from chatledger.application.ports.storage import LedgerStore, Transaction
 
 Choose = Callable[[Transaction], Collection[UUID]]
@@ -54,13 +55,15 @@ class Destroying:
                 keeper.forget_erased(self._is_gone)
         return chosen
 
-    def is_destroyed(self, key_id: UUID) -> bool:
-        """Whether a key is gone. Blocks."""
-        try:
-            self._keyring.key(key_id)
-        except KeyDestroyedError:
-            return True
-        return False
+    async def destroyed_alone(self) -> AsyncGenerator[Collection[UUID], None]:
+        """The keys that are gone while what wrapped them is there, some at a time.
+
+        Raises:
+            StorageUnavailableError: while iterating: the key store is in trouble.
+        """
+        pages = iter(self._keyring.destroyed_alone())
+        while (page := await asyncio.to_thread(next, pages, None)) is not None:
+            yield page
 
     def _is_gone(self, key_id: UUID | None) -> bool:
         return key_id is not None and self._keyring.cached(key_id) is None

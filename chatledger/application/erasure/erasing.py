@@ -31,9 +31,8 @@ log = logging.getLogger(__name__)
 LOOK_INTERVAL = 10.0
 """Seconds between two looks for erasures that are not done: trouble in the store, or an end, came between."""
 
-LOOK_LIMIT = 100
 AT_ONCE = 50
-"""How many conversations, files or answers are taken together."""
+"""How many conversations, files or answers are taken together, and how many people are at once."""
 
 SECONDS_TO_LOOK = 1.0
 """Between two looks for answers under way, where none is heard to end."""
@@ -52,7 +51,8 @@ class Erasing:
     under way are stopped. Once none is left the person's key is destroyed between two commits, and with it every key
     of theirs. Then all that was theirs is put on record as erased, the bytes of files are deleted, the search index is
     rid of it, and at last ``EndUserErased`` says that it is done. It hears of requests as they are committed, and the
-    read model knows which ones an earlier process left behind.
+    read model knows which ones an earlier process left behind, or could not be done at once: those are tried again
+    beside the new ones.
     """
 
     def __init__(
@@ -75,6 +75,7 @@ class Erasing:
         self._requested = asyncio.Event()
         self._stopped: dict[UUID, asyncio.Event] = {}
         self._waiting: dict[UUID, asyncio.Event] = {}
+        self._under_way: set[UUID] = set()
 
     # What others ask for
 
@@ -159,22 +160,48 @@ class Erasing:
                 waiting.set()
 
     async def run(self) -> None:
-        """Finish what an earlier process began, then what comes."""
-        while True:
-            self._requested.clear()
-            try:
-                await asyncio.gather(*map(self._try, await self._views.unfinished_erasures(LOOK_LIMIT)))
-            except Exception as error:  # noqa: BLE001 - the next look finds them
-                log.warning("erasures are looked for later: %s", describe(error))
-            with suppress(TimeoutError):
-                async with asyncio.timeout(LOOK_INTERVAL):
-                    await self._requested.wait()
+        """Finish what an earlier process began, and what comes: neither keeps the other waiting."""
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._go_on(tasks))
+            turns, last = asyncio.Semaphore(AT_ONCE), self._ledger.head_position
+            while True:
+                self._requested.clear()
+                last = await self._begin(last, turns, tasks)
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(LOOK_INTERVAL):
+                        await self._requested.wait()
 
-    async def _try(self, erasure: Erasure) -> None:
+    async def _go_on(self, tasks: asyncio.TaskGroup) -> None:
+        """Try again and again what is not done, in turn: those that cannot be done yet do not keep the others out."""
+        turns = asyncio.Semaphore(AT_ONCE)
+        while True:
+            await self._begin(0, turns, tasks)
+            await asyncio.sleep(LOOK_INTERVAL)
+
+    async def _begin(self, last: int, turns: asyncio.Semaphore, tasks: asyncio.TaskGroup) -> int:
+        """Have erased whoever is to be and was asked for after a position; up to which one that is."""
+        try:
+            while page := await self._views.unfinished_erasures(last, AT_ONCE):
+                for erasure in page:
+                    await turns.acquire()
+                    tasks.create_task(self._try(erasure, turns))
+                    last = erasure.requested_position
+        except Exception as error:  # noqa: BLE001 - the next look finds them
+            log.warning("erasures are looked for later: %s", describe(error))
+        return last
+
+    async def _try(self, erasure: Erasure, turns: asyncio.Semaphore) -> None:
+        if erasure.end_user_id in self._under_way:
+            turns.release()
+            return
+        self._under_way.add(erasure.end_user_id)
         try:
             await self._erase(erasure)
-        except Exception as error:  # noqa: BLE001 - one person's trouble is not the others', and the next look goes on
+        except Exception as error:  # noqa: BLE001 - one person's trouble is not the others', and a later look goes on
             log.warning("end user %s is erased later: %s", erasure.end_user_id, describe(error))
+        finally:
+            self._under_way.discard(erasure.end_user_id)
+            turns.release()
 
     async def _erase(self, erasure: Erasure) -> None:
         requested = await self._ledger.event_at(erasure.requested_position)

@@ -2,8 +2,8 @@
 
 import asyncio
 import logging
-from collections.abc import Callable, Collection, Sequence
-from contextlib import suppress
+from collections.abc import Awaitable, Callable, Collection, Sequence
+from contextlib import aclosing, suppress
 from uuid import UUID
 
 from chatledger.application.context import SYSTEM, Context
@@ -12,7 +12,7 @@ from chatledger.application.fault_report import describe
 from chatledger.application.ledger.envelope import MICROSECONDS_PER_DAY, Envelope, to_microseconds
 from chatledger.application.ledger.ledger import Ledger
 from chatledger.application.ports.clock import Clock, IdFactory
-from chatledger.application.ports.erasure import ErasureViews, Resting
+from chatledger.application.ports.erasure import ErasureViews, Resting, Retention
 from chatledger.application.ports.files import BlobStore
 from chatledger.application.ports.storage import Transaction
 from chatledger.domain.conversation import Conversation
@@ -31,8 +31,8 @@ class Retaining:
     """A process manager. What is no longer kept loses its own key, and its person and their other things stay.
 
     The keys of a batch are destroyed between two commits, as far as nothing has happened and nobody holds the person
-    by then; what is erased is put on record after that. Whoever comes after an end finds the same again, and whoever
-    comes second finds nothing left to do.
+    by then; what is erased is put on record after that. What an end or a failure kept from the record is known by the
+    keys that are gone, whoever is held and whatever an app keeps by then. One thing's trouble is not the others'.
     """
 
     def __init__(
@@ -51,6 +51,7 @@ class Retaining:
         self._clock = clock
         self._new_id = new_id
         self._is_set = asyncio.Event()
+        self._may_be_unrecorded = True
 
     def committed(self, envelopes: Sequence[Envelope]) -> None:
         """Take note of committed events, in order."""
@@ -70,47 +71,77 @@ class Retaining:
                     await self._is_set.wait()
 
     async def look(self) -> None:
-        """Erase all that is kept no longer.
+        """Erase all that is kept no longer, and put on record what an earlier look left out.
 
         Raises:
             StorageUnavailableError: the store is in trouble; the rest is erased later.
         """
+        if self._may_be_unrecorded:
+            self._may_be_unrecorded = False
+            await self._try("what was begun earlier", self._record_the_rest())
         for retention in await self._views.retentions():
-            before = to_microseconds(self._clock.now()) - retention.days * MICROSECONDS_PER_DAY
-            context = Context(actor=SYSTEM, correlation_id=self._new_id(), app_id=retention.app_id)
-            await self._erase_conversations(retention.app_id, before, context)
-            await self._erase_files(retention.app_id, before, context)
+            await self._try(f"what app {retention.app_id} keeps no longer", self._erase(retention))
 
-    async def _erase_conversations(self, app_id: UUID, before: int, context: Context) -> None:
-        while found := await self._views.resting_conversations(app_id, before, AT_ONCE):
+    async def _try(self, what: str, work: Awaitable[object]) -> None:
+        """Do it, or say that it is done at a later look.
+
+        Raises:
+            StorageUnavailableError: the ledger takes nothing at the moment: then it is the same with everything else.
+        """
+        try:
+            await work
+        except Exception as error:
+            self._may_be_unrecorded = True
+            if self._ledger.trouble is not None:
+                raise
+            log.warning("%s is erased later: %s", what, describe(error))
+
+    async def _record_the_rest(self) -> None:
+        async with aclosing(self._destroying.destroyed_alone()) as pages:
+            async for key_ids in pages:
+                conversations, files = await self._views.unrecorded(key_ids)
+                for one in conversations:
+                    await self._conversation(one.id, self._context(one.app_id))
+                for one in files:
+                    await self._file(one.id, self._context(one.app_id))
+
+    async def _erase(self, retention: Retention) -> None:
+        before = to_microseconds(self._clock.now()) - retention.days * MICROSECONDS_PER_DAY
+        app_id, context = retention.app_id, self._context(retention.app_id)
+        last: Resting | None = None
+        while found := await self._views.resting_conversations(app_id, before, last, AT_ONCE):
             erased = await self._destroy(found, lambda ledger, one: ledger.is_conversation_at_rest(one, before))
             await asyncio.gather(*(self._conversation(one, context) for one in erased))
-            if not erased:
-                return
-
-    async def _erase_files(self, app_id: UUID, before: int, context: Context) -> None:
-        while found := await self._views.resting_files(app_id, before, AT_ONCE):
+            last = found[-1]
+        last = None
+        while found := await self._views.resting_files(app_id, before, last, AT_ONCE):
             erased = await self._destroy(found, lambda ledger, one: ledger.is_file_at_rest(one, before))
             await asyncio.gather(*(self._file(one, context) for one in erased))
-            if not erased:
-                return
+            last = found[-1]
 
     async def _destroy(self, found: Sequence[Resting], rests: Callable[[Transaction, UUID], bool]) -> list[UUID]:
-        """Destroy the keys of what is still at rest; which that was, and what an earlier look had destroyed."""
+        """Destroy the keys of what is still at rest; which that was."""
 
         def choose(ledger: Transaction) -> Collection[UUID]:
-            return {one.key_id for one in found if self._destroying.is_destroyed(one.key_id) or rests(ledger, one.id)}
+            return {one.key_id for one in found if rests(ledger, one.id)}
 
         destroyed = await self._destroying.destroy(choose)
         return [one.id for one in found if one.key_id in destroyed]
 
     async def _conversation(self, conversation_id: UUID, context: Context) -> None:
-        await self._ledger.decide(
+        recorded = self._ledger.decide(
             Conversation, conversation_id, lambda staged: staged.aggregate.erase("retention"), context, even_erased=True
         )
+        await self._try(f"conversation {conversation_id}", recorded)
 
     async def _file(self, file_id: UUID, context: Context) -> None:
+        await self._try(f"file {file_id}", self._forget_file(file_id, context))
+
+    async def _forget_file(self, file_id: UUID, context: Context) -> None:
         await self._blobs.delete(file_id)
         await self._ledger.decide(
             File, file_id, lambda staged: staged.aggregate.erase("retention"), context, even_erased=True
         )
+
+    def _context(self, app_id: UUID) -> Context:
+        return Context(actor=SYSTEM, correlation_id=self._new_id(), app_id=app_id)

@@ -1,6 +1,6 @@
 """Who is erased or held, and what there is to erase."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Protocol
 from uuid import UUID
 
@@ -62,10 +62,18 @@ class Retention(msgspec.Struct, frozen=True):
 
 
 class Resting(msgspec.Struct, frozen=True):
-    """A conversation, or a file that no conversation shows, that nobody has touched for long."""
+    """A conversation, or a file that no conversation shows, that nobody has touched since a time in microseconds."""
 
     id: UUID
     key_id: UUID
+    since: int
+
+
+class Unrecorded(msgspec.Struct, frozen=True):
+    """A conversation or a file whose key is destroyed, and which is not on record as erased."""
+
+    id: UUID
+    app_id: UUID
 
 
 class ErasureViews(Protocol):
@@ -82,8 +90,8 @@ class ErasureViews(Protocol):
         """
         ...
 
-    async def unfinished_erasures(self, limit: int) -> list[Erasure]:
-        """Those that are requested and not done, oldest first."""
+    async def unfinished_erasures(self, after: int, limit: int) -> list[Erasure]:
+        """Those that were requested after a position and are not done, oldest first."""
         ...
 
     async def belongings(self, end_user_id: UUID) -> Belongings:
@@ -121,16 +129,23 @@ class ErasureViews(Protocol):
         """Those of all apps that do not keep everything."""
         ...
 
-    async def resting_conversations(self, app_id: UUID, before: int, limit: int) -> list[Resting]:
+    async def resting_conversations(
+        self, app_id: UUID, before: int, beyond: Resting | None, limit: int
+    ) -> list[Resting]:
         """Conversations of an app that nothing has happened in since a time in microseconds, and nothing goes on in.
 
-        None of a person's who is held; deleted ones and completions too; the longest at rest first.
+        None of a person's who is held; deleted ones and completions too; the longest at rest first. They go on from
+        the last one of the page before.
         """
         ...
 
-    async def resting_files(self, app_id: UUID, before: int, limit: int) -> list[Resting]:
+    async def resting_files(self, app_id: UUID, before: int, beyond: Resting | None, limit: int) -> list[Resting]:
         """Files of an app from before a time in microseconds that no conversation shows, oldest first.
 
-        None of a person's who is held.
+        None of a person's who is held. They go on from the last one of the page before.
         """
+        ...
+
+    async def unrecorded(self, key_ids: Collection[UUID]) -> tuple[list[Unrecorded], list[Unrecorded]]:
+        """The conversations, and the files, of destroyed keys that are not on record as erased."""
         ...

@@ -1,6 +1,6 @@
 """Keys: what seals what a person wrote and is destroyed to forget it, and what signs what is given out."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from datetime import datetime
 from typing import Protocol
 from uuid import UUID
@@ -97,6 +97,14 @@ class Keyring(Protocol):
 
         Raises:
             StorageUnavailableError: the key store is in trouble. Some of them may be gone: destroy them once more.
+        """
+        ...
+
+    def destroyed_alone(self) -> Iterator[Collection[UUID]]:
+        """The keys that were destroyed while what wrapped them was not, a bounded number at a time. Blocks.
+
+        Raises:
+            StorageUnavailableError: while iterating: the key store cannot be read.
         """
         ...
 

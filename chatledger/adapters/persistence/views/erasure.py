@@ -1,6 +1,6 @@
 """Who is erased or held, and what there is to erase."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 from uuid import UUID
 
@@ -10,6 +10,7 @@ from chatledger.adapters.persistence.tables import (
     APPS,
     CONVERSATIONS,
     END_USERS,
+    ERASED_KEYS,
     ERASURES,
     FILE_REFERENCES,
     FILES,
@@ -18,7 +19,7 @@ from chatledger.adapters.persistence.tables import (
 )
 from chatledger.adapters.persistence.views.reading import SqlReading
 from chatledger.application.ledger.sealed_rows import HoldContent
-from chatledger.application.ports.erasure import Belongings, Erasure, Hold, Resting, Retention
+from chatledger.application.ports.erasure import Belongings, Erasure, Hold, Resting, Retention, Unrecorded
 from chatledger.application.ports.views import Page
 
 _HOLDS = sa.select(LEGAL_HOLDS, END_USERS.c.app_id).select_from(
@@ -49,11 +50,14 @@ class SqlErasureViews(SqlReading):
 
         return await self._reader.query(read)
 
-    async def unfinished_erasures(self, limit: int) -> list[Erasure]:
-        """Those that are requested and not done, oldest first."""
+    async def unfinished_erasures(self, after: int, limit: int) -> list[Erasure]:
+        """Those that were requested after a position and are not done, oldest first."""
         table = ERASURES.c
         query = (
-            sa.select(ERASURES).where(table.erased_position.is_(None)).order_by(table.requested_position).limit(limit)
+            sa.select(ERASURES)
+            .where(table.erased_position.is_(None), table.requested_position > after)
+            .order_by(table.requested_position)
+            .limit(limit)
         )
         return await self._reader.query(lambda c: [_erasure(row) for row in c.execute(query)])
 
@@ -134,33 +138,57 @@ class SqlErasureViews(SqlReading):
         query = sa.select(table.app_id, table.retention_days).where(table.retention_days.is_not(None))
         return await self._reader.query(lambda c: [Retention(*row) for row in c.execute(query)])
 
-    async def resting_conversations(self, app_id: UUID, before: int, limit: int) -> list[Resting]:
+    async def resting_conversations(
+        self, app_id: UUID, before: int, beyond: Resting | None, limit: int
+    ) -> list[Resting]:
         """Conversations of an app that nothing has happened in since a time, and nothing goes on in."""
         table = CONVERSATIONS.c
         goes_on = sa.exists().where(
             MESSAGES.c.conversation_id == table.conversation_id, MESSAGES.c.ended_position.is_(None)
         )
         query = (
-            sa.select(table.conversation_id, table.key_id)
+            sa.select(table.conversation_id, table.key_id, table.updated_at)
             .where(table.app_id == app_id, table.updated_at < before, sa.not_(table.is_erased))
             .where(sa.not_(goes_on), sa.not_(_held(table.end_user_id)))
-            .order_by(table.updated_at)
+            .where(_follows(beyond, table.updated_at, table.conversation_id))
+            .order_by(table.updated_at, table.conversation_id)
             .limit(limit)
         )
         return await self._reader.query(lambda c: [Resting(*row) for row in c.execute(query)])
 
-    async def resting_files(self, app_id: UUID, before: int, limit: int) -> list[Resting]:
+    async def resting_files(self, app_id: UUID, before: int, beyond: Resting | None, limit: int) -> list[Resting]:
         """Files of an app from before a time that no conversation shows, oldest first."""
         table = FILES.c
         shown = sa.exists().where(FILE_REFERENCES.c.file_id == table.file_id)
         query = (
-            sa.select(table.file_id, table.key_id)
+            sa.select(table.file_id, table.key_id, table.created_at)
             .where(table.app_id == app_id, table.created_at < before, sa.not_(table.is_erased))
             .where(sa.not_(shown), sa.not_(_held(table.end_user_id)))
-            .order_by(table.created_at)
+            .where(_follows(beyond, table.created_at, table.file_id))
+            .order_by(table.created_at, table.file_id)
             .limit(limit)
         )
         return await self._reader.query(lambda c: [Resting(*row) for row in c.execute(query)])
+
+    async def unrecorded(self, key_ids: Collection[UUID]) -> tuple[list[Unrecorded], list[Unrecorded]]:
+        """The conversations, and the files, of destroyed keys that are not on record as erased."""
+        recorded = sa.select(ERASED_KEYS.c.key_id).where(ERASED_KEYS.c.key_id.in_(key_ids))
+
+        def read(connection: sa.Connection) -> tuple[list[Unrecorded], list[Unrecorded]]:
+            left = set(key_ids).difference(connection.execute(recorded).scalars())
+            if not left:  # as nearly always: no index leads from a key to what it seals
+                return [], []
+            conversations, files = CONVERSATIONS.c, FILES.c
+            talked = sa.select(conversations.conversation_id, conversations.app_id).where(
+                conversations.key_id.in_(left), sa.not_(conversations.is_erased)
+            )
+            stored = sa.select(files.file_id, files.app_id).where(files.key_id.in_(left), sa.not_(files.is_erased))
+            return (
+                [Unrecorded(*row) for row in connection.execute(talked)],
+                [Unrecorded(*row) for row in connection.execute(stored)],
+            )
+
+        return await self._reader.query(read)
 
 
 def _unerased(end_user_id: UUID) -> tuple[sa.Select[Any], sa.Select[Any]]:
@@ -173,6 +201,13 @@ def _unerased(end_user_id: UUID) -> tuple[sa.Select[Any], sa.Select[Any]]:
         ),
         sa.select(files.file_id).where(files.end_user_id == end_user_id, sa.not_(files.is_erased)),
     )
+
+
+def _follows(last: Resting | None, since: sa.ColumnElement[int], id_: sa.ColumnElement[UUID]) -> sa.ColumnElement[bool]:
+    """Whether a row is behind the last one that was seen, by time and then by id."""
+    if last is None:
+        return sa.true()
+    return sa.and_(since >= last.since, sa.or_(since > last.since, id_ > last.id))
 
 
 def _held(end_user_id: sa.ColumnElement[UUID]) -> sa.Exists:
