@@ -59,6 +59,12 @@ class Auditor(msgspec.Struct, frozen=True, kw_only=True):
 Reader = Caller | Auditor
 
 
+def auditor_of(context: Context) -> Auditor:
+    """The operator whose doing something is, as a reader."""
+    operator_id = UUID(context.actor.id) if context.actor.kind == "operator" and context.actor.id else None
+    return Auditor(operator_id=operator_id, correlation_id=context.correlation_id)
+
+
 def require_chat(app: AppView) -> None:
     """Let only apps with conversations pass.
 

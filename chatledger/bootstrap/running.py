@@ -216,6 +216,7 @@ async def open_chatledger(
             directory,
             feed,
             clock,
+            reads=reads,
             new_id=new_id,
         )
         application = Application(

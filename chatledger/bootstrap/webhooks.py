@@ -8,6 +8,7 @@ import msgspec
 from chatledger.adapters.persistence.deliveries import SqlDeliveries
 from chatledger.adapters.persistence.views.endpoints import SqlEndpointViews
 from chatledger.adapters.webhooks.loaded_when_used import LoadedWhenUsed
+from chatledger.application.audit.reads import ContentReads
 from chatledger.application.commands.managing_webhooks import ManagingWebhooks
 from chatledger.application.ledger.ledger import Ledger
 from chatledger.application.ports.clock import Clock, IdFactory
@@ -52,6 +53,7 @@ def open_webhooks(
     feed: Feed,
     clock: Clock,
     *,
+    reads: ContentReads,
     new_id: IdFactory,
 ) -> WebhookParts:
     """All of it, at rest: nothing is sent before :class:`~chatledger.application.webhooks.webhooks.Webhooks` runs."""
@@ -69,5 +71,7 @@ def open_webhooks(
         return Courier(endpoint, telling, deliveries, sender, clock, policy, slots, disable=disabling.disable)
 
     webhooks = Webhooks(views, feed, deliveries, new_courier)
-    managing = ManagingWebhooks(ledger, views, deliveries, directory, feed, sender, webhooks, clock, new_id=new_id)
+    managing = ManagingWebhooks(
+        ledger, views, deliveries, directory, feed, sender, webhooks, clock, reads=reads, new_id=new_id
+    )
     return WebhookParts(webhooks, managing)

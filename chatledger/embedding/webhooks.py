@@ -100,7 +100,8 @@ class Webhooks:
     async def replay_dead_letters(self, endpoint_id: UUID, positions: Collection[int] | None = None) -> int:
         """Try them again, these or all; how many there were."""
         with self._access.use() as application:
-            return await application.webhooks.replay_dead_letters(accept_id("endpoint_id", endpoint_id), positions)
+            endpoint_id = accept_id("endpoint_id", endpoint_id)
+            return await application.webhooks.replay_dead_letters(endpoint_id, self._access.host(), positions)
 
     async def replay(self, endpoint_id: UUID, *, after: str | None) -> None:
         """Tell it everything after a cursor once more, each event under the id that it had; None for everything.
@@ -109,4 +110,4 @@ class Webhooks:
             InvalidParameterError: it is no cursor of this ledger.
         """
         with self._access.use() as application:
-            await application.webhooks.replay(accept_id("endpoint_id", endpoint_id), after)
+            await application.webhooks.replay(accept_id("endpoint_id", endpoint_id), after, self._access.host())

@@ -131,6 +131,9 @@ async def test_who_may_do_what(server, eraser, operator, auditor):
         for client in (chat, eraser, operator, auditor):
             answer = await client.request(method, path, json=body)
             assert (answer.status_code == 403) == (client not in allowed), (method, path, answer.text)
+    for scopes, status in ((("operate",), 403), (("erase",), 403), (("operate", "erase"), 200)):
+        client = server.client(await server.new_token(*scopes))
+        assert (await client.post(keep, json={"retention_days": 36_500})).status_code == status, scopes
     refused = await operator.post("/v1/admin/operators", json=token)
     assert (refused.status_code, refused.json()["message"]) == (403, "The token needs the scope erase to give it out.")
 

@@ -28,11 +28,11 @@ async def webhook_server(serve):
 
 @pytest.fixture
 async def operator(server: LiveServer) -> httpx.AsyncClient:
-    return server.client(await server.new_token("operate"))
+    return server.client(await server.new_token("operate", "audit"))
 
 
 async def test_from_the_first_to_the_last(webhook_server, receiver):
-    operator = webhook_server.client(await webhook_server.new_token("operate"))
+    operator = webhook_server.client(await webhook_server.new_token("operate", "audit"))
     app = await webhook_server.new_app(tokens=1)
     chat = webhook_server.client(app.api_key)
     body = {"url": receiver.url, "app_id": str(app.app_id), "types": ["MessageCreated"]}
@@ -114,6 +114,22 @@ async def test_only_operators_come_in_and_nothing_is_found_that_is_not_there(ser
     ):
         found = await operator.request(method, place + path, json=body)
         assert (found.status_code, found.json()["code"]) == (404, "not_found"), path
+
+
+async def test_who_has_an_endpoint_told_may_read_it_and_has_read_it(server, operator):
+    app = await server.new_app()
+    operating = server.client(await server.new_token("operate"))
+    body = {"url": PUBLIC, "app_id": str(app.app_id), "types": ["AppDeleted"]}
+    assert (await operating.post("/v1/admin/webhooks", json=body | {"after": None})).status_code == 403
+    before = (await operator.get("/v1/events", params={"after": "now"})).json()["cursor"]
+    place = f"/v1/admin/webhooks/{(await operator.post('/v1/admin/webhooks', json=body)).json()['endpoint_id']}"
+    for path, told in (("/replay", {"after": None}), ("/dead-letters/replay", {})):
+        refused = await operating.post(place + path, json=told)
+        assert (refused.status_code, refused.json()["message"]) == (403, "The token needs the scope audit.")
+    assert (await operating.get(place)).status_code == 200
+    wanted = {"after": before, "types": "ContentRead,EndpointRegistered"}
+    noted, registered = (await operator.get("/v1/events", params=wanted)).json()["data"][:2]
+    assert (noted["data"], noted["actor"]) == ({"subject": "app", "subject_id": str(app.app_id)}, registered["actor"])
 
 
 async def test_the_feed_shows_no_secret_of_an_endpoint(server, operator):

@@ -116,13 +116,13 @@ async def carry_out(application: "Application", order: WebhookOrder, context: "C
             tried = await webhooks.test(order.endpoint_id)
             return EndpointTried(order.endpoint_id, tried.is_success, tried.outcome)
         case ReplayEndpoint():
-            return await _replay(application, order)
+            return await _replay(application, order, context)
 
 
-async def _replay(application: "Application", order: ReplayEndpoint) -> EndpointReplayed:
+async def _replay(application: "Application", order: ReplayEndpoint, context: "Context") -> EndpointReplayed:
     webhooks = application.webhooks
     if not order.dead_letters:
-        await webhooks.replay(order.endpoint_id, order.after)
+        await webhooks.replay(order.endpoint_id, order.after, context)
         return EndpointReplayed(order.endpoint_id, None)
-    count = await webhooks.replay_dead_letters(order.endpoint_id, order.positions or None)
+    count = await webhooks.replay_dead_letters(order.endpoint_id, context, order.positions or None)
     return EndpointReplayed(order.endpoint_id, count)

@@ -14,6 +14,12 @@ from chatledger.application.ports.views import AppView, OperatorView
 from chatledger.application.queries.credentials import Credentials
 from chatledger.domain.values import Scope
 
+CONTENT: Sequence[Scope] = ("audit",)
+"""What opens what other people wrote and were answered."""
+
+NO_CONTENT: Sequence[Scope] = ("audit", "operate")
+"""What opens that which says nothing of it."""
+
 
 def bearer_token(request: HttpRequest) -> str:
     """The credential that the request presents.
@@ -40,15 +46,20 @@ async def require_app(request: HttpRequest, credentials: Credentials) -> AppView
     return await credentials.app(bearer_token(request))
 
 
-async def require_operator(request: HttpRequest, credentials: Credentials, scope: Scope = "operate") -> Context:
-    """An operator with this scope; gives the metadata of what the request records.
+async def require_operator(
+    request: HttpRequest, credentials: Credentials, scope: Scope = "operate", *also: Scope
+) -> Context:
+    """An operator with this scope, and with these; gives the metadata of what the request records.
 
     Raises:
         HttpError: the request presents nothing.
         UnauthorizedError: it presents something that opens nothing.
-        ForbiddenError: it presents an app's key, or the operator's token has not got the scope.
+        ForbiddenError: it presents an app's key, or the operator's token has not got all the scopes.
     """
-    return context_of(request, await admit_operator(request, credentials, (scope,)))
+    operator = await admit_operator(request, credentials, (scope,))
+    for each in also:
+        require_scope(operator, each)
+    return context_of(request, operator)
 
 
 async def require_auditor(request: HttpRequest, credentials: Credentials, *scopes: Scope) -> Auditor:
@@ -81,13 +92,23 @@ async def admit_operator(request: HttpRequest, credentials: Credentials, scopes:
     return operator
 
 
+def require_scope(operator: OperatorView, scope: Scope) -> None:
+    """Let an operator pass who has this scope.
+
+    Raises:
+        ForbiddenError: the token has not got it.
+    """
+    if scope not in operator.scopes:
+        raise ForbiddenError(_missing((scope,)))
+
+
 def context_of(request: HttpRequest, operator: OperatorView) -> Context:
     """The metadata of what an operator's request records."""
     return Context(actor=Actor("operator", str(operator.operator_id)), correlation_id=correlation_id(request))
 
 
 async def require_reader(
-    request: HttpRequest, credentials: Credentials, query: Query, scopes: Sequence[Scope] = ("audit", "operate")
+    request: HttpRequest, credentials: Credentials, query: Query, scopes: Sequence[Scope] = CONTENT
 ) -> Caller | Auditor:
     """An app, within what is its own; or an operator with one of these scopes, who may read everything.
 

@@ -1,9 +1,10 @@
 """How the message API is entered: with an app's key under ``/v1``. Each route of it is served at every entrance."""
 
+from collections.abc import Sequence
 from typing import Any, Protocol
 
 from chatledger.adapters.http.answers import HttpRequest, correlation_id
-from chatledger.adapters.http.auth import require_app, require_reader
+from chatledger.adapters.http.auth import CONTENT, require_app, require_reader
 from chatledger.adapters.http.bodies import Body, required_user
 from chatledger.adapters.http.openapi import Operation, documented
 from chatledger.adapters.http.rate_limits import counted
@@ -11,7 +12,7 @@ from chatledger.adapters.http.reading import Query, user_named
 from chatledger.application.caller import Caller, Reader
 from chatledger.application.ports.views import AppView
 from chatledger.application.queries.credentials import Credentials
-from chatledger.domain.values import EndUserKind
+from chatledger.domain.values import EndUserKind, Scope
 
 
 class Visit:
@@ -91,8 +92,8 @@ class Entrance(Protocol):
         """
         ...
 
-    async def admit_reader(self, request: HttpRequest, query: Query) -> Reader:
-        """Who may read what the request asks for: the caller, or an operator where they come in too.
+    async def admit_reader(self, request: HttpRequest, query: Query, scopes: Sequence[Scope] = CONTENT) -> Reader:
+        """Who may read what the request asks for: the caller, or an operator with one of these, where they come in too.
 
         Raises:
             HttpError: it presents no credential, or names its user with too long a name.
@@ -120,9 +121,9 @@ class ServiceEntrance:
         """The app whose key the request presents."""
         return Visit(request, await require_app(request, self._credentials), "service-api")
 
-    async def admit_reader(self, request: HttpRequest, query: Query) -> Reader:
+    async def admit_reader(self, request: HttpRequest, query: Query, scopes: Sequence[Scope] = CONTENT) -> Reader:
         """The app whose key the request presents, or an operator."""
-        return await require_reader(request, self._credentials, query)
+        return await require_reader(request, self._credentials, query, scopes)
 
     def documented(self, operation: Operation) -> dict[str, Any]:
         """The ``opt`` of a route handler."""

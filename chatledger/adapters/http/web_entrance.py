@@ -1,12 +1,13 @@
 """How the message API is entered with a visitor's passport, under ``/api``."""
 
+from collections.abc import Sequence
 from functools import cache
 from typing import Any
 
 import msgspec
 
 from chatledger.adapters.http.answers import HttpRequest
-from chatledger.adapters.http.auth import bearer_token
+from chatledger.adapters.http.auth import CONTENT, bearer_token
 from chatledger.adapters.http.entrance import Visit
 from chatledger.adapters.http.errors import CHALLENGE, HttpError
 from chatledger.adapters.http.openapi import Operation, documented
@@ -16,6 +17,7 @@ from chatledger.application.caller import Reader
 from chatledger.application.commands.visiting import Visiting
 from chatledger.application.errors import UnauthorizedError
 from chatledger.application.ports.views import AppView
+from chatledger.domain.values import Scope
 
 APP_CODE = b"x-app-code"
 APP_PASSPORT = b"x-app-passport"
@@ -53,7 +55,12 @@ class WebEntrance:
             raise UnauthorizedError
         return Visit(request, app, "browser", str(passport.end_user_id))
 
-    async def admit_reader(self, request: HttpRequest, query: Query) -> Reader:  # noqa: ARG002 - no visitor is named
+    async def admit_reader(
+        self,
+        request: HttpRequest,
+        query: Query,  # noqa: ARG002 - no visitor is named
+        scopes: Sequence[Scope] = CONTENT,  # noqa: ARG002 - and no operator comes in
+    ) -> Reader:
         """The visitor."""
         return (await self.admit(request)).by_credential()
 

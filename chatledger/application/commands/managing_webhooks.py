@@ -8,6 +8,8 @@ from uuid import UUID
 import msgspec
 
 from chatledger.application.accepting import MAX_PAGE, accept_number, accept_text
+from chatledger.application.audit.reads import ContentReads
+from chatledger.application.caller import auditor_of
 from chatledger.application.cloud_events import MEDIA_TYPE
 from chatledger.application.context import Context
 from chatledger.application.errors import InvalidParameterError, NotFoundError
@@ -103,6 +105,7 @@ class ManagingWebhooks:
         webhooks: Webhooks,
         clock: Clock,
         *,
+        reads: ContentReads,
         new_id: IdFactory,
     ) -> None:
         self._ledger = ledger
@@ -112,6 +115,7 @@ class ManagingWebhooks:
         self._feed = feed
         self._sender = sender
         self._webhooks = webhooks
+        self._reads = reads
         self._clock = clock
         self._new_id = new_id
 
@@ -152,6 +156,7 @@ class ManagingWebhooks:
             await self._sender.require_allowed(url)
         except AddressRefusedError as error:
             raise InvalidParameterError("url", str(error)) from error
+        await self._note_read(app_id, context)
         key = self._ledger.keyring.new_key(None)
         webhook = Webhook.register(
             self._new_id(), app_id=app_id, types=[*wanted], after=position, url=url, secret=secret
@@ -261,7 +266,9 @@ class ManagingWebhooks:
         found = await self._deliveries.dead_letters(endpoint_id, after, limit + 1)
         return found[:limit], len(found) > limit
 
-    async def replay_dead_letters(self, endpoint_id: UUID, positions: Collection[int] | None = None) -> int:
+    async def replay_dead_letters(
+        self, endpoint_id: UUID, context: Context, positions: Collection[int] | None = None
+    ) -> int:
         """Try them again, these or all; how many there were.
 
         Raises:
@@ -272,21 +279,26 @@ class ManagingWebhooks:
             raise InvalidParameterError("positions", f"positions must not be more than {MOST_POSITIONS}")
         for position in positions or ():
             accept_number("positions", position, 1, LARGEST_POSITION)
-        await self._there(endpoint_id)
+        await self._note_read((await self._there(endpoint_id)).app_id, context)
         async with self._webhooks.held(endpoint_id):
             return await self._deliveries.revive(endpoint_id, positions)
 
-    async def replay(self, endpoint_id: UUID, after: str | None) -> None:
+    async def replay(self, endpoint_id: UUID, after: str | None, context: Context) -> None:
         """Tell it everything after a cursor of the feed once more, each event under the id that it had; None for all.
 
         Raises:
             NotFoundError: there is no such endpoint.
             InvalidParameterError: it is no cursor of this ledger.
         """
-        await self._there(endpoint_id)
+        app_id = (await self._there(endpoint_id)).app_id
         position = await self._feed.place(after)
+        await self._note_read(app_id, context)
         async with self._webhooks.held(endpoint_id):
             await self._deliveries.rewind(endpoint_id, position)
+
+    async def _note_read(self, app_id: UUID | None, context: Context) -> None:
+        """Whoever has an endpoint told reads what it is told."""
+        await self._reads.note(auditor_of(context), "ledger" if app_id is None else "app", app_id)
 
     async def _there(self, endpoint_id: UUID) -> Endpoint:
         endpoint = await self._views.endpoint(endpoint_id)

@@ -29,7 +29,7 @@ from chatledger.application.commands.managing_webhooks import (
 from chatledger.application.context import Context
 from chatledger.application.ports.webhooks import Undelivered
 from chatledger.application.queries.feed import EVENT_TYPES, NOW
-from chatledger.domain.values import DisabledFor
+from chatledger.domain.values import DisabledFor, Scope
 
 PREFIX = "/v1/admin/webhooks"
 
@@ -150,20 +150,23 @@ def _operation(
     return Operation(**named, credential="operator", body=body, answers=answers, **fields)
 
 
+_BOTH = "For operators with the scopes `operate` and `audit`: what it is told is on record as read by them."
 _LIST = _operation("List the endpoints of webhooks", {200: EndpointList}, errors=())
 _SHOW = _operation("Read how far an endpoint was told", {200: EndpointObject})
 _ADD = _operation(
     "Have an endpoint told of events",
     {201: RegisteredObject},
     body=EndpointRequest,
-    description="For operators with the scope `operate`. What is sent is signed by Standard Webhooks.",
+    description=f"{_BOTH} What is sent is signed by Standard Webhooks.",
 )
 _REMOVE = _operation("Remove an endpoint", {204: None})
 _ROTATE = _operation("Replace the secret of an endpoint", {200: SecretObject}, body=SecretRequest, body_required=False)
 _DISABLE = _operation("Tell an endpoint nothing for now", {204: None})
 _ENABLE = _operation("Tell an endpoint again, of what happened meanwhile too", {204: None})
 _TEST = _operation("Send an endpoint an event that is none of the ledger", {200: TrialObject})
-_REPLAY = _operation("Tell an endpoint everything after a place once more", {204: None}, body=PlaceRequest)
+_REPLAY = _operation(
+    "Tell an endpoint everything after a place once more", {204: None}, body=PlaceRequest, description=_BOTH
+)
 _LETTERS = _operation(
     "List the events that an endpoint has not taken",
     {200: EndpointLetterList},
@@ -171,7 +174,11 @@ _LETTERS = _operation(
     errors=(400, 404),
 )
 _REPLAY_LETTERS = _operation(
-    "Try again what an endpoint has not taken", {200: CountObject}, body=LettersRequest, body_required=False
+    "Try again what an endpoint has not taken",
+    {200: CountObject},
+    body=LettersRequest,
+    body_required=False,
+    description=_BOTH,
 )
 
 
@@ -180,8 +187,8 @@ def webhook_routes(surface: Surface) -> Sequence[HTTPRouteHandler]:
     application, settings = surface.application, surface.settings
     webhooks = application.webhooks
 
-    async def operator(request: HttpRequest, endpoint_id: UUID | None = None) -> Context:
-        context = await require_operator(request, application.credentials)
+    async def operator(request: HttpRequest, endpoint_id: UUID | None = None, *also: Scope) -> Context:
+        context = await require_operator(request, application.credentials, "operate", *also)
         if endpoint_id is not None:
             require_plain_path(request, endpoint_id)
         return context
@@ -193,7 +200,7 @@ def webhook_routes(surface: Surface) -> Sequence[HTTPRouteHandler]:
 
     @post(PREFIX, opt=documented(_ADD))
     async def add_endpoint(request: HttpRequest) -> ASGIResponse:
-        context = await operator(request)
+        context = await operator(request, None, "audit")
         body = await read_body(request, settings)
         app_id = text_field(body, "app_id")
         added = await webhooks.register(
@@ -246,11 +253,11 @@ def webhook_routes(surface: Surface) -> Sequence[HTTPRouteHandler]:
 
     @post(f"{PREFIX}/{{endpoint_id:uuid}}/replay", status_code=200, opt=documented(_REPLAY))
     async def replay_endpoint(request: HttpRequest, endpoint_id: FromPath[UUID]) -> ASGIResponse:
-        await operator(request, endpoint_id)
+        context = await operator(request, endpoint_id, "audit")
         body = await read_body(request, settings)
         if "after" not in body:
             raise invalid("after", "after is required, a cursor of the feed or null")
-        await webhooks.replay(endpoint_id, text_field(body, "after"))
+        await webhooks.replay(endpoint_id, text_field(body, "after"), context)
         return no_content(request)
 
     @get(f"{PREFIX}/{{endpoint_id:uuid}}/dead-letters", opt=documented(_LETTERS))
@@ -264,11 +271,10 @@ def webhook_routes(surface: Surface) -> Sequence[HTTPRouteHandler]:
 
     @post(f"{PREFIX}/{{endpoint_id:uuid}}/dead-letters/replay", status_code=200, opt=documented(_REPLAY_LETTERS))
     async def replay_letters(request: HttpRequest, endpoint_id: FromPath[UUID]) -> ASGIResponse:
-        await operator(request, endpoint_id)
+        context = await operator(request, endpoint_id, "audit")
         body = await read_body(request, settings, optional=True)
-        return answer(
-            request, CountObject(await webhooks.replay_dead_letters(endpoint_id, _listed(body, "positions", int)))
-        )
+        positions = _listed(body, "positions", int)
+        return answer(request, CountObject(await webhooks.replay_dead_letters(endpoint_id, context, positions)))
 
     return (
         list_endpoints,

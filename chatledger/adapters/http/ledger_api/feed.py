@@ -73,7 +73,7 @@ def feed_routes(surface: Surface) -> Sequence[HTTPRouteHandler]:
     @get(_PATH, opt=documented(_READ))
     async def read_feed(request: HttpRequest) -> ASGIResponse:
         query = Query(request)
-        reader = await require_reader(request, credentials, query, scopes=("audit",))
+        reader = await require_reader(request, credentials, query)
         if query.text("user") is not None:
             raise invalid("user", "the feed is an app's: user is not supported here")
         types = query.text("types")

@@ -9,7 +9,7 @@ from litestar.handlers import HTTPRouteHandler
 from litestar.response.base import ASGIResponse
 
 from chatledger.adapters.http.answers import HttpRequest, answer, answer_headers
-from chatledger.adapters.http.auth import require_reader
+from chatledger.adapters.http.auth import NO_CONTENT, require_reader
 from chatledger.adapters.http.errors import invalid
 from chatledger.adapters.http.openapi import Operation, Parameter, documented, whole_number
 from chatledger.adapters.http.reading import Query
@@ -65,14 +65,14 @@ def proof_routes(surface: Surface) -> Sequence[HTTPRouteHandler]:
     @get("/v1/checkpoint", opt=documented(_CHECKPOINT))
     async def read_checkpoint(request: HttpRequest) -> ASGIResponse:
         query = Query(request)
-        await require_reader(request, application.credentials, query)
+        await require_reader(request, application.credentials, query, NO_CONTENT)
         signed = await application.proving.checkpoint(_optional(query, "size", 1))
         return _plain(request, signed.note)
 
     @get("/v1/proof", opt=documented(_PROOF))
     async def prove(request: HttpRequest) -> ASGIResponse:
         query = Query(request)
-        await require_reader(request, application.credentials, query)
+        await require_reader(request, application.credentials, query, NO_CONTENT)
         position, old = _optional(query, "position", 1), _optional(query, "from", 0)
         size, new = _optional(query, "size", 1), _optional(query, "to", 0)
         if position is not None and old is None and new is None:

@@ -76,7 +76,7 @@ def search_routes(surface: Surface) -> Sequence[HTTPRouteHandler]:
     @get("/v1/search", opt=documented(_SEARCH))
     async def search(request: HttpRequest) -> ASGIResponse:
         query = Query(request)
-        reader = await require_reader(request, application.credentials, query, scopes=("audit",))
+        reader = await require_reader(request, application.credentials, query)
         wanted = SearchWanted(
             query=query.text("q") or "",
             app_id=query.uuid("app_id"),

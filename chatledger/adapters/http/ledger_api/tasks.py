@@ -10,6 +10,7 @@ from litestar.params import FromPath
 from litestar.response.base import ASGIResponse
 
 from chatledger.adapters.http.answers import HttpRequest, answer, rfc3339
+from chatledger.adapters.http.auth import NO_CONTENT
 from chatledger.adapters.http.entrance import Entrance
 from chatledger.adapters.http.openapi import USER_PARAMETER, Operation
 from chatledger.adapters.http.reading import Query, require_plain_path
@@ -62,7 +63,7 @@ def task_routes(surface: Surface, entrance: Entrance) -> Sequence[HTTPRouteHandl
     @get(f"{entrance.prefix}/tasks/{{task_id:uuid}}", opt=entrance.documented(_READ))
     async def read_task(request: HttpRequest, task_id: FromPath[UUID]) -> ASGIResponse:
         require_plain_path(request, task_id)
-        reader = await entrance.admit_reader(request, Query(request))
+        reader = await entrance.admit_reader(request, Query(request), NO_CONTENT)
         task = await surface.application.history.task(reader, task_id)
         return answer(request, _task_object(reader, task))
 
