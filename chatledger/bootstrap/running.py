@@ -48,6 +48,7 @@ from chatledger.application.commands.stopping import Stopping
 from chatledger.application.commands.suggesting import Suggesting
 from chatledger.application.commands.uploading import Uploading
 from chatledger.application.commands.visiting import Visiting
+from chatledger.application.erasure.disclosing import Disclosing
 from chatledger.application.files.attaching import Attaching
 from chatledger.application.generation.annotations import Annotations
 from chatledger.application.generation.moderating import Gates
@@ -188,6 +189,7 @@ async def open_chatledger(
             History(ledger.message, views, end_users, ownership, past, reads),
         )
         incarnation = await store.incarnation()
+        disclosing = Disclosing(keyring)
         indexer = await open_index(stack, database, reader, keyring, writer, incarnation, is_wanted=settings.search)
         forgetting = open_forgetting(
             ledger,
@@ -197,11 +199,12 @@ async def open_chatledger(
             stopping,
             blobs,
             clock,
-            forgetful=(ledger, tail, conversation_tail),
+            forgetful=(ledger, tail, conversation_tail, disclosing),
             indexer=indexer,
         )
-        naming, repeating = Naming(ledger, views, by_name, gates), Repeating(ledger, views, history, by_name)
-        suggesting = Suggesting(ledger, views, history, by_name)
+        naming = Naming(ledger, views, by_name, gates, disclosing)
+        repeating = Repeating(ledger, views, history, by_name)
+        suggesting = Suggesting(ledger, views, history, by_name, disclosing)
         stack.push_async_callback(suggesting.close)
         notary = await open_notary(settings, ledger, reader, keyring, clock, stack)
         facts = Facts(store, codec, views, ownership, reads)
@@ -234,7 +237,7 @@ async def open_chatledger(
             suggesting=suggesting,
             repeating=repeating,
             replaying=Replaying(views, directory, repeating, sending),
-            speaking=Speaking(history, features, settings.max_query_characters),
+            speaking=Speaking(ledger, history, features, disclosing, settings.max_query_characters),
             annotating=Annotating(ledger, annotation_views, features, new_id, settings.max_query_characters),
             erasing=forgetting.erasing,
             holds=forgetting.holds,

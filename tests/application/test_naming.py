@@ -196,4 +196,4 @@ async def test_a_name_can_be_asked_for(open_chat, script, name):
         sent.follower.close()
         naming = chat.application.naming
         first = await naming.first_message(sent.conversation_id)
-        assert await naming.find_name(first.created) == name
+        assert await naming.find_name(first) == name

@@ -5,6 +5,7 @@ import logging
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import ExitStack, aclosing
 from typing import Any, Protocol, TypeVar
+from uuid import UUID
 
 from litestar.response.streaming import ASGIStreamingResponse
 from litestar.types import Receive, Scope, Send
@@ -198,14 +199,14 @@ async def open_stream(
 
 
 async def followed_by_speech(
-    frames: AsyncGenerator[bytes, None], rendering: Rendering, speaking: Speaking, app: AppView
+    frames: AsyncGenerator[bytes, None], rendering: Rendering, speaking: Speaking, app: AppView, key_id: UUID | None
 ) -> AsyncGenerator[bytes, None]:
-    """These frames, and after a whole answer its sound."""
+    """These frames, and after a whole answer its sound; ``key_id`` is of the key that seals the answer."""
     async with aclosing(frames):
         async for frame in frames:
             yield frame
     if rendering.has_ended and not rendering.has_failed:
-        async with aclosing(speaking.follow_up(app, rendering.answer)) as pieces:
+        async with aclosing(speaking.follow_up(app, rendering.answer, key_id)) as pieces:
             async for piece in pieces:
                 yield rendering.spoken(piece)
         yield rendering.spoken_to_the_end()

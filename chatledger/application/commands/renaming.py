@@ -45,11 +45,12 @@ class RenamingConversations:
 
         Raises:
             NotFoundError: it is not the caller's.
+            KeyDestroyedError: it has been erased.
         """
         await self._ownership.require_conversation(caller, conversation_id)
         first = await self._naming.first_message(conversation_id)
         staged = await self._ledger.load(Conversation, conversation_id)
-        name = await self._naming.find_name(first.created)
+        name = await self._naming.find_name(first)
         if staged is None or name is None:
             return await self._history.conversation(caller, conversation_id)
         asked_at = staged.aggregate.version

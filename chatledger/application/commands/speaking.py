@@ -7,6 +7,7 @@ from uuid import UUID
 
 from chatledger.application.accepting import accept_text
 from chatledger.application.caller import Caller
+from chatledger.application.erasure.disclosing import Disclosing
 from chatledger.application.errors import (
     InvalidParameterError,
     SpeechToTextDisabledError,
@@ -15,7 +16,9 @@ from chatledger.application.errors import (
 )
 from chatledger.application.features import Features
 from chatledger.application.files.content_type import HEAD_BYTES, mime_type_of
+from chatledger.application.ledger.ledger import Ledger
 from chatledger.application.ports.generator import GeneratorError
+from chatledger.application.ports.keys import KeyDestroyedError
 from chatledger.application.ports.views import AppView
 from chatledger.application.queries.history import History
 
@@ -28,9 +31,13 @@ AUDIO_TYPES = frozenset(("audio/amr", "audio/mp4", "audio/mpeg", "audio/wav"))
 class Speaking:
     """The use cases of the audio routes, and of apps whose answers are spoken by themselves."""
 
-    def __init__(self, history: History, features: Features, longest: int) -> None:
+    def __init__(
+        self, ledger: Ledger, history: History, features: Features, disclosing: Disclosing, longest: int
+    ) -> None:
+        self._ledger = ledger
         self._history = history
         self._features = features
+        self._disclosing = disclosing
         self._longest = longest
 
     def require_hearing(self, app: AppView) -> None:
@@ -68,32 +75,49 @@ class Speaking:
             InvalidParameterError: the app does not speak, or there is nothing to say.
             TooLongError: the text is too long.
             NotFoundError: the message is not the caller's.
+            KeyDestroyedError: the message has been erased, or is while iterating.
             GeneratorError: while iterating: the provider refused or failed.
         """
         setting = caller.app.configuration.text_to_speech
         if not setting.enabled or not self._features.text_to_speech.is_available:
             raise InvalidParameterError("text_to_speech", "TTS is not enabled")
         text, voice = accept_text("text", text, self._longest), accept_text("voice", voice, self._longest)
+        created = None
         if message_id is not None:
             text = (await self._history.message(caller, message_id)).answer
+            created = await self._ledger.first(message_id)
         if not text.strip():
             field = "text" if message_id is None else "message_id"
             raise InvalidParameterError(field, "there is no text to speak")
-        return self._features.text_to_speech.speak(text, voice or setting.voice)
+        return self._spoken(text, voice or setting.voice, None if created is None else created.key_id)
 
     def speaks_by_itself(self, app: AppView) -> bool:
         """Whether the sound follows each streamed answer."""
         setting = app.configuration.text_to_speech
         return setting.enabled and setting.auto_play and self._features.text_to_speech.is_available
 
-    async def follow_up(self, app: AppView, text: str) -> AsyncGenerator[bytes, None]:
-        """An answer as MP3, in pieces. Where the provider fails they end: the answer itself is there."""
+    async def follow_up(self, app: AppView, text: str, key_id: UUID | None) -> AsyncGenerator[bytes, None]:
+        """An answer, sealed under a key, as MP3 in pieces.
+
+        Where the provider fails they end, as the answer itself is there; and where it is erased.
+        """
         if not text.strip():
             return
-        pieces = self._features.text_to_speech.speak(text, app.configuration.text_to_speech.voice)
+        pieces = self._spoken(text, app.configuration.text_to_speech.voice, key_id)
         try:
             async with aclosing(pieces):
                 async for piece in pieces:
                     yield piece
         except GeneratorError as error:
             log.warning("app %s: an answer is not spoken: %s", app.app_id, error.kind)
+        except KeyDestroyedError:
+            log.info("app %s: an answer was erased before it was spoken to the end", app.app_id)
+
+    async def _spoken(self, text: str, voice: str, key_id: UUID | None) -> AsyncGenerator[bytes, None]:
+        async with aclosing(self._features.text_to_speech.speak(text, voice)) as pieces:
+            while True:
+                async with self._disclosing.while_sealed(key_id):
+                    piece = await anext(pieces, None)
+                if piece is None:
+                    return
+                yield piece

@@ -7,6 +7,7 @@ from uuid import UUID
 
 from chatledger.application.caller import Caller
 from chatledger.application.context import Context
+from chatledger.application.erasure.disclosing import Disclosing
 from chatledger.application.errors import ClosedError, FeatureDisabledError, WrongModeError
 from chatledger.application.generation.small_texts import (
     MAX_EXCHANGES,
@@ -17,7 +18,7 @@ from chatledger.application.generation.small_texts import (
 )
 from chatledger.application.ledger.ledger import Ledger, Staged
 from chatledger.application.ports.generator import Exchange, Generator, GeneratorError
-from chatledger.application.ports.views import AppView, MessageView, Views
+from chatledger.application.ports.views import AppView, Views
 from chatledger.application.queries.history import History
 from chatledger.domain.message import Message
 
@@ -47,11 +48,19 @@ def require_suggestions(app: AppView) -> None:
 class Suggesting:
     """However many ask at once for one message, its model is asked once. Failures are not kept."""
 
-    def __init__(self, ledger: Ledger, views: Views, history: History, generators: Mapping[str, Generator]) -> None:
+    def __init__(
+        self,
+        ledger: Ledger,
+        views: Views,
+        history: History,
+        generators: Mapping[str, Generator],
+        disclosing: Disclosing,
+    ) -> None:
         self._ledger = ledger
         self._views = views
         self._history = history
         self._generators = generators
+        self._disclosing = disclosing
         self._under_way: dict[UUID, asyncio.Task[Questions]] = {}
         self._places = asyncio.Semaphore(CONCURRENCY)
 
@@ -62,12 +71,13 @@ class Suggesting:
             WrongModeError: the app is of a kind that suggests none.
             FeatureDisabledError: the app suggests none.
             NotFoundError: the message does not exist, is not the caller's, or its conversation is gone.
+            KeyDestroyedError: it has been erased.
             StorageUnavailableError: the store is in trouble.
             ClosedError: chatledger closes.
         """
         require_suggestions(caller.app)
-        message = await self._history.message(caller, message_id, where_deleted="conversation")
-        return await self._join(message, caller)
+        owner_id = (await self._history.message(caller, message_id, where_deleted="conversation")).end_user_id
+        return await self._join(message_id, caller.context_of_change(owner_id))
 
     async def close(self) -> None:
         """End what is under way."""
@@ -76,12 +86,11 @@ class Suggesting:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
-    async def _join(self, message: MessageView, caller: Caller) -> Questions:
+    async def _join(self, message_id: UUID, context: Context) -> Questions:
         """A caller that goes away ends nothing: others may wait, or come back."""
-        message_id = message.message_id
         task = self._under_way.get(message_id)
         if task is None:
-            task = asyncio.create_task(self._propose(message, caller.context_of_change(message.end_user_id)))
+            task = asyncio.create_task(self._propose(message_id, context))
             self._under_way[message_id] = task
             task.add_done_callback(lambda _: self._under_way.pop(message_id))
         try:
@@ -91,13 +100,16 @@ class Suggesting:
                 raise ClosedError from None
             raise
 
-    async def _propose(self, message: MessageView, context: Context) -> Questions:
-        """What is kept or, where nothing is, what a model thinks of: looked up here, after whoever asked before."""
-        known = await self._views.suggestions(message.message_id)
+    async def _propose(self, message_id: UUID, context: Context) -> Questions:
+        """What is kept or, where nothing is, what a model thinks of: looked up here, after whoever asked before.
+
+        Who waits for a place has nothing in hand of what was said: it may be erased meanwhile.
+        """
+        known = await self._views.suggestions(message_id)
         if known is not None:
             return known
         async with self._places:
-            found = await self._ask(message)
+            found = await self._ask(message_id)
         kept: Questions = ()
 
         def decide(staged: Staged[Message]) -> None:
@@ -106,22 +118,20 @@ class Suggesting:
             kept = staged.aggregate.suggestions or ()
 
         if found:
-            await self._ledger.decide(Message, message.message_id, decide, context)
+            await self._ledger.decide(Message, message_id, decide, context)
         return kept
 
-    async def _ask(self, message: MessageView) -> Questions:
+    async def _ask(self, message_id: UUID) -> Questions:
         """What the model says that the message was for, under the settings that it was sent with."""
-        if message.prompt is None:
-            return ()
-        staged = await self._ledger.load(Message, message.message_id)
-        if staged is None:
+        message, staged = await self._views.message(message_id), await self._ledger.load(Message, message_id)
+        if message is None or message.prompt is None or staged is None:
             return ()
         created = staged.aggregate.created
         model = model_of(self._generators.get(created.generator), created.parameters)
         if model is None:
             return ()
         earlier = await self._views.exchanges(
-            message.message_id,
+            message_id,
             staged.aggregate.context_cut,
             longest=MAX_ANCESTORS,
             tokens=0,
@@ -129,8 +139,9 @@ class Suggesting:
         )
         exchanges = [*earlier, Exchange(message.prompt, message.answer)]
         try:
-            return questions_in(await write_text(model, suggestions_request(exchanges)))
+            async with self._disclosing.while_sealed(staged.key_id):
+                return questions_in(await write_text(model, suggestions_request(exchanges)))
         except GeneratorError as error:
             # Its text may be a provider's, and quote what was asked.
-            log.warning("no suggestions for message %s: %s", message.message_id, error.kind)
+            log.warning("no suggestions for message %s: %s", message_id, error.kind)
             return ()

@@ -12,6 +12,7 @@ from chatledger.application.fault_report import describe
 from chatledger.application.ledger.envelope import Envelope
 from chatledger.application.ledger.hand_ins import VersionConflictError
 from chatledger.application.ledger.ledger import Ledger, Staged
+from chatledger.application.ports.keys import KeyDestroyedError
 from chatledger.application.ports.storage import StorageUnavailableError
 from chatledger.application.ports.views import Views
 from chatledger.domain.conversation import Conversation
@@ -74,7 +75,7 @@ class AutomaticNaming:
             conversation_id = await self._waiting.get()
             try:
                 await self._name(conversation_id)
-            except (NotFoundError, ConversationDeletedError):
+            except (NotFoundError, ConversationDeletedError, KeyDestroyedError):
                 log.info("conversation %s has gone before it had a name", conversation_id)
             except (StorageUnavailableError, VersionConflictError):
                 log.warning("conversation %s is named later: the store is in trouble", conversation_id)
@@ -85,7 +86,7 @@ class AutomaticNaming:
 
     async def _name(self, conversation_id: UUID) -> None:
         first = await self._naming.first_message(conversation_id)
-        name = await self._naming.find_name(first.created) or line_of(first.created.query)
+        name = await self._naming.find_name(first) or line_of(first.created.query)
         context = Context(
             actor=SYSTEM,
             correlation_id=first.created.task_id,

@@ -183,7 +183,7 @@ async def _streamed(surface: Surface, request: HttpRequest, caller: Caller, new:
     speaking = surface.application.speaking
     is_spoken = speaking.speaks_by_itself(caller.app)
     if is_spoken:
-        shown = followed_by_speech(shown, rendering, speaking, caller.app)
+        shown = followed_by_speech(shown, rendering, speaking, caller.app, sent.created.key_id)
     return EventStream(request, rendering, shown, sent.follower, place, goes_on=is_spoken)
 
 
