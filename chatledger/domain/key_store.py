@@ -10,20 +10,11 @@ KEY_STORE_ID = UUID("0198a000-0000-7000-8000-00000000ce55")
 
 
 class KeyStore(Aggregate[KeyStoreEvent]):
-    """Whose master key is replaced from time to time.
-
-    Attributes:
-        last_rotated: the last time; None before the first.
-    """
-
-    def __init__(self, aggregate_id: UUID) -> None:
-        super().__init__(aggregate_id)
-        self.last_rotated: MasterKeyRotated | None = None
+    """Whose master key is replaced from time to time."""
 
     def rotate_master_key(self, keys: int) -> None:
         """Put on record that so many keys are wrapped by a new master key."""
         self._record(MasterKeyRotated(keys))
 
     def apply(self, body: KeyStoreEvent) -> None:
-        """Fold one event into the state."""
-        self.last_rotated = body
+        """Take an event in: nothing that is decided later rests on it."""

@@ -3,14 +3,23 @@
 import io
 import logging
 import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from types import SimpleNamespace
+from typing import Any
+from uuid import UUID
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from chatledger.adapters.cli.console import ProgressLine
+from chatledger.adapters.cli.people import list_holds
 from chatledger.adapters.cli.serve import OneLineFormatter
 from chatledger.adapters.persistence.comparing import differing, place_in_order
+from chatledger.application.ports.erasure import Hold
+from chatledger.application.ports.views import Page
+from chatledger.settings import Settings
 
 
 class Terminal(io.StringIO):
@@ -55,3 +64,24 @@ def test_a_comparison_names_each_row_that_is_not_the_same(live: dict, replayed: 
     different = [key for key in live.keys() | replayed.keys() if live.get(key) != replayed.get(key)]
     found = list(differing(iter(rows(live)), iter(rows(replayed)), 2))
     assert found == sorted(different, key=lambda key: place_in_order(key, 2))
+
+
+def test_holds_are_all_listed_where_one_at_the_end_of_a_page_is_released_meanwhile(monkeypatch):
+    """A page is None where the hold to go on from is none any more."""
+    held = [
+        Hold(hold_id=UUID(int=n), end_user_id=UUID(int=n), app_id=UUID(int=n), reason="a case", placed_at=n)
+        for n in (4, 3, 2)
+    ]
+    pages = [([held[0], held[1]], True), None, ([held[0]], True), ([held[2]], False)]
+
+    class Erasures:
+        async def holds(self, app_id: UUID | None, page: Page) -> tuple[list[Hold], bool] | None:
+            return pages.pop(0)
+
+    @asynccontextmanager
+    async def reading(settings: Any) -> AsyncIterator[Any]:
+        yield SimpleNamespace(erasures=Erasures())
+
+    monkeypatch.setattr("chatledger.bootstrap.open_for_reading", reading)
+    found = list_holds(Settings(), None).data
+    assert [hold["hold_id"] for hold in found] == [held[0].hold_id, held[2].hold_id]

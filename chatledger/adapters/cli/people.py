@@ -117,6 +117,10 @@ async def _read_holds(settings: Settings, app_id: UUID | None) -> "Sequence[Hold
     async with open_for_reading(settings) as reading:
         while has_more:
             page = Page(PAGE, found[-1].hold_id if found else None)
-            holds, has_more = await reading.erasures.holds(app_id, page) or ((), False)
-            found += holds
+            read = await reading.erasures.holds(app_id, page)
+            if read is None:  # the one to go on from has been released meanwhile
+                found.clear()
+                continue
+            found += read[0]
+            has_more = read[1]
     return found

@@ -111,6 +111,8 @@ class Indexer:
                 messages = await asyncio.to_thread(self._indexed, ended.messages)
                 await self.index.put(messages, ended.erased, ended.end)
                 kept = ended.end
+                if ended.erased:  # what was read before they were may have come by since the commit
+                    self.terms.forget()
             position = ended.end
             self._went_to(position)
             if not ended.is_full:
