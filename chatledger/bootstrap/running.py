@@ -246,7 +246,7 @@ async def open_chatledger(
             saving=SavingMessages(ledger, views, end_users, ownership),
             pinning=PinningConversations(ledger, views, ownership),
             visiting=Visiting(ledger, directory, end_users, new_id),
-            operators=ManagingOperators(ledger, views, new_id),
+            operators=ManagingOperators(ledger, views, reads, new_id),
             notarizing=notary.notarizing,
             rebuilding=await stack.enter_async_context(
                 open_rebuilding(

@@ -111,7 +111,8 @@ class Conversations:
             await application.history.require_conversation(reader, accept_id("conversation_id", conversation_id))
             accept_number("after", after, 0, LARGEST_POSITION)
             with application.following.follow_conversation(conversation_id) as follower:
-                async for batch in follower.batches(after):
+                batches = follower.batches(after)
+                async for batch in application.reads.followed(reader, batches, "conversation", conversation_id):
                     for envelope in batch:
                         if envelope.position > after:
                             yield envelope

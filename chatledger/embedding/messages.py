@@ -156,7 +156,8 @@ class Messages:
             await application.history.message(reader, accept_id("message_id", message_id))
             accept_number("after", after, 0, LARGEST_VERSION)
             with application.following.follow(message_id) as follower:
-                async for batch in follower.batches(after):
+                batches = follower.batches(after)
+                async for batch in application.reads.followed(reader, batches, "message", message_id):
                     for envelope in batch:
                         yield envelope
             if self._access.is_closed and not follower.has_ended:

@@ -2,14 +2,18 @@
 
 import asyncio
 import re
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 from typing import Any
 
 import httpx
 import pytest
 
-from tests.support.server import DEADLINE, LiveServer, answer_of, chat_body, events_of, frames_of, until
+from chatledger.domain.events import ContentRead
+from tests.support.databases import ON_SQLITE
+from tests.support.server import DEADLINE, LiveServer, a_context, answer_of, chat_body, events_of, frames_of, until
 
 NOWHERE = "01a209cf-b060-723e-b445-678d1e038161"
 
@@ -232,3 +236,40 @@ async def test_a_completion_has_no_conversation_to_follow(server: LiveServer) ->
     sent = await texts.post("/v1/completion-messages", json=chat_body(response_mode="async"))
     refused = await texts.get(f"/v1/conversations/{sent.json()['conversation_id']}/stream")
     assert (refused.status_code, refused.json()["code"]) == (404, "not_found")
+
+
+@ON_SQLITE
+async def test_what_an_operator_follows_is_on_record_each_hour_and_ends_with_the_token(server, monkeypatch):
+    application = server.running.application
+    issued = await application.operators.issue("Eve", ["audit"], a_context())
+    eve, chat = server.client(issued.token), await server.new_client(tokens=1)
+    first = (await chat.post("/v1/chat-messages", json=chat_body())).json()
+    conversation = first["conversation_id"]
+    running = chat_body("/script tokens=3 interval_ms=3600000", response_mode="async", conversation_id=conversation)
+
+    async def reads() -> list[str]:
+        facts, _ = await application.facts.stream(issued.operator_id, 1, 100)
+        return [str(fact.envelope.body.subject_id) for fact in facts if isinstance(fact.envelope.body, ContentRead)]
+
+    async with following(eve, conversation) as follower:
+        await follower.until(lambda text: "message_end" in text)
+        assert await reads() == [conversation]
+        an_hour_later = SimpleNamespace(now=lambda: datetime.now(UTC) + timedelta(hours=1))
+        monkeypatch.setattr(application.reads, "_clock", an_hour_later)
+        message = (await chat.post("/v1/chat-messages", json=running)).json()["message_id"]
+        await follower.until(lambda text: message in text)
+        assert await reads() == [conversation] * 2
+
+        feed = {"Accept": "text/event-stream"}
+        paths = "/v1/events", f"/v1/messages/{message}/stream"
+        others = asyncio.gather(*(eve.get(path, headers=feed) for path in paths))
+        await until(lambda: _has_read(reads, message))
+        await application.operators.revoke(issued.operator_id, a_context())
+        ended = [await follower.to_the_end(), *(one.text for one in await asyncio.wait_for(others, DEADLINE))]
+    assert [text.endswith("retry: 1000\n\n") for text in ended] == [True] * 3
+    assert (await eve.get(f"/v1/conversations/{conversation}/stream")).status_code == 401
+
+
+async def _has_read(reads: Callable[[], Awaitable[list[str]]], subject: str) -> bool:
+    found = await reads()
+    return subject in found and "None" in found

@@ -15,7 +15,7 @@ from chatledger.adapters.http.client_watch import ClientWatch
 from chatledger.adapters.http.rendering import PING, RECONNECT, Rendering
 from chatledger.adapters.http.surface import Place, Surface
 from chatledger.application.commands.speaking import Speaking
-from chatledger.application.errors import NotFoundError
+from chatledger.application.errors import NotFoundError, UnauthorizedError
 from chatledger.application.ports.keys import KeyDestroyedError
 from chatledger.application.ports.storage import StorageUnavailableError
 from chatledger.application.ports.views import AppView
@@ -164,6 +164,8 @@ async def frames(
                     return
             if may_warn and shutdown.draining.is_set():
                 yield RECONNECT
+    except UnauthorizedError:  # whoever comes back is told so
+        yield RECONNECT
     except StorageUnavailableError:
         # The store's trouble is in the log already, and whoever resumes comes by here each second.
         log.debug("stream cut short: the store is in trouble")

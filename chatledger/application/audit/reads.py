@@ -2,11 +2,15 @@
 
 import asyncio
 from collections import OrderedDict
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
 from datetime import datetime
+from typing import TypeVar
 from uuid import UUID
 
 from chatledger.application.caller import Auditor, Caller, Reader
 from chatledger.application.context import Actor, Context
+from chatledger.application.errors import UnauthorizedError
 from chatledger.application.ledger.hand_ins import VersionConflictError
 from chatledger.application.ledger.ledger import MAX_TRIES, Ledger
 from chatledger.application.ports.clock import Clock
@@ -14,6 +18,9 @@ from chatledger.domain.operator import CONSOLE_ID, Operator
 from chatledger.domain.values import ReadSubject
 
 REMEMBERED = 100_000
+
+T = TypeVar("T")
+Batches = AsyncGenerator[Sequence[T], None]
 
 _Read = tuple[UUID, ReadSubject, UUID | None, datetime]
 
@@ -30,6 +37,39 @@ class ContentReads:
         self._clock = clock
         self._recorded: OrderedDict[_Read, None] = OrderedDict()
         self._turn = asyncio.Lock()
+        self._revoked = set[UUID]()
+
+    def end_for(self, operator_id: UUID) -> None:
+        """Let all that an operator follows end: their token was revoked."""
+        self._revoked.add(operator_id)
+
+    def followed(
+        self, reader: Reader, batches: Batches[T], subject: ReadSubject, subject_id: UUID | None = None
+    ) -> Batches[T]:
+        """The batches that a reader follows, for an operator each hour of them on record before it is shown.
+
+        Args:
+            reader: who.
+            batches: what they follow; without news an empty one comes each second.
+            subject: what kind of thing it is.
+            subject_id: which.
+
+        Raises:
+            UnauthorizedError: while iterating: the operator's token has been revoked.
+            StorageUnavailableError: while iterating: nothing gets on record for now.
+        """
+        return batches if isinstance(reader, Caller) else self._watched(reader, batches, subject, subject_id)
+
+    async def _watched(
+        self, auditor: Auditor, batches: Batches[T], subject: ReadSubject, subject_id: UUID | None
+    ) -> Batches[T]:
+        async with aclosing(batches):
+            async for batch in batches:
+                if auditor.operator_id in self._revoked:
+                    raise UnauthorizedError
+                if batch:
+                    await self.note(auditor, subject, subject_id)
+                yield batch
 
     async def note(self, reader: Reader, subject: ReadSubject, subject_id: UUID | None = None) -> None:
         """Put on record that somebody is about to read; it is committed when this returns.

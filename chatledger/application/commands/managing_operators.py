@@ -7,6 +7,7 @@ from uuid import UUID
 import msgspec
 
 from chatledger.application.accepting import accept_choice, accept_name
+from chatledger.application.audit.reads import ContentReads
 from chatledger.application.commands.managing_apps import hash_secret, new_secret
 from chatledger.application.context import Context
 from chatledger.application.errors import ForbiddenError, InvalidParameterError, NotFoundError
@@ -29,8 +30,9 @@ class IssuedToken(msgspec.Struct, frozen=True):
 class ManagingOperators:
     """The use case of whoever runs the server."""
 
-    def __init__(self, ledger: Ledger, views: Views, new_id: IdFactory) -> None:
+    def __init__(self, ledger: Ledger, views: Views, reads: ContentReads, new_id: IdFactory) -> None:
         self._ledger = ledger
+        self._reads = reads
         self._views = views
         self._new_id = new_id
 
@@ -62,7 +64,7 @@ class ManagingOperators:
         return IssuedToken(operator.id, token)
 
     async def revoke(self, operator_id: UUID, context: Context) -> None:
-        """Let a token open nothing any more. Doing so again changes nothing.
+        """Let a token open nothing any more, and what is followed with it end. Doing so again changes nothing.
 
         Raises:
             NotFoundError: there is no such operator.
@@ -73,6 +75,7 @@ class ManagingOperators:
             await self._ledger.decide(Operator, operator_id, lambda staged: staged.aggregate.revoke(), context)
         except LookupError as error:
             raise NotFoundError("operator") from error
+        self._reads.end_for(operator_id)
 
     async def list(self) -> Sequence[OperatorDetail]:
         """All whose tokens open something, oldest first."""

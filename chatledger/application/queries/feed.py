@@ -21,6 +21,7 @@ from chatledger.application.queries.cursors import read_cursor, write_cursor
 from chatledger.application.queries.directory import AppDirectory
 from chatledger.application.queries.listening import SILENCE, Lookout
 from chatledger.domain.events import REGISTRY
+from chatledger.domain.values import ReadSubject
 
 ROWS_AT_ONCE = 500
 """How many rows of the ledger a page looks at: where few of them are wanted it is short, and leads on all the same."""
@@ -49,6 +50,11 @@ class Wanted(msgspec.Struct, frozen=True, kw_only=True):
     reader: Reader
     app_id: UUID | None = None
     types: frozenset[str] = frozenset()
+
+    @property
+    def subject(self) -> ReadSubject:
+        """What whoever is told has read."""
+        return "ledger" if self.app_id is None else "app"
 
 
 class FeedEvent(msgspec.Struct, frozen=True):
@@ -209,7 +215,7 @@ class Feed:
             event = cloud_event(self.source, fact, app_id, event_data(wanted.reader, envelope.body))
             shown.append(FeedEvent(self.cursor(envelope.position), fact, event))
         if shown:
-            await self._reads.note(wanted.reader, "ledger" if wanted.app_id is None else "app", wanted.app_id)
+            await self._reads.note(wanted.reader, wanted.subject, wanted.app_id)
         return shown
 
     async def close(self) -> None:

@@ -96,7 +96,8 @@ def feed_routes(surface: Surface) -> Sequence[HTTPRouteHandler]:
         field, given = ("Last-Event-ID", last_id) if last_id else ("after", query.text("after"))
         follower = feed.follow(wanted, await feed.place(given, field))
         rendering = FeedRendering(follower)
-        return await open_stream(surface, request, follower, follower.batches(), lambda *_: rendering)
+        batches = application.reads.followed(wanted.reader, follower.batches(), wanted.subject, wanted.app_id)
+        return await open_stream(surface, request, follower, batches, lambda *_: rendering)
 
     return (read_feed,)
 

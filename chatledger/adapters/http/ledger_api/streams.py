@@ -85,6 +85,7 @@ def stream_routes(surface: Surface, entrance: Entrance) -> Sequence[HTTPRouteHan
             )
 
         batches = follower.batches(after, whole=True, field=point.field)
+        batches = application.reads.followed(reader, batches, "message", message_id)
         return await open_stream(surface, request, follower, batches, renderer)
 
     @get(
@@ -101,6 +102,7 @@ def stream_routes(surface: Surface, entrance: Entrance) -> Sequence[HTTPRouteHan
         follower = application.following.follow_conversation(conversation_id)
         rendering = ConversationRendering(shows_resources=shows_resources(reader), link=link, after=after)
         batches = follower.batches(after, field=point.field)
+        batches = application.reads.followed(reader, batches, "conversation", conversation_id)
         return await open_stream(surface, request, follower, batches, lambda *_: rendering)
 
     return follow_message, follow_conversation
