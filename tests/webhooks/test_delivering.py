@@ -233,6 +233,7 @@ async def test_everything_after_a_place_is_told_once_more_under_the_same_ids(ope
         app = await new_app(ledger, tokens=1)
         endpoint = (await ledger.webhooks.add(receiver.url, app=app, types=["MessageCreated"])).endpoint_id
         await answered(ledger, app, "first")
+        await receiver.until(lambda it: len(it.hooks) == 1)
         cursor = (await ledger.events.page(after="now")).cursor
         await answered(ledger, app, "second")
         await receiver.until(lambda it: len(it.hooks) == 2)
