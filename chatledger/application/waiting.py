@@ -29,7 +29,7 @@ def read_retry_after(given: str, now: float) -> float | None:
         return max(0.0, seconds) if math.isfinite(seconds) else None
     try:
         moment = email.utils.parsedate_to_datetime(given)
-    except ValueError:
+    except (ValueError, OverflowError):  # no date, or one of a year that no calendar has
         return None
     if moment.tzinfo is None:  # in the form of asctime (RFC 9110, section 5.6.7), which is in UTC without saying so
         moment = moment.replace(tzinfo=UTC)

@@ -89,13 +89,27 @@ async def test_retry_after_is_read_as_a_number_or_as_a_date(receiver, open_sende
 
 @pytest.mark.parametrize(
     ("answer", "reason"),
-    [(HANG, "timeout"), (CUT, "broken"), (RUBBISH, "broken"), (Answer(200, rest=1_000, pace=0.05), "timeout")],
+    [(HANG, "timeout"), (CUT, "broken"), (RUBBISH, "broken")],
 )
 async def test_who_does_not_answer_properly_has_not_answered(receiver, open_sender, answer, reason):
     receiver.reply = lambda _: answer
     with pytest.raises(NotSentError) as failed:
         await open_sender(timeout=0.3).send(receiver.url, {}, b"{}")
     assert failed.value.reason == reason
+
+
+@pytest.mark.parametrize("status", [200, 503])
+async def test_the_status_decides_though_the_body_does_not_arrive(receiver, open_sender, status):
+    receiver.reply = lambda _: Answer(status, {"retry-after": "7"}, rest=1_000, pace=0.05)
+    assert await open_sender(timeout=0.3).send(receiver.url, {}, b"{}") == Reply(status, 7)
+
+
+@pytest.mark.parametrize(
+    "date", ["Sun, 06 Nov 99999999999999999999 08:49:37 GMT", "06 Nov 2030 99999999999999999999:1:1"]
+)
+async def test_a_date_that_no_calendar_has_asks_for_nothing(receiver, open_sender, date):
+    receiver.reply = lambda _: Answer(503, {"retry-after": date})
+    assert await open_sender().send(receiver.url, {}, b"{}") == Reply(503, None)
 
 
 async def test_nobody_there(open_sender):

@@ -1,10 +1,14 @@
 """Where nothing is sent to: addresses that are not public, however they are written and whoever resolves to them."""
 
+import asyncio
+import socket
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from ipaddress import ip_address, ip_network
 
 import pytest
 
-from chatledger.adapters.webhooks.addresses import AddressGuard, is_public
+from chatledger.adapters.webhooks.addresses import AddressGuard, SystemNames, is_public
 from chatledger.application.ports.webhooks import AddressRefusedError
 
 REFUSED = {
@@ -67,7 +71,7 @@ async def test_what_is_public_passes(address):
 )
 async def test_the_systems_own_spellings_of_the_loopback_are_refused(host):
     with pytest.raises(AddressRefusedError):
-        await AddressGuard().addresses(host, 443, in_clear=False)
+        await AddressGuard(SystemNames().resolve).addresses(host, 443, in_clear=False)
 
 
 async def test_one_address_that_is_not_public_spoils_the_others():
@@ -85,15 +89,15 @@ async def test_a_host_without_an_address_is_refused(addresses):
 @pytest.mark.parametrize("host", ["", "a..b", "a" * 64 + ".test", "no such host", "xn--\x00"])
 async def test_a_name_that_cannot_be_one_is_refused(host):
     with pytest.raises(AddressRefusedError):
-        await AddressGuard().addresses(host, 443, in_clear=False)
+        await AddressGuard(SystemNames().resolve).addresses(host, 443, in_clear=False)
 
 
 async def test_allowed_networks_pass_and_nothing_beside_them():
-    guard = AddressGuard([ip_network("10.1.0.0/16"), ip_network("::1/128")], resolving_to("10.1.2.3", "::1"))
+    guard = AddressGuard(resolving_to("10.1.2.3", "::1"), [ip_network("10.1.0.0/16"), ip_network("::1/128")])
     assert await guard.addresses("a.name", 80, in_clear=True) == ["10.1.2.3", "::1"]
-    mapped = AddressGuard([ip_network("10.1.0.0/16")], resolving_to("::ffff:10.1.2.3"))
+    mapped = AddressGuard(resolving_to("::ffff:10.1.2.3"), [ip_network("10.1.0.0/16")])
     assert await mapped.addresses("a.name", 80, in_clear=True)
-    beside = AddressGuard([ip_network("10.1.0.0/16")], resolving_to("10.2.0.1"))
+    beside = AddressGuard(resolving_to("10.2.0.1"), [ip_network("10.1.0.0/16")])
     with pytest.raises(AddressRefusedError):
         await beside.addresses("a.name", 80, in_clear=False)
 
@@ -101,3 +105,28 @@ async def test_allowed_networks_pass_and_nothing_beside_them():
 async def test_a_public_address_is_not_told_anything_in_clear():
     with pytest.raises(AddressRefusedError, match="https"):
         await AddressGuard(resolve=resolving_to("8.8.8.8")).addresses("a.name", 80, in_clear=True)
+
+
+async def test_a_name_server_that_says_nothing_holds_up_neither_other_names_nor_other_work(monkeypatch):
+    silence, asked, names = threading.Event(), [], SystemNames()
+
+    def ask(host: str, port: int, **_: object):
+        asked.append(host)
+        if host == "silent.example":
+            silence.wait(20)
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("8.8.8.8", port))]
+
+    monkeypatch.setattr(socket, "getaddrinfo", ask)
+    asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(1))
+    try:
+        waiting = [asyncio.create_task(names.resolve("silent.example", 443)) for _ in range(50)]
+        await asyncio.sleep(0)
+        waiting.pop().cancel()
+        async with asyncio.timeout(5):
+            assert await names.resolve("other.example", 443) == ["8.8.8.8"]
+            assert await asyncio.to_thread(lambda: "other work") == "other work"
+    finally:
+        silence.set()
+    assert await asyncio.gather(*waiting) == [["8.8.8.8"]] * 49
+    assert asked == ["silent.example", "other.example"]
+    names.close()

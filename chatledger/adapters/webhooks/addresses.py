@@ -3,6 +3,7 @@
 import asyncio
 import socket
 from collections.abc import Awaitable, Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 
 from chatledger.application.ports.webhooks import AddressRefusedError
@@ -29,10 +30,49 @@ _NAT64 = IPv6Network("64:ff9b::/96")
 _IPV4_COMPATIBLE = IPv6Network("::/96")
 
 
-async def resolve(host: str, port: int) -> Sequence[str]:
-    """The addresses of a host, as the system knows them; a literal one is its own."""
-    found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    return [str(place[0]) for *_, place in found]
+NAMES_AT_ONCE = 16
+"""How many hosts the system is asked for at the same time."""
+
+
+class SystemNames:
+    """The addresses of hosts as the system knows them; a literal one is its own.
+
+    It is asked in threads of its own, and for each host once at a time: a name server that says nothing holds up who
+    waits for its names, and nobody else.
+    """
+
+    def __init__(self) -> None:
+        self._threads = ThreadPoolExecutor(NAMES_AT_ONCE, thread_name_prefix="names")
+        self._asking: dict[tuple[str, int], asyncio.Future[Sequence[str]]] = {}
+
+    async def resolve(self, host: str, port: int) -> Sequence[str]:
+        """The addresses of a host.
+
+        Raises:
+            OSError: there is no such name.
+            UnicodeError: it cannot be one.
+        """
+        asked = host, port
+        if asked not in self._asking:
+            asking = asyncio.get_running_loop().run_in_executor(self._threads, _look_up, host, port)
+            self._asking[asked] = asking
+            asking.add_done_callback(lambda done: self._answered(asked, done))
+        # Who waits no longer does not end the question: its thread is taken until there is an answer.
+        answer, _ = await asyncio.wait([self._asking[asked]])
+        return answer.pop().result()
+
+    def _answered(self, asked: tuple[str, int], asking: "asyncio.Future[Sequence[str]]") -> None:
+        del self._asking[asked]
+        if not asking.cancelled():
+            asking.exception()  # it is looked at, though nobody may be waiting any more
+
+    def close(self) -> None:
+        """Ask nothing more."""
+        self._threads.shutdown(wait=False, cancel_futures=True)
+
+
+def _look_up(host: str, port: int) -> Sequence[str]:
+    return [str(place[0]) for *_, place in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)]
 
 
 def is_public(address: Address) -> bool:
@@ -61,11 +101,11 @@ class AddressGuard:
     """Finds the addresses of a host, and lets none pass unless all of them may be sent to.
 
     Args:
-        allowed: networks that may be sent to though they are not public.
         resolve: asks for the addresses of a host.
+        allowed: networks that may be sent to though they are not public.
     """
 
-    def __init__(self, allowed: Sequence[Network] = (), resolve: Resolve = resolve) -> None:
+    def __init__(self, resolve: Resolve, allowed: Sequence[Network] = ()) -> None:
         self._allowed = allowed
         self._resolve = resolve
 

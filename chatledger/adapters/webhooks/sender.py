@@ -9,9 +9,9 @@ from urllib.parse import urlsplit
 
 import httpcore2
 
-from chatledger.adapters.webhooks.addresses import AddressGuard, Network, Resolve, resolve
+from chatledger.adapters.webhooks.addresses import AddressGuard, Network, Resolve, SystemNames
 from chatledger.application.ports.clock import Clock
-from chatledger.application.ports.webhooks import AddressRefusedError, NotSentError, Reply
+from chatledger.application.ports.webhooks import AddressRefusedError, NotSentError, Reply, Unsent
 from chatledger.application.waiting import read_retry_after
 from chatledger.version import __version__
 
@@ -23,6 +23,9 @@ KEPT_ALIVE = 5.0
 
 CONNECTIONS = 256
 
+_BROKEN = (httpcore2.NetworkError, httpcore2.ProtocolError, httpcore2.UnsupportedProtocol)
+_TOO_LATE = (TimeoutError, httpcore2.TimeoutException)
+
 
 class HttpWebhookSender:
     """Sends to endpoints.
@@ -31,7 +34,7 @@ class HttpWebhookSender:
         clock: what a date in ``Retry-After`` is compared with.
         timeout: seconds for all of a delivery: the name, the connection, the body and the reply.
         allowed: networks that may be sent to though they are not public.
-        resolve: asks for the addresses of a host.
+        resolve: asks for the addresses of a host; the system, by default.
         tls: what certificates are checked by; the system's store of them by default.
     """
 
@@ -41,12 +44,13 @@ class HttpWebhookSender:
         *,
         timeout: float = 15.0,
         allowed: Sequence[Network] = (),
-        resolve: Resolve = resolve,
+        resolve: Resolve | None = None,
         tls: ssl.SSLContext | None = None,
     ) -> None:
         self._clock = clock
         self._timeout = timeout
-        self._guard = AddressGuard(allowed, resolve)
+        self._names = SystemNames()
+        self._guard = AddressGuard(resolve or self._names.resolve, allowed)
         self._tls = tls
         self._pools: dict[str, httpcore2.AsyncConnectionPool] = {}
 
@@ -65,31 +69,26 @@ class HttpWebhookSender:
             raise AddressRefusedError("the host has no address") from error
 
     async def send(self, url: str, headers: Mapping[str, str], body: bytes) -> Reply:
-        """POST a body.
+        """POST a body. The status is the reply, whether or not what follows it arrives.
 
         Raises:
             NotSentError: there is no reply.
         """
         sent = {"user-agent": f"chatledger/{__version__}", "content-length": str(len(body)), **headers}
+        raw_headers = [(name.encode(), value.encode()) for name, value in sent.items()]
+        pool, reply, failure = self._pool(urlsplit(url).scheme), None, None
         try:
-            async with asyncio.timeout(self._timeout):
-                return await self._post(url, [(name.encode(), value.encode()) for name, value in sent.items()], body)
-        except (TimeoutError, httpcore2.TimeoutException) as error:
-            raise NotSentError("timeout") from error
-        except httpcore2.ConnectError as error:
-            raise NotSentError("unreachable") from error
-        except (httpcore2.NetworkError, httpcore2.ProtocolError, httpcore2.UnsupportedProtocol) as error:
-            raise NotSentError("broken") from error
-
-    async def _post(self, url: str, headers: list[tuple[bytes, bytes]], body: bytes) -> Reply:
-        async with self._pool(urlsplit(url).scheme).stream("POST", url, headers=headers, content=body) as response:
-            reply = Reply(response.status, self._retry_after(response.headers))
-            taken = 0
-            async for piece in response.aiter_stream():
-                taken += len(piece)
-                if taken > LARGEST_REPLY:
-                    break
-            return reply
+            async with (
+                asyncio.timeout(self._timeout),
+                pool.stream("POST", url, headers=raw_headers, content=body) as response,
+            ):
+                reply = Reply(response.status, self._retry_after(response.headers))
+                await _take_in(response)
+        except (*_TOO_LATE, *_BROKEN) as error:
+            failure = error
+        if reply is None:
+            raise NotSentError(_reason(failure)) from failure
+        return reply
 
     def _pool(self, scheme: str) -> httpcore2.AsyncConnectionPool:
         if scheme not in self._pools:
@@ -114,6 +113,21 @@ class HttpWebhookSender:
         """Give every connection back."""
         for pool in self._pools.values():
             await pool.aclose()
+        self._names.close()
+
+
+async def _take_in(response: httpcore2.Response) -> None:
+    taken = 0
+    async for piece in response.aiter_stream():
+        taken += len(piece)
+        if taken > LARGEST_REPLY:
+            return
+
+
+def _reason(failure: Exception | None) -> Unsent:
+    if isinstance(failure, _TOO_LATE):
+        return "timeout"
+    return "unreachable" if isinstance(failure, httpcore2.ConnectError) else "broken"
 
 
 class _GuardedNetwork(httpcore2.AsyncNetworkBackend):
