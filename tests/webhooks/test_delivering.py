@@ -9,6 +9,9 @@ from uuid import UUID
 import pytest
 
 from chatledger import Chatledger, InvalidParameterError, NotFoundError
+from chatledger.adapters.persistence.deliveries import SqlDeliveries
+from chatledger.adapters.webhooks import sender
+from chatledger.application.webhooks import courier
 from tests.embedding.hosting import new_app
 from tests.support.databases import ON_SQLITE
 from tests.support.receiver import CUT, Answer, Hook, Receiver
@@ -209,6 +212,113 @@ async def test_who_takes_nothing_for_too_long_is_disabled(open_ledger, receiver)
 
 
 @ON_SQLITE
+async def test_who_was_disabled_for_failing_is_told_once_enabled_though_it_fails_once_more(open_ledger, receiver):
+    receiver.reply = lambda _: Answer(500)
+    async with open_ledger(webhook_give_up_hours=0.3 / 3_600, webhook_attempts=100) as ledger:
+        app = await new_app(ledger, tokens=1)
+        endpoint = (await ledger.webhooks.add(receiver.url, app=app, types=["MessageCreated"])).endpoint_id
+        await answered(ledger, app)
+        await _until_disabled(ledger, endpoint, "failing")
+        tried = len(receiver.hooks)
+        receiver.reply = lambda _: Answer(500 if len(receiver.hooks) == tried + 1 else 204)
+        await ledger.webhooks.enable(endpoint)
+        await receiver.until(lambda it: len(it.hooks) == tried + 2)
+
+
+@ON_SQLITE
+async def test_those_that_were_dead_when_it_was_enabled_do_not_count(open_ledger, receiver, monkeypatch):
+    monkeypatch.setattr(courier, "MOST_DEAD", 1)
+    receiver.reply = lambda _: Answer(422)
+    async with open_ledger(webhook_attempts=1) as ledger:
+        app = await new_app(ledger, tokens=1)
+        endpoint = (await ledger.webhooks.add(receiver.url, app=app, types=["MessageCreated"])).endpoint_id
+        conversation = await answered(ledger, app)
+        await answered(ledger, app, conversation_id=conversation)
+        await _until_disabled(ledger, endpoint, "dead_letters")
+        receiver.reply = lambda hook: Answer(422 if hook.event["data"]["query"] == "one more" else 204)
+        await answered(ledger, app, "one more", conversation_id=conversation)
+        await answered(ledger, app, "what comes after it", conversation_id=conversation)
+        await ledger.webhooks.enable(endpoint)
+        await receiver.until(lambda it: it.events[-1]["data"]["query"] == "what comes after it")
+
+
+@ON_SQLITE
+async def test_time_in_which_there_is_nothing_to_try_is_no_failing(open_ledger, receiver):
+    receiver.reply = lambda hook: Answer(204 if hook.event["data"]["query"] == "third" else 500)
+    async with open_ledger(webhook_give_up_hours=0.5 / 3_600, webhook_attempts=1) as ledger:
+        app = await new_app(ledger, tokens=1)
+        await ledger.webhooks.add(receiver.url, app=app, types=["MessageCreated"])
+        conversation = await answered(ledger, app, "first")
+        await receiver.until(lambda it: len(it.hooks) == 1)
+        await asyncio.sleep(0.7)
+        await answered(ledger, app, "second", conversation_id=conversation)
+        await answered(ledger, app, "third", conversation_id=conversation)
+        await receiver.until(lambda it: len(it.hooks) == 3)
+
+
+@ON_SQLITE
+async def test_a_reply_that_cannot_be_read_is_a_failure_of_its_delivery(open_ledger, receiver, monkeypatch):
+    def cannot_be_read(given: str, now: float) -> float | None:
+        raise OverflowError(given)
+
+    monkeypatch.setattr(sender, "read_retry_after", cannot_be_read)
+    async with open_ledger() as ledger:
+        app = await new_app(ledger, tokens=1)
+        endpoint = (await ledger.webhooks.add(receiver.url, app=app, types=["MessageCreated"])).endpoint_id
+        await answered(ledger, app)
+        (letter,), _ = await _dead_letters(ledger, endpoint)
+        assert (letter.error, letter.attempts) == ("broken", 3)
+        assert (await ledger.webhooks.test(endpoint)).outcome == "broken"
+
+
+@ON_SQLITE
+async def test_while_two_change_what_is_on_record_nothing_is_sent_before_both_are_done(open_ledger, receiver):
+    async with open_ledger() as ledger:
+        app = await new_app(ledger, tokens=1)
+        endpoint = (await ledger.webhooks.add(receiver.url, app=app, types=["MessageCreated"])).endpoint_id
+        webhooks = ledger.webhooks._access._application.webhooks._webhooks
+        async with webhooks.held(endpoint):
+            async with webhooks.held(endpoint):
+                pass
+            await answered(ledger, app)
+            await asyncio.sleep(0.2)
+            assert not receiver.hooks
+        await receiver.until(lambda it: len(it.hooks) == 1)
+
+
+@ON_SQLITE
+async def test_a_courier_that_has_ended_is_begun_again_where_the_endpoint_is_enabled(open_ledger, receiver):
+    async with open_ledger() as ledger:
+        app = await new_app(ledger, tokens=1)
+        endpoint = (await ledger.webhooks.add(receiver.url, app=app, types=["MessageCreated"])).endpoint_id
+        await answered(ledger, app)
+        await receiver.until(lambda it: len(it.hooks) == 1)
+        ended, task = ledger.webhooks._access._application.webhooks._webhooks._running[endpoint]
+        ended.close()
+        await asyncio.wait([task])
+        await answered(ledger, app)
+        await receiver.until(lambda it: len(it.hooks) == 2)
+
+
+@ON_SQLITE
+async def test_who_is_told_nothing_writes_seldom(open_ledger, receiver, monkeypatch):
+    saved, save = [], SqlDeliveries.save
+
+    async def counted(self, *given):
+        saved.append(given)
+        await save(self, *given)
+
+    monkeypatch.setattr(SqlDeliveries, "save", counted)
+    async with open_ledger() as ledger:
+        app = await new_app(ledger, tokens=1)
+        await ledger.webhooks.add(receiver.url, app=app, types=["FeedbackGiven"])
+        for _ in range(5):
+            await answered(ledger, app)
+            await asyncio.sleep(0.25)
+        assert len(saved) <= 1
+
+
+@ON_SQLITE
 async def test_retry_after_is_honoured(open_ledger, receiver):
     receiver.reply = lambda _: Answer(429, {"retry-after": "3600"})
     async with open_ledger(webhook_attempts=100) as ledger:
@@ -243,6 +353,19 @@ async def test_everything_after_a_place_is_told_once_more_under_the_same_ids(ope
         await ledger.webhooks.replay(endpoint, after=None)
         await receiver.until(lambda it: len(it.hooks) == 5)
         assert {hook.id for hook in receiver.hooks[3:]} == {hook.id for hook in receiver.hooks[:2]}
+
+
+@ON_SQLITE
+async def test_a_replay_from_a_place_that_it_has_not_come_to_passes_over_nothing(open_ledger, receiver):
+    async with open_ledger() as ledger:
+        app = await new_app(ledger, tokens=1)
+        endpoint = (await ledger.webhooks.add(receiver.url, app=app, types=["MessageCreated"])).endpoint_id
+        await ledger.webhooks.disable(endpoint)
+        for query in ("first", "second"):
+            await answered(ledger, app, query)
+        await ledger.webhooks.replay(endpoint, after="now")
+        await ledger.webhooks.enable(endpoint)
+        await receiver.until(lambda it: {event["data"]["query"] for event in it.events} == {"first", "second"})
 
 
 @ON_SQLITE

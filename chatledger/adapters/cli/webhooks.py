@@ -151,7 +151,7 @@ def _fields(endpoint: "Endpoint", standing: "Standing | None") -> dict[str, Any]
         "types": sorted(endpoint.types),
         "disabled_for": endpoint.disabled_for,
         "position": endpoint.after if progress is None else progress.position,
-        "waiting": 0 if standing is None else sum(not each.is_dead for each in standing.undelivered),
+        "waiting": 0 if standing is None else standing.waiting,
         "dead": 0 if standing is None else standing.dead,
         "failing_since": None if failing_since is None else moment(failing_since),
     }

@@ -11,10 +11,12 @@ from chatledger.adapters.persistence.store import Reader
 from chatledger.adapters.persistence.tables import UNDELIVERED, WEBHOOK_PROGRESS
 from chatledger.adapters.persistence.tracking import RunWriting, insert
 from chatledger.adapters.persistence.unhurried import unhurried
-from chatledger.application.ports.webhooks import Progress, Standing, Undelivered
+from chatledger.application.ports.webhooks import OnRecord, Progress, Standing, Undelivered
 
 AT_ONCE = 200
 """Rows to a statement."""
+
+_UNTROUBLED: dict[str, Any] = {"failures": 0, "failing_since": None, "paused_until": 0}
 
 _OF_ROW = tuple(column.name for column in UNDELIVERED.c if column.name != "endpoint_id")
 
@@ -27,7 +29,18 @@ class SqlStandings:
 
     async def standing(self, endpoint_id: UUID) -> Standing | None:
         """Where it stands; None where it was told nothing yet."""
-        return await self._reader.query(lambda connection: _standing(connection, endpoint_id))
+        table = UNDELIVERED.c
+        of_endpoint = table.endpoint_id == endpoint_id
+        counted = sa.select(table.is_dead, sa.func.count()).where(of_endpoint).group_by(table.is_dead)
+
+        def read(connection: sa.Connection) -> Standing | None:
+            row = _row(connection, endpoint_id)
+            if row is None:
+                return None
+            counts = {bool(is_dead): count for is_dead, count in connection.execute(counted)}
+            return Standing(_progress(row), waiting=counts.get(False, 0), dead=counts.get(True, 0))
+
+        return await self._reader.query(read)
 
     async def dead_letters(self, endpoint_id: UUID, after: int, limit: int) -> Sequence[Undelivered]:
         """Its dead events after a position, in order."""
@@ -49,17 +62,14 @@ class SqlDeliveries(SqlStandings):
         self._writing = writing
         self._run = run
 
-    async def begin(self, endpoint_id: UUID, position: int) -> Standing:
+    async def begin(self, endpoint_id: UUID, position: int) -> OnRecord:
         """Where an endpoint stands: at ``position``, if it is new."""
 
-        def work() -> Standing:
+        def work() -> OnRecord:
             with unhurried(self._writing) as connection:
-                new = {"endpoint_id": endpoint_id, "position": position, "failures": 0, "paused_until": 0}
+                new = {"endpoint_id": endpoint_id, "position": position, "forgiven": 0} | _UNTROUBLED
                 connection.execute(insert(connection, WEBHOOK_PROGRESS).values(new).on_conflict_do_nothing())
-                found = _standing(connection, endpoint_id)
-                if found is None:
-                    raise LookupError(str(endpoint_id))
-                return found
+                return _on_record(connection, endpoint_id)
 
         return await self._run(work)
 
@@ -67,11 +77,10 @@ class SqlDeliveries(SqlStandings):
         self, endpoint_id: UUID, progress: Progress, undelivered: Collection[Undelivered], delivered: Collection[int]
     ) -> None:
         """Its progress; what it has not taken, in place of what was on record; and the positions that it has taken."""
-        here = WEBHOOK_PROGRESS.c.endpoint_id == endpoint_id
 
         def work() -> None:
             with unhurried(self._writing) as connection:
-                connection.execute(sa.update(WEBHOOK_PROGRESS).where(here).values(msgspec.structs.asdict(progress)))
+                connection.execute(_progress_of(endpoint_id).values(msgspec.structs.asdict(progress)))
                 _delete(connection, endpoint_id, [*delivered, *(each.position for each in undelivered)])
                 if undelivered:
                     rows = [{"endpoint_id": endpoint_id} | msgspec.structs.asdict(each) for each in undelivered]
@@ -93,15 +102,28 @@ class SqlDeliveries(SqlStandings):
         return await self._run(work)
 
     async def rewind(self, endpoint_id: UUID, position: int) -> None:
-        """Have everything after a position told again."""
+        """Have everything after a position told again; what it was not told before that is told all the same."""
         beyond = sa.and_(UNDELIVERED.c.endpoint_id == endpoint_id, UNDELIVERED.c.position > position)
-        anew = {"position": position, "failures": 0, "failing_since": None, "paused_until": 0}
+        told = WEBHOOK_PROGRESS.c.position
+        anew = _UNTROUBLED | {"position": sa.case((told < position, told), else_=position)}
 
         def work() -> None:
             with unhurried(self._writing) as connection:
-                new = insert(connection, WEBHOOK_PROGRESS).values({"endpoint_id": endpoint_id} | anew)
-                connection.execute(new.on_conflict_do_update(index_elements=["endpoint_id"], set_=anew))
+                connection.execute(_progress_of(endpoint_id).values(anew))
                 connection.execute(sa.delete(UNDELIVERED).where(beyond))
+
+        await self._run(work)
+
+    async def forgive(self, endpoint_id: UUID) -> None:
+        """Hold nothing against it that it has failed so far: what waits is tried now, as if for the first time."""
+        of_endpoint, is_dead = UNDELIVERED.c.endpoint_id == endpoint_id, UNDELIVERED.c.is_dead
+        dead = sa.select(sa.func.count()).select_from(UNDELIVERED).where(of_endpoint, is_dead).scalar_subquery()
+        waiting = sa.update(UNDELIVERED).where(of_endpoint, sa.not_(is_dead))
+
+        def work() -> None:
+            with unhurried(self._writing) as connection:
+                connection.execute(_progress_of(endpoint_id).values(_UNTROUBLED | {"forgiven": dead}))
+                connection.execute(waiting.values(attempts=0, due_at=0))
 
         await self._run(work)
 
@@ -116,24 +138,29 @@ class SqlDeliveries(SqlStandings):
         await self._run(work)
 
 
-def _standing(connection: sa.Connection, endpoint_id: UUID) -> Standing | None:
-    here = sa.select(WEBHOOK_PROGRESS).where(WEBHOOK_PROGRESS.c.endpoint_id == endpoint_id)
-    row = connection.execute(here).first()
+def _progress_of(endpoint_id: UUID) -> sa.Update:
+    return sa.update(WEBHOOK_PROGRESS).where(WEBHOOK_PROGRESS.c.endpoint_id == endpoint_id)
+
+
+def _row(connection: sa.Connection, endpoint_id: UUID) -> sa.Row[Any] | None:
+    return connection.execute(sa.select(WEBHOOK_PROGRESS).where(WEBHOOK_PROGRESS.c.endpoint_id == endpoint_id)).first()
+
+
+def _on_record(connection: sa.Connection, endpoint_id: UUID) -> OnRecord:
+    row = _row(connection, endpoint_id)
     if row is None:
-        return None
+        raise LookupError(str(endpoint_id))
     table = UNDELIVERED.c
     of_endpoint = table.endpoint_id == endpoint_id
     counts = sa.or_(sa.not_(table.is_dead), table.position > row.position)
     undelivered = sa.select(UNDELIVERED).where(of_endpoint, counts).order_by(table.position)
     dead = sa.select(sa.func.count()).select_from(UNDELIVERED).where(of_endpoint, table.is_dead)
-    progress = Progress(
-        position=row.position,
-        failures=row.failures,
-        failing_since=row.failing_since,
-        paused_until=row.paused_until,
-    )
     found = [_undelivered(each) for each in connection.execute(undelivered)]
-    return Standing(progress, found, connection.execute(dead).scalar_one())
+    return OnRecord(_progress(row), found, connection.execute(dead).scalar_one(), row.forgiven)
+
+
+def _progress(row: sa.Row[Any]) -> Progress:
+    return Progress(**{name: getattr(row, name) for name in Progress.__struct_fields__})
 
 
 def _undelivered(row: sa.Row[Any]) -> Undelivered:

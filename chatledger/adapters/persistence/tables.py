@@ -175,6 +175,7 @@ WEBHOOK_PROGRESS = sa.Table(
     _number("failures"),
     _number("failing_since", nullable=True),
     _number("paused_until"),
+    _number("forgiven"),
 )
 
 UNDELIVERED = sa.Table(

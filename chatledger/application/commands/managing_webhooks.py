@@ -10,7 +10,6 @@ import msgspec
 from chatledger.application.accepting import MAX_PAGE, accept_number, accept_text
 from chatledger.application.audit.reads import ContentReads
 from chatledger.application.caller import auditor_of
-from chatledger.application.cloud_events import MEDIA_TYPE
 from chatledger.application.context import Context
 from chatledger.application.errors import InvalidParameterError, NotFoundError
 from chatledger.application.ledger.envelope import to_microseconds
@@ -28,7 +27,8 @@ from chatledger.application.ports.webhooks import (
 )
 from chatledger.application.queries.directory import AppDirectory
 from chatledger.application.queries.feed import NOW, Feed, accept_types
-from chatledger.application.webhooks.signing import accept_secret, new_secret, signed_headers
+from chatledger.application.webhooks.sending import send_signed
+from chatledger.application.webhooks.signing import accept_secret, new_secret
 from chatledger.application.webhooks.webhooks import Webhooks
 from chatledger.domain.errors import EndpointRemovedError
 from chatledger.domain.webhook import Webhook
@@ -56,11 +56,6 @@ class EndpointState(msgspec.Struct, frozen=True):
 
     endpoint: Endpoint
     standing: Standing | None
-
-    @property
-    def waiting(self) -> int:
-        """How many events it has not taken that are tried again."""
-        return 0 if self.standing is None else sum(not each.is_dead for each in self.standing.undelivered)
 
 
 class Trial(msgspec.Struct, frozen=True):
@@ -214,13 +209,16 @@ class ManagingWebhooks:
         await self._decide(endpoint_id, lambda webhook: webhook.disable("operator"), context)
 
     async def enable(self, endpoint_id: UUID, context: Context) -> None:
-        """Tell it again, of what happened meanwhile too.
+        """Tell it again, of what happened meanwhile too. What it has failed before is not held against it.
 
         Raises:
             NotFoundError: there is no such endpoint.
         """
-        await self._there(endpoint_id)
-        await self._decide(endpoint_id, lambda webhook: webhook.enable(), context)
+        if (await self._there(endpoint_id)).disabled_for is None:
+            return
+        async with self._webhooks.held(endpoint_id):
+            await self._deliveries.forgive(endpoint_id)
+            await self._decide(endpoint_id, lambda webhook: webhook.enable(), context)
 
     async def test(self, endpoint_id: UUID) -> Trial:
         """Send it an event that is none of the ledger, right now and once.
@@ -242,10 +240,8 @@ class ManagingWebhooks:
                 "data": {},
             }
         )
-        at = to_microseconds(now)
-        signed = signed_headers(endpoint.secrets_in_force(at), f"msg_{event_id.hex}", at // 1_000_000, body)
         try:
-            reply = await self._sender.send(endpoint.url, {"content-type": MEDIA_TYPE, **signed}, body)
+            reply = await send_signed(self._sender, endpoint, f"msg_{event_id.hex}", body, to_microseconds(now))
         except NotSentError as error:
             return Trial(is_success=False, outcome=error.reason)
         return Trial(reply.is_success, str(reply.status))
@@ -286,14 +282,17 @@ class ManagingWebhooks:
     async def replay(self, endpoint_id: UUID, after: str | None, context: Context) -> None:
         """Tell it everything after a cursor of the feed once more, each event under the id that it had; None for all.
 
+        Where it has not come as far as the cursor, it is told from where it stands: nothing is passed over.
+
         Raises:
             NotFoundError: there is no such endpoint.
             InvalidParameterError: it is no cursor of this ledger.
         """
-        app_id = (await self._there(endpoint_id)).app_id
+        endpoint = await self._there(endpoint_id)
         position = await self._feed.place(after)
-        await self._note_read(app_id, context)
+        await self._note_read(endpoint.app_id, context)
         async with self._webhooks.held(endpoint_id):
+            await self._deliveries.begin(endpoint_id, endpoint.after)
             await self._deliveries.rewind(endpoint_id, position)
 
     async def _note_read(self, app_id: UUID | None, context: Context) -> None:

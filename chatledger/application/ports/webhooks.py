@@ -80,7 +80,7 @@ class Progress(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         position: everything up to it was taken, or is among the undelivered.
         failures: how often in a row it was tried in vain since it is held to be down.
-        failing_since: since when nothing that was tried was taken.
+        failing_since: since when nothing that was tried was taken; moved on by the time in which nothing was tried.
         paused_until: nothing is tried before.
     """
 
@@ -91,16 +91,31 @@ class Progress(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Standing(msgspec.Struct, frozen=True):
-    """What is on record of an endpoint.
+    """How an endpoint does.
+
+    Attributes:
+        waiting: how many events it has not taken that are tried again.
+        dead: how many are dead.
+    """
+
+    progress: Progress
+    waiting: int
+    dead: int
+
+
+class OnRecord(msgspec.Struct, frozen=True):
+    """Where telling an endpoint goes on.
 
     Attributes:
         undelivered: in order, what is to be tried again, and the dead after the position up to which it was told.
         dead: how many are dead in all.
+        forgiven: how many were when it was enabled last.
     """
 
     progress: Progress
     undelivered: Sequence[Undelivered]
     dead: int
+    forgiven: int = 0
 
 
 class Deliveries(Protocol):
@@ -110,7 +125,7 @@ class Deliveries(Protocol):
     trouble; then nothing was written.
     """
 
-    async def begin(self, endpoint_id: UUID, position: int) -> Standing:
+    async def begin(self, endpoint_id: UUID, position: int) -> OnRecord:
         """Where an endpoint stands: at ``position``, if it is new."""
         ...
 
@@ -133,7 +148,11 @@ class Deliveries(Protocol):
         ...
 
     async def rewind(self, endpoint_id: UUID, position: int) -> None:
-        """Have everything after a position told again."""
+        """Have everything after a position told again; what it was not told before that is told all the same."""
+        ...
+
+    async def forgive(self, endpoint_id: UUID) -> None:
+        """Hold nothing against it that it has failed so far: what waits is tried now, as if for the first time."""
         ...
 
     async def forget(self, endpoint_id: UUID) -> None:
@@ -195,7 +214,7 @@ class WebhookSender(Protocol):
         ...
 
     async def send(self, url: str, headers: Mapping[str, str], body: bytes) -> Reply:
-        """POST a body, within a time limit.
+        """POST a body, within a time limit. The status is the reply, whether or not what follows it arrives.
 
         Raises:
             NotSentError: there is no reply.

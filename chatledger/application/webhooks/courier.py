@@ -3,11 +3,11 @@
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from uuid import UUID
 
 import msgspec
 
-from chatledger.application.cloud_events import MEDIA_TYPE
 from chatledger.application.ledger.envelope import to_microseconds
 from chatledger.application.ports.clock import Clock
 from chatledger.application.ports.webhooks import (
@@ -21,7 +21,8 @@ from chatledger.application.ports.webhooks import (
 )
 from chatledger.application.waiting import backoff
 from chatledger.application.webhooks.lines import Lines, Waiting
-from chatledger.application.webhooks.signing import signed_headers, webhook_id
+from chatledger.application.webhooks.sending import SECOND, send_signed
+from chatledger.application.webhooks.signing import webhook_id
 from chatledger.application.webhooks.telling import Telling, UnreadableError
 from chatledger.domain.values import DisabledFor
 
@@ -45,8 +46,10 @@ LONGEST_PAUSE = 24 * 3_600.0
 SAVE_INTERVAL = 0.2
 """Seconds. Progress is saved no more often: a crash repeats what was told since."""
 
+READ_SAVE_INTERVAL = 30.0
+"""Seconds. No more often where it was told nothing since: a crash repeats the reading."""
+
 LONGEST_SLEEP = 60.0
-SECOND = 1_000_000
 GONE = 410
 
 _encode = msgspec.json.Encoder().encode
@@ -130,7 +133,10 @@ class Courier:
         self._recorded_up_to: dict[UUID, int] = {}
         self._saved_at = float("-inf")
         self._is_dirty = False
+        self._has_read_on = False
+        self._is_saving = False
         self._failed_at = 0
+        self._due_until = 0
         self._cause: DisabledFor | None = None
         self._error: BaseException | None = None
 
@@ -168,22 +174,32 @@ class Courier:
             if self._sending:
                 await asyncio.wait(self._sending)
             await self._save()
+        except asyncio.CancelledError:
+            await self._stop_sending()
+            if (self._is_dirty or self._has_read_on) and not self._is_saving:
+                with suppress(Exception):  # what could not be saved is told again
+                    await self._save()
+            raise
         finally:
-            for task in self._sending:
-                task.cancel()
-            await asyncio.gather(*self._sending, return_exceptions=True)
+            await self._stop_sending()
         if self._cause is not None:
             await self._disable(self.endpoint.endpoint_id, self._cause)
 
+    async def _stop_sending(self) -> None:
+        for task in self._sending:
+            task.cancel()
+        await asyncio.gather(*self._sending, return_exceptions=True)
+
     async def _begin(self) -> None:
-        standing = await self._deliveries.begin(self.endpoint.endpoint_id, self.endpoint.after)
-        self._progress, self._dead = standing.progress, standing.dead
-        self._read_up_to = standing.progress.position
-        for each in standing.undelivered:
+        found = await self._deliveries.begin(self.endpoint.endpoint_id, self.endpoint.after)
+        self._progress, self._dead = found.progress, max(0, found.dead - found.forgiven)
+        self._read_up_to = found.progress.position
+        self._due_until = max((each.due_at for each in found.undelivered), default=0)
+        for each in found.undelivered:
             self._recorded_up_to[each.order_id] = each.position
             if not each.is_dead:
                 self._lines.add(Waiting(each.position, each.order_id, each.attempts, each.due_at, is_on_record=True))
-            if each.error is not None and standing.progress.failing_since is not None:
+            if each.error is not None and found.progress.failing_since is not None:
                 self._failed.add(each.order_id)
 
     async def _take_in(self) -> None:
@@ -197,7 +213,8 @@ class Courier:
             waiting = Waiting(event.position, event.order_id)
             if event.position > self._recorded_up_to.get(event.order_id, 0) and self._lines.add(waiting):
                 self._record(waiting)
-        self._is_dirty = self._is_dirty or read.end > self._read_up_to
+                self._is_dirty = True
+        self._has_read_on = self._has_read_on or read.end > self._read_up_to
         self._read_up_to = max(self._read_up_to, read.end)
         if read.is_full:
             self.news()
@@ -243,10 +260,8 @@ class Courier:
         longest = LONGEST_SLEEP
         if self._has_slot and (next_at := self._next_at) is not None:
             longest = min(longest, max(0.0, (next_at - self._now()) / SECOND))
-        if self._is_dirty:
-            longest = min(longest, SAVE_INTERVAL)
         try:
-            async with asyncio.timeout(longest):
+            async with asyncio.timeout(min(longest, self._save_in)):
                 await self._stir.wait()
         except TimeoutError:
             pass
@@ -272,11 +287,9 @@ class Courier:
             event = await self._telling.event_at(waiting.position)
         except UnreadableError as error:
             return _Failure(f"unreadable: {error}", is_lasting=True)
-        body, now = _encode(event), self._now()
         message_id = webhook_id(endpoint.endpoint_id, event.id)
-        signed = signed_headers(endpoint.secrets_in_force(now), message_id, now // SECOND, body)
         try:
-            reply = await self._sender.send(endpoint.url, {"content-type": MEDIA_TYPE, **signed}, body)
+            reply = await send_signed(self._sender, endpoint, message_id, _encode(event), self._now())
         except NotSentError as error:
             return _Failure(error.reason)
         return None if reply.is_success else _refusal(reply)
@@ -323,9 +336,15 @@ class Courier:
         self._progress = Progress(
             position=progress.position,
             failures=failures,
-            failing_since=progress.failing_since or now,
+            failing_since=now if progress.failing_since is None else progress.failing_since + self._untried(began),
             paused_until=paused_until,
         )
+        self._due_until = max(self._due_until, waiting.due_at)
+
+    def _untried(self, began: int) -> int:
+        """For how long there was nothing to try, or nobody to try it, before an attempt: that is no failing."""
+        progress = self._progress
+        return max(0, began - max(self._due_until, progress.paused_until, progress.failing_since or 0))
 
     def _give_up_where_due(self, failure: _Failure, now: int) -> None:
         failing_since = self._progress.failing_since or now
@@ -350,17 +369,27 @@ class Courier:
         return self._read_up_to if first is None else first - 1
 
     async def _save_now_and_then(self) -> None:
-        loop = asyncio.get_running_loop()
-        if self._is_dirty and loop.time() - self._saved_at >= SAVE_INTERVAL:
+        if self._save_in <= 0:
             await self._save()
 
+    @property
+    def _save_in(self) -> float:
+        """Seconds until progress is to be saved."""
+        if not (self._is_dirty or self._has_read_on):
+            return LONGEST_SLEEP
+        interval = SAVE_INTERVAL if self._is_dirty else READ_SAVE_INTERVAL
+        return max(0.0, self._saved_at + interval - asyncio.get_running_loop().time())
+
     async def _save(self) -> None:
-        self._saved_at, self._is_dirty = asyncio.get_running_loop().time(), False
+        self._saved_at = asyncio.get_running_loop().time()
+        self._is_dirty = self._has_read_on = False
         self._progress = msgspec.structs.replace(self._progress, position=self._position)
         undelivered, delivered = list(self._undelivered.values()), set(self._delivered)
         self._undelivered.clear()
         self._delivered.clear()
+        self._is_saving = True  # and stays so where it fails: then nothing may be saved that builds on it
         await self._deliveries.save(self.endpoint.endpoint_id, self._progress, undelivered, delivered)
+        self._is_saving = False
 
     def _now(self) -> int:
         return to_microseconds(self._clock.now())

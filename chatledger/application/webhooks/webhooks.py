@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from uuid import UUID
@@ -44,7 +45,8 @@ class Webhooks:
         self._deliveries = deliveries
         self._new_courier = new_courier
         self._running: dict[UUID, tuple[Courier, asyncio.Task[None]]] = {}
-        self._held: set[UUID] = set()
+        self._holders: Counter[UUID] = Counter()
+        self._is_closing = False
         self._changed = asyncio.Event()
         self._has_some = asyncio.Event()
 
@@ -81,12 +83,12 @@ class Webhooks:
     @asynccontextmanager
     async def held(self, endpoint_id: UUID) -> AsyncIterator[None]:
         """Send an endpoint nothing while inside: what is on record of it is changed. It goes on from there."""
-        self._held.add(endpoint_id)
+        self._holders[endpoint_id] += 1
         try:
             await self._end([endpoint_id])
             yield
         finally:
-            self._held.discard(endpoint_id)
+            self._holders -= Counter([endpoint_id])
             self._changed.set()
 
     async def _adjust(self, endpoints: Sequence[Endpoint]) -> None:
@@ -96,15 +98,22 @@ class Webhooks:
         for endpoint_id in gone - {one.endpoint_id for one in endpoints}:
             await self._deliveries.forget(endpoint_id)
         for endpoint_id, endpoint in wanted.items():
-            if endpoint_id in self._running:
-                self._running[endpoint_id][0].endpoint = endpoint
-            elif endpoint_id not in self._held:
-                courier = self._new_courier(endpoint)
-                self._running[endpoint_id] = courier, asyncio.create_task(_keep_running(courier))
+            running = self._running.get(endpoint_id)
+            if running is not None and not running[1].done():
+                running[0].endpoint = endpoint
+            elif not (self._holders[endpoint_id] or self._is_closing):
+                self._begin(endpoint)
         if self._running:
             self._has_some.set()
         else:
             self._has_some.clear()
+
+    def _begin(self, endpoint: Endpoint) -> None:
+        courier = self._new_courier(endpoint)
+        task = asyncio.create_task(_keep_running(courier))
+        # One that has disabled its endpoint may have been overtaken by who enables it.
+        task.add_done_callback(lambda _: self._changed.set())
+        self._running[endpoint.endpoint_id] = courier, task
 
     async def _end(self, endpoint_ids: Sequence[UUID] | set[UUID]) -> None:
         ended = [self._running.pop(endpoint_id) for endpoint_id in endpoint_ids if endpoint_id in self._running]
@@ -114,6 +123,7 @@ class Webhooks:
 
     async def close(self, grace: Grace) -> None:
         """Let what is being sent be sent, within the time of grace, and send nothing more."""
+        self._is_closing = True
         tasks = [task for _, task in self._running.values()]
         for courier, _ in self._running.values():
             courier.close()

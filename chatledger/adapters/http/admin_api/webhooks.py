@@ -330,7 +330,7 @@ def _endpoint(state: EndpointState) -> EndpointObject:
         created_at=rfc3339(endpoint.created_at),
         disabled_for=endpoint.disabled_for,
         position=endpoint.after if progress is None else progress.position,
-        waiting=state.waiting,
+        waiting=0 if standing is None else standing.waiting,
         dead=0 if standing is None else standing.dead,
         failing_since=_time(None if progress is None else progress.failing_since),
         paused_until=_time((None if progress is None else progress.paused_until) or None),

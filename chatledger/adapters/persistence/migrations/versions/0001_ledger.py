@@ -198,6 +198,7 @@ def _create_delivery_tables() -> None:
         _number("failures"),
         _number("failing_since", nullable=True),
         _number("paused_until"),
+        _number("forgiven"),
     )
     op.create_table(
         "undelivered",
