@@ -1,4 +1,4 @@
-"""Opens a key store, rotates a key of it, or ``master``, and kills itself on the way.
+"""Opens a key store, rotates a key of it, or ``master``, and kills itself on the way; or ``none``, when it opens it.
 
 ``python -m tests.keys.rotate_and_die FOLDER KEY WHERE``
 """
@@ -34,6 +34,7 @@ class DeadlyFile(MasterKeyFile):
 
 def main(folder: Path, which: str, where: str) -> None:
     master = DeadlyFile(folder / "master.key")
+    master.deadly = where if which == "none" else ""
     keyring = SqliteKeyring(folder / "keys.db", master, new_id)
 
     def trace(statement: str) -> None:

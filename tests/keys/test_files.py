@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from chatledger.adapters.keys import cache
 from chatledger.adapters.keys.cache import CACHED_KEYS
 from chatledger.adapters.keys.master import MasterKeyError, MasterKeyFile
 from chatledger.adapters.keys.store import SqliteKeyring
@@ -143,7 +144,6 @@ def test_while_another_reads_the_log_a_destroyed_key_stays_in_it_and_that_is_tol
     new = keyring.new_key(None)
     keyring.make_durable([new])
     wrapped = wraps_in(path)[new.key_id.bytes]
-    keyring.file._connection.execute("PRAGMA busy_timeout = 10")
     reader = sqlite3.connect(path, isolation_level=None)
     reader.execute("BEGIN")
     reader.execute("SELECT * FROM keys").fetchall()
@@ -197,6 +197,36 @@ def test_a_key_that_left_the_memory_is_fetched_again(keyring: SqliteKeyring) -> 
         keyring.new_key(None)
     assert keyring.cached(first.key_id) is None
     assert keyring.key(first.key_id).fingerprint(b"x") == print_before
+
+
+def test_of_a_key_that_left_the_memory_and_was_fetched_again_each_copy_ends(
+    keyring: SqliteKeyring, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cache, "CACHED_KEYS", 1)
+    new = keyring.new_key(None)
+    keyring.make_durable([new])
+    copies = [keyring.key(new.key_id)]
+    keyring.new_key(None)
+    assert keyring.cached(new.key_id) is None
+    copies.append(keyring.key(new.key_id))
+    keyring.destroy([new.key_id])
+    for copy in copies:
+        with pytest.raises(KeyDestroyedError):
+            copy.seal(b"text", b"")
+
+
+def test_a_log_that_cannot_be_emptied_when_it_is_opened_is_told_of(
+    keyring: SqliteKeyring, path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    reader = sqlite3.connect(path, isolation_level=None)
+    reader.execute("BEGIN")
+    reader.execute("SELECT * FROM keys").fetchall()
+    reopened(path).close()
+    assert "its log is being read" in caplog.text
+    reader.close()
+    caplog.clear()
+    reopened(path).close()
+    assert caplog.text == ""
 
 
 # The master key

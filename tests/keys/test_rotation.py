@@ -13,6 +13,8 @@ from chatledger.adapters.keys.master import MasterKeyFile
 from chatledger.adapters.keys.store import PAGE, SqliteKeyring
 from chatledger.application.ports.keys import SealBrokenError
 from chatledger.application.system_clock import new_id
+from chatledger.bootstrap.data_folder import open_keyring
+from chatledger.settings import Settings
 from tests.support.master_keys import master_key
 
 MASTER = bytes(range(100, 132))
@@ -116,3 +118,17 @@ def test_a_kill_on_the_way_leaves_a_store_that_opens(
         after.rotate_key(person.key_id)
         after.rotate_master_key()
         after.close()
+
+
+@pytest.mark.parametrize("where", ["proposed", "committed", "adopted"])
+def test_a_kill_when_the_first_keys_are_made_leaves_a_folder_that_opens(path: Path, where: str) -> None:
+    command = [sys.executable, "-m", "tests.keys.rotate_and_die", str(path.parent), "none", where]
+    assert subprocess.run(command, check=False, timeout=60).returncode == -signal.SIGKILL
+    with open_keyring(Settings(data_dir=path.parent)) as keyring:
+        new = keyring.new_key(None)
+        keyring.make_durable([new])
+        before = keyring.lookup("x", "y")
+    with open_keyring(Settings(data_dir=path.parent)) as keyring:
+        assert keyring.key(new.key_id)
+        assert keyring.lookup("x", "y") == before
+    assert [file.name for file in path.parent.glob("master.key*")] == ["master.key"]

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from chatledger.adapters.keys.master import MasterKeyFile
 from chatledger.adapters.keys.signing import SqliteSigningKeys
 from chatledger.adapters.keys.store import SqliteKeyring
 from chatledger.application.ports.storage import StorageUnavailableError
@@ -78,3 +79,29 @@ def test_of_a_forgotten_key_nothing_is_left_in_any_file(signing_keys: SqliteSign
     written = b"".join(file.read_bytes() for file in path.parent.iterdir())
     assert len(wraps) == 2
     assert not any(wrapped[12:28] in written for wrapped in wraps)
+
+
+def test_a_key_that_was_to_be_forgotten_when_the_store_failed_is_forgotten_by_the_next_rotation(
+    signing_keys: SqliteSigningKeys, path: Path
+) -> None:
+    newest = signing_keys.newest()
+    with closing(sqlite3.connect(path, isolation_level=None)) as file:
+        query = "SELECT wrapped FROM keys WHERE key_id = ?"
+        ((wrapped,),) = file.execute(query, (newest.key_id.bytes,)).fetchall()
+        file.execute("CREATE TRIGGER full BEFORE UPDATE ON keys BEGIN SELECT RAISE(ABORT, 'disk'); END")
+        with pytest.raises(StorageUnavailableError, match="key store"):
+            signing_keys.rotate(forget_earlier=True)
+        file.execute("DROP TRIGGER full")
+    with closing(SqliteKeyring(path, MasterKeyFile(path.with_name("master.key")), new_id)) as keyring:
+        SqliteSigningKeys(keyring, SystemClock(), "passports").rotate(forget_earlier=True)
+        assert wrapped not in b"".join(file.read_bytes() for file in path.parent.iterdir())
+
+
+def test_a_key_that_was_destroyed_before_it_left_the_list_is_none(signing_keys: SqliteSigningKeys, path: Path) -> None:
+    signing_keys.rotate(forget_earlier=False)
+    with closing(sqlite3.connect(path, isolation_level=None)) as file:
+        file.execute("CREATE TRIGGER full BEFORE DELETE ON signing_keys BEGIN SELECT RAISE(ABORT, 'disk'); END")
+        with pytest.raises(StorageUnavailableError, match="key store"):
+            signing_keys.rotate(forget_earlier=True)
+    with closing(SqliteKeyring(path, MasterKeyFile(path.with_name("master.key")), new_id)) as keyring:
+        assert SqliteSigningKeys(keyring, SystemClock(), "passports").all() == [signing_keys.newest()]

@@ -37,8 +37,9 @@ class KeyCache:
     def keep(self, key_id: UUID, known: KnownKey) -> KnownKey:
         """Have it at hand, in place of the one that came first if there are too many."""
         with self._guard:
+            # Whoever has it since before it was put out of here must see the end of it too.
+            known.data_key = self._in_use.setdefault(key_id, known.data_key)
             self._known[key_id] = known
-            self._in_use[key_id] = known.data_key
             if len(self._known) > CACHED_KEYS:
                 self._known.popitem(last=False)
         return known

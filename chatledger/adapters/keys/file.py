@@ -1,13 +1,20 @@
 """The file of the key store, apart from the ledger and from its backups."""
 
+import logging
 import sqlite3
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from chatledger.application.ports.storage import StorageUnavailableError
+
+log = logging.getLogger(__name__)
+
+TIMEOUT_MS = 10_000
+SCRUB_TIMEOUT_MS = 500
+"""Commits wait behind it."""
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS keys (
@@ -51,7 +58,9 @@ class KeyStoreFile:
         self.path = path
         self.is_read_only = read_only
         self.turn = threading.RLock()
-        self._connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=10)
+        self._connection = sqlite3.connect(
+            path, isolation_level=None, check_same_thread=False, timeout=TIMEOUT_MS / 1000
+        )
         path.chmod(0o600)
         try:
             self._open(read_only=read_only)
@@ -69,8 +78,10 @@ class KeyStoreFile:
                 self._connection.execute(f"PRAGMA {pragma}")
             self._connection.executescript(_SCHEMA)
         # What a process that was killed has overwritten may still be in the log. Without room for that it waits.
-        with suppress(sqlite3.OperationalError):
-            self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        try:
+            self.scrub()
+        except StorageUnavailableError as error:
+            log.warning("keys that were overwritten earlier may be left until the next one is destroyed: %s", error)
 
     def read(self, query: str, *values: Any) -> Sequence[tuple[Any, ...]]:
         """The rows of a query.
@@ -106,7 +117,11 @@ class KeyStoreFile:
             StorageUnavailableError: the key store cannot be written, or somebody else has been reading it for long.
         """
         with self.turn, key_store_errors():
-            is_held, *_ = self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+            self._connection.execute(f"PRAGMA busy_timeout = {SCRUB_TIMEOUT_MS}")
+            try:
+                is_held, *_ = self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+            finally:
+                self._connection.execute(f"PRAGMA busy_timeout = {TIMEOUT_MS}")
         if is_held:
             raise StorageUnavailableError("key store: its log is being read, and cannot be emptied")
 

@@ -31,13 +31,21 @@ class MasterKeyFile:
         Raises:
             MasterKeyError: the file does not hold 32 bytes.
         """
-        if not self.path.exists():
-            self.adopt(self.propose())
+        self.make()
         yield self.path, self._read()
         for successor in self._others():
             with suppress(OSError):
                 yield successor, successor.read_bytes()
         yield self.path, self._read()
+
+    def make(self) -> None:
+        """Make one where there is none. Blocks.
+
+        Raises:
+            StorageUnavailableError: there is no room for it.
+        """
+        if not self.path.exists():
+            self.adopt(self.propose())
 
     def propose(self) -> Path:
         """A fresh key in a file of its own, on the disk. Blocks.

@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Collection, Iterable, Sequence
+from contextlib import suppress
 from datetime import datetime
 from typing import Literal
 from uuid import UUID
@@ -11,7 +12,7 @@ import msgspec
 from chatledger.adapters.keys.store import SqliteKeyring
 from chatledger.application.ledger.envelope import from_microseconds, to_microseconds
 from chatledger.application.ports.clock import Clock
-from chatledger.application.ports.keys import SigningKey
+from chatledger.application.ports.keys import KeyDestroyedError, SigningKey
 
 Purpose = Literal["passports", "notary"]
 
@@ -37,7 +38,9 @@ class SqliteSigningKeys:
         query = "SELECT key_id, retired_at FROM signing_keys WHERE purpose = ?"
         for row in self._keyring.file.read(query, self._purpose):
             key_id, retired_at = UUID(bytes=row[0]), None if row[1] is None else from_microseconds(row[1])
-            known[key_id] = SigningKey(key_id, self._keyring.secret(key_id), retired_at)
+            # Whoever was forgetting it may have come no further.
+            with suppress(KeyDestroyedError):
+                known[key_id] = SigningKey(key_id, self._keyring.secret(key_id), retired_at)
         return known
 
     def newest(self) -> SigningKey:
@@ -70,9 +73,10 @@ class SqliteSigningKeys:
         return self.newest()
 
     def _forget(self, key_ids: Collection[UUID]) -> None:
+        # In this order: of a key that is on no list nobody would know that it is still to be destroyed.
+        self._keyring.destroy(key_ids)
         with self._keyring.file.write() as connection:
             connection.executemany("DELETE FROM signing_keys WHERE key_id = ?", [(key_id.bytes,) for key_id in key_ids])
-        self._keyring.destroy(key_ids)
 
     def _add(self, earlier: Iterable[SigningKey]) -> dict[UUID, SigningKey]:
         """A new key on record, and the earlier ones as they are now."""

@@ -65,6 +65,8 @@ class SqliteKeyring:
         self._master = master
         self._cache = KeyCache()
         self.withheld: set[UUID] = set()
+        # First: a key store without its master key is taken for one that has lost it.
+        master.make()
         self.file = KeyStoreFile(path, read_only=read_only)
         try:
             self._master_wrapping, self._lookups = self._open()
