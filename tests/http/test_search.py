@@ -130,6 +130,29 @@ async def test_pages_lead_on_to_each_message_once(server):
     assert [one for page in pages for one in page] == sent[::-1]
 
 
+async def test_a_request_that_has_looked_at_much_leads_on(server, monkeypatch):
+    chat = await server.new_client(text="Saturn")
+    sent = [(await ask(chat, f"ring {number}"))["message_id"] for number in range(3)]
+    await finds(chat, "saturn", *reversed(sent))
+    monkeypatch.setattr("chatledger.application.queries.searching.MOST_CHARACTERS", 15)
+    page = await search(chat, "saturn")
+    assert ([hit["message_id"] for hit in page["data"]], page["has_more"]) == (sent[:0:-1], True)
+    assert await found(chat, "saturn", cursor=page["cursor"]) == sent[:1]
+
+
+async def test_long_messages_are_read_for_the_index_a_few_at_a_time(server, chat, monkeypatch):
+    position, pages, is_full = server.running.ledger.head_position, [], True
+    sent = [(await ask(chat, f"ring {number}"))["message_id"] for number in range(3)]
+    views = server.running.application.searching._indexer._views
+    monkeypatch.setattr("chatledger.adapters.persistence.views.ended.MOST_BYTES", 1)
+    while is_full:
+        ended = await views.ended_after(position)
+        assert ended.end > position
+        position, is_full = ended.end, ended.is_full
+        pages.append([str(view.message_id) for view in ended.messages])
+    assert pages == [[each] for each in sent]
+
+
 @pytest.mark.parametrize(
     ("params", "field"),
     [

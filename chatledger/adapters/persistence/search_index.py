@@ -12,11 +12,12 @@ import sqlalchemy as sa
 
 from chatledger.adapters.persistence.errors import storage_errors
 from chatledger.application.ports.search_index import FoundMessage, IndexedMessage
+from chatledger.application.ports.storage import StorageUnavailableError
 
 T = TypeVar("T")
 
-MANY = 1_000
-"""Messages with a term after which it no longer matters how many there are."""
+SAMPLE = 1_000
+"""The newest messages with a term: by how far back they reach terms are compared that more messages have."""
 LARGEST_NUMBER = 2**63 - 1
 
 
@@ -27,37 +28,55 @@ class SqlSearchIndex:
         self._engine = engine
         self._on: _Dialect = _Postgres() if engine.dialect.name == "postgresql" else _Sqlite()
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="search-index")
+        self._is_purged = False
 
     async def begin(self, ledger: UUID, version: int) -> int:
-        """Up to which position of this ledger it is made by this version; of any other it is emptied, and this is 0."""
+        """Up to which position of this ledger it is made by this version; of any other it is emptied, and this is 0.
+
+        What was removed, but had not left the disk, leaves it.
+        """
 
         def begin(connection: sa.Connection) -> int:
             for statement in self._on.schema:
                 connection.exec_driver_sql(statement)
-            row = connection.execute(sa.text("SELECT ledger, version, position FROM search_standing")).first()
+            row = connection.execute(sa.text("SELECT * FROM search_standing")).first()
             if row is not None and (row.ledger, row.version) == (ledger.hex, version):
+                self._is_purged = bool(row.is_purged)
                 return int(row.position)
             for table in (*self._on.tables, "search_standing"):
                 connection.execute(sa.text(f"DELETE FROM {table}"))
-            standing = "INSERT INTO search_standing (ledger, version, position) VALUES (:ledger, :version, 0)"
+            self._is_purged = False
+            standing = "INSERT INTO search_standing VALUES (:ledger, :version, 0, 0)"
             connection.execute(sa.text(standing), {"ledger": ledger.hex, "version": version})
             return 0
 
-        return await self._run(begin)
+        position = await self._run(begin)
+        await self.purge()
+        return position
 
     async def put(self, messages: Sequence[IndexedMessage], erased: Collection[UUID], position: int) -> None:
-        """Add messages, remove those of erased conversations for good, and stand at a position; all in one."""
+        """Add messages, remove those of erased conversations, and stand at a position; all in one."""
 
         def put(connection: sa.Connection) -> None:
             for message in messages:
                 self._on.add(connection, message)
-            for conversation_id in erased:
-                self._on.remove(connection, conversation_id)
-            connection.execute(sa.text("UPDATE search_standing SET position = :position"), {"position": position})
+            removed = [self._on.remove(connection, conversation_id) for conversation_id in erased]
+            self._is_purged = self._is_purged and not any(removed)
+            standing = "UPDATE search_standing SET position = :position, is_purged = :is_purged"
+            connection.execute(sa.text(standing), {"position": position, "is_purged": int(self._is_purged)})
 
         await self._run(put)
-        if erased:
-            await self._in_thread(self._purge)
+
+    async def purge(self) -> None:
+        """Have what was removed leave the disk; nothing where it has."""
+
+        def purged(connection: sa.Connection) -> None:
+            connection.execute(sa.text("UPDATE search_standing SET is_purged = 1"))
+
+        if not self._is_purged:
+            await self._in_thread(lambda: self._execute(self._on.purge))
+            await self._run(purged)
+            self._is_purged = True
 
     async def find(self, terms: Collection[int], before: int | None, limit: int) -> list[FoundMessage]:
         """The newest messages with all of these terms, newest first; with ``before`` those of lower numbers."""
@@ -72,7 +91,7 @@ class SqlSearchIndex:
                 connection.exec_driver_sql(f"DROP TABLE IF EXISTS {table}")
 
         await self._run(discard)
-        await self._in_thread(self._shrink)
+        await self._in_thread(lambda: self._execute(self._on.shrink))
 
     async def close(self) -> None:
         """Release it, once what is under way is done."""
@@ -92,12 +111,6 @@ class SqlSearchIndex:
                 return work()
 
         return await asyncio.get_running_loop().run_in_executor(self._thread, run)
-
-    def _purge(self) -> None:
-        self._execute(self._on.purge)
-
-    def _shrink(self) -> None:
-        self._execute(self._on.shrink)
 
     def _execute(self, statements: Sequence[str]) -> None:
         """Outside of any transaction."""
@@ -127,13 +140,17 @@ class _Dialect(Protocol):
 
     def add(self, connection: sa.Connection, message: IndexedMessage) -> None: ...
 
-    def remove(self, connection: sa.Connection, conversation_id: UUID) -> None: ...
+    def remove(self, connection: sa.Connection, conversation_id: UUID) -> bool:
+        """Whether there was anything to remove."""
+        ...
 
     def find(self, connection: sa.Connection, terms: Sequence[int], last: int, limit: int) -> list[FoundMessage]: ...
 
 
 _STANDING = """
-CREATE TABLE IF NOT EXISTS search_standing (ledger TEXT NOT NULL, version BIGINT NOT NULL, position BIGINT NOT NULL)
+CREATE TABLE IF NOT EXISTS search_standing (
+    ledger TEXT NOT NULL, version BIGINT NOT NULL, position BIGINT NOT NULL, is_purged SMALLINT NOT NULL
+)
 """
 _BY_CONVERSATION = """
 CREATE INDEX IF NOT EXISTS search_messages_by_conversation ON search_messages (conversation_id)
@@ -141,6 +158,8 @@ CREATE INDEX IF NOT EXISTS search_messages_by_conversation ON search_messages (c
 
 
 class _Sqlite:
+    """Rows that SQLite moved from page to page stay behind where they were: only a file made anew is rid of them."""
+
     schema: Sequence[str] = (
         _STANDING,
         """
@@ -156,12 +175,19 @@ CREATE TABLE IF NOT EXISTS search_postings (
 """,
     )
     tables: Sequence[str] = ("search_messages", "search_postings")
-    purge: Sequence[str] = ("PRAGMA wal_checkpoint(TRUNCATE)",)
-    shrink: Sequence[str] = ("VACUUM", "PRAGMA wal_checkpoint(TRUNCATE)")
+    purge: Sequence[str] = (
+        "PRAGMA busy_timeout=500",
+        "PRAGMA temp_store=FILE",
+        "VACUUM",
+        "PRAGMA wal_checkpoint(TRUNCATE)",
+    )
+    shrink: Sequence[str] = purge
 
     def run(self, driver: sqlite3.Connection, statements: Sequence[str]) -> None:
-        for statement in statements:
-            driver.execute(statement)
+        *_, checkpoint = [driver.execute(statement).fetchall() for statement in statements]
+        (is_held, *_), *_ = checkpoint
+        if is_held:
+            raise StorageUnavailableError("search index: its log is being read, and cannot be emptied")
 
     def add(self, connection: sa.Connection, message: IndexedMessage) -> None:
         terms = sorted(message.terms)
@@ -175,17 +201,18 @@ CREATE TABLE IF NOT EXISTS search_postings (
         postings = [(term, message.number) for term in terms]
         connection.exec_driver_sql("INSERT OR IGNORE INTO search_postings VALUES (?, ?)", postings)
 
-    def remove(self, connection: sa.Connection, conversation_id: UUID) -> None:
+    def remove(self, connection: sa.Connection, conversation_id: UUID) -> bool:
         of_it = "FROM search_messages WHERE conversation_id = ?"
         rows = connection.exec_driver_sql(f"SELECT number, terms {of_it}", (conversation_id.bytes,)).all()
         postings = [(term, number) for number, terms in rows for term in array.array("q", terms)]
         if postings:
             connection.exec_driver_sql("DELETE FROM search_postings WHERE term = ? AND number = ?", postings)
         connection.exec_driver_sql(f"DELETE {of_it}", (conversation_id.bytes,))
+        return bool(rows)
 
     def find(self, connection: sa.Connection, terms: Sequence[int], last: int, limit: int) -> list[FoundMessage]:
-        """Along the rarest term, newest first, with a look whether the others are there."""
-        rarest, *others = sorted(terms, key=lambda term: self._count(connection, term))
+        """Along the term that is rarest from there on, newest first, with a look whether the others are there."""
+        rarest, *others = sorted(terms, key=lambda term: self._commonness(connection, term, last))
         has = "".join(
             " AND EXISTS (SELECT 1 FROM search_postings o WHERE o.term = ? AND o.number = p.number)" for _ in others
         )
@@ -196,10 +223,10 @@ CREATE TABLE IF NOT EXISTS search_postings (
         rows = connection.exec_driver_sql(query, (rarest, last, *others, limit))
         return [FoundMessage(number, UUID(bytes=message_id)) for number, message_id in rows]
 
-    def _count(self, connection: sa.Connection, term: int) -> int:
-        query = "SELECT count(*) FROM (SELECT 1 FROM search_postings WHERE term = ? LIMIT ?)"
-        count: int = connection.exec_driver_sql(query, (term, MANY)).scalar_one()
-        return count
+    def _commonness(self, connection: sa.Connection, term: int, last: int) -> tuple[int, int]:
+        newest = "SELECT number FROM search_postings WHERE term = ? AND number < ? ORDER BY number DESC LIMIT ?"
+        row = connection.exec_driver_sql(f"SELECT count(*), min(number) FROM ({newest})", (term, last, SAMPLE)).one()
+        return row[0], row[1] or 0
 
 
 class _Postgres:
@@ -233,8 +260,9 @@ CREATE TABLE IF NOT EXISTS search_messages (
             row,
         )
 
-    def remove(self, connection: sa.Connection, conversation_id: UUID) -> None:
-        connection.exec_driver_sql("DELETE FROM search_messages WHERE conversation_id = %s", (conversation_id,))
+    def remove(self, connection: sa.Connection, conversation_id: UUID) -> bool:
+        delete = "DELETE FROM search_messages WHERE conversation_id = %s"
+        return connection.exec_driver_sql(delete, (conversation_id,)).rowcount > 0
 
     def find(self, connection: sa.Connection, terms: Sequence[int], last: int, limit: int) -> list[FoundMessage]:
         query = (

@@ -36,11 +36,18 @@ class SearchIndex(Protocol):
     """
 
     async def begin(self, ledger: UUID, version: int) -> int:
-        """Up to which position of this ledger it is made by this version; of any other it is emptied, and this is 0."""
+        """Up to which position of this ledger it is made by this version; of any other it is emptied, and this is 0.
+
+        What was removed, but had not left the disk, leaves it.
+        """
         ...
 
     async def put(self, messages: Sequence[IndexedMessage], erased: Collection[UUID], position: int) -> None:
-        """Add messages, remove those of erased conversations for good, and stand at a position; all in one."""
+        """Add messages, remove those of erased conversations, and stand at a position; all in one."""
+        ...
+
+    async def purge(self) -> None:
+        """Have what was removed leave the disk; nothing where it has."""
         ...
 
     async def find(self, terms: Collection[int], before: int | None, limit: int) -> list[FoundMessage]:

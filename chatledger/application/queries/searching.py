@@ -25,6 +25,8 @@ LONGEST_QUERY = 200
 MOST_WORDS = 16
 MOST_LOOKED_AT = 500
 """Messages that a request opens at most: they have the terms, but perhaps not the words in their order."""
+MOST_CHARACTERS = 5_000_000
+"""After which it opens no further one: comparing that much takes a second or two."""
 
 
 class Hit(msgspec.Struct, frozen=True):
@@ -125,16 +127,18 @@ class Searching:
         self, index: SearchIndex, reader: Reader, words: Sought, terms: frozenset[int], wanted: SearchWanted
     ) -> HitPage:
         hits: list[Hit] = []
-        beyond, looked_at = wanted.beyond, 0
+        beyond, looked_at, characters = wanted.beyond, 0, 0
         while looked_at < MOST_LOOKED_AT:
             found = await index.find(terms, beyond, wanted.limit + 1)
             for each in found:
-                if len(hits) == wanted.limit:
+                if len(hits) == wanted.limit or characters >= MOST_CHARACTERS:
                     return HitPage(hits, beyond)
                 beyond, looked_at = each.number, looked_at + 1
                 message = await self._message(reader, each)
-                hit = None if message is None else await asyncio.to_thread(_hit, words, message)
-                if hit is not None:
+                if message is None:
+                    continue
+                characters += len(message.query) + len(message.answer)
+                if (hit := await asyncio.to_thread(_hit, words, message)) is not None:
                     hits.append(hit)
             if len(found) <= wanted.limit:
                 return HitPage(hits, None)

@@ -114,8 +114,9 @@ class Indexer:
                 if ended.erased:  # what was read before they were may have come by since the commit
                     self.terms.forget()
             position = ended.end
-            self._went_to(position)
             if not ended.is_full:
+                await self.index.purge()
+                self._went_to(position)
                 await asyncio.sleep(PACE)
                 with suppress(TimeoutError):
                     async with asyncio.timeout(LOOK_AGAIN):

@@ -1,5 +1,9 @@
 """What has come to an end on the ledger, in its order."""
 
+from collections.abc import Sequence
+from itertools import accumulate
+from typing import Any
+
 import sqlalchemy as sa
 
 from chatledger.adapters.persistence.tables import EVENT_TYPES, EVENTS, HEAD, MESSAGES, STREAMS
@@ -11,6 +15,8 @@ POSITIONS = 5_000
 """That are looked at together."""
 MOST = 200
 """Ends that are given together."""
+MOST_BYTES = 4_000_000
+"""Of sealed questions and answers that are given together, unless one alone has more."""
 
 _ERASED = REGISTRY.of(ConversationErased).name
 _ENDS = (_ERASED, *(REGISTRY.of(body).name for body in TERMINAL_EVENTS))
@@ -22,11 +28,13 @@ class SqlEndedMessageViews(SqlMessageViews):
     async def ended_after(self, position: int) -> EndedMessages:
         """A bounded number of what has ended after a position, in order."""
         events, last = EVENTS.c, position + POSITIONS
+        content = sa.func.length(MESSAGES.c.question) + sa.func.coalesce(sa.func.length(MESSAGES.c.answer), 0)
         types = sa.select(EVENT_TYPES.c.number).where(EVENT_TYPES.c.name.in_(_ENDS))
         query = (
-            sa.select(events.position, STREAMS.c.stream_id, EVENT_TYPES.c.name)
+            sa.select(events.position, STREAMS.c.stream_id, EVENT_TYPES.c.name, content.label("size"))
             .join(STREAMS, STREAMS.c.number == events.stream)
             .join(EVENT_TYPES, EVENT_TYPES.c.number == events.type)
+            .outerjoin(MESSAGES, MESSAGES.c.message_id == STREAMS.c.stream_id)
             .where(events.position > position, events.position <= last, events.type.in_(types))
             .order_by(events.position)
             .limit(MOST)
@@ -34,8 +42,9 @@ class SqlEndedMessageViews(SqlMessageViews):
 
         def read(connection: sa.Connection) -> EndedMessages:
             head: int = connection.execute(sa.select(HEAD.c.position)).scalar_one()
-            ends = connection.execute(query).all()
-            is_cut = len(ends) == MOST
+            listed = connection.execute(query).all()
+            ends = _first(listed)
+            is_cut = len(ends) < len(listed) or len(listed) == MOST
             end = ends[-1].position if is_cut else min(last, head)
             ids = [row.stream_id for row in ends if row.name != _ERASED]
             rows = connection.execute(MESSAGE_ROWS.where(MESSAGES.c.message_id.in_(ids)).order_by(MESSAGES.c.position))
@@ -44,3 +53,9 @@ class SqlEndedMessageViews(SqlMessageViews):
             return EndedMessages(messages, erased, end, is_cut or end < head)
 
         return await self._reader.query(read)
+
+
+def _first(ends: Sequence[Any]) -> Sequence[Any]:
+    """As many as are not too much together, and one at least."""
+    sizes = accumulate(row.size or 0 for row in ends)
+    return ends[: max(1, sum(size <= MOST_BYTES for size in sizes))]
