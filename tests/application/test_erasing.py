@@ -1,7 +1,9 @@
 """Erasing a person: what is stopped, what is left, who is met after it, and what stands in the way."""
 
 import asyncio
+import sqlite3
 from collections.abc import AsyncIterator
+from contextlib import closing
 from datetime import timedelta
 from functools import partial
 from uuid import UUID
@@ -21,6 +23,7 @@ from chatledger.domain.conversation import Conversation
 from chatledger.domain.events import EndUserErased
 from chatledger.domain.message import Message
 from tests.application.chat import DEADLINE, Chat, until
+from tests.support.databases import ON_SQLITE
 from tests.support.server import a_context
 
 
@@ -256,3 +259,27 @@ async def test_those_that_cannot_be_erased_keep_nobody_else_waiting(chat, monkey
         await chat.application.erasing.request(stuck[-1], a_context())
     await said(chat, "gone", "ada")
     await erase(chat)
+
+
+@ON_SQLITE
+async def test_what_an_erased_person_was_found_by_is_in_no_file(chat, monkeypatch):
+    monkeypatch.setattr("chatledger.application.erasure.destroying.SECONDS_BETWEEN_SCRUBS", 0.01)
+    monkeypatch.setattr("chatledger.application.erasure.erasing.LOOK_INTERVAL", 0.1)
+    await said(chat, "something")
+    lookup = chat.application.end_users.lookup(chat.app.app_id, "service-api", "ada").encode()
+
+    def holding() -> list[str]:
+        files = [path for path in chat.settings.data_dir.rglob("*") if path.is_file()]
+        return [path.name for path in files if lookup in path.read_bytes()]
+
+    assert holding() != []
+    with closing(sqlite3.connect(chat.settings.data_dir / "ledger.db", isolation_level=None)) as reader:
+        reader.execute("BEGIN")
+        reader.execute("SELECT count(*) FROM end_users").fetchall()
+        erasure = await chat.application.erasing.request(await person(chat), a_context())
+        waiting = await chat.application.erasing.until_done(erasure.end_user_id, 0.5)
+        assert waiting.erased_position is None, "somebody could still read it"
+        await said(chat, "else", "bob")
+    done = await chat.application.erasing.until_done(erasure.end_user_id, DEADLINE)
+    assert done.erased_position is not None
+    assert holding() == []

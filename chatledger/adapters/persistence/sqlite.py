@@ -24,6 +24,8 @@ from chatledger.adapters.persistence.statements import (
 from chatledger.application.ports.storage import StorageUnavailableError
 
 BUSY_TIMEOUT_MS = 10_000
+SCRUB_TIMEOUT_MS = 20
+"""What commits may have to wait for while readers are to let go of the log."""
 
 
 class SqliteDatabase:
@@ -85,13 +87,7 @@ class SqliteDatabase:
 
     def beside(self, name: str) -> sa.Engine:
         """A file of its own, beside the ledger's. What is deleted there is overwritten."""
-        engine = sqlite_engine(self._path.with_name(f"{name}.db"), "relaxed")
-
-        @sa.event.listens_for(engine, "connect")
-        def _prepare(connection: sqlite3.Connection, _record: object) -> None:
-            connection.execute("PRAGMA secure_delete=ON")
-
-        return engine
+        return sqlite_engine(self._path.with_name(f"{name}.db"), "relaxed")
 
     def news(self, wake: Wake) -> AbstractContextManager[object]:  # noqa: ARG002 - the one writer is in this process
         """Nothing: whoever commits is in this process."""
@@ -135,6 +131,7 @@ def _connect(path: Path, durability: Durability, *, read_only: bool) -> sqlite3.
         connection.execute(f"PRAGMA synchronous={'FULL' if durability == 'full' else 'NORMAL'}")
         connection.execute("PRAGMA wal_autocheckpoint=4000")
         connection.execute("PRAGMA journal_size_limit=67108864")
+        connection.execute("PRAGMA secure_delete=ON")
     return connection
 
 
@@ -225,6 +222,15 @@ class SqliteStatements:
 
     def analyze(self, table: str) -> None:
         """Nothing: queries are planned by what indexes there are."""
+
+    def scrub(self) -> bool:
+        """Empty the log; False where a reader is in the way."""
+        self._driver.execute(f"PRAGMA busy_timeout = {SCRUB_TIMEOUT_MS}")
+        try:
+            is_held, *_ = self._driver.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+        finally:
+            self._driver.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT_MS}")
+        return not is_held
 
     def remove_rows(self, table: str, most: int) -> bool:
         """Remove some rows: to drop a table takes as long as there are pages in it."""

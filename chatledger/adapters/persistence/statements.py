@@ -99,6 +99,10 @@ class Statements(Protocol):
         """Insert new streams and events and move the head."""
         ...
 
+    def scrub(self) -> bool:
+        """Outside of a transaction: empty the log of what was overwritten; False where a reader is in the way."""
+        ...
+
     # For read models that are made anew
 
     def transaction_name(self) -> str:

@@ -248,6 +248,15 @@ class SqlLedgerStore(SqlLedgerReading):
         with self.write() as transaction:
             transaction.try_out(with_room=with_room)
 
+    def scrub(self) -> bool:
+        """Leave nothing in files of the store's own of what was deleted; False where a reader is in the way. Blocks.
+
+        Raises:
+            StorageUnavailableError: the store is in trouble.
+        """
+        with storage_errors(), self._writer.connect() as connection:
+            return statements_of(connection).scrub()
+
 
 class Reader:
     """Runs blocking reads in threads of its own, each on a connection that cannot write."""

@@ -2,12 +2,18 @@
 
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Sequence
-from typing import Protocol
+from typing import Protocol, TypeVar
 from uuid import UUID
 
 from chatledger.application.ports.erasure import Forgetful
 from chatledger.application.ports.keys import Keyring
-from chatledger.application.ports.storage import LedgerStore, Transaction
+from chatledger.application.ports.storage import LedgerStore, StorageUnavailableError, Transaction
+
+T = TypeVar("T")
+
+SCRUBS = 10
+SECONDS_BETWEEN_SCRUBS = 0.5
+"""Whoever reads the store meanwhile lets go of what was deleted."""
 
 Choose = Callable[[Transaction], Collection[UUID]]
 """The keys that may go, as the ledger stands under its lock."""
@@ -16,7 +22,7 @@ Choose = Callable[[Transaction], Collection[UUID]]
 class RunAlone(Protocol):
     """Runs blocking work on the thread of the ledger's writer, between two commits."""
 
-    def __call__(self, work: Callable[[], Collection[UUID]], /) -> Awaitable[Collection[UUID]]:
+    def __call__(self, work: Callable[[], T], /) -> Awaitable[T]:
         """What came of it."""
         ...
 
@@ -64,6 +70,18 @@ class Destroying:
         pages = iter(self._keyring.destroyed_alone())
         while (page := await asyncio.to_thread(next, pages, None)) is not None:
             yield page
+
+    async def scrub(self) -> None:
+        """Leave nothing in files of the ledger's own of what the read models have deleted.
+
+        Raises:
+            StorageUnavailableError: the ledger is in trouble, or somebody else has been reading it for long.
+        """
+        for _ in range(SCRUBS):
+            if await self._run_alone(self._store.scrub):
+                return
+            await asyncio.sleep(SECONDS_BETWEEN_SCRUBS)
+        raise StorageUnavailableError("the ledger is being read: what was deleted is still in its log")
 
     def _is_gone(self, key_id: UUID | None) -> bool:
         return key_id is not None and self._keyring.cached(key_id) is None

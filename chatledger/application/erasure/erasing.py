@@ -49,10 +49,10 @@ class Erasing:
 
     ``ErasureRequested`` is the point of no return; who comes with the external id after it is a new person. The answers
     under way are stopped. Once none is left the person's key is destroyed between two commits, and with it every key
-    of theirs. Then all that was theirs is put on record as erased, the bytes of files are deleted, the search index is
-    rid of it, and at last ``EndUserErased`` says that it is done. It hears of requests as they are committed, and the
-    read model knows which ones an earlier process left behind, or could not be done at once: those are tried again
-    beside the new ones.
+    of theirs. Then all that was theirs is put on record as erased, the bytes of files are deleted, the search index and
+    the ledger's log are rid of it, and at last ``EndUserErased`` says that it is done. It hears of requests as they are
+    committed, and the read model knows which ones an earlier process left behind, or could not be done at once: those
+    are tried again beside the new ones.
     """
 
     def __init__(
@@ -217,6 +217,7 @@ class Erasing:
         await self._each(self._views.unerased_files, erasure, lambda one: self._file(one, context))
         if self._indexer is not None:
             await self._indexer.caught_up(self._ledger.head_position, SECONDS_TO_PURGE)
+        await self._destroying.scrub()
         counted = await self._views.belongings(erasure.end_user_id)
 
         def erase(staged: Staged[EndUser]) -> None:

@@ -342,3 +342,11 @@ class LedgerStore(LedgerReading, Protocol):
             StorageUnavailableError: the store is in trouble.
         """
         ...
+
+    def scrub(self) -> bool:
+        """Leave nothing in files of the store's own of what was deleted; False where a reader is in the way. Blocks.
+
+        Raises:
+            StorageUnavailableError: the store is in trouble.
+        """
+        ...
