@@ -41,6 +41,7 @@ class Destroying:
         self._keyring = keyring
         self._run_alone = run_alone
         self._forgetful = forgetful
+        self._scrubbing = asyncio.Lock()
 
     async def destroy(self, choose: Choose) -> Collection[UUID]:
         """Destroy the keys that may go, with all that they wrap; which those were. Those that are gone stay gone.
@@ -77,10 +78,11 @@ class Destroying:
         Raises:
             StorageUnavailableError: the ledger is in trouble, or somebody else has been reading it for long.
         """
-        for _ in range(SCRUBS):
-            if await self._run_alone(self._store.scrub):
-                return
-            await asyncio.sleep(SECONDS_BETWEEN_SCRUBS)
+        async with self._scrubbing:  # commits wait for each try: one at a time
+            for _ in range(SCRUBS):
+                if await self._run_alone(self._store.scrub):
+                    return
+                await asyncio.sleep(SECONDS_BETWEEN_SCRUBS)
         raise StorageUnavailableError("the ledger is being read: what was deleted is still in its log")
 
     def _is_gone(self, key_id: UUID | None) -> bool:
