@@ -7,6 +7,9 @@ from uuid import UUID
 import httpx
 import pytest
 
+from chatledger.adapters.persistence.views.ended import SqlEndedMessageViews
+from chatledger.application.ledger.sealed_rows import RowSeals
+from chatledger.application.ports.storage import Update
 from chatledger.application.search.tokens import indexed_tokens
 from tests.support.chatting import ask, complete
 from tests.support.databases import ON_SQLITE
@@ -79,6 +82,23 @@ async def test_each_finds_what_is_theirs(server, chat):
     assert await found(chat, "planets", app_id=app_id) == [bobs, anns]
     elsewhere = await other.get("/v1/search", params={"q": "planets", "app_id": app_id})
     assert (elsewhere.status_code, elsewhere.json()["code"]) == (404, "not_found")
+
+
+async def test_a_message_that_cannot_be_opened_is_passed_over(server, chat, caplog):
+    broken, sound = (UUID((await ask(chat, text))["message_id"]) for text in ("one", "another"))
+    change = Update("messages", {"message_id": broken}, {"question": b"no such thing"})
+
+    def damage() -> None:
+        with server.running.store.write() as transaction:
+            transaction.apply([change])
+
+    await server.running.writer.run_alone(damage)
+    views = SqlEndedMessageViews(server.running.reader, RowSeals(server.running.ledger.keyring))
+    after = (await server.running.application.views.message(sound)).position - 1
+    assert [view.message_id for view in (await views.ended_after(after)).messages] == [sound]
+    whole = await views.ended_after(max(0, after - 50))
+    assert broken not in {view.message_id for view in whole.messages}
+    assert str(broken) in caplog.text
 
 
 async def test_completions_are_found_and_deleted_conversations_by_operators_alone(server, chat):

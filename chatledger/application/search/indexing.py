@@ -33,7 +33,7 @@ class EndedMessages(msgspec.Struct, frozen=True):
     """What has come to an end after a position.
 
     Attributes:
-        messages: those whose answers are over, as they stand; none that is erased.
+        messages: those whose answers are over, as they stand; none that is erased, or cannot be read.
         erased: conversations that were erased.
         end: the position up to which was looked.
         is_full: there may be more.

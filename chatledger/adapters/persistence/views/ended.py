@@ -1,5 +1,6 @@
 """What has come to an end on the ledger, in its order."""
 
+import logging
 from collections.abc import Sequence
 from itertools import accumulate
 from typing import Any
@@ -8,8 +9,13 @@ import sqlalchemy as sa
 
 from chatledger.adapters.persistence.tables import EVENT_TYPES, EVENTS, HEAD, MESSAGES, STREAMS
 from chatledger.adapters.persistence.views.messages import MESSAGE_ROWS, SqlMessageViews
+from chatledger.application.fault_report import describe
+from chatledger.application.ports.storage import StorageUnavailableError
+from chatledger.application.ports.views import MessageView
 from chatledger.application.search.indexing import EndedMessages
 from chatledger.domain.events import REGISTRY, TERMINAL_EVENTS, ConversationErased
+
+log = logging.getLogger(__name__)
 
 POSITIONS = 5_000
 """That are looked at together."""
@@ -48,11 +54,22 @@ class SqlEndedMessageViews(SqlMessageViews):
             end = ends[-1].position if is_cut else min(last, head)
             ids = [row.stream_id for row in ends if row.name != _ERASED]
             rows = connection.execute(MESSAGE_ROWS.where(MESSAGES.c.message_id.in_(ids)).order_by(MESSAGES.c.position))
-            messages = [view for row in rows if not (view := self._message(row)).is_erased]
+            messages = [view for row in rows if (view := self._readable(row)) is not None]
             erased = [row.stream_id for row in ends if row.name == _ERASED]
             return EndedMessages(messages, erased, end, is_cut or end < head)
 
         return await self._reader.query(read)
+
+    def _readable(self, row: Any) -> MessageView | None:
+        """A message as it stands, or None where nothing of it can be read: one must not hide those after it."""
+        try:
+            view = self._message(row)
+        except StorageUnavailableError:
+            raise
+        except Exception as error:  # noqa: BLE001 - whatever is wrong with it, the others are not to wait for it
+            log.warning("message %s cannot be read, and so not be found: %s", row.message_id, describe(error))
+            return None
+        return None if view.is_erased else view
 
 
 def _first(ends: Sequence[Any]) -> Sequence[Any]:
