@@ -53,7 +53,8 @@ def accept_as_of(given: object) -> int | Recorded:
         case int() if 0 <= given <= LAST_POSITION:
             return given
         case str() if given.isascii() and given.isdigit():
-            return accept_as_of(int(given[:20]))
+            # Python reads no number of very many digits. One of 20 is beyond any ledger, and so is a longer one.
+            return accept_as_of(int(given.lstrip("0")[:20] or "0"))
         case str():
             try:
                 return Recorded(to_microseconds(parse_time(given)))

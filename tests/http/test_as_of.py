@@ -2,12 +2,15 @@
 
 from datetime import UTC, datetime
 from typing import Any
+from uuid import UUID
 
 import httpx
 import pytest
 
+from chatledger.application.queries import past
 from tests.support.chatting import ask, history
 from tests.support.server import LiveServer
+from tests.support.unknown_events import append_unknown
 
 
 @pytest.fixture
@@ -85,6 +88,32 @@ async def test_the_past_has_the_owners_that_the_present_has(server: LiveServer, 
     for as_of in (position, deleted):
         assert (await body(auditor, path, as_of=as_of))["answer"] == "A ledger."
     assert (await chat.get(path, params={"as_of": deleted})).status_code == 404
+
+
+async def test_whose_it_is_comes_before_what_it_is(server: LiveServer, chat: httpx.AsyncClient) -> None:
+    answer = await ask(chat)
+    await append_unknown(server.running, UUID(answer["id"]))
+    position, others = await last_position(server), await server.new_client()
+    for path in (f"/v1/messages/{answer['id']}?", f"/v1/messages?conversation_id={answer['conversation_id']}&"):
+        assert (await others.get(f"{path}as_of={position}")).status_code == 404
+
+
+async def test_a_short_page_leads_on_where_most_were_deleted(server, chat, monkeypatch) -> None:
+    conversations = [(await ask(chat))["conversation_id"] for _ in range(6)]
+    for deleted in conversations[1:-1]:
+        await chat.request("DELETE", f"/v1/conversations/{deleted}", json={"user": "ada"})
+    monkeypatch.setattr(past, "LOOKED_AT", 2)
+    asked = {"user": "ada", "limit": 3, "as_of": await last_position(server)}
+    first = await body(chat, "/v1/conversations", **asked)
+    assert ([each["id"] for each in first["data"]], first["has_more"]) == ([conversations[-1]], True)
+    second = await body(chat, "/v1/conversations", **asked, last_id=conversations[-1])
+    assert ([each["id"] for each in second["data"]], second["has_more"]) == ([conversations[0]], False)
+
+
+async def test_leading_zeros_count_for_nothing(server: LiveServer, chat: httpx.AsyncClient) -> None:
+    answer = await ask(chat)
+    path, position = f"/v1/messages/{answer['id']}", await last_position(server)
+    assert (await body(chat, path, as_of=f"{position:030d}"))["id"] == answer["id"]
 
 
 async def test_all_ratings_that_stood_as_a_file(server: LiveServer, chat: httpx.AsyncClient) -> None:

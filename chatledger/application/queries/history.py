@@ -121,6 +121,7 @@ class History:
         """
         accept_number("limit", page.limit, 1, MAX_PAGE)
         if as_of is not None:
+            await self._require_first(caller, conversation_id)
             async with self._past.history(conversation_id, page, await self._past.position(as_of)) as then:
                 return await self._at(then).messages(caller, conversation_id, page)
         await self._ownership.require_conversation(caller, conversation_id)
@@ -161,6 +162,23 @@ class History:
         await self._reads.note(caller, "message", message_id)
         return view
 
+    async def _require_first(self, caller: Reader, conversation_id: UUID) -> None:
+        """Let pass whoever may know of a conversation, deleted or not: whose it is says its first message.
+
+        Raises:
+            NotFoundError: there is none, or it is not the caller's.
+        """
+        message_id = await self._views.first_message(conversation_id)
+        if message_id is None:
+            raise NotFoundError("conversation")
+        await self._require_place(caller, "conversation", message_id)
+
+    async def _require_place(self, caller: Reader, missing: Missing, message_id: UUID) -> None:
+        place = await self._views.message_place(message_id)
+        if place is None:
+            raise NotFoundError(missing)
+        await self._ownership.require(caller, missing, place.app_id, place.end_user_id)
+
     async def _is_deleted(self, view: MessageView) -> bool:
         """Whether the message's conversation is; that of a completion is never listed, nor deleted."""
         return view.mode != "completion" and await self._views.conversation_place(view.conversation_id) is None
@@ -173,6 +191,7 @@ class History:
             InvalidParameterError: ``as_of`` is no moment of the past.
         """
         if as_of is not None:
+            await self._require_place(caller, "message", message_id)
             async with self._past.message(message_id, await self._past.position(as_of)) as then:
                 return await self._at(then).detail(caller, message_id)
         view = await self.message(caller, message_id)
@@ -234,7 +253,8 @@ class History:
         if position is not None and person is not None:
             asked = self._past.conversations(app_id, person.end_user_id, order, page, position, pinned=pinned)
             async with asked as then:
-                return await self._at(then).conversations(caller, order, page, pinned=pinned)
+                shown, has_more = await self._at(then).conversations(caller, order, page, pinned=pinned)
+                return shown, has_more or then.is_cut
         if page.beyond is not None and order.endswith("updated_at"):
             page = msgspec.structs.replace(page, left_at=self._left_off.get(page.beyond))
         found = None

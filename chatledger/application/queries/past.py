@@ -33,16 +33,22 @@ _SIDES = len(get_args(FeedbackSource))
 """How many ratings a message may have."""
 
 
+LOOKED_AT = 1_000
+"""How many conversations a page is sought among: what it has by then is short, and leads on all the same."""
+
+
 class Then(msgspec.Struct, frozen=True):
     """A part of the past, as far as one question concerns it.
 
     Attributes:
         views: the read models as they stood.
         messages: the messages as they stood.
+        is_cut: there may be more on the page than was looked for.
     """
 
     views: Views
     messages: Mapping[UUID, Message]
+    is_cut: bool = False
 
     async def load(self, message_id: UUID) -> Message | None:
         """A message as it stood, or None where there was none."""
@@ -110,22 +116,24 @@ class Past:
         *,
         pinned: bool | None = None,
     ) -> AsyncIterator[Then]:
-        """A page of a person's conversations."""
+        """A page of a person's conversations; a short one where few of many are wanted."""
         places, anchor = self._places, None
         if page.beyond is not None:
             anchor = await places.conversation(end_user_id, page.beyond, order, position)
         async with self._scratches.scratch() as scratch:
             then = await self._with_conversations(scratch, [] if anchor is None else [anchor], position)
-            beyond, found = None if anchor is None else anchor.place, None
+            beyond, looked_at, is_cut = None if anchor is None else anchor.place, 0, False
             # Those that were deleted by then, or are not wanted, leave a page short: it is filled up from the next.
-            while anchor is not None or page.beyond is None:
+            while not is_cut and (anchor is not None or page.beyond is None):
                 more = await places.conversations(end_user_id, order, page.limit + 1, position, beyond=beyond)
                 await self._with_conversations(scratch, more, position)
                 found = await then.views.conversations(app_id, end_user_id, order, page, pinned=pinned)
                 if found is None or found[1] or len(more) <= page.limit:
                     break
-                beyond = more[-1].place
-            yield then
+                beyond, looked_at = more[-1].place, looked_at + len(more)
+                # One that nothing is on leads nowhere: then it looks on.
+                is_cut = looked_at >= LOOKED_AT and bool(found[0])
+            yield Then(then.views, then.messages, is_cut)
 
     async def feedbacks(
         self, app_id: UUID, period: Period, limit: int, position: int, *, offset: int = 0, beyond: int | None = None
