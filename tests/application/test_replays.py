@@ -133,6 +133,15 @@ async def test_a_replay_goes_at_the_recorded_pace_or_any_other(speed: float | No
     assert slept == waits
 
 
+async def test_what_is_done_to_an_answer_later_is_no_answering(open_chat: Any) -> None:
+    async with open_chat() as chat:
+        first = await chat.answered("tokens=1")
+        await chat.application.rating.rate(chat.caller(), first.message_id, "like", None)
+        await chat.answered("tokens=1", conversation=first.conversation_id)
+        told = [each async for each in Rivals(chat).replays.shown(first.conversation_id, FOREVER)]
+        assert [is_busy for thing, is_busy in told if thing.kind == "completed"] == [False, False]
+
+
 # Shadows
 
 

@@ -16,7 +16,7 @@ from chatledger.application.ports.storage import EventRow, LedgerReading
 from chatledger.application.ports.views import Views
 from chatledger.application.queries.fact_pages import FactPages
 from chatledger.application.replay.showing import Screen, Shown
-from chatledger.domain.events import TERMINAL_EVENTS, MessageEvent
+from chatledger.domain.events import TERMINAL_EVENTS, MessageCreated, MessageEvent
 from chatledger.domain.message import Message
 from chatledger.domain.values import Usage
 
@@ -83,12 +83,17 @@ class Replays:
         screens: dict[UUID, Screen] = {}
         async for envelope in self._envelopes(stream_id, up_to):
             if isinstance(envelope.body, MessageEvent):
-                screen = screens.setdefault(envelope.stream_id, Screen(envelope.stream_id))
+                if isinstance(envelope.body, MessageCreated):
+                    screens[envelope.stream_id] = Screen(envelope.stream_id)
+                screen = screens.get(envelope.stream_id)
+                if screen is None:
+                    # It has ended. What comes after that, a rating perhaps, is shown nowhere.
+                    continue
                 things = screen.show(envelope)
-                if not screen.is_busy and isinstance(envelope.body, TERMINAL_EVENTS):
+                if not screen.is_busy:
                     del screens[envelope.stream_id]
                 for thing in things:
-                    yield thing, any(each.is_busy for each in screens.values())
+                    yield thing, bool(screens)
 
     async def _envelopes(self, stream_id: UUID, up_to: int) -> AsyncIterator[Envelope]:
         subject = await self.subject(stream_id)
