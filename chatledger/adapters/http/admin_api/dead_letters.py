@@ -10,10 +10,10 @@ from litestar.handlers import HTTPRouteHandler
 from litestar.params import FromPath
 from litestar.response.base import ASGIResponse
 
-from chatledger.adapters.http.admin_api.paging import known_cursor, page_of
 from chatledger.adapters.http.answers import HttpRequest, answer, rfc3339
 from chatledger.adapters.http.auth import require_auditor, require_operator
 from chatledger.adapters.http.bodies import read_body
+from chatledger.adapters.http.cursors import known_cursor, page_of
 from chatledger.adapters.http.errors import invalid
 from chatledger.adapters.http.message_api.sending import Accepted
 from chatledger.adapters.http.openapi import (

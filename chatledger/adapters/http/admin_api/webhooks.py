@@ -13,7 +13,8 @@ from litestar.response.base import ASGIResponse
 from chatledger.adapters.http.answers import HttpRequest, answer, no_content, rfc3339
 from chatledger.adapters.http.auth import require_operator
 from chatledger.adapters.http.bodies import Body, read_body, text_field
-from chatledger.adapters.http.errors import HttpError, invalid
+from chatledger.adapters.http.cursors import number_after
+from chatledger.adapters.http.errors import invalid
 from chatledger.adapters.http.openapi import BODY_ERRORS, LIMIT_PARAMETER, Operation, Parameter, documented
 from chatledger.adapters.http.reading import Query, parse_uuid, require_plain_path
 from chatledger.adapters.http.surface import Surface
@@ -264,7 +265,7 @@ def webhook_routes(surface: Surface) -> Sequence[HTTPRouteHandler]:
     async def list_letters(request: HttpRequest, endpoint_id: FromPath[UUID]) -> ASGIResponse:
         await operator(request, endpoint_id)
         query = Query(request)
-        limit, after = query.integer("limit", DEFAULT_PAGE, 1, MAX_PAGE), _after(query.text("cursor"))
+        limit, after = query.integer("limit", DEFAULT_PAGE, 1, MAX_PAGE), number_after(query.text("cursor")) or 0
         letters, has_more = await webhooks.dead_letters(endpoint_id, after, limit)
         cursor = str(letters[-1].position) if has_more else None
         return answer(request, EndpointLetterList([_letter(letter) for letter in letters], has_more, cursor))
@@ -305,18 +306,6 @@ def _listed(body: Body, field: str, kind: type) -> list[Any] | None:
     if not isinstance(value, list) or not all(isinstance(each, kind) and not isinstance(each, bool) for each in value):
         raise invalid(field, f"{field} must be a list of {'numbers' if kind is int else 'texts'}")
     return value
-
-
-def _after(cursor: str | None) -> int:
-    if cursor is None:
-        return 0
-    if not cursor.isascii() or not cursor.isdigit() or len(cursor) > 18:
-        raise _unknown_cursor()
-    return int(cursor)
-
-
-def _unknown_cursor() -> HttpError:
-    return invalid("cursor", "cursor must come from an earlier page")
 
 
 def _endpoint(state: EndpointState) -> EndpointObject:

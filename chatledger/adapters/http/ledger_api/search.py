@@ -10,7 +10,7 @@ from litestar.response.base import ASGIResponse
 
 from chatledger.adapters.http.answers import HttpRequest, answer, rfc3339
 from chatledger.adapters.http.auth import require_reader
-from chatledger.adapters.http.errors import invalid
+from chatledger.adapters.http.cursors import number_after
 from chatledger.adapters.http.openapi import LIMIT_PARAMETER, USER_PARAMETER, Operation, Parameter, documented
 from chatledger.adapters.http.reading import Query
 from chatledger.adapters.http.surface import Surface
@@ -82,22 +82,13 @@ def search_routes(surface: Surface) -> Sequence[HTTPRouteHandler]:
             app_id=query.uuid("app_id"),
             user=query.user(),
             limit=query.integer("limit", DEFAULT_PAGE, 1, MAX_PAGE),
-            beyond=_beyond(query.text("cursor")),
+            beyond=number_after(query.text("cursor"), _CURSOR_PREFIX),
         )
         page = await application.searching.search(reader, wanted)
         cursor = None if page.beyond is None else f"{_CURSOR_PREFIX}{page.beyond}"
         return answer(request, HitList([_hit(hit) for hit in page.hits], cursor is not None, cursor))
 
     return (search,)
-
-
-def _beyond(cursor: str | None) -> int | None:
-    if cursor is None:
-        return None
-    number = cursor.removeprefix(_CURSOR_PREFIX)
-    if cursor == number or not number.isascii() or not number.isdigit() or len(number) > 18:
-        raise invalid("cursor", "cursor must come from an earlier page")
-    return int(number)
 
 
 def _hit(hit: Hit) -> HitObject:

@@ -11,6 +11,7 @@ from litestar.response.base import ASGIResponse
 
 from chatledger.adapters.http.answers import HttpRequest
 from chatledger.adapters.http.conversation_rendering import ConversationRendering
+from chatledger.adapters.http.cursors import whole_number
 from chatledger.adapters.http.entrance import Entrance
 from chatledger.adapters.http.files import stable_links
 from chatledger.adapters.http.openapi import EVENT_STREAM, USER_PARAMETER, Operation, Parameter
@@ -131,6 +132,7 @@ def _version(message_id: UUID, point: _Point) -> int:
 def _number(given: str | None, field: str) -> int:
     if given is None:
         return 0
-    if not given.isascii() or not given.isdigit() or len(given) > 18:
+    number = whole_number(given)
+    if number is None:
         raise unknown_point(field)
-    return int(given)
+    return number

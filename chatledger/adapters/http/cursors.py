@@ -1,4 +1,4 @@
-"""Pages of what operators look over: a cursor is the id that the page before ended with."""
+"""Cursors of pages: the id, or the number, that the page before ended with. Those of the feed are its own."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,6 +10,8 @@ from chatledger.application.accepting import DEFAULT_PAGE, MAX_PAGE
 from chatledger.application.errors import NotFoundError
 from chatledger.application.ports.views import Page
 
+_MOST_DIGITS = 18
+
 
 def page_of(query: Query) -> Page:
     """The page that a request asks for.
@@ -19,6 +21,29 @@ def page_of(query: Query) -> Page:
         InvalidParameterError: a page is not that long.
     """
     return Page(query.integer("limit", DEFAULT_PAGE, 1, MAX_PAGE), _beyond(query.text("cursor")))
+
+
+def number_after(cursor: str | None, prefix: str = "") -> int | None:
+    """The number that a page goes on after; None for the first one.
+
+    Args:
+        cursor: as it was given.
+        prefix: what the cursors of this kind of page begin with.
+
+    Raises:
+        HttpError: no page ended so.
+    """
+    if cursor is None:
+        return None
+    number = whole_number(cursor.removeprefix(prefix)) if cursor.startswith(prefix) else None
+    if number is None:
+        raise _unknown_cursor()
+    return number
+
+
+def whole_number(text: str) -> int | None:
+    """A number in digits, of which none is longer; None where it is something else."""
+    return int(text) if text.isascii() and text.isdigit() and len(text) <= _MOST_DIGITS else None
 
 
 @contextmanager
