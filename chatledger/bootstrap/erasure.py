@@ -6,6 +6,7 @@ import msgspec
 
 from chatledger.adapters.persistence.store import Reader, SqlLedgerStore
 from chatledger.adapters.persistence.views.erasure import SqlErasureViews
+from chatledger.application.audit.reads import ContentReads
 from chatledger.application.commands.stopping import Stopping
 from chatledger.application.erasure.destroying import Destroying
 from chatledger.application.erasure.erasing import Erasing
@@ -44,6 +45,7 @@ def open_forgetting(
     stopping: Stopping,
     blobs: BlobStore,
     clock: Clock,
+    reads: ContentReads,
     *,
     forgetful: Sequence[Forgetful],
     indexer: Indexer | None,
@@ -54,5 +56,5 @@ def open_forgetting(
     return Forgetting(
         Erasing(ledger, views, stopping, destroying, blobs, new_id, indexer),
         Retaining(ledger, views, destroying, blobs, clock, new_id),
-        LegalHolds(ledger, views, new_id),
+        LegalHolds(ledger, views, reads, new_id),
     )

@@ -199,6 +199,7 @@ async def open_chatledger(
             stopping,
             blobs,
             clock,
+            reads,
             forgetful=(ledger, tail, conversation_tail, disclosing),
             indexer=indexer,
         )

@@ -114,7 +114,8 @@ class People:
         """
         with self._access.use() as application:
             page = Page(limit, None if last_id is None else accept_id("last_id", last_id))
-            found, has_more = await application.holds.page(None if app is None else accept_id("app", app), page)
+            app_id = None if app is None else accept_id("app", app)
+            found, has_more = await application.holds.page(self._access.auditor(), app_id, page)
             return Slice(tuple(found), has_more)
 
 

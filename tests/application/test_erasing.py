@@ -19,6 +19,7 @@ from chatledger.application.ports.erasure import Erasure
 from chatledger.application.ports.keys import KeyDestroyedError
 from chatledger.application.ports.storage import StorageUnavailableError
 from chatledger.application.ports.views import MessageView, Page
+from chatledger.application.system_clock import new_id
 from chatledger.domain.conversation import Conversation
 from chatledger.domain.events import EndUserErased
 from chatledger.domain.message import Message
@@ -139,7 +140,8 @@ async def test_a_legal_hold_is_in_the_way_until_it_is_released(chat):
     holds, held = chat.application.holds, await person(chat)
     first = await holds.place(held, "a case", a_context())
     second = await holds.place(held, "another", a_context())
-    assert [hold.reason for hold in (await holds.page(chat.app.app_id, Page(20)))[0]] == ["another", "a case"]
+    auditor = Auditor(operator_id=None, correlation_id=new_id())
+    assert [hold.reason for hold in (await holds.page(auditor, chat.app.app_id, Page(20)))[0]] == ["another", "a case"]
     for hold in (first, second):
         with pytest.raises(HeldError):
             await chat.application.erasing.request(held, a_context())

@@ -102,6 +102,10 @@ async def test_a_hold_is_in_the_way(server, eraser, operator, auditor):
     assert held.status_code == 201
     hold = held.json()
     assert (await auditor.get(HOLDS, params={"app_id": body["app_id"]})).json()["data"] == [hold]
+    feed = await auditor.get("/v1/events", params={"types": "ContentRead", "limit": 100})
+    assert ("app", body["app_id"]) in [
+        (event["data"]["subject"], event["data"]["subject_id"]) for event in feed.json()["data"]
+    ]
     refused = await eraser.post(f"{USERS}/erase", json=body)
     assert (refused.status_code, refused.json()["code"]) == (409, "legal_hold")
     assert (await operator.post(f"{HOLDS}/{hold['hold_id']}/release")).status_code == 204

@@ -4,6 +4,8 @@ from collections.abc import Sequence
 from uuid import UUID
 
 from chatledger.application.accepting import MAX_PAGE, accept_number, accept_text
+from chatledger.application.audit.reads import ContentReads
+from chatledger.application.caller import Auditor
 from chatledger.application.context import Context
 from chatledger.application.errors import InvalidParameterError, NotFoundError
 from chatledger.application.ledger.ledger import Ledger
@@ -20,8 +22,9 @@ LONGEST_REASON = 1_000
 class LegalHolds:
     """The use cases of whoever has to keep what a person wrote."""
 
-    def __init__(self, ledger: Ledger, views: ErasureViews, new_id: IdFactory) -> None:
+    def __init__(self, ledger: Ledger, views: ErasureViews, reads: ContentReads, new_id: IdFactory) -> None:
         self._ledger = ledger
+        self._reads = reads
         self._views = views
         self._new_id = new_id
 
@@ -65,8 +68,10 @@ class LegalHolds:
         except NoSuchHoldError as error:
             raise NotFoundError("hold") from error
 
-    async def page(self, app_id: UUID | None, page: Page) -> tuple[Sequence[Hold], bool]:
+    async def page(self, auditor: Auditor, app_id: UUID | None, page: Page) -> tuple[Sequence[Hold], bool]:
         """Some of those that were not released, the last placed first, and whether more follow.
+
+        Why each was placed is shown too, and so that it was read gets on record.
 
         Raises:
             InvalidParameterError: a page is not that long.
@@ -76,6 +81,8 @@ class LegalHolds:
         found = await self._views.holds(app_id, page)
         if found is None:
             raise NotFoundError("hold")
+        if found[0]:
+            await self._reads.note(auditor, "ledger" if app_id is None else "app", app_id)
         return found
 
     async def _hold(self, hold_id: UUID) -> Hold:

@@ -10,10 +10,10 @@ from litestar.handlers import HTTPRouteHandler
 from litestar.params import FromPath
 from litestar.response.base import ASGIResponse
 
-from chatledger.adapters.http.admin_api.paging import known_cursor, page_of
 from chatledger.adapters.http.answers import HttpRequest, answer, no_content, rfc3339
 from chatledger.adapters.http.auth import admit_operator, require_auditor, require_operator
 from chatledger.adapters.http.bodies import Body, read_body, required_user, text_field
+from chatledger.adapters.http.cursors import known_cursor, page_of
 from chatledger.adapters.http.errors import invalid
 from chatledger.adapters.http.ledger_api.receipts import ReceiptObject, receipt_file
 from chatledger.adapters.http.openapi import (
@@ -214,10 +214,10 @@ def hold_routes(surface: Surface) -> Sequence[HTTPRouteHandler]:
 
     @get(HOLDS, opt=documented(_LIST_HOLDS))
     async def list_holds(request: HttpRequest) -> ASGIResponse:
-        await require_auditor(request, credentials, "audit", "operate")
+        auditor = await require_auditor(request, credentials, "audit", "operate")
         query = Query(request)
         with known_cursor():
-            found, has_more = await holds.page(query.uuid("app_id"), page_of(query))
+            found, has_more = await holds.page(auditor, query.uuid("app_id"), page_of(query))
         cursor = str(found[-1].hold_id) if has_more else None
         return answer(request, HoldList([_hold_object(hold) for hold in found], has_more, cursor))
 
