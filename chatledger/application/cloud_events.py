@@ -7,6 +7,7 @@ from uuid import UUID
 import msgspec
 
 from chatledger.application.ledger.envelope import Fact, from_microseconds
+from chatledger.application.ports.storage import EventRow
 from chatledger.domain.events import REGISTRY
 
 MEDIA_TYPE = "application/cloudevents+json"
@@ -25,7 +26,9 @@ class CloudEvent(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     Of the extensions, ``sequence`` is the position on the ledger, in digits that sort as text; ``correlationid``,
     ``causationid`` and ``traceparent`` are those of the extensions that the specification documents. ``erased`` is true
-    where what the event held was erased, and absent elsewhere: then the sealed fields of ``data`` are empty.
+    where what the event held was erased, and absent elsewhere: then ``data`` has its public fields alone.
+    ``unreadable`` is true where this server cannot read the event, and absent elsewhere: then there is no ``data``, and
+    nothing is said of whose doing it was.
     """
 
     specversion: Literal["1.0"]
@@ -35,18 +38,19 @@ class CloudEvent(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     subject: UUID
     time: datetime
     datacontenttype: Literal["application/json"]
-    data: Any
+    data: Any = None
     sequence: str
     category: str
     streamversion: int
     schemaversion: int
-    actorkind: str
-    correlationid: UUID
+    actorkind: str | None = None
+    correlationid: UUID | None = None
     actorid: str | None = None
     causationid: UUID | None = None
     appid: UUID | None = None
     traceparent: str | None = None
     erased: bool = False
+    unreadable: bool = False
 
 
 def cloud_event(source: str, fact: Fact, app_id: UUID | None, data: Any) -> CloudEvent:
@@ -80,6 +84,25 @@ def cloud_event(source: str, fact: Fact, app_id: UUID | None, data: Any) -> Clou
         appid=app_id,
         traceparent=context.trace if _is_traceparent(context.trace) else None,
         erased=envelope.is_erased,
+    )
+
+
+def unreadable_event(source: str, row: EventRow, app_id: UUID | None) -> CloudEvent:
+    """One of this ledger that cannot be read: what is on record beside its content."""
+    return CloudEvent(
+        specversion="1.0",
+        id=row.event_id,
+        source=source,
+        type=_PREFIX + row.name,
+        subject=row.stream_id,
+        time=from_microseconds(row.recorded_at),
+        datacontenttype="application/json",
+        sequence=f"{row.position:0{_DIGITS}d}",
+        category=row.category,
+        streamversion=row.version,
+        schemaversion=row.schema,
+        appid=app_id,
+        unreadable=True,
     )
 
 

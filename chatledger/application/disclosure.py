@@ -55,9 +55,9 @@ def error_text(reader: Reader, code: str | None, text: str | None) -> str | None
     return generation_message(code, text) if isinstance(reader, Caller) and text is not None else text
 
 
-def fact_data(reader: Reader, envelope: Envelope) -> Any:
+def event_data(reader: Reader, envelope: Envelope) -> Any:
     """What an event says to this reader; of one that was erased what is public, and nothing in place of the rest."""
-    data = event_data(reader, envelope.body)
+    data = _shown(reader, envelope.body)
     if not envelope.is_erased:
         return data
     shown = data if isinstance(data, dict) else msgspec.structs.asdict(data)
@@ -65,7 +65,7 @@ def fact_data(reader: Reader, envelope: Envelope) -> Any:
     return {name: value for name, value in shown.items() if kinds[name] == "public"}
 
 
-def event_data(reader: Reader, body: Any) -> Any:  # noqa: PLR0911 - one case for each event type
+def _shown(reader: Reader, body: Any) -> Any:  # noqa: PLR0911 - one case for each event type
     """An event, without the fields that are not for this reader. What signs for an endpoint is for none."""
     if isinstance(body, EndpointRegistered | EndpointSecretRotated):
         return _without(body, "secret", "previous")

@@ -15,6 +15,7 @@ import sqlalchemy as sa
 from chatledger.adapters.persistence.tracking import SqlTrackedProjection, SqlTracking
 from chatledger.application.context import SYSTEM, Context
 from chatledger.application.ledger.envelope import Envelope, Fact
+from chatledger.application.ports.storage import EventRow
 from chatledger.application.ports.tracking import Delivery, EffectFailedError, SupersededError
 from chatledger.application.system_clock import new_id
 from chatledger.domain.events import StopRequested
@@ -35,13 +36,13 @@ def append(followed: Followed, *stream_ids: UUID) -> list[Delivery]:
             versions[stream_id] = versions.get(stream_id, 0) + 1
             rows.append(a_row(position, stream_id, versions[stream_id]))
         transaction.append(rows)
-    return [delivery(row.position, row.stream_id, row.version) for row in rows]
+    return [delivery(row) for row in rows]
 
 
-def delivery(position: int, stream_id: UUID, version: int) -> Delivery:
+def delivery(row: EventRow) -> Delivery:
     body = StopRequested(by="user")
-    envelope = Envelope(position, stream_id, "message", version, new_id(), 1, position, None, body)
-    return Delivery(position, stream_id, version, Fact(envelope, Context(actor=SYSTEM, correlation_id=new_id())))
+    envelope = Envelope(row.position, row.stream_id, "message", row.version, new_id(), 1, row.position, None, body)
+    return Delivery(row, Fact(envelope, Context(actor=SYSTEM, correlation_id=new_id())))
 
 
 async def counted(tracking: SqlTracking) -> list[int]:
@@ -144,7 +145,7 @@ async def test_positions_without_a_delivery_are_passed(tracking, projection):
 
 async def test_an_event_that_cannot_be_read_fails_like_any_other(tracking, projection, followed):
     (unread,) = append(followed, new_id())
-    unread = Delivery(unread.position, unread.stream_id, unread.version, LookupError("newer"))
+    unread = Delivery(unread.row, LookupError("newer"))
     with pytest.raises(EffectFailedError) as failed:
         await projection.project(0, [unread], 1)
     assert failed.value.__cause__ is unread.content

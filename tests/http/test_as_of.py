@@ -9,7 +9,7 @@ import pytest
 
 from chatledger.application.queries import past
 from tests.support.chatting import ask, history
-from tests.support.server import LiveServer
+from tests.support.server import DEADLINE, LiveServer
 from tests.support.unknown_events import append_unknown
 
 
@@ -90,12 +90,13 @@ async def test_the_past_has_the_owners_that_the_present_has(server: LiveServer, 
     assert (await chat.get(path, params={"as_of": deleted})).status_code == 404
 
 
-async def test_whose_it_is_comes_before_what_it_is(server: LiveServer, chat: httpx.AsyncClient) -> None:
-    answer = await ask(chat)
-    await append_unknown(server.running, UUID(answer["id"]))
-    position, others = await last_position(server), await server.new_client()
-    for path in (f"/v1/messages/{answer['id']}?", f"/v1/messages?conversation_id={answer['conversation_id']}&"):
-        assert (await others.get(f"{path}as_of={position}")).status_code == 404
+async def test_whose_it_is_comes_before_what_it_is(serve) -> None:
+    async with serve() as server:
+        answer = await ask(await server.new_client(tokens=1))
+        await append_unknown(server.running, UUID(answer["id"]))
+        position, others = await last_position(server), await server.new_client()
+        for path in (f"/v1/messages/{answer['id']}?", f"/v1/messages?conversation_id={answer['conversation_id']}&"):
+            assert (await others.get(f"{path}as_of={position}")).status_code == 404
 
 
 async def test_a_short_page_leads_on_where_most_were_deleted(server, chat, monkeypatch) -> None:
@@ -144,6 +145,7 @@ async def test_what_was_erased_reads_as_erased_in_any_past(server: LiveServer, c
     (rated,) = (await body(chat, "/v1/app/feedbacks"))["data"]
     erased = await eraser.post("/v1/admin/users/erase", json={"app_id": rated["app_id"], "user": "ada"})
     assert erased.is_success, erased.text
+    await server.running.application.erasing.until_done(UUID(erased.json()["end_user_id"]), DEADLINE)
 
     then = await chat.get("/v1/messages", params=params | {"as_of": position})
     assert "secret" not in then.text

@@ -95,6 +95,7 @@ async def test_who_was_not_erased_has_no_mark_anywhere(server):
 
 
 async def test_a_hold_is_in_the_way(server, eraser, operator, auditor):
+    now = (await auditor.get("/v1/events", params={"after": "now"})).json()["cursor"]
     app = await server.new_app(tokens=1)
     await ask(server.client(app.api_key), user="ada")
     body = {"app_id": str(app.app_id), "user": "ada"}
@@ -102,7 +103,7 @@ async def test_a_hold_is_in_the_way(server, eraser, operator, auditor):
     assert held.status_code == 201
     hold = held.json()
     assert (await auditor.get(HOLDS, params={"app_id": body["app_id"]})).json()["data"] == [hold]
-    feed = await auditor.get("/v1/events", params={"types": "ContentRead", "limit": 100})
+    feed = await auditor.get("/v1/events", params={"types": "ContentRead", "after": now})
     assert ("app", body["app_id"]) in [
         (event["data"]["subject"], event["data"]["subject_id"]) for event in feed.json()["data"]
     ]

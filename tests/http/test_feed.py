@@ -15,6 +15,7 @@ from cloudevents.core.formats.json import JSONFormat
 from chatledger.application.cloud_events import BATCH_MEDIA_TYPE
 from chatledger.application.queries.feed import ROWS_AT_ONCE
 from tests.support.server import DEADLINE, LiveServer, chat_body, until
+from tests.support.unknown_events import append_unknown
 
 FOLLOWERS = 20
 STREAM = {"Accept": "text/event-stream"}
@@ -318,7 +319,39 @@ async def test_of_what_was_erased_the_public_part_is_there_and_marked(server, au
         assert erased == {"MessageCreated", "AnswerChunkAppended"}
         assert "confidence" not in json.dumps(events)
         created = events[0]["data"]
-        assert (created["query"], created["conversation_id"]) == ("", answer["conversation_id"])
+        assert created["conversation_id"] == answer["conversation_id"]
+        assert "query" not in created
+
+
+async def test_an_event_that_cannot_be_read_is_marked_and_in_nobodys_way(serve):
+    async with serve() as server:
+        mine, other = await server.new_app(tokens=1), await server.new_app(tokens=1)
+        answer = await ask(server.client(other.api_key))
+        unknown = await append_unknown(server.running, UUID(answer["message_id"]))
+        await ask(server.client(mine.api_key))
+
+        assert "MessageCompleted" in names(await everything(server.client(mine.api_key)))
+        auditor = server.client(await server.new_token("audit"))
+        for client in (server.client(other.api_key), auditor):
+            events = await everything(client, app_id=str(other.app_id), limit=2)
+            assert positions(events) == sorted(set(positions(events)))
+            (marked,) = [event for event in events if event.get("unreadable")]
+            assert events[-1] == marked
+            assert (marked["id"], marked["type"]) == (str(unknown.event_id), "chatledger.NotYetInvented")
+            assert marked.keys().isdisjoint({"data", "actorkind", "correlationid"})
+            following = Following(client, app_id=str(other.app_id))
+            await following.until(len(events))
+            assert following.events == events
+
+
+async def test_where_nothing_follows_a_full_page_has_no_more(server, auditor):
+    await page(auditor)  # that an operator reads is news itself, once an hour
+    before = (await page(auditor, after="now"))["cursor"]
+    await server.new_app(tokens=1)
+    count = len(await everything(auditor, after=before))
+    for limit, has_more in ((count - 1, True), (count, False)):
+        found = await page(auditor, after=before, limit=limit)
+        assert (len(found["data"]), found["has_more"]) == (limit, has_more)
 
 
 async def test_followers_end_where_the_server_drains(tmp_path, serve):

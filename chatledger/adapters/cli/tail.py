@@ -98,12 +98,12 @@ def _line(incarnation: UUID, fact: "Fact", app_id: UUID | None, wanted: WantedTa
 
 def _data(fact: "Fact", *, with_content: bool) -> Any:
     from chatledger.application.caller import Auditor  # noqa: PLC0415
-    from chatledger.application.disclosure import fact_data  # noqa: PLC0415
+    from chatledger.application.disclosure import event_data  # noqa: PLC0415
     from chatledger.domain.visibility import visibilities  # noqa: PLC0415
 
     body = fact.envelope.body
     if with_content:
         host = Auditor(operator_id=None, correlation_id=fact.context.correlation_id)
-        return fact_data(host, fact.envelope)
+        return event_data(host, fact.envelope)
     public = (name for name, visibility in visibilities(type(body)).items() if visibility == "public")
     return {name: getattr(body, name) for name in public}

@@ -20,7 +20,7 @@ from chatledger.application.ports.tracking import (
     Delivery,
     EffectFailedError,
     ParkedStream,
-    Standing,
+    SubscriptionStanding,
     SupersededError,
 )
 
@@ -148,7 +148,7 @@ class SqlTracking:
 
         return await self.run(work)
 
-    async def standing(self, name: str) -> Standing:
+    async def standing(self, name: str) -> SubscriptionStanding:
         """Where it stands, and what it is to try again."""
         position = sa.select(TRACKING.c.position).where(TRACKING.c.name == name)
         retries = (
@@ -157,9 +157,11 @@ class SqlTracking:
             .order_by(PARKED_STREAMS.c.position)
         )
 
-        def read(connection: sa.Connection) -> Standing:
+        def read(connection: sa.Connection) -> SubscriptionStanding:
             rows = connection.execute(retries).all()
-            return Standing(connection.execute(position).scalar() or 0, [_parked_stream(row) for row in rows])
+            return SubscriptionStanding(
+                connection.execute(position).scalar() or 0, [_parked_stream(row) for row in rows]
+            )
 
         return await self._reader.query(read)
 

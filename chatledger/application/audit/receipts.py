@@ -13,7 +13,7 @@ from chatledger.application.audit.receipt import NOTHING, Receipt, ReceiptEvent,
 from chatledger.application.audit.tlog_proof import TlogProof
 from chatledger.application.caller import Auditor, Caller, Reader
 from chatledger.application.context import Actor, Context
-from chatledger.application.disclosure import fact_data
+from chatledger.application.disclosure import event_data
 from chatledger.application.errors import InvalidParameterError, NotFoundError
 from chatledger.application.ledger.codec import EventCodec, associated_data
 from chatledger.application.ports.keys import KeyDestroyedError, Keyring
@@ -139,7 +139,7 @@ class Receipts:
         envelope = self._codec.decode_or_erased(row)
         if envelope.is_erased:
             return receipt_event(row, source, proof, is_erased=True)
-        data, kinds = fact_data(reader, envelope), visibilities(type(envelope.body))
+        data, kinds = event_data(reader, envelope), visibilities(type(envelope.body))
         shown = data if isinstance(data, dict) else msgspec.structs.asdict(data)
         sealed = {name: value for name, value in shown.items() if kinds[name] == "sealed"}
         return receipt_event(row, source, proof, msgspec.Raw(msgspec.json.encode(sealed)) if sealed else NOTHING)

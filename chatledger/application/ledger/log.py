@@ -1,5 +1,6 @@
 """The ledger in order of position, as subscriptions read it."""
 
+import asyncio
 from bisect import bisect_right
 from collections.abc import Sequence
 from uuid import UUID
@@ -68,6 +69,22 @@ class LedgerLog:
         end = read[-1].row.position if read else after
         return LogPage(await self._deliveries(read), end, len(read) == limit)
 
+    async def rows(self, after: int, limit: int) -> Sequence[EventRow]:
+        """Up to ``limit`` rows, none of them opened, those of applications on the library too.
+
+        Raises:
+            StorageUnavailableError: the store is in trouble.
+        """
+        return await self._store.log(list, after=after, limit=limit)
+
+    async def opened(self, rows: Sequence[EventRow]) -> Sequence[Delivery]:
+        """What these rows have of chatledger's own events.
+
+        Raises:
+            StorageUnavailableError: the store, or the key store, is in trouble.
+        """
+        return await self._deliveries(await asyncio.to_thread(self._read_all, rows))
+
     async def event(self, stream_id: UUID, version: int) -> Delivery:
         """One event, which is on the ledger.
 
@@ -89,15 +106,20 @@ class LedgerLog:
             return error
 
     async def _deliveries(self, read: Sequence[_Read]) -> list[Delivery]:
-        own = [one for one in read if not one.row.category.startswith(LIBRARY)]
+        own = [one for one in read if is_own(one.row)]
         contexts = {one.row.position: one.row.context for one in own if one.row.context is not None}
         if missing := {one.row.context_position for one in own} - contexts.keys():
             contexts |= await self._store.context_at(missing)
         return [_delivery(one, contexts[one.row.context_position]) for one in own]
 
 
+def is_own(row: EventRow) -> bool:
+    """Whether an event is chatledger's, and of no application that is built on the library."""
+    return not row.category.startswith(LIBRARY)
+
+
 def _delivery(read: _Read, context: bytes) -> Delivery:
-    return Delivery(read.row.position, read.row.stream_id, read.row.version, _content(read.envelope, context))
+    return Delivery(read.row, _content(read.envelope, context))
 
 
 def _content(envelope: Envelope | Exception, context: bytes) -> Fact | Exception:

@@ -59,6 +59,10 @@ class Origins:
 
 
 def _origin(stream_id: UUID, beginning: Beginning) -> Origin:
-    first = _decode(beginning.public)
+    try:
+        first = _decode(beginning.public)
+    except msgspec.MsgspecError:
+        # It cannot be read, and so is nobody's but the operators': it must not hide the streams beside it.
+        first = _First()
     app_id = stream_id if beginning.category == "app" else first.app_id
     return Origin(app_id, first.conversation_id or stream_id)

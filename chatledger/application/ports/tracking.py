@@ -7,6 +7,7 @@ from uuid import UUID
 import msgspec
 
 from chatledger.application.ledger.envelope import Fact
+from chatledger.application.ports.storage import EventRow
 
 
 class EffectFailedError(Exception):
@@ -21,13 +22,27 @@ class Delivery(msgspec.Struct, frozen=True):
     """One event on its way to a subscription.
 
     Attributes:
+        row: as it is stored.
         content: the event with its metadata, or what keeps this release from reading it.
     """
 
-    position: int
-    stream_id: UUID
-    version: int
+    row: EventRow
     content: Fact | Exception
+
+    @property
+    def position(self) -> int:
+        """Its place in the ledger."""
+        return self.row.position
+
+    @property
+    def stream_id(self) -> UUID:
+        """The stream that it is of."""
+        return self.row.stream_id
+
+    @property
+    def version(self) -> int:
+        """Its version in its stream."""
+        return self.row.version
 
     def fact(self) -> Fact:
         """The event with its metadata; raises where it cannot be read."""
@@ -56,7 +71,7 @@ class ParkedStream(msgspec.Struct, frozen=True):
     is_to_be_retried: bool
 
 
-class Standing(msgspec.Struct, frozen=True):
+class SubscriptionStanding(msgspec.Struct, frozen=True):
     """What is on record of a subscription.
 
     Attributes:
@@ -79,7 +94,7 @@ class Tracking(Protocol):
         """Where the subscription stands: at ``position``, if it is new."""
         ...
 
-    async def standing(self, name: str) -> Standing:
+    async def standing(self, name: str) -> SubscriptionStanding:
         """Where it stands, and what it is to try again."""
         ...
 

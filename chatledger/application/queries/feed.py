@@ -1,7 +1,7 @@
 """The change feed: every event in the ledger's order, each once, from any place on, and on as they land."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Collection, Iterable, Sequence
+from collections.abc import AsyncGenerator, Collection, Sequence
 from contextlib import suppress
 from uuid import UUID
 
@@ -11,12 +11,14 @@ from chatledger.application.accepting import MAX_PAGE, accept_number
 from chatledger.application.audit.export_lines import source_of
 from chatledger.application.audit.reads import ContentReads
 from chatledger.application.caller import Caller, Reader
-from chatledger.application.cloud_events import CloudEvent, cloud_event
+from chatledger.application.cloud_events import CloudEvent, cloud_event, unreadable_event
 from chatledger.application.disclosure import event_data
 from chatledger.application.errors import ClosedError, InvalidParameterError, NotFoundError
 from chatledger.application.ledger.envelope import Envelope, Fact
-from chatledger.application.ledger.log import LedgerLog, LogPage
+from chatledger.application.ledger.log import LedgerLog, LogPage, is_own
 from chatledger.application.ledger.origins import Origins
+from chatledger.application.ports.storage import EventRow
+from chatledger.application.ports.tracking import Delivery
 from chatledger.application.queries.cursors import read_cursor, write_cursor
 from chatledger.application.queries.directory import AppDirectory
 from chatledger.application.queries.listening import SILENCE, Lookout
@@ -25,6 +27,9 @@ from chatledger.domain.values import ReadSubject
 
 ROWS_AT_ONCE = 500
 """How many rows of the ledger a page looks at: where few of them are wanted it is short, and leads on all the same."""
+
+ROWS_PER_STEP = 100
+"""How many of them it holds together. What is not wanted of them is not opened."""
 
 PACE = 0.05
 """Seconds. Under load all followers are told of news together, and no more often: they share each read."""
@@ -62,12 +67,14 @@ class FeedEvent(msgspec.Struct, frozen=True):
 
     Attributes:
         cursor: of what follows it.
-        fact: all of it.
+        position: its place on the ledger.
+        fact: all of it; None where this release cannot read it.
         cloud_event: what of it is the reader's to see.
     """
 
     cursor: str
-    fact: Fact
+    position: int
+    fact: Fact | None
     cloud_event: CloudEvent
 
 
@@ -177,12 +184,19 @@ class Feed:
             StorageUnavailableError: the store, or the key store, is in trouble.
         """
         accept_number("limit", limit, 1, MAX_PAGE)
-        read = await self.log.page(after, ROWS_AT_ONCE if wanted.types or wanted.app_id else limit)
-        events = await self.chosen(wanted, read)
-        is_cut = len(events) > limit
-        events = events[:limit]
-        cursor = events[-1].cursor if is_cut else self.cursor(read.end)
-        return FeedPage(events, cursor, is_cut or read.is_full)
+        step = ROWS_PER_STEP if wanted.types or wanted.app_id else limit
+        end, looked_at, has_more, chosen = after, 0, True, list[EventRow]()
+        while has_more and len(chosen) < limit and looked_at < ROWS_AT_ONCE:
+            rows = await self.log.rows(end, step + 1)
+            has_more, rows = len(rows) > step, rows[:step]
+            chosen += await self._chosen(wanted, rows)
+            looked_at += len(rows)
+            end = rows[-1].position if rows else end
+        if len(chosen) > limit:
+            chosen, has_more = chosen[:limit], True
+            end = chosen[-1].position
+        events = await self._shown(wanted, await self.log.opened(chosen))
+        return FeedPage(events, self.cursor(end), has_more)
 
     async def read(self, after: int) -> LogPage:
         """What follows a position; whoever asks for the same at the same time gets the same.
@@ -199,21 +213,34 @@ class Feed:
 
     async def chosen(self, wanted: Wanted, read: LogPage) -> list[FeedEvent]:
         """Those events of a page that are wanted, as their reader sees them."""
-        facts = [delivery.fact() for delivery in read.deliveries]
-        if wanted.types:
-            facts = [fact for fact in facts if REGISTRY.of(type(fact.envelope.body)).name in wanted.types]
-        return [*await self._shown(wanted, facts)]
+        chosen = {row.position for row in await self._chosen(wanted, [delivery.row for delivery in read.deliveries])}
+        return await self._shown(wanted, [delivery for delivery in read.deliveries if delivery.position in chosen])
 
-    async def _shown(self, wanted: Wanted, facts: Sequence[Fact]) -> Iterable[FeedEvent]:
-        origins = await self.origins.of(fact.envelope.stream_id for fact in facts)
+    async def _chosen(self, wanted: Wanted, rows: Sequence[EventRow]) -> Sequence[EventRow]:
+        """Those rows that are wanted, by what can be told without opening them."""
         is_app = isinstance(wanted.reader, Caller)
+        rows = [
+            row
+            for row in rows
+            if is_own(row)
+            and (not wanted.types or row.name in wanted.types)
+            and (not is_app or row.category in APPS_OWN)
+        ]
+        if wanted.app_id is None:
+            return rows
+        origins = await self.origins.of(row.stream_id for row in rows)
+        return [row for row in rows if origins[row.stream_id].app_id == wanted.app_id]
+
+    async def _shown(self, wanted: Wanted, deliveries: Sequence[Delivery]) -> list[FeedEvent]:
+        origins = await self.origins.of(delivery.stream_id for delivery in deliveries)
         shown = []
-        for fact in facts:
-            envelope, app_id = fact.envelope, origins[fact.envelope.stream_id].app_id
-            if wanted.app_id not in {None, app_id} or (is_app and envelope.category not in APPS_OWN):
-                continue
-            event = cloud_event(self.source, fact, app_id, event_data(wanted.reader, envelope.body))
-            shown.append(FeedEvent(self.cursor(envelope.position), fact, event))
+        for delivery in deliveries:
+            app_id, fact = origins[delivery.stream_id].app_id, delivery.content
+            if isinstance(fact, Exception):
+                fact, event = None, unreadable_event(self.source, delivery.row, app_id)
+            else:
+                event = cloud_event(self.source, fact, app_id, event_data(wanted.reader, fact.envelope))
+            shown.append(FeedEvent(self.cursor(delivery.position), delivery.position, fact, event))
         if shown:
             await self._reads.note(wanted.reader, wanted.subject, wanted.app_id)
         return shown

@@ -73,7 +73,7 @@ class Telling:
         if app_id is None:
             raise UnreadableError("NoApp")
         reader = Caller(app=await self._directory.app(app_id), user=None, correlation_id=NIL_UUID)
-        return cloud_event(self._feed.source, fact, app_id, event_data(reader, fact.envelope.body))
+        return cloud_event(self._feed.source, fact, app_id, event_data(reader, fact.envelope))
 
 
 def _is_wanted(endpoint: Endpoint, delivery: Delivery) -> bool:

@@ -11,15 +11,15 @@ from litestar.params import FromPath
 from litestar.response.base import ASGIResponse
 
 from chatledger.adapters.http.answers import HttpRequest, answer, rfc3339
+from chatledger.adapters.http.cursors import number_after
 from chatledger.adapters.http.entrance import Entrance
-from chatledger.adapters.http.errors import invalid
 from chatledger.adapters.http.openapi import LIMIT_PARAMETER, USER_PARAMETER, Operation, Parameter
 from chatledger.adapters.http.reading import Query, require_plain_path
 from chatledger.adapters.http.surface import Surface
 from chatledger.application.accepting import DEFAULT_PAGE, MAX_PAGE
 from chatledger.application.caller import Reader
 from chatledger.application.context import Actor
-from chatledger.application.disclosure import fact_data
+from chatledger.application.disclosure import event_data
 from chatledger.application.ledger.envelope import Fact
 from chatledger.domain.events import REGISTRY
 
@@ -102,13 +102,7 @@ def event_routes(surface: Surface, entrance: Entrance) -> Sequence[HTTPRouteHand
 
 
 def _after(query: Query, kind: str) -> int:
-    cursor = query.text("cursor")
-    if cursor is None:
-        return 0
-    point = cursor.removeprefix(kind)
-    if cursor == point or not point.isascii() or not point.isdigit() or len(point) > 18:
-        raise invalid("cursor", "cursor must come from an earlier page")
-    return int(point)
+    return number_after(query.text("cursor"), kind) or 0
 
 
 def _page(reader: Reader, facts: Sequence[Fact], cursor: str | None) -> EventPage:
@@ -128,5 +122,5 @@ def _event_object(reader: Reader, fact: Fact) -> EventObject:
         actor=context.actor,
         correlation_id=context.correlation_id,
         causation_id=context.causation_id,
-        data=fact_data(reader, envelope),
+        data=event_data(reader, envelope),
     )

@@ -121,7 +121,7 @@ class FeedRendering:
     def render(self, events: Sequence[FeedEvent]) -> bytes:
         """A frame for each event; and where others were looked at after the last one, the place after those."""
         frames = [b"id: %s\ndata: %s\n\n" % (event.cursor.encode(), encode(event.cloud_event)) for event in events]
-        self._shown = events[-1].fact.envelope.position if events else self._shown
+        self._shown = events[-1].position if events else self._shown
         if self._follower.position > self._shown:
             self._shown = self._follower.position
             frames.append(b"id: %s\n\n" % self._follower.cursor.encode())
