@@ -61,8 +61,9 @@ async def test_an_operator_finds_what_failed_and_has_it_asked_again(server, oper
     assert detail["siblings"] == [again["message_id"]]
     assert (await operator.get(f"{LETTERS}/{sent['message_id']}")).json()["replays"] == [again["message_id"]]
 
-    (created, *_) = (await operator.get(f"/v1/messages/{again['message_id']}/events")).json()["data"]
-    errored = (await operator.get(f"/v1/messages/{sent['message_id']}/events")).json()["data"][-1]
+    auditor = server.client(await server.new_token("audit"))
+    (created, *_) = (await auditor.get(f"/v1/messages/{again['message_id']}/events")).json()["data"]
+    errored = (await auditor.get(f"/v1/messages/{sent['message_id']}/events")).json()["data"][-1]
     assert created["data"]["replayed_from"] == sent["message_id"]
     assert created["actor"]["kind"] == "operator"
     assert UUID(created["actor"]["id"])
