@@ -1,7 +1,7 @@
 """Who calls, and the one place that decides what is theirs."""
 
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from uuid import UUID
 
 import msgspec
@@ -11,7 +11,6 @@ from chatledger.application.errors import Missing, NotFoundError, WrongModeError
 from chatledger.application.ledger.envelope import Envelope
 from chatledger.application.ports.keys import KeyDestroyedError, Keyring
 from chatledger.application.ports.views import AppView, EndUserDetail, EndUserView, Views
-from chatledger.domain.events import ErasureRequested
 from chatledger.domain.values import EndUserKind
 
 CACHED_END_USERS = 50_000
@@ -86,20 +85,23 @@ def require_completion(app: AppView) -> None:
 
 
 class EndUsers:
-    """Finds people by the external id that a caller names. Who is to be erased is nobody from then on."""
+    """Finds people by the external id that a caller names, or by their own. Who is to be erased is nobody from then on.
+
+    Those whom it knows stand at their last version, as far as commits of this process have moved them.
+    """
 
     def __init__(self, views: Views, keyring: Keyring) -> None:
         self._views = views
         self._keyring = keyring
-        self._known: OrderedDict[tuple[UUID, EndUserKind, str], EndUserView] = OrderedDict()
-        self._erasures = 0
+        self._known: OrderedDict[tuple[UUID, EndUserKind, str] | UUID, EndUserView] = OrderedDict()
+        self._moves = 0
 
     def committed(self, envelopes: Sequence[Envelope]) -> None:
         """Take note of committed events."""
-        erased = {envelope.stream_id for envelope in envelopes if isinstance(envelope.body, ErasureRequested)}
-        if erased:
-            self._erasures += 1
-            for place in [place for place, known in self._known.items() if known.end_user_id in erased]:
+        moved = {each.stream_id for each in envelopes if each.category == "end_user" and each.version > 1}
+        if moved:
+            self._moves += 1
+            for place in [place for place, known in self._known.items() if known.end_user_id in moved]:
                 del self._known[place]
 
     def lookup(self, app_id: UUID, kind: EndUserKind, external_id: str) -> str:
@@ -108,13 +110,32 @@ class EndUsers:
 
     async def find(self, app_id: UUID, kind: EndUserKind, external_id: str) -> EndUserView | None:
         """The person, or None if the app has never seen them."""
-        place = (app_id, kind, external_id)
+
+        def look_up() -> Awaitable[EndUserView | None]:
+            return self._views.end_user(app_id, kind, self.lookup(app_id, kind, external_id))
+
+        return await self._remembered((app_id, kind, external_id), look_up)
+
+    async def known(self, end_user_id: UUID) -> EndUserView:
+        """The person of this id of ours, whichever app's.
+
+        Raises:
+            KeyDestroyedError: they are erased, or about to be.
+        """
+        known = await self._remembered(end_user_id, lambda: self._views.end_user_of_id(end_user_id))
+        if known is None:
+            raise KeyDestroyedError(str(end_user_id))
+        return known
+
+    async def _remembered(
+        self, place: tuple[UUID, EndUserKind, str] | UUID, look_up: Callable[[], Awaitable[EndUserView | None]]
+    ) -> EndUserView | None:
         known = self._known.get(place)
         if known is None:
-            erasures = self._erasures
-            known = await self._views.end_user(app_id, kind, self.lookup(app_id, kind, external_id))
-            # Who was looked up while somebody was to be erased may be they.
-            if known is not None and erasures == self._erasures:
+            moves = self._moves
+            known = await look_up()
+            # Who was looked up while somebody's stream moved may be they.
+            if known is not None and moves == self._moves:
                 self._known[place] = known
                 if len(self._known) > CACHED_END_USERS:
                     self._known.popitem(last=False)
@@ -130,6 +151,23 @@ class EndUsers:
         if found is None:
             raise NotFoundError("end_user")
         return found.end_user_id
+
+    async def named_or_own(self, app_id: UUID, kind: EndUserKind, name: str) -> UUID:
+        """The id of the person, by what the app calls them or by that id itself, which outlives their erasure.
+
+        Raises:
+            NotFoundError: there is no such person.
+        """
+        found = await self.find(app_id, kind, name)
+        if found is not None:
+            return found.end_user_id
+        try:
+            own_id = UUID(name)
+        except ValueError:
+            raise NotFoundError("end_user") from None
+        if not await self._views.is_person_of(app_id, own_id):
+            raise NotFoundError("end_user")
+        return own_id
 
     async def detail(self, caller: Caller, end_user_id: UUID) -> EndUserDetail:
         """One of the app's people, by their own id: of either kind.

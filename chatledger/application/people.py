@@ -21,6 +21,17 @@ class Person(msgspec.Struct, frozen=True):
     staged: tuple[Staged[EndUser], ...] = ()
     new_keys: tuple[NewKey, ...] = ()
     guards: tuple[UniqueGuard, ...] = ()
+    version: int | None = None
+
+    @property
+    def expected(self) -> dict[UUID, int]:
+        """What must hold for nothing to be added to somebody who is to be erased."""
+        return {} if self.version is None else {self.end_user_id: self.version}
+
+    @classmethod
+    def known(cls, view: EndUserView) -> "Person":
+        """Somebody whom the app has seen."""
+        return cls(view.end_user_id, view.key_id, version=view.version)
 
 
 class People:
@@ -35,11 +46,19 @@ class People:
         """The caller's person, if known already; where it names nobody, the one whom all such callers share."""
         return await self._end_users.find(caller.app.app_id, caller.kind, caller.user or SHARED_EXTERNAL_ID)
 
+    async def known(self, end_user_id: UUID) -> Person:
+        """The person of this id of ours.
+
+        Raises:
+            KeyDestroyedError: they are erased, or about to be.
+        """
+        return Person.known(await self._end_users.known(end_user_id))
+
     async def meet(self, caller: Caller) -> Person:
         """The caller's person, known or new."""
         known = await self.find(caller)
         if known is not None:
-            return Person(known.end_user_id, known.key_id)
+            return Person.known(known)
         external_id, app_id = caller.user or SHARED_EXTERNAL_ID, caller.app.app_id
         lookup = self._end_users.lookup(app_id, caller.kind, external_id)
         key = self._ledger.keyring.new_key(None)

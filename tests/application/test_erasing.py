@@ -165,6 +165,25 @@ async def test_asking_again_changes_nothing_and_nobody_can_be_erased_who_is_not_
         await chat.application.erasing.request(UUID(int=1), a_context())
 
 
+@ON_SQLITE
+async def test_whoever_waits_hears_of_the_end_though_others_wait_no_longer(open_chat, monkeypatch):
+    async def fail(*_: object) -> None:
+        raise StorageUnavailableError("not yet")
+
+    monkeypatch.setattr("chatledger.application.erasure.erasing.LOOK_INTERVAL", 0.05)
+    async with open_chat() as chat:
+        await said(chat, "something")
+        with monkeypatch.context() as broken:
+            broken.setattr(Destroying, "destroy", fail)
+            erasing = chat.application.erasing
+            erasure = await erasing.request(await person(chat), a_context())
+            patient = asyncio.create_task(erasing.until_done(erasure.end_user_id, 2 * DEADLINE))
+            await asyncio.sleep(0)
+            assert (await erasing.until_done(erasure.end_user_id, 0.05)).erased_position is None
+        async with asyncio.timeout(DEADLINE):
+            assert (await patient).erased_position is not None
+
+
 STEPS = {
     "nothing is destroyed yet": (Destroying, "destroy"),
     "the keys are gone": (Erasing, "_conversation"),

@@ -2,6 +2,7 @@
 
 import asyncio
 import shutil
+from collections.abc import AsyncIterator
 from contextlib import closing
 from pathlib import Path
 from typing import NamedTuple
@@ -19,6 +20,7 @@ from chatledger.bootstrap import open_chatledger, open_for_reading, open_for_rep
 from chatledger.bootstrap.stores import database_of, migrate
 from chatledger.domain.conversation import Conversation
 from chatledger.settings import Settings
+from tests.application.chat import DEADLINE
 from tests.support.databases import ON_SQLITE
 
 
@@ -97,6 +99,32 @@ async def test_an_older_key_store_revives_nobody(erased) -> None:
         erased.restore()
         await opened(erased.settings)
         assert (erased.has(erased.gone), erased.has(erased.kept)) == (False, True)
+
+
+@ON_SQLITE
+async def test_whose_key_is_missing_is_refused_until_they_are_erased(open_chat) -> None:
+    async with open_chat() as chat:
+        await chat.answered("tokens=1", user="ada")
+    shutil.copy(chat.settings.data_dir / "keys.db", chat.settings.data_dir / "backup")
+    async with open_chat() as chat:
+        await chat.to_the_end(await chat.send("tokens=1", user="eve"))
+    shutil.copy(chat.settings.data_dir / "backup", chat.settings.data_dir / "keys.db")
+    async with open_chat() as chat:
+        for keyed in ({}, {"idempotency_key": "k"}):
+            with pytest.raises(KeyDestroyedError):
+                await chat.send("tokens=1", user="eve", **keyed)
+        with pytest.raises(KeyDestroyedError):
+            await chat.application.uploading.upload(chat.caller("eve"), "a.txt", in_pieces(b"hers"))
+        await chat.answered("tokens=1", user="ada")
+
+        eve = await chat.application.end_users.named(chat.app.app_id, "service-api", "eve")
+        await chat.application.erasing.request(eve, Context(actor=SYSTEM, correlation_id=new_id()))
+        assert (await chat.application.erasing.until_done(eve, DEADLINE)).erased_position is not None
+        await chat.to_the_end(await chat.send("tokens=1", user="eve"))
+
+
+async def in_pieces(content: bytes) -> AsyncIterator[bytes]:
+    yield content
 
 
 @ON_SQLITE

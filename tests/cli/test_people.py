@@ -42,6 +42,10 @@ def test_a_person_is_erased(data_folder: Path, beside_a_server: bool) -> None:
     assert run_command(data_folder, "verify", str(receipt)).returncode == 0
     again = run_command(data_folder, "erase", *person, "--yes")
     assert (again.returncode, again.stderr) == (1, "chatledger: there is no such end user\n")
+    by_own_id = run_json(data_folder, "erase", "--app", app, "--user", erased["end_user_id"], "--yes")
+    positions = ("requested_position", "erased_position")
+    assert [by_own_id[name] for name in positions] == [erased[name] for name in positions]
+    assert by_own_id["receipt"]
     checked = run_json(data_folder, "rebuild", "--check")
     assert checked["differences"] == 0
     assert {table["table"]: table["rows"] for table in checked["tables"]}["erasures"] == 1

@@ -53,7 +53,7 @@ MEANT: list[tuple[str, str, Callable[[Any, Any], bool]]] = [
         REFUSED,
         "whoever is not named by their own id is named by an app and its name for them",
         lambda case, response: (
-            case.operation.path == "/v1/admin/users/export" and _told(response) in ("app_id", "user")
+            case.operation.path.startswith("/v1/admin/users/") and _told(response) in ("app_id", "user")
         ),
     ),
     (

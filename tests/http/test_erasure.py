@@ -9,6 +9,7 @@ import pytest
 from chatledger.application.caller import Auditor
 from chatledger.domain.operator import CONSOLE_ID
 from tests.support.chatting import ask, history
+from tests.support.databases import ON_SQLITE
 from tests.support.server import a_context, until
 
 USERS, ERASURES, HOLDS = "/v1/admin/users", "/v1/admin/erasures", "/v1/admin/holds"
@@ -112,6 +113,30 @@ async def test_a_hold_is_in_the_way(server, eraser, operator, auditor):
     assert (await operator.post(f"{HOLDS}/{hold['hold_id']}/release")).status_code == 204
     assert (await operator.post(f"{HOLDS}/{hold['hold_id']}/release")).status_code == 404
     assert await erase(eraser, app)
+
+
+@ON_SQLITE
+async def test_asking_again_by_the_own_id_is_harmless_and_a_hold_is_too_late(server, eraser, operator):
+    app = await server.new_app(tokens=1)
+    chat, named = server.client(app.api_key), {"app_id": str(app.app_id), "user": "ada"}
+    await ask(chat, user="ada")
+    erasure = await erase(eraser, app)
+    await ask(chat, user="ada")
+    own = {"end_user_id": erasure["end_user_id"]}
+    again = await eraser.post(f"{USERS}/erase", json=own)
+    assert (again.status_code, again.json()) == (202, erasure)
+    paths = ((operator, f"{USERS}/hold", {"reason": "r"}), (operator, f"{USERS}/rotate-key", {}))
+    for client, path, more in paths:
+        refused = await client.post(path, json=own | more)
+        assert (refused.status_code, refused.json()["code"]) == (410, "erased")
+    for client, path, more in (*paths, (eraser, f"{USERS}/erase", {})):
+        unknown = await client.post(path, json={"end_user_id": NOWHERE} | more)
+        assert (unknown.status_code, unknown.json()["code"]) == (404, "end_user_not_found")
+        assert (await client.post(path, json={"end_user_id": "ada"} | more)).json()["params"] == "end_user_id"
+    placed = await operator.post(f"{USERS}/hold", json=named | {"reason": "r"})
+    assert placed.json()["end_user_id"] != own["end_user_id"]
+    held = await operator.post(f"{USERS}/hold", json={"end_user_id": placed.json()["end_user_id"], "reason": "r"})
+    assert held.status_code == 201
 
 
 async def test_who_may_do_what(server, eraser, operator, auditor):

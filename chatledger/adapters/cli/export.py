@@ -79,40 +79,21 @@ async def _scope(reading: "Reading", wanted: WantedExport) -> "ExportScope":
         NotFoundError: there is no such app, person or conversation, or it is another's.
     """
     from chatledger.application.audit.export_lines import ExportScope  # noqa: PLC0415
+    from chatledger.application.caller import EndUsers  # noqa: PLC0415
     from chatledger.application.errors import NotFoundError  # noqa: PLC0415
 
     app_id, end_user_id = wanted.app_id, None
     if app_id is not None and await reading.views.app(app_id) is None:
         raise NotFoundError("app")
     if app_id is not None and wanted.user is not None:
-        end_user_id = await person_named(reading, app_id, wanted.user)
+        end_users = EndUsers(reading.views, reading.keyring)
+        end_user_id = await end_users.named_or_own(app_id, "service-api", wanted.user)
     if wanted.conversation_id is not None:
         owners = await asyncio.to_thread(reading.exported.conversation_owners, wanted.conversation_id)
         if owners is None or app_id not in {None, owners[0]} or end_user_id not in {None, owners[1]}:
             raise NotFoundError("conversation")
         return ExportScope(conversation_id=wanted.conversation_id)
     return ExportScope(end_user_id=end_user_id) if end_user_id else ExportScope(app_id=app_id)
-
-
-async def person_named(reading: "Reading", app_id: UUID, name: str) -> UUID:
-    """One of an app's people: by the id that the app gave them, or by their own, which outlives their erasure.
-
-    Raises:
-        NotFoundError: there is no such person.
-    """
-    from chatledger.application.caller import EndUsers  # noqa: PLC0415
-    from chatledger.application.errors import NotFoundError  # noqa: PLC0415
-
-    found = await EndUsers(reading.views, reading.keyring).find(app_id, "service-api", name)
-    if found is not None:
-        return found.end_user_id
-    try:
-        end_user_id = UUID(name)
-    except ValueError:
-        raise NotFoundError("end_user") from None
-    if not await asyncio.to_thread(reading.exported.is_person_of, app_id, end_user_id):
-        raise NotFoundError("end_user")
-    return end_user_id
 
 
 def _print(exporting: "Exporting", scope: "ExportScope") -> int:

@@ -488,7 +488,7 @@ def _add_people(commands: "Subcommands") -> None:
 
 def _add_person(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--app", type=_app_id, metavar="APP", required=True, help="the app's id")
-    parser.add_argument("--user", type=_name, required=True, help="what the app calls the person")
+    parser.add_argument("--user", type=_name, required=True, help="what the app calls the person, or their own id")
     parser.add_argument("--visitor", action="store_true", help="a visitor of the app's site, by their own id")
 
 

@@ -401,7 +401,7 @@ class Orders:
                 return MasterKeyRotated(await application.rotating_keys.rotate_master_key(self._context()))
             case RotateUserKey():
                 app = await application.directory.app(order.app_id)
-                person = await application.end_users.named(app.app_id, order.kind, order.user)
+                person = await application.end_users.named_or_own(app.app_id, order.kind, order.user)
                 keys = await application.rotating_keys.rotate_key_of(person, self._context())
                 return UserKeyRotated(person, keys)
 

@@ -82,7 +82,7 @@ async def _look(settings: Settings, wanted: EraseUser) -> "tuple[UUID, Belonging
 
     async with open_for_reading(settings) as reading:
         end_users = EndUsers(reading.views, reading.keyring)
-        person = await end_users.named(wanted.app_id, wanted.kind, wanted.user)
+        person = await end_users.named_or_own(wanted.app_id, wanted.kind, wanted.user)
         return person, await reading.erasures.belongings(person)
 
 

@@ -127,7 +127,7 @@ async def carry_out(
         case EraseUser():
             return await _erase(application, order, context, progress)
         case PlaceHold():
-            person = await application.end_users.named(order.app_id, order.kind, order.user)
+            person = await application.end_users.named_or_own(order.app_id, order.kind, order.user)
             hold = await application.holds.place(person, order.reason, context)
             return Held(hold.hold_id, person)
         case ReleaseHold():
@@ -150,7 +150,7 @@ async def _erase(application: "Application", order: EraseUser, context: "Context
     from chatledger.application.ports.storage import StorageUnavailableError  # noqa: PLC0415
 
     erasing, clock = application.erasing, application.clock
-    person = await application.end_users.named(order.app_id, order.kind, order.user)
+    person = await application.end_users.named_or_own(order.app_id, order.kind, order.user)
     erasure = await erasing.request(person, context)
     theirs = await erasing.belongings(person)
     total, deadline = theirs.conversations + theirs.files + 1, clock.monotonic() + SECONDS_TO_ERASE

@@ -10,7 +10,6 @@ from typing import BinaryIO
 from uuid import UUID
 
 from chatledger.adapters.cli.console import Result
-from chatledger.adapters.cli.export import person_named
 from chatledger.settings import Settings
 
 
@@ -27,7 +26,7 @@ def export_person(settings: Settings, app_id: UUID, user: str, output: Path | No
 
 
 async def _export(settings: Settings, app_id: UUID, user: str, file: BinaryIO) -> UUID:
-    from chatledger.application.caller import Auditor  # noqa: PLC0415
+    from chatledger.application.caller import Auditor, EndUsers  # noqa: PLC0415
     from chatledger.application.errors import NotFoundError  # noqa: PLC0415
     from chatledger.application.system_clock import new_id  # noqa: PLC0415
     from chatledger.bootstrap import open_for_reading  # noqa: PLC0415
@@ -35,7 +34,7 @@ async def _export(settings: Settings, app_id: UUID, user: str, file: BinaryIO) -
     async with open_for_reading(settings) as reading:
         if await reading.views.app(app_id) is None:
             raise NotFoundError("app")
-        end_user_id = await person_named(reading, app_id, user)
+        end_user_id = await EndUsers(reading.views, reading.keyring).named_or_own(app_id, "service-api", user)
         host = Auditor(operator_id=None, correlation_id=new_id())
         async with aclosing(reading.access_requests.document(host, end_user_id)) as pieces:
             async for piece in pieces:

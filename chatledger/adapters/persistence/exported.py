@@ -98,16 +98,6 @@ class SqlExportedLedger:
                 return row.app_id, row.end_user_id
         return None
 
-    def is_person_of(self, app_id: UUID, end_user_id: UUID) -> bool:
-        """Whether an app has, or had before an erasure, a person of this id."""
-        found = sa.union(
-            *(
-                sa.select(table.c.end_user_id).where(table.c.end_user_id == end_user_id, table.c.app_id == app_id)
-                for table in (END_USERS, ERASURES)
-            )
-        )
-        return self._read(lambda c: c.execute(found).first()) is not None
-
     def _transact(self, read: Callable[[SqlTransaction], T]) -> T:
         return self._read(lambda connection: read(SqlTransaction(connection, self._types)))
 

@@ -7,7 +7,6 @@ from uuid import UUID
 import msgspec
 
 from chatledger.application.ledger.envelope import Envelope
-from chatledger.application.ports.views import EndUserView
 from chatledger.application.queries.following import Follower
 from chatledger.domain.events import MessageCreated
 from chatledger.domain.values import NIL_UUID, OnBusy, OnDisconnect, TaskState
@@ -20,7 +19,7 @@ class Repetition(msgspec.Struct, frozen=True, kw_only=True):
         event_id: of the event that it is a reaction to: the one that says what was asked, or the one that it failed by.
         original: what was asked.
         parameters: what the generator is to answer with this time.
-        owner: whose the original is, and so the new message.
+        owner_id: whose the original is, and so the new message.
         replays: the failed message whose place it takes.
         force: whether it is sent even if another one takes that place.
     """
@@ -28,7 +27,7 @@ class Repetition(msgspec.Struct, frozen=True, kw_only=True):
     event_id: UUID
     original: MessageCreated
     parameters: dict[str, Any]
-    owner: EndUserView
+    owner_id: UUID
     replays: UUID | None = None
     force: bool = False
 

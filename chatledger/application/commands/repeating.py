@@ -11,10 +11,9 @@ from chatledger.application.commands.new_message import NewMessage, Repetition
 from chatledger.application.errors import FeatureDisabledError, NotFoundError, WrongModeError
 from chatledger.application.ledger.ledger import Ledger
 from chatledger.application.ports.generator import Generator, SettingsError
-from chatledger.application.ports.views import AppView, EndUserView, MessageView, Views
+from chatledger.application.ports.views import AppView, MessageView, Views
 from chatledger.application.queries.dead_letters import failure_in
 from chatledger.application.queries.history import History
-from chatledger.domain.end_user import EndUser
 from chatledger.domain.events import MessageCreated
 
 TEMPERATURE = 0.9
@@ -111,14 +110,13 @@ class Repeating:
 
     async def _of(self, message: MessageView) -> Repetition:
         first = await self._ledger.first(message.message_id)
-        owner = await self._ledger.load(EndUser, message.end_user_id)
-        if first is None or not isinstance(first.body, MessageCreated) or owner is None or owner.key_id is None:
+        if first is None or not isinstance(first.body, MessageCreated):
             raise NotFoundError("message")
         return Repetition(
             event_id=first.event_id,
             original=first.body,
             parameters=first.body.parameters,
-            owner=EndUserView(message.end_user_id, owner.key_id),
+            owner_id=message.end_user_id,
         )
 
     def _bolder(self, name: str, parameters: dict[str, Any]) -> dict[str, Any]:

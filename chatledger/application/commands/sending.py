@@ -67,6 +67,7 @@ class _Place(msgspec.Struct, frozen=True):
 
     conversation_id: UUID
     key_id: UUID | None
+    owner: Person
     expected: dict[UUID, int]
     staged: tuple[Staged[Conversation], ...] = ()
     new_keys: tuple[NewKey, ...] = ()
@@ -106,6 +107,8 @@ class Sending:
         A request that comes under the idempotency key of an earlier one gets the message of that, whatever has become
         of it. Where the app wants it, one without a key that repeats one which is being answered joins that.
 
+        A message belongs to whom its conversation belongs to, also where the caller names nobody.
+
         Raises:
             IdempotencyKeyReusedError: the key is another request's, or its message is there no more.
             InvalidParameterError: the query, an input, a file or a setting is not acceptable.
@@ -114,7 +117,8 @@ class Sending:
             QuotaUsedUpError: the app's tokens of this day are used up.
             TooManyRequestsError: the app has as many messages under way as it may have.
             ConversationBusyError: others of the conversation are unfinished, and it was not to be taken in beside them.
-            KeyDestroyedError: the conversation, or what is to be repeated, has been erased.
+            KeyDestroyedError: the conversation, or what is to be repeated, has been erased, or is about to be; or the
+                key store has not got the person's key.
             StorageUnavailableError: the store is in trouble; nothing was written.
         """
         new = self._accept(caller.app, new)
@@ -123,6 +127,7 @@ class Sending:
             return earlier
         asked = self._repeated(new.repetition) if new.repetition else self._asked(caller.app, new)
         await self._limits.require_quota(caller.app)
+        gone: KeyDestroyedError | None = None
         for _ in range(MAX_TRIES):
             try:
                 return await self._commit(caller, new, asked)
@@ -140,17 +145,18 @@ class Sending:
                 raise ConversationBusyError(busy.guard.most) from busy
             except (VersionConflictError, NotUniqueError):
                 continue
-            except KeyDestroyedError:
+            except KeyDestroyedError as error:
                 # Who was to send it was erased meanwhile: with nothing of theirs in it, it is a new person's.
                 if new.conversation_id is not None or new.repetition is not None:
                     raise
-        raise VersionConflictError(str(new.conversation_id))
+                gone = error
+        raise gone or VersionConflictError(str(new.conversation_id))
 
     async def _earlier(self, caller: Caller, new: NewMessage) -> Sent | None:
         """The message of this very request, where it came before under its key."""
         if new.idempotency_key is None:
             return None
-        person = new.repetition.owner if new.repetition else await self._people.find(caller)
+        person = await self._earlier_sender(caller, new)
         if person is None:
             return None
         keyed = await self._keyed(person, new)
@@ -158,6 +164,14 @@ class Sending:
         if known is None:
             return None
         return msgspec.structs.replace(await self._join(known.message_id), state=known.state, is_repeat=True)
+
+    async def _earlier_sender(self, caller: Caller, new: NewMessage) -> Person | EndUserView | None:
+        """Whose message it was if it came before, as far as can be told: their conversation may be gone."""
+        if new.repetition is not None:
+            return await self._people.known(new.repetition.owner_id)
+        if new.conversation_id is None or caller.user is not None:
+            return await self._people.find(caller)
+        return await self._people.known(await self._ownership.require_conversation(caller, new.conversation_id))
 
     async def _keyed(self, person: Person | EndUserView, new: NewMessage) -> KeyedRequest | None:
         if new.idempotency_key is None:
@@ -226,10 +240,12 @@ class Sending:
         return msgspec.structs.replace(new, query=query, inputs=inputs)
 
     async def _commit(self, caller: Caller, new: NewMessage, asked: _Asked) -> Sent:
-        person = await self._person(caller, new.repetition)
+        place = None if new.conversation_id is None else await self._place(caller, new.conversation_id, new.parent_id)
+        person = await self._person(caller, new.repetition) if place is None else place.owner
         if not new.repetition:
             asked = await self._with_files(caller.app, person.end_user_id, new, asked)
-        place = await self._place(caller, person, new, asked)
+        if place is None:
+            place = self._new_place(caller, person, new, asked)
         on_busy = new.on_busy or caller.app.configuration.on_busy
         keyed = await self._keyed(person, new)
         is_forced = new.repetition is not None and new.repetition.force
@@ -265,8 +281,8 @@ class Sending:
                 *person.staged,
                 *place.staged,
                 message,
-                context=_context(caller, person, new.repetition),
-                expected=place.expected,
+                context=_context(caller, person, new),
+                expected=person.expected | place.expected,
                 guards=(
                     *person.guards,
                     *self._keys.guards(keyed),
@@ -300,19 +316,18 @@ class Sending:
     async def _person(self, caller: Caller, repetition: Repetition | None) -> Person:
         if repetition is None:
             return await self._people.meet(caller)
-        return Person(repetition.owner.end_user_id, repetition.owner.key_id)
+        return await self._people.known(repetition.owner_id)
 
-    async def _place(self, caller: Caller, person: Person, new: NewMessage, asked: _Asked) -> _Place:
-        if new.conversation_id is None:
-            return self._new_place(caller, person, new, asked)
+    async def _place(self, caller: Caller, conversation_id: UUID, parent_id: UUID | None) -> _Place:
         # The version first: if the conversation is deleted after the look at its row, the commit conflicts.
-        head = await self._ledger.stream_head(new.conversation_id)
+        head = await self._ledger.stream_head(conversation_id)
         if head is None:
             raise NotFoundError("conversation")
-        await self._ownership.require_conversation(caller, new.conversation_id)
-        if new.parent_id is not None and new.parent_id != NIL_UUID:
-            await self._ownership.require_among(new.conversation_id, new.parent_id)
-        return _Place(new.conversation_id, head.key_id, {new.conversation_id: head.version})
+        owner_id = await self._ownership.require_conversation(caller, conversation_id)
+        if parent_id is not None and parent_id != NIL_UUID:
+            await self._ownership.require_among(conversation_id, parent_id)
+        owner = await self._people.known(owner_id)
+        return _Place(conversation_id, head.key_id, owner, {conversation_id: head.version})
 
     def _new_place(self, caller: Caller, person: Person, new: NewMessage, asked: _Asked) -> _Place:
         if new.parent_id not in {None, NIL_UUID}:
@@ -334,7 +349,7 @@ class Sending:
         if app.mode != "completion":
             for declared in app.configuration.conversation_variables:
                 conversation.declare_variable(self._new_id(), declared)
-        return _Place(conversation.id, key.key_id, {}, (Staged(conversation, key.key_id),), (key,))
+        return _Place(conversation.id, key.key_id, person, {}, (Staged(conversation, key.key_id),), (key,))
 
 
 def _request(new: NewMessage, inputs: Mapping[str, Any]) -> dict[str, Any]:
@@ -357,7 +372,8 @@ def _turn_guards(conversation_id: UUID | None, on_busy: OnBusy) -> tuple[Guard, 
     return () if conversation_id is None or most is None else (IdleGuard(conversation_id, most),)
 
 
-def _context(caller: Caller, person: Person, repetition: Repetition | None) -> Context:
-    if repetition is None:
+def _context(caller: Caller, person: Person, new: NewMessage) -> Context:
+    if new.conversation_id is None and new.repetition is None:
         return caller.context(person.end_user_id)
-    return msgspec.structs.replace(caller.context_of_change(person.end_user_id), causation_id=repetition.event_id)
+    causation_id = None if new.repetition is None else new.repetition.event_id
+    return msgspec.structs.replace(caller.context_of_change(person.end_user_id), causation_id=causation_id)

@@ -1,7 +1,6 @@
 """Uploading a file, to send it with a message."""
 
 from collections.abc import AsyncIterable
-from contextlib import suppress
 from uuid import UUID
 
 import msgspec
@@ -48,6 +47,7 @@ class Uploading:
         Raises:
             InvalidParameterError: a file must not have the name.
             FileTooLargeError: it has more bytes than its kind may have; nothing is stored.
+            KeyDestroyedError: the key store has not got the person's key; nothing is stored.
             StorageUnavailableError: the store is in trouble; nothing is stored.
         """
         return await self.keep(caller, name, await self.receive(caller.app, name, content))
@@ -72,16 +72,22 @@ class Uploading:
         """The second half: whose it is, on record; or it is discarded.
 
         Raises:
+            KeyDestroyedError: the key store has not got the person's key; nothing is stored.
             StorageUnavailableError: the store is in trouble; nothing is stored.
         """
         return await self._files.settle(stored, self._keep(caller, self.limits(caller.app).accept_name(name), stored))
 
     async def _keep(self, caller: Caller, name: str, stored: StoredBytes) -> UploadedFile:
+        gone: KeyDestroyedError | None = None
         for _ in range(MAX_TRIES):
-            # Who was to have it may have been erased meanwhile: then it is a new person's.
-            with suppress(NotUniqueError, KeyDestroyedError):
+            try:
                 return await self._commit(caller, name, stored)
-        raise VersionConflictError(str(stored.file_id))
+            except NotUniqueError:
+                continue
+            except KeyDestroyedError as error:
+                # Who was to have it may have been erased meanwhile: then it is a new person's.
+                gone = error
+        raise gone or VersionConflictError(str(stored.file_id))
 
     async def _commit(self, caller: Caller, name: str, stored: StoredBytes) -> UploadedFile:
         person = await self._people.meet(caller)

@@ -74,7 +74,7 @@ class Erasing:
         self._indexer = indexer
         self._requested = asyncio.Event()
         self._stopped: dict[UUID, asyncio.Event] = {}
-        self._waiting: dict[UUID, asyncio.Event] = {}
+        self._waiting: dict[UUID, set[asyncio.Event]] = {}
         self._under_way: set[UUID] = set()
 
     # What others ask for
@@ -135,14 +135,18 @@ class Erasing:
         Raises:
             NotFoundError: nobody has asked for it.
         """
-        done = self._waiting.setdefault(end_user_id, asyncio.Event())
+        done = asyncio.Event()
+        waiting = self._waiting.setdefault(end_user_id, set())
+        waiting.add(done)
         try:
             if (await self.erasure(end_user_id)).erased_position is None:
                 with suppress(TimeoutError):
                     async with asyncio.timeout(seconds):
                         await done.wait()
         finally:
-            self._waiting.pop(end_user_id, None)
+            waiting.remove(done)
+            if not waiting:
+                del self._waiting[end_user_id]
         return await self.erasure(end_user_id)
 
     # The process
@@ -156,8 +160,9 @@ class Erasing:
             elif isinstance(body, TERMINAL_EVENTS):
                 if (stopped := self._stopped.get(envelope.stream_id)) is not None:
                     stopped.set()
-            elif isinstance(body, EndUserErased) and (waiting := self._waiting.get(envelope.stream_id)) is not None:
-                waiting.set()
+            elif isinstance(body, EndUserErased):
+                for waiting in self._waiting.get(envelope.stream_id, ()):
+                    waiting.set()
 
     async def run(self) -> None:
         """Finish what an earlier process began, and what comes: neither keeps the other waiting."""

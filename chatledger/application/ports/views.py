@@ -67,10 +67,11 @@ class OperatorDetail(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class EndUserView(msgspec.Struct, frozen=True):
-    """Who an external id is."""
+    """Somebody who is not to be erased, as of a version of their stream."""
 
     end_user_id: UUID
     key_id: UUID
+    version: int
 
 
 class EndUserDetail(msgspec.Struct, frozen=True, kw_only=True):
@@ -311,8 +312,16 @@ class Views(Protocol):
         """The person with this keyed hash of an external id."""
         ...
 
+    async def end_user_of_id(self, end_user_id: UUID) -> EndUserView | None:
+        """The person of this id; None where they are erased, or about to be."""
+        ...
+
     async def end_user_detail(self, end_user_id: UUID) -> EndUserDetail | None:
         """A person by their own id."""
+        ...
+
+    async def is_person_of(self, app_id: UUID, end_user_id: UUID) -> bool:
+        """Whether an app has, or had before an erasure, a person of this id."""
         ...
 
     async def is_erased_person(self, app_id: UUID, end_user_id: UUID) -> bool:

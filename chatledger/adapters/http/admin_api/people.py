@@ -38,11 +38,15 @@ USERS, ERASURES, HOLDS = "/v1/admin/users", "/v1/admin/erasures", "/v1/admin/hol
 
 
 class PersonRequest(msgspec.Struct, frozen=True, kw_only=True):
-    """Whom it is about. A visitor's ``user`` is their own id, and their ``kind`` is ``browser``."""
+    """Whom it is about: one of an app's people by their name there, or anybody by their own id.
 
-    app_id: UUID
-    user: User
+    A visitor's ``user`` is their own id, and their ``kind`` is ``browser``. The own id outlives an erasure.
+    """
+
+    app_id: UUID | None = None
+    user: User | None = None
     kind: EndUserKind = "service-api"
+    end_user_id: UUID | None = None
 
 
 class HoldRequest(PersonRequest, frozen=True, kw_only=True):
@@ -94,7 +98,7 @@ _ERASE = Operation(
     description=(
         "For operators with the scope `erase`. From now on whoever comes with their name is a new person. Answers "
         "under way are stopped, the keys are destroyed, and all that was theirs is erased in the background; nothing "
-        "can stop that. A legal hold is in the way of it."
+        "can stop that. A legal hold is in the way of it. Asking again, by `end_user_id`, changes nothing."
     ),
     credential="operator",
     body=PersonRequest,
@@ -232,7 +236,10 @@ def hold_routes(surface: Surface) -> Sequence[HTTPRouteHandler]:
 
 
 async def named_person(application: Application, body: Body) -> UUID:
-    """Whom the body names."""
+    """Whom the body names. Whether there is anybody of that id of ours is for whoever asked to find out."""
+    own_id = text_field(body, "end_user_id")
+    if own_id is not None:
+        return parse_uuid("end_user_id", own_id)
     app_id = text_field(body, "app_id")
     if app_id is None:
         raise invalid("app_id", "app_id is required")

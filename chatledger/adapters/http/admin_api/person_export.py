@@ -1,33 +1,20 @@
 """All of one person, for whoever answers their request to see it."""
 
 from collections.abc import Sequence
-from uuid import UUID
 
-import msgspec
 from litestar import post
 from litestar.handlers import HTTPRouteHandler
 from litestar.response.base import ASGIResponse
 
-from chatledger.adapters.http.admin_api.people import USERS, named_person
+from chatledger.adapters.http.admin_api.people import USERS, PersonRequest, named_person
 from chatledger.adapters.http.answers import HttpRequest, answer_headers
 from chatledger.adapters.http.auth import require_auditor
-from chatledger.adapters.http.bodies import read_body, text_field
-from chatledger.adapters.http.openapi import BODY_ERRORS, Operation, User, documented
-from chatledger.adapters.http.reading import parse_uuid
+from chatledger.adapters.http.bodies import read_body
+from chatledger.adapters.http.openapi import BODY_ERRORS, Operation, documented
 from chatledger.adapters.http.streaming import streamed
 from chatledger.adapters.http.surface import Surface
 from chatledger.application.audit.access_document import AccessedConversation, AccessedFile, AccessedMessage
 from chatledger.application.audit.access_request import DocumentHead
-from chatledger.domain.values import EndUserKind
-
-
-class ExportedPersonRequest(msgspec.Struct, frozen=True, kw_only=True):
-    """Whose export: one of an app's people by their name there, or anybody by their own id."""
-
-    app_id: UUID | None = None
-    user: User | None = None
-    kind: EndUserKind = "service-api"
-    end_user_id: UUID | None = None
 
 
 class ExportedConversation(AccessedConversation, frozen=True, kw_only=True):
@@ -59,7 +46,7 @@ _EXPORT = Operation(
         "kept of them. Legal holds and reads by operators are not in it; that it was read is on record."
     ),
     credential="operator",
-    body=ExportedPersonRequest,
+    body=PersonRequest,
     answers={200: ExportedPerson},
     errors=(*BODY_ERRORS, 404, 410),
 )
@@ -72,12 +59,7 @@ def person_export_routes(surface: Surface) -> Sequence[HTTPRouteHandler]:
     @post(f"{USERS}/export", status_code=200, opt=documented(_EXPORT))
     async def export_person(request: HttpRequest) -> ASGIResponse:
         auditor = await require_auditor(request, application.credentials, "audit")
-        body = await read_body(request, surface.settings)
-        own_id = text_field(body, "end_user_id")
-        if own_id is None:
-            end_user_id = await named_person(application, body)
-        else:
-            end_user_id = parse_uuid("end_user_id", own_id)
+        end_user_id = await named_person(application, await read_body(request, surface.settings))
         headers = answer_headers(request) | {"content-disposition": f'attachment; filename="{end_user_id}.json"'}
         pieces = application.access_requests.document(auditor, end_user_id)
         return await streamed(surface, pieces, status=200, media_type="application/json", headers=headers)

@@ -74,7 +74,7 @@ _UPLOAD = Operation(
     body=UploadForm,
     body_type=FORM,
     answers={201: FileObject},
-    errors=(*BODY_ERRORS, 408),
+    errors=(*BODY_ERRORS, 408, 410),
 )
 _RANGE = Parameter("Range", "`bytes=first-last`: a part of it.", where="header")
 _PREVIEW = Operation(

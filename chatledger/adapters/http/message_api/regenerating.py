@@ -47,7 +47,7 @@ _REGENERATE = Operation(
     body_required=False,
     answers={200: BlockingAnswer, 202: Accepted},
     streams=True,
-    errors=(*SEND_ERRORS, 404, 409, 410),
+    errors=(*SEND_ERRORS, 404, 409),
 )
 
 

@@ -66,7 +66,7 @@ class Accepted(msgspec.Struct, frozen=True, kw_only=True):
     status: TaskState = "queued"
 
 
-SEND_ERRORS = (*BODY_ERRORS, 403, 422, 429)
+SEND_ERRORS = (*BODY_ERRORS, 403, 410, 422, 429)
 SEND_PARAMETERS = (
     IDEMPOTENCY_PARAMETER,
     *TRACE_PARAMETERS,
