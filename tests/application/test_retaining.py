@@ -6,7 +6,9 @@ from functools import partial
 from uuid import UUID
 
 import pytest
+import sqlalchemy as sa
 
+from chatledger.adapters.persistence.tables import MESSAGES
 from chatledger.adapters.persistence.views.erasure import SqlErasureViews
 from chatledger.application.context import SYSTEM, Context
 from chatledger.application.errors import InvalidParameterError
@@ -147,3 +149,28 @@ async def test_a_file_that_a_variable_has_is_kept_and_an_erased_one_is_nobodys(c
     await chat.to_the_end(await chat.send("text=more", files=(one,)))
     with pytest.raises(InvalidParameterError):
         await chat.send("text=more", files=(unused,))
+
+
+async def test_a_long_conversation_is_emptied_before_the_event(chat, monkeypatch, in_a_month):
+    """Its rows are not emptied in one statement of the commit that everybody waits for."""
+    monkeypatch.setattr("chatledger.application.erasure.emptying.AT_ONCE", 1, raising=False)
+    old = await conversation_of(chat)
+    await chat.answered("text=more", conversation=old)
+    rows = sa.select(MESSAGES.c.question, MESSAGES.c.answer).where(MESSAGES.c.conversation_id == old)
+
+    def are_empty() -> bool:
+        with chat.running.reader._engine.connect() as connection:
+            return all(tuple(row) == (b"", None) for row in connection.execute(rows))
+
+    seen, erase = [], Conversation.erase
+
+    def look_and_erase(self: Conversation, cause: str) -> None:
+        seen.append(are_empty())
+        erase(self, cause)
+
+    monkeypatch.setattr(Conversation, "erase", look_and_erase)
+    in_a_month(chat)
+    await keep_for(chat, 30)
+    await until(partial(is_erased, chat, old))
+    assert seen == [True]
+    await require_equal_replay(chat)

@@ -10,6 +10,7 @@ from chatledger.application.accepting import MAX_PAGE, accept_number
 from chatledger.application.commands.stopping import Stopping
 from chatledger.application.context import SYSTEM, Context
 from chatledger.application.erasure.destroying import Destroying
+from chatledger.application.erasure.emptying import empty_conversation
 from chatledger.application.errors import HeldError, NotFoundError
 from chatledger.application.fault_report import describe
 from chatledger.application.ledger.envelope import Envelope
@@ -276,6 +277,7 @@ class Erasing:
             before = found
 
     async def _conversation(self, conversation_id: UUID, context: Context) -> None:
+        await empty_conversation(self._ledger, self._views, conversation_id)
         await self._ledger.decide(
             Conversation, conversation_id, lambda staged: staged.aggregate.erase("erasure"), context, even_erased=True
         )

@@ -8,6 +8,7 @@ from uuid import UUID
 
 from chatledger.application.context import SYSTEM, Context
 from chatledger.application.erasure.destroying import Destroying
+from chatledger.application.erasure.emptying import empty_conversation
 from chatledger.application.fault_report import describe
 from chatledger.application.ledger.envelope import MICROSECONDS_PER_DAY, Envelope, to_microseconds
 from chatledger.application.ledger.ledger import Ledger
@@ -129,10 +130,13 @@ class Retaining:
         return [one.id for one in found if one.key_id in destroyed]
 
     async def _conversation(self, conversation_id: UUID, context: Context) -> None:
-        recorded = self._ledger.decide(
+        await self._try(f"conversation {conversation_id}", self._forget_conversation(conversation_id, context))
+
+    async def _forget_conversation(self, conversation_id: UUID, context: Context) -> None:
+        await empty_conversation(self._ledger, self._views, conversation_id)
+        await self._ledger.decide(
             Conversation, conversation_id, lambda staged: staged.aggregate.erase("retention"), context, even_erased=True
         )
-        await self._try(f"conversation {conversation_id}", recorded)
 
     async def _file(self, file_id: UUID, context: Context) -> None:
         await self._try(f"file {file_id}", self._forget_file(file_id, context))

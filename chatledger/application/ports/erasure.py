@@ -146,6 +146,10 @@ class ErasureViews(Protocol):
         """
         ...
 
+    async def messages_of(self, conversation_id: UUID, after: int, limit: int) -> list[tuple[int, UUID]]:
+        """Where the messages of a conversation after a position stand, in order, and which they are."""
+        ...
+
     async def unrecorded(self, key_ids: Collection[UUID]) -> tuple[list[Unrecorded], list[Unrecorded]]:
         """The conversations, and the files, of destroyed keys that are not on record as erased."""
         ...

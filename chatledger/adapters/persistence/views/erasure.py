@@ -170,6 +170,17 @@ class SqlErasureViews(SqlReading):
         )
         return await self._reader.query(lambda c: [Resting(*row) for row in c.execute(query)])
 
+    async def messages_of(self, conversation_id: UUID, after: int, limit: int) -> list[tuple[int, UUID]]:
+        """Where the messages of a conversation after a position stand, in order, and which they are."""
+        table = MESSAGES.c
+        query = (
+            sa.select(table.position, table.message_id)
+            .where(table.conversation_id == conversation_id, table.position > after)
+            .order_by(table.position)
+            .limit(limit)
+        )
+        return await self._reader.query(lambda c: [(position, id_) for position, id_ in c.execute(query)])
+
     async def unrecorded(self, key_ids: Collection[UUID]) -> tuple[list[Unrecorded], list[Unrecorded]]:
         """The conversations, and the files, of destroyed keys that are not on record as erased."""
         recorded = sa.select(ERASED_KEYS.c.key_id).where(ERASED_KEYS.c.key_id.in_(key_ids))

@@ -20,6 +20,14 @@ from chatledger.domain.events import (
 )
 from chatledger.domain.variables import stored_files
 
+EMPTIED: dict[str, Any] = {
+    "question": NOTHING_LEFT,
+    "answer": None,
+    "suggestions": None,
+    "enters_prompts": False,
+}
+"""What is left of a message's row without its key."""
+
 
 class ConversationChanges:
     """From an event of a conversation to the changes that it makes."""
@@ -121,13 +129,12 @@ def _conversation_deleted(envelope: Envelope) -> Sequence[Change]:
 def _conversation_erased(envelope: Envelope) -> Sequence[Change]:
     """The rows become what a replay makes of events that nobody can open."""
     key = {"conversation_id": envelope.stream_id}
-    emptied = {"question": NOTHING_LEFT, "answer": None, "suggestions": None, "enters_prompts": False}
     return (
         _conversation(
             envelope, {"name": NOTHING_LEFT, "content": NOTHING_LEFT, "is_to_be_named": False, "is_erased": True}
         ),
         Delete("conversation_variables", key),
-        Update("messages", key, emptied),
+        Update("messages", key, EMPTIED),
         Update("feedbacks", key, {"content": NOTHING_LEFT}),
         Update("dead_letters", key, {"is_open": False}),
         Delete("file_references", key),
