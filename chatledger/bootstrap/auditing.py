@@ -1,43 +1,48 @@
 """A ledger that is open for its auditor: read in one snapshot, by nothing that could write to it."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
+from uuid import UUID
 
-from sqlalchemy import select
+import msgspec
 
 from chatledger.adapters.keys.file import KeyStoreFile
 from chatledger.adapters.keys.notary_memory import SqliteNotaryMemory
 from chatledger.adapters.persistence.audited import SqlAuditedLedger
 from chatledger.adapters.persistence.database import Database
 from chatledger.adapters.persistence.migrate import require_current
-from chatledger.adapters.persistence.tables import HEAD
 from chatledger.application.ports.audit import AuditedLedger
 from chatledger.bootstrap.data_folder import KEY_STORE
-from chatledger.bootstrap.notary import origin_of
-from chatledger.bootstrap.stores import SECONDS_FOR_A_COMMAND, NoStoreError, database_of
+from chatledger.bootstrap.stores import SECONDS_FOR_A_COMMAND, NoStoreError
 from chatledger.settings import Settings
 
 
-def remembered_checkpoint(settings: Settings) -> bytes | None:
-    """The last checkpoint that the notary keeps beside its keys, where whoever rewrites the ledger does not find it.
+class Remembered(msgspec.Struct, frozen=True):
+    """What the key store knows of the ledger, where whoever rewrites the ledger does not find it.
 
-    To be read before the ledger is: then the ledger has all that it covers. None where there is none, or no key store.
+    Attributes:
+        incarnation: of the ledger that the key store is of; None where nobody has said so.
+        checkpoints: the last one of each log that was signed with its keys.
+    """
+
+    incarnation: UUID | None = None
+    checkpoints: Sequence[bytes] = ()
+
+
+def remembered(settings: Settings) -> Remembered:
+    """What the key store knows, nothing where there is none.
+
+    To be read before the ledger is: then the ledger has all that its checkpoints cover.
 
     Raises:
-        StorageUnavailableError: the key store, or the ledger, cannot be read.
+        StorageUnavailableError: the key store cannot be read.
     """
-    database, key_store = database_of(settings), settings.data_dir / KEY_STORE
-    if not database.exists() or not key_store.exists():
-        return None
-    engine = database.reading(1)
-    try:
-        require_current(engine)
-        with engine.connect() as connection:
-            incarnation = connection.execute(select(HEAD.c.incarnation)).scalar()
-    finally:
-        engine.dispose()
+    key_store = settings.data_dir / KEY_STORE
+    if not key_store.exists():
+        return Remembered()
     with closing(KeyStoreFile(key_store, read_only=True)) as file:
-        return SqliteNotaryMemory(file).recall(origin_of(settings, incarnation)) if incarnation else None
+        memory = SqliteNotaryMemory(file)
+        return Remembered(memory.incarnation(), memory.all_notes())
 
 
 @contextmanager

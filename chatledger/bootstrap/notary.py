@@ -2,7 +2,6 @@
 
 import asyncio
 from contextlib import AsyncExitStack
-from uuid import UUID
 
 import msgspec
 
@@ -13,6 +12,7 @@ from chatledger.adapters.keys.store import SqliteKeyring
 from chatledger.adapters.persistence.notary import SqlNotaryStore
 from chatledger.adapters.persistence.store import Reader
 from chatledger.application.audit.delivering import CheckpointDelivery
+from chatledger.application.audit.extending import Extending
 from chatledger.application.audit.notarizing import Notarizing
 from chatledger.application.audit.notary_keys import NotaryKeys
 from chatledger.application.audit.proving import Proving
@@ -34,14 +34,24 @@ class OpenNotary(msgspec.Struct, frozen=True):
     store: NotaryStore
 
 
-async def log_origin(settings: Settings, store: NotaryStore) -> str:
-    """The name of the ledger's log: another one after a restore, as it is another log then."""
-    return origin_of(settings, await store.incarnation())
+async def notary_keys(
+    settings: Settings, store: NotaryStore, memory: SqliteNotaryMemory, keyring: SqliteKeyring, clock: Clock
+) -> NotaryKeys:
+    """The keys of the ledger's log, which has another name after a restore, as it is another log then.
+
+    The key store says which one it is: whoever has the database could have it take another name. Each log has secrets
+    of its own, so what was signed for one is never a signature for another.
+    """
+    own = await asyncio.to_thread(memory.incarnation)
+    origin = f"{settings.ledger_name}/{own or await store.incarnation()}"
+    signing_keys = await asyncio.to_thread(SqliteSigningKeys, keyring, clock, f"notary {origin}")
+    return NotaryKeys(signing_keys, Ed25519Signatures(), origin)
 
 
-def origin_of(settings: Settings, incarnation: UUID) -> str:
-    """The same, of the ledger of an incarnation."""
-    return f"{settings.ledger_name}/{incarnation}"
+async def extending_of(settings: Settings, store: NotaryStore, keyring: SqliteKeyring, clock: Clock) -> Extending:
+    """What looks at the ledger as the notary does, for those who only read."""
+    memory = SqliteNotaryMemory(keyring.file)
+    return Extending(store, await notary_keys(settings, store, memory, keyring, clock), memory)
 
 
 async def open_notary(
@@ -49,14 +59,14 @@ async def open_notary(
 ) -> OpenNotary:
     """Put it together. Nothing is signed yet."""
     store = SqlNotaryStore(reader)
-    origin = await log_origin(settings, store)
-    signing_keys = await asyncio.to_thread(SqliteSigningKeys, keyring, clock, "notary")
-    keys = NotaryKeys(signing_keys, Ed25519Signatures(), origin)
+    memory = SqliteNotaryMemory(keyring.file)
+    await asyncio.to_thread(memory.settle, await store.incarnation())
+    keys = await notary_keys(settings, store, memory, keyring, clock)
     delivery = None
     if (sink := checkpoint_sink(settings, clock)) is not None:
         stack.push_async_callback(sink.close)
         delivery = CheckpointDelivery(ledger, store, sink, clock)
-    notarizing = Notarizing(ledger, store, keys, SqliteNotaryMemory(keyring.file), clock)
+    notarizing = Notarizing(ledger, store, keys, memory, clock)
     if delivery is not None:
         notarizing.observe(delivery.wake)
-    return OpenNotary(notarizing, Proving(store, origin), Standing(notarizing, store, delivery), delivery, store)
+    return OpenNotary(notarizing, Proving(store, keys.origin), Standing(notarizing, store, delivery), delivery, store)

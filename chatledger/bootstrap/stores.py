@@ -2,12 +2,14 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, closing
 from uuid import UUID
 
 import msgspec
 import sqlalchemy as sa
 
+from chatledger.adapters.keys.file import KeyStoreFile
+from chatledger.adapters.keys.notary_memory import SqliteNotaryMemory
 from chatledger.adapters.keys.store import MasterKeyError, SqliteKeyring
 from chatledger.adapters.persistence.database import Database, database_at
 from chatledger.adapters.persistence.deliveries import SqlStandings
@@ -37,7 +39,7 @@ from chatledger.application.ports.storage import Update
 from chatledger.application.queries.dead_letters import DeadLetters
 from chatledger.application.system_clock import SystemClock, new_id
 from chatledger.bootstrap.blobs import blob_store, blobs_to_read
-from chatledger.bootstrap.data_folder import alone, make_folders, open_keyring, require_keys
+from chatledger.bootstrap.data_folder import KEY_STORE, alone, make_folders, open_keyring, require_keys
 from chatledger.bootstrap.erased_keys import destroy_erased_keys
 from chatledger.settings import Settings
 
@@ -191,6 +193,9 @@ async def open_for_import(settings: Settings) -> AsyncIterator[ForImport]:
         await asyncio.to_thread(upgrade, writing)
         keyring = stack.enter_context(open_keyring(settings))
         blobs = await asyncio.to_thread(blob_store, settings)
+        if not (await store.head()).position:
+            # What is imported into it is another ledger's, and the key store may have come from there as well.
+            await asyncio.to_thread(SqliteNotaryMemory(keyring.file).move, await store.incarnation())
 
         def finish() -> bool:
             with writing.connect() as connection:
@@ -217,10 +222,11 @@ def begin_incarnation(settings: Settings) -> UUID:
     """
     _require_store(settings)
     incarnation = new_id()
-    with alone(settings, database_of(settings)) as engine:
+    with alone(settings, database_of(settings)) as engine, closing(KeyStoreFile(settings.data_dir / KEY_STORE)) as file:
         upgrade(engine)
         with write_transaction(engine, EventTypes()) as transaction:
             transaction.apply([Update("head", {"singleton": 1}, {"incarnation": incarnation})])
+        SqliteNotaryMemory(file).move(incarnation)
     return incarnation
 
 

@@ -40,8 +40,8 @@ class Signer:
     def sign(self, message: bytes) -> bytes:
         return self._private.sign(message)
 
-    def checkpoint(self, size: int, root: bytes) -> bytes:
-        return bytes(sign_note(str(Checkpoint(ORIGIN, size, root)), [self]))
+    def checkpoint(self, size: int, root: bytes, origin: str = ORIGIN) -> bytes:
+        return bytes(sign_note(str(Checkpoint(origin, size, root)), [self]))
 
 
 @dataclass
@@ -156,14 +156,14 @@ def keep_trail(connection: sa.Connection, trail: Trail) -> None:
         connection.execute(sa.text("INSERT INTO tiles (level, number, root) VALUES (:level, :number, :root)"), tile)
 
 
-def verified(url: str, *keys: VerifierKey, since: Sequence[bytes] = ()) -> Report:
+def verified(url: str, *keys: VerifierKey, since: Sequence[bytes] = (), incarnation: UUID | None = None) -> Report:
     """What verifying a ledger tells."""
     outside = [
         ClaimedCheckpoint(number, None, None, note, keeper="outside")
         for number, note in enumerate((note for raw in since for note in split_notes(raw)), 1)
     ]
     with open_for_audit(database_at(url)) as ledger:
-        return verify(ledger, Trust(keys, is_signed_by), outside, lambda _done, _total: None)
+        return verify(ledger, Trust(keys, is_signed_by), outside, lambda _done, _total: None, incarnation=incarnation)
 
 
 @contextmanager

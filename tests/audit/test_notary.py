@@ -21,11 +21,14 @@ from chatledger.application.audit.tiles import TiledTree
 from chatledger.application.errors import InvalidParameterError, LedgerInconsistentError, NotFoundError
 from chatledger.application.ledger.ledger import Staged
 from chatledger.application.ports.notary import SignedCheckpoint
+from chatledger.bootstrap import begin_incarnation
+from chatledger.bootstrap.auditing import remembered
 from chatledger.domain.app import App
 from chatledger.domain.events import NotaryKeyIntroduced
 from chatledger.domain.notary import NOTARY_ID
 from tests.application import chat as chats
 from tests.application.chat import Chat, until
+from tests.audit.ledgers import verified
 from tests.support.databases import ON_SQLITE, settings_of
 from tests.support.receiver import Answer, Receiver
 from tests.support.server import a_context
@@ -304,18 +307,42 @@ async def test_what_was_signed_right_before_a_crash_is_on_record_after_it(open_c
         assert (again.number, again.size) == (2, signed.size + 1)
 
 
-async def test_another_incarnation_is_another_log(open_chat: OpenChat) -> None:
+async def test_another_incarnation_is_another_log_with_keys_of_its_own(open_chat: OpenChat) -> None:
     async with open_chat() as chat:
         await record(chat, 3)
-        signed = await sign(chat)
-        other = chat.application.new_id()
-        await execute(chat, "UPDATE head SET incarnation = ?", other if _is_postgres(chat) else other.bytes)
+        signed, (old,) = await sign(chat), keys_of(chat)
+    other = await asyncio.to_thread(begin_incarnation, chat.settings)
     async with open_chat() as chat:
         with pytest.raises(NotFoundError):
             await chat.application.proving.checkpoint()
-        restored = await sign(chat)
-        assert restored.origin == f"chatledger/{other}" != signed.origin
-        assert restored.size == signed.size + 1, "its key has another name, and is introduced anew"
+        restored, (new,) = await sign(chat), keys_of(chat)
+        assert restored.origin == f"chatledger/{other}" == new.name != signed.origin
+        assert restored.size == signed.size + 1, "its key is introduced anew"
+        assert new.public != old.public
+    assert await asyncio.to_thread(findings_of, chat) == []
+
+
+def findings_of(chat: Chat) -> list[str]:
+    """What verifying tells, with what the key store remembers."""
+    known = remembered(chat.settings)
+    report = verified(chat.settings.ledger_url, since=known.checkpoints, incarnation=known.incarnation)
+    return [finding.text for finding in report.findings]
+
+
+async def test_whoever_has_the_database_cannot_make_it_another_ledger(open_chat: OpenChat) -> None:
+    async with open_chat() as chat:
+        await record(chat, 5)
+        assert (await sign(chat)).size == 10
+        await execute(chat, "DELETE FROM checkpoints")
+        await execute(chat, "DELETE FROM events WHERE position > 4")
+        other = chat.application.new_id()
+        stored = other if _is_postgres(chat) else other.bytes
+        await execute(chat, "UPDATE head SET position = 4, incarnation = ?", stored)
+        with pytest.raises(LedgerInconsistentError, match=f"says that it is {other}, and the key store is that of"):
+            await sign(chat)
+        found = " ".join(await asyncio.to_thread(findings_of, chat))
+        assert "another incarnation than" in found
+        assert "of more events than the 4" in found
 
 
 def _is_postgres(chat: Chat) -> bool:

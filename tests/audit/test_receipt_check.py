@@ -186,6 +186,26 @@ TAMPERING: dict[str, tuple[Callable[[Receipt, list[EventRow]], Receipt], str]] =
         "order",
     ),
     "no events": (lambda receipt, _: msgspec.structs.replace(receipt, events=()), "missing"),
+    "a content of what has no sealed part": (
+        lambda receipt, _: changed(receipt, 1, content=msgspec.Raw(b'{"text":"a lie"}')),
+        "content",
+    ),
+    "a content of what is erased": (lambda receipt, _: changed(receipt, 2, is_erased=True), "content"),
+    "an unsealed event that is erased": (lambda receipt, _: changed(receipt, 1, is_erased=True), "content"),
+    "another ledger's name on one event": (
+        lambda receipt, rows: changed(
+            receipt,
+            2,
+            event=receipt_event(rows[2], UUID(int=8).urn, TlogProof.parse(receipt.events[2].proof.encode())).event,
+        ),
+        "checkpoint",
+    ),
+    "a field twice": (
+        lambda receipt, _: changed(
+            receipt, 2, event=msgspec.Raw(b'{"type":"chatledger.Lie",' + bytes(receipt.events[2].event)[1:])
+        ),
+        "malformed",
+    ),
     "another message": (
         lambda receipt, _: msgspec.structs.replace(receipt, subject=Subject("message", UUID(int=77))),
         "stream",
@@ -210,7 +230,9 @@ def test_a_row_that_stands_elsewhere_than_it_says_is_found_out(rows: list[EventR
 def test_a_receipt_under_a_strangers_key_is_found_out(rows: list[EventRow]) -> None:
     forged = receipt_of(rows, STRANGER)
     assert any("taken from the receipt itself" in said for said in verified(forged).unchecked)
-    assert {finding.kind for finding in verified(forged, NOTARY.key).findings} == {"unsigned"}
+    report = verified(forged, NOTARY.key)
+    assert {finding.kind for finding in report.findings} == {"unsigned"}
+    assert (report.checkpoints, report.signed, report.root) == (0, 0, None)
     honest = receipt_of(rows)
     assert not verified(forged, since=[TlogProof.parse(honest.events[0].proof.encode()).checkpoint]).is_intact
 
@@ -232,6 +254,43 @@ def test_another_key_that_opened_the_same_bytes_would_have_another_fingerprint(r
     assert [(finding.kind, finding.first) for finding in report.findings] == [("content", BEFORE + 5)]
 
 
+@pytest.mark.parametrize(
+    "forged",
+    [
+        {"content": msgspec.Raw(b'{"text":"a lie"}'), "is_erased": True},
+        {"content": NOTHING, "is_erased": True},
+        {"content": msgspec.Raw(b'{"text":"a lie","text":"An append-only "}')},
+    ],
+)
+def test_under_the_data_key_nothing_is_passed_over(rows: list[EventRow], forged: dict[str, object]) -> None:
+    report = verified(changed(receipt_of(rows, data_key=SECRET), 2, **forged), NOTARY.key)
+    assert {(finding.kind, finding.first) for finding in report.findings} == {("content", BEFORE + 3)}
+
+
+def test_an_answer_that_cannot_be_put_together_is_told(rows: list[EventRow]) -> None:
+    """Signed so, by whoever has the notary's key: nothing but the answer's fingerprint binds the data key."""
+    forged = msgspec.structs.replace(rows[-1], public=rows[-1].public.replace(b'"usage"', b'"wages"'))
+    assert forged != rows[-1]
+    receipt = receipt_of([*rows[:-1], msgspec.structs.replace(forged, leaf=leaf_hash(forged))], data_key=SECRET)
+    report = verified(receipt, NOTARY.key)
+    assert [(finding.kind, finding.first) for finding in report.findings] == [("content", BEFORE + 5)]
+
+
+def test_without_an_answers_end_it_is_said_that_nothing_binds_the_data_key(rows: list[EventRow]) -> None:
+    unbound = "that the data key is the one that sealed all this"
+    for some, is_bound in ((rows, True), (rows[:-1], False)):
+        report = verified(receipt_of(some, data_key=SECRET), NOTARY.key)
+        assert report.is_intact, report.findings
+        assert any(unbound in said for said in report.unchecked) is not is_bound
+
+
+def test_a_conversations_receipt_has_the_conversation_in_it(receipt: Receipt) -> None:
+    of_conversation = msgspec.structs.replace(receipt, subject=Subject("conversation", CONVERSATION_ID))
+    report = verified(of_conversation, NOTARY.key)
+    assert [finding.text for finding in report.findings] == ["no event of the conversation itself is in it"]
+    assert any("whole ones could have been left out" in said for said in report.unchecked)
+
+
 @pytest.mark.parametrize("key", [b"short", bytes(32)])
 def test_a_data_key_that_opens_nothing(key: bytes, rows: list[EventRow]) -> None:
     report = verified(receipt_of(rows, data_key=key), NOTARY.key)
@@ -242,3 +301,8 @@ def test_a_data_key_that_opens_nothing(key: bytes, rows: list[EventRow]) -> None
 def test_what_is_no_receipt(raw: bytes) -> None:
     with pytest.raises(BadReceiptError):
         verified(raw)
+
+
+def test_what_a_receipt_has_no_field_for_is_refused(receipt: Receipt) -> None:
+    with pytest.raises(BadReceiptError, match="summary"):
+        verified(bytes(receipt).replace(b'"subject":', b'"summary":"a lie","subject":', 1))

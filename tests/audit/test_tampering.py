@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import msgspec
 import pytest
@@ -17,6 +18,7 @@ import pytest
 from chatledger.adapters.cli.main import main
 from chatledger.adapters.persistence.tables import EVENTS
 from chatledger.application.audit.findings import Finding
+from chatledger.application.audit.notes import Checkpoint, Note
 from chatledger.application.audit.verification import Report
 from chatledger.application.ledger.leaf import leaf_hash
 from chatledger.application.ports.storage import EventRow
@@ -75,8 +77,8 @@ class Copy:
         with closing(sqlite3.connect(self.file)) as connection, connection:
             yield connection
 
-    def verified(self, *keys: Any, since: Sequence[bytes] = ()) -> Report:
-        return verified(url_of(self.file), *keys, since=since)
+    def verified(self, *keys: Any, since: Sequence[bytes] = (), incarnation: UUID | None = None) -> Report:
+        return verified(url_of(self.file), *keys, since=since, incarnation=incarnation)
 
     def leave_as_made(self, rows: Sequence[EventRow]) -> None:
         """Put these rows where those of their positions are, with leaves of their own."""
@@ -186,12 +188,15 @@ def test_any_byte_of_an_event_type(column: str, prepared: Prepared, tmp_path: Pa
         assert copy.verified().first_bad == at(first)
 
 
-@pytest.mark.parametrize("column", ["position", "recorded_at", "last_stream"])
+@pytest.mark.parametrize("column", ["position", "recorded_at", "last_stream", "incarnation"])
 def test_any_byte_of_the_head(column: str, prepared: Prepared, tmp_path: Path) -> None:
+    """Which ledger it is, is known from its key store alone."""
+    with closing(sqlite3.connect(prepared.file)) as connection:
+        ((incarnation,),) = connection.execute("SELECT incarnation FROM head")
     for _, choose in chosen(prepared, column):
         copy = Copy(prepared, tmp_path / "ledger.db")
         flip(copy, "head", column, 1, "singleton", choose)
-        assert kinds(copy.verified()) in ({"head"}, {"missing"})
+        assert kinds(copy.verified(incarnation=UUID(bytes=incarnation))) in ({"head"}, {"missing"})
 
 
 @pytest.mark.parametrize("column", ["number", "origin", "size", "note"])
@@ -327,6 +332,20 @@ def test_an_end_that_was_cut_off_with_its_checkpoints_shows_from_outside_alone(c
     assert copy.verified(since=[newest]).first_bad == at(end + 1)
 
 
+def test_the_end_is_missing_whatever_the_ledger_calls_itself_and_other_logs_are_passed_over(copy: Copy) -> None:
+    """A checkpoint from outside is of a log that a given key, or the key store, names; else it is held against all."""
+    *_, newest = copy.prepared.trail.notes.values()
+    other, incarnation = NOTARY.checkpoint(copy.prepared.count + 1, bytes(32), "example.com/before"), UUID(int=1)
+    passed_over = "1 checkpoints that were kept apart and are of other logs, example.com/before"
+    for report in (copy.verified(NOTARY.key, since=[newest, other]), copy.verified(NOTARY.key, since=[other])):
+        assert report.is_intact
+        assert any(passed_over in said for said in report.unchecked)
+    assert not copy.verified(since=[other]).is_intact
+    assert kinds(copy.verified(since=[other], incarnation=incarnation)) == {"head"}
+    own = NOTARY.checkpoint(copy.prepared.count + 1, bytes(32), f"example.com/{incarnation}")
+    assert kinds(copy.verified(since=[own], incarnation=incarnation)) == {"head", "missing"}
+
+
 # Whoever makes the leaves anew
 
 
@@ -425,6 +444,20 @@ def test_a_forged_tree_is_found_by_a_checkpoint_from_outside(forged: Copy) -> No
     size, note = next(iter(forged.prepared.trail.notes.items()))
     finding = the_only(forged.verified(since=[note]))
     assert (finding.kind, finding.first, finding.last) == ("tree", 1, size)
+
+
+def test_what_was_signed_for_another_log_is_no_signature_for_this_one(copy: Copy) -> None:
+    """A note's text does not say whose key has signed it, so anybody may put this log's key below it."""
+    size, note = list(copy.prepared.trail.notes.items())[-1]
+    other = NOTARY.checkpoint(size, Checkpoint.parse(Note.parse(note).text).root, "example.com/other")
+    with copy.changing() as connection:
+        connection.execute(
+            "UPDATE checkpoints SET origin = 'example.com/other', note = ? WHERE size = ?", (other.decode(), size)
+        )
+    report = copy.verified(NOTARY.key)
+    assert report.signed < size
+    assert [finding.kind for finding in report.findings] == ["signature"]
+    assert "signs nothing of another log" in report.findings[0].text
 
 
 def test_a_branch_that_somebody_else_has_signed_is_found_where_it_begins(copy: Copy) -> None:

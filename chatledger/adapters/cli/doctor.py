@@ -250,31 +250,26 @@ def _data_keys(connection: "sa.Connection", reading: "Reading") -> str:
 
 
 async def _check_checkpoints(settings: Settings, reading: "Reading") -> Finding:
-    """The last one against the ledger, as the notary looks at both before it signs; `verify` looks at all of it."""
+    """The last one against the ledger, by what the notary itself does before it signs; `verify` looks at all of it."""
     from chatledger.adapters.persistence.notary import SqlNotaryStore  # noqa: PLC0415
-    from chatledger.application.audit.merkle import root  # noqa: PLC0415
-    from chatledger.application.audit.notes import Checkpoint, Note, NoteError  # noqa: PLC0415
-    from chatledger.application.audit.tiles import MissingLeafError, TiledTree  # noqa: PLC0415
-    from chatledger.bootstrap import log_origin  # noqa: PLC0415
+    from chatledger.application.errors import LedgerInconsistentError  # noqa: PLC0415
+    from chatledger.application.system_clock import SystemClock  # noqa: PLC0415
+    from chatledger.bootstrap import extending_of  # noqa: PLC0415
 
     store = SqlNotaryStore(reading.reader)
-    signed = await store.newest(await log_origin(settings, store))
-    if signed is None:
-        return Finding("checkpoints", "ok", "nothing is signed yet")
+    extending = await extending_of(settings, store, reading.keyring, SystemClock())
     try:
-        head = Checkpoint.parse(Note.parse(signed.note).text)
-        found = await store.read(lambda rows: root(head.size, TiledTree(rows).node))
-    except NoteError as error:
-        return Finding("checkpoints", "failed", f"the last one is none: {error}")
-    except MissingLeafError as error:
+        last = await extending.last()
+        await extending.extension(last)
+    except LedgerInconsistentError as error:
         return Finding("checkpoints", "failed", str(error))
-    if found != head.root:
-        return Finding("checkpoints", "failed", f"the first {head.size:,} events are not those that were signed")
+    if last is None:
+        return Finding("checkpoints", "ok", "nothing is signed yet")
     backlog = await store.backlog()
     if settings.checkpoint_sink is not None and backlog.since is not None:
         waiting = f"the sink has not taken {backlog.count:,}, the oldest of {moment(backlog.since)}"
         return Finding("checkpoints", "warning", waiting)
-    return Finding("checkpoints", "ok", f"the last one fits: {head.size:,} events are signed")
+    return Finding("checkpoints", "ok", f"the last one fits: {last.checkpoint.size:,} events are signed")
 
 
 async def _check_apps(settings: Settings, reading: "Reading") -> Finding:

@@ -17,6 +17,8 @@ from chatledger.adapters.cli.console import (
 )
 
 if TYPE_CHECKING:
+    from uuid import UUID
+
     from chatledger.adapters.persistence.database import Database
     from chatledger.application.audit.findings import Finding
     from chatledger.application.audit.trust import Trust
@@ -33,15 +35,15 @@ def verify(public_keys: Sequence[str], since: Sequence[Path], file: Path | None)
     outside = [checkpoint for path in since for checkpoint in _outside(path)]
     if file is None:
         from chatledger.application.ports.audit import ClaimedCheckpoint  # noqa: PLC0415
-        from chatledger.bootstrap.auditing import remembered_checkpoint  # noqa: PLC0415
+        from chatledger.bootstrap.auditing import remembered  # noqa: PLC0415
         from chatledger.bootstrap.stores import database_of  # noqa: PLC0415
         from chatledger.server_settings import load_settings  # noqa: PLC0415
 
         settings = load_settings()
-        remembered = remembered_checkpoint(settings)
-        if remembered is not None:
-            outside.append(ClaimedCheckpoint(1, None, None, remembered, keeper="notary"))
-        return _verify_database(database_of(settings), trust, outside)
+        known = remembered(settings)
+        for number, note in enumerate(known.checkpoints, 1):
+            outside.append(ClaimedCheckpoint(number, None, None, note, keeper="notary"))
+        return _verify_database(database_of(settings), trust, outside, known.incarnation)
     with _opening(file), file.open("rb") as opened:
         beginning = opened.read(len(_SQLITE_MAGIC))
     if beginning == _SQLITE_MAGIC:
@@ -92,12 +94,14 @@ def _outside(file: Path) -> "Iterator[ClaimedCheckpoint]":
         raise CommandFailedError(f"{file}: there is no checkpoint in it", WRONG_USAGE)
 
 
-def _verify_database(database: "Database", trust: "Trust", outside: "Sequence[ClaimedCheckpoint]") -> Result:
+def _verify_database(
+    database: "Database", trust: "Trust", outside: "Sequence[ClaimedCheckpoint]", incarnation: "UUID | None" = None
+) -> Result:
     from chatledger.application.audit.verification import verify as verify_ledger  # noqa: PLC0415
     from chatledger.bootstrap.auditing import open_for_audit  # noqa: PLC0415
 
     with open_for_audit(database) as ledger:
-        return _told(verify_ledger(ledger, trust, outside, ProgressLine("verify")))
+        return _told(verify_ledger(ledger, trust, outside, ProgressLine("verify"), incarnation=incarnation))
 
 
 def _verify_export(file: Path, trust: "Trust", outside: "Sequence[ClaimedCheckpoint]") -> Result:

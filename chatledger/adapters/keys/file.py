@@ -33,6 +33,10 @@ CREATE TABLE IF NOT EXISTS signing_keys (
     purpose TEXT NOT NULL,
     retired_at INTEGER
 ) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS ledger (
+    singleton INTEGER PRIMARY KEY CHECK (singleton = 1),
+    incarnation BLOB NOT NULL
+);
 CREATE TABLE IF NOT EXISTS last_notes (
     origin TEXT PRIMARY KEY,
     note BLOB NOT NULL

@@ -4,7 +4,6 @@ import threading
 from collections.abc import Collection, Iterable, Sequence
 from contextlib import suppress
 from datetime import datetime
-from typing import Literal
 from uuid import UUID
 
 import msgspec
@@ -14,23 +13,26 @@ from chatledger.application.ledger.envelope import from_microseconds, to_microse
 from chatledger.application.ports.clock import Clock
 from chatledger.application.ports.keys import KeyDestroyedError, SigningKey
 
-Purpose = Literal["passports", "notary"]
-
 
 class SqliteSigningKeys:
     """The keys of one purpose, few enough to be at hand. The first one is made where there is none.
+
+    Args:
+        keyring: has their secrets; where it can only be read, nothing is made.
+        clock: tells since when a key is retired.
+        purpose: no two have a key in common.
 
     Raises:
         StorageUnavailableError: the key store cannot be read or written.
     """
 
-    def __init__(self, keyring: SqliteKeyring, clock: Clock, purpose: Purpose) -> None:
+    def __init__(self, keyring: SqliteKeyring, clock: Clock, purpose: str) -> None:
         self._keyring = keyring
         self._purpose = purpose
         self._clock = clock
         self._turn = threading.Lock()
         self._known = self._load()
-        if all(key.retired_at is not None for key in self._known.values()):
+        if not keyring.file.is_read_only and all(key.retired_at is not None for key in self._known.values()):
             self._known |= self._add(())
 
     def _load(self) -> dict[UUID, SigningKey]:

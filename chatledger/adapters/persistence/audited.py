@@ -46,9 +46,8 @@ class SqlAuditedLedger:
 
     def heads(self) -> Sequence[RawHead]:
         """Its head: one, unless somebody was at it."""
-        return [
-            RawHead(*row) for row in self._statements.execute("SELECT position, recorded_at, last_stream FROM head")
-        ]
+        sql = f"SELECT position, recorded_at, last_stream, {self._id('incarnation')} FROM head"  # noqa: S608 - ours
+        return [RawHead(*row) for row in self._statements.execute(sql)]
 
     def event_types(self) -> Mapping[int, tuple[str, int]]:
         """Names and schemas of events, by their numbers."""

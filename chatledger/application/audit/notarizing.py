@@ -2,15 +2,14 @@
 
 import asyncio
 import logging
-import random
 from collections.abc import Callable
 
 import msgspec
 
-from chatledger.application.audit.merkle import ProofError, consistency_proof, root, verify_consistency
+from chatledger.application.audit.extending import Extending, LastSigned
 from chatledger.application.audit.notary_keys import NotaryKey, NotaryKeys
-from chatledger.application.audit.notes import Checkpoint, Note, NoteError, VerifierKey, sign_note
-from chatledger.application.audit.tiles import TILE_HEIGHT, TOP_LEVEL, MissingLeafError, Tile, TiledTree
+from chatledger.application.audit.notes import Checkpoint, VerifierKey, sign_note
+from chatledger.application.audit.tiles import TOP_LEVEL, MissingLeafError, Tile, TiledTree
 from chatledger.application.context import Context
 from chatledger.application.errors import LedgerInconsistentError
 from chatledger.application.ledger.envelope import to_microseconds
@@ -24,19 +23,7 @@ log = logging.getLogger(__name__)
 
 TILES_AT_ONCE = 64
 
-LOOKED_THROUGH = 64
-"""So many of the older tiles are made again from their leaves before each signature, in turn, whatever the ledger's
-length: a leaf that was changed long after it was signed is found in the course of time."""
-
 _NO_TILES = [Delete("tiles", {"level": level}) for level in range(1, TOP_LEVEL + 1)]
-
-
-class _Last(msgspec.Struct, frozen=True):
-    """The last checkpoint that was signed, and by whom."""
-
-    signed: SignedCheckpoint
-    checkpoint: Checkpoint
-    signers: list[VerifierKey]
 
 
 class Notarizing:
@@ -54,7 +41,7 @@ class Notarizing:
         self._memory = memory
         self._clock = clock
         self._turn = asyncio.Lock()
-        self._looked_through = random.randrange(2**32)  # noqa: S311 - whichever
+        self._extending = Extending(store, keys, memory)
         self._observers: list[Callable[[], None]] = []
         self.keys = keys
         self.refusal: str | None = None
@@ -111,42 +98,28 @@ class Notarizing:
                 await self._ledger.keep(*(Insert("tiles", msgspec.structs.asdict(tile)) for tile in tiles))
 
     async def _sign(self, context: Context) -> SignedCheckpoint:
-        last = await self._last()
+        kept, last = await self._last() or (None, None)
         newest = self.keys.newest()
         head = await self._extension(last)
         if await self._introduce(newest.key, context):
             head = await self._extension(last)
-        if last and newest.key in last.signers and head.size == last.checkpoint.size:
-            return last.signed
+        if kept and last and newest.key in last.signers and head.size == last.checkpoint.size:
+            return kept
         note = bytes(sign_note(str(head), self._signers(last)))
         await asyncio.to_thread(self._memory.remember, head.origin, note)
         return await self._keep(note, head.size)
 
-    def _signers(self, last: _Last | None) -> list[NotaryKey]:
+    def _signers(self, last: LastSigned | None) -> list[NotaryKey]:
         """The newest key; until it has signed one, those before it too: a chain that no crash can break."""
         newest = self.keys.newest()
         if last is None or newest.key in last.signers:
             return [newest]
         return [*(each for each in self.keys.all() if each.key in last.signers), newest]
 
-    async def _last(self) -> _Last | None:
-        """What was signed last: on record, or only in the notary's memory, where a crash came between the two."""
-        origin = self.keys.origin
-        kept, remembered = await self._store.newest(origin), await asyncio.to_thread(self._memory.recall, origin)
-        last = self._opened(kept.note) if kept else None
-        if remembered is not None and (kept is None or kept.note != remembered):
-            checkpoint, signers = self._opened(remembered)
-            if last is None or checkpoint.size >= last[0].size:
-                return _Last(await self._keep(remembered, checkpoint.size), checkpoint, signers)
-        return _Last(kept, *last) if kept and last else None
-
-    def _opened(self, raw: bytes) -> tuple[Checkpoint, list[VerifierKey]]:
-        try:
-            note = Note.parse(raw)
-            signers = note.verified([key.key for key in self.keys.all()], self.keys.is_signed_by)
-            return Checkpoint.parse(note.text), signers
-        except NoteError as error:
-            raise LedgerInconsistentError(f"the last checkpoint on record is not the notary's: {error}") from error
+    async def _last(self) -> tuple[SignedCheckpoint, LastSigned] | None:
+        """What was signed last, on record: a crash may have come between signing and keeping it."""
+        last = await self._extending.last()
+        return None if last is None else (last.kept or await self._keep(last.note, last.checkpoint.size), last)
 
     async def _introduce(self, key: VerifierKey, context: Context) -> bool:
         """Have the key on the ledger before it signs anything; whether it was not there yet."""
@@ -158,16 +131,12 @@ class Notarizing:
         await self._ledger.hand_in(staged, context=context)
         return True
 
-    async def _extension(self, last: _Last | None) -> Checkpoint:
+    async def _extension(self, last: LastSigned | None) -> Checkpoint:
         """The ledger as it is, if it extends the last checkpoint. Tiles that stand against it are made anew."""
-        origin, checkpoint, nth = self.keys.origin, last.checkpoint if last else None, self._looked_through
-        self._looked_through += 1
-        try:
-            return await self._store.read(lambda rows: _extended(rows, origin, checkpoint, nth, trusts_tiles=True))
-        except LedgerInconsistentError:
-            head = await self._store.read(lambda rows: _extended(rows, origin, checkpoint, nth, trusts_tiles=False))
-        log.error("the tree's tiles were not those of the ledger: they are made anew")
-        await self._ledger.keep(*_NO_TILES)
+        head, are_tiles_sound = await self._extending.extension(last)
+        if not are_tiles_sound:
+            log.error("the tree's tiles were not those of the ledger: they are made anew")
+            await self._ledger.keep(*_NO_TILES)
         return head
 
     async def _keep(self, note: bytes, size: int) -> SignedCheckpoint:
@@ -181,32 +150,6 @@ class Notarizing:
         row = msgspec.structs.asdict(signed) | {"note": note.decode(), "delivered_at": None}
         await self._ledger.keep(Insert("checkpoints", row))
         return signed
-
-
-def _extended(rows: TreeRows, origin: str, last: Checkpoint | None, nth: int, *, trusts_tiles: bool) -> Checkpoint:
-    tree, size = TiledTree(rows, trusts_tiles=trusts_tiles), rows.size()
-    if last and size < last.size:
-        raise LedgerInconsistentError(f"the ledger ends at {size:,}, and {last.size:,} events were signed")
-    try:
-        if trusts_tiles and not tree.stands(_some_tiles(size, nth)):
-            raise LedgerInconsistentError("some of its tiles are not those of its leaves")
-        head = Checkpoint(origin, size, root(size, tree.node))
-        if last is None:
-            return head
-        proof = consistency_proof(last.size, size, tree.node)
-        verify_consistency(last.size, size, last.root, head.root, proof)
-    except MissingLeafError as error:
-        raise LedgerInconsistentError(str(error)) from error
-    except ProofError as error:
-        raise LedgerInconsistentError("some of its events are not those that were signed") from error
-    return head
-
-
-def _some_tiles(size: int, nth: int) -> range:
-    """Those whose turn it is."""
-    full = size >> TILE_HEIGHT
-    first = nth * LOOKED_THROUGH % full if full > LOOKED_THROUGH else 0
-    return range(first, min(full, first + LOOKED_THROUGH))
 
 
 def _missing_tiles(rows: TreeRows) -> tuple[int, list[Tile]]:

@@ -49,7 +49,7 @@ class NotaryProcess:
         self._interval = interval or math.inf
         self._is_full = asyncio.Event()
         self._full_at = 0
-        self._signed_size = 0
+        self._looked_at = 0
         self._due_at = clock.monotonic() + self._interval
 
     def committed(self, envelopes: Sequence[Envelope]) -> None:
@@ -82,21 +82,24 @@ class NotaryProcess:
         try:
             size = await self._notarizing.keep_tiles()
             self._full_at = (size // TILE_WIDTH + 1) * TILE_WIDTH
-            if is_due and size != self._signed_size:
-                await self._sign()
+            if is_due and size != self._looked_at:
+                await self._sign(size)
         except StorageUnavailableError as error:
             log.warning("notary: the store is in trouble: %s", error)
 
-    async def _sign(self) -> None:
+    async def _sign(self, size: int) -> None:
+        """A refusal reads every leaf, so the same ledger is not looked at again by itself."""
         context = Context(actor=SYSTEM, correlation_id=self._new_id())
-        with suppress(LedgerInconsistentError):
-            self._signed_size = (await self._notarizing.checkpoint(context)).size
+        try:
+            self._looked_at = (await self._notarizing.checkpoint(context)).size
+        except LedgerInconsistentError:
+            self._looked_at = size
 
     async def _finish(self) -> None:
         try:
-            await self._notarizing.keep_tiles()
+            size = await self._notarizing.keep_tiles()
             if not math.isinf(self._interval):
-                await self._sign()
+                await self._sign(size)
             if self._delivery is not None:
                 async with asyncio.timeout(SECONDS_AT_THE_END):
                     await self._delivery.deliver()

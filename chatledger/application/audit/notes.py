@@ -209,6 +209,24 @@ class Checkpoint(msgspec.Struct, frozen=True):
             raise NoteError(f"a root has {HASH_BYTES} bytes")
         return cls(origin, int(size), decoded)
 
+    @classmethod
+    def opened(
+        cls, note: Note, trusted: Iterable[VerifierKey], is_signed_by: IsSignedBy
+    ) -> "tuple[Checkpoint, list[VerifierKey]]":
+        """A note's checkpoint, and the keys among the ``trusted`` that have signed it.
+
+        The one place where a signature begins to count. A key speaks for the log that it is named after and for no
+        other: the text that is signed holds no key's name, so anybody could put another one below it.
+
+        Raises:
+            UnverifiedNoteError: none of them has, one is of another log, or a signature in its name is wrong.
+            NoteError: it is no checkpoint.
+        """
+        checkpoint, signers = cls.parse(note.text), note.verified(trusted, is_signed_by)
+        if others := {key.name for key in signers} - {checkpoint.origin}:
+            raise UnverifiedNoteError(f"a key of {min(others)} signs nothing of another log, {checkpoint.origin}")
+        return checkpoint, signers
+
     def __str__(self) -> str:
         return f"{self.origin}\n{self.size}\n{b64encode(self.root).decode()}\n"
 

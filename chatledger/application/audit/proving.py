@@ -6,7 +6,7 @@ from functools import lru_cache
 import msgspec
 
 from chatledger.application.accepting import accept_number
-from chatledger.application.audit.merkle import ProofError, consistency_proof, inclusion_proof, verify_inclusion
+from chatledger.application.audit.merkle import ProofError, consistency_proof, inclusion_proof, root, verify_inclusion
 from chatledger.application.audit.notes import Checkpoint, Note
 from chatledger.application.audit.tiles import TILE_WIDTH, MissingLeafError, TiledTree
 from chatledger.application.audit.tlog_proof import TlogProof
@@ -87,13 +87,15 @@ class Proving:
         Raises:
             NotFoundError: no checkpoint was signed.
             InvalidParameterError: the sizes are not in this order, or nothing that large was signed.
-            LedgerInconsistentError: the ledger has a hole.
+            LedgerInconsistentError: the ledger has a hole, or is not what was signed.
         """
         newest = (await self.checkpoint()).size
         new = newest if new is None else accept_number("to", new, 0, newest)
         old = accept_number("from", old, 0, new)
+        signed = [await self._store.of_size(self._origin, size) for size in (old, new)]
+        heads = [Checkpoint.parse(Note.parse(each.note).text) for each in signed if each is not None]
         return ConsistencyProof(
-            old=old, new=new, hashes=await self._store.read(lambda rows: _consistency(rows, old, new))
+            old=old, new=new, hashes=await self._store.read(lambda rows: _consistency(rows, old, new, heads))
         )
 
 
@@ -139,8 +141,13 @@ def _inclusion(rows: TreeRows, index: int, head: Checkpoint) -> list[bytes]:
     return hashes
 
 
-def _consistency(rows: TreeRows, old: int, new: int) -> list[bytes]:
+def _consistency(rows: TreeRows, old: int, new: int, heads: Sequence[Checkpoint]) -> list[bytes]:
+    """Given out only where both trees are those that were signed, as far as such trees were."""
+    tree = TiledTree(rows)
     try:
-        return consistency_proof(old, new, TiledTree(rows).node)
+        for head in heads:
+            if root(head.size, tree.node) != head.root:
+                raise LedgerInconsistentError(f"the first {head.size:,} events are not those that were signed")
+        return consistency_proof(old, new, tree.node)
     except MissingLeafError as error:
         raise LedgerInconsistentError(str(error)) from error

@@ -15,14 +15,14 @@ SubjectKind = Literal["message", "conversation", "end_user"]
 """A receipt of a person is that of their erasing: what they wrote is in none."""
 
 
-class Subject(msgspec.Struct, frozen=True):
+class Subject(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What a receipt is of."""
 
     kind: SubjectKind
     id: UUID
 
 
-class ReceiptEvent(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class ReceiptEvent(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
     """One event.
 
     Attributes:
@@ -39,7 +39,13 @@ class ReceiptEvent(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
 
 
 class Receipt(
-    msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag_field="receipt", tag="chatledger-receipt@v1"
+    msgspec.Struct,
+    frozen=True,
+    kw_only=True,
+    omit_defaults=True,
+    forbid_unknown_fields=True,
+    tag_field="receipt",
+    tag="chatledger-receipt@v1",
 ):
     """The file.
 

@@ -2,7 +2,6 @@
 
 import struct
 from collections.abc import Callable, Sequence
-from typing import Any
 from uuid import UUID
 
 import msgspec
@@ -18,8 +17,9 @@ from chatledger.application.audit.verification import SEALED_CONTENT, Report
 from chatledger.application.ledger.codec import EventCodec, associated_data
 from chatledger.application.ledger.leaf import leaf_hash
 from chatledger.application.ports.audit import ClaimedCheckpoint
-from chatledger.application.ports.keys import DataKey, KeyDestroyedError, SealBrokenError
+from chatledger.application.ports.keys import DataKey, SealBrokenError
 from chatledger.application.ports.storage import EventRow
+from chatledger.domain.errors import DomainError
 from chatledger.domain.events import MessageCompleted, MessageStopped
 
 _NO_EVENT = (msgspec.MsgspecError, UnexportableError, RecursionError, OverflowError, ValueError, struct.error)
@@ -32,6 +32,11 @@ VOUCHED_FOR = (
     "are proved, open under a key that is not in it"
 )
 OTHERS = "whether other events followed, or have followed since: a receipt shows what there was and nothing else"
+OTHER_MESSAGES = "whether the conversation had other messages: whole ones could have been left out"
+KEY_UNBOUND = (
+    "that the data key is the one that sealed all this: no answer in the receipt has ended, and only the keyed hash of "
+    "one that has shows that; whoever sealed something could have prepared another key for the same bytes"
+)
 FROM_THE_RECEIPT = (
     "whose keys these are: they were taken from the receipt itself; --public-key, with a key from somewhere else, "
     "answers that"
@@ -60,8 +65,12 @@ def verify_receipt(
     check = _ReceiptCheck(receipt, trust)
     check.events()
     unchecked = [OTHERS]
+    if receipt.subject.kind == "conversation":
+        unchecked.append(OTHER_MESSAGES)
     if receipt.data_key is not None:
         check.contents(open_key(receipt.data_key) if len(receipt.data_key) == 32 else None)
+        if not check.is_key_bound:
+            unchecked.append(KEY_UNBOUND)
     elif any(bytes(each.content) for each in receipt.events):
         unchecked.append(VOUCHED_FOR)
     elif any(row.sealed for row in check.rows):
@@ -73,16 +82,24 @@ def verify_receipt(
 
 
 class _ReceiptCheck:
-    """One receipt on its way through."""
+    """One receipt on its way through.
+
+    Attributes:
+        is_key_bound: whether an answer has under the data key the keyed hash that is on record.
+    """
 
     def __init__(self, receipt: Receipt, trust: Trust) -> None:
         self._receipt = receipt
         self._trust = trust
         self._findings = Findings()
         self._checkpoints: dict[bytes, Checkpoint | None] = {}
+        self._counting: list[Checkpoint] = []
+        self._origins: set[str] = set()
+        self._sources: set[str] = set()
         self._versions: dict[UUID, int] = {}
         self._conversations: dict[UUID, UUID | None] = {}
         self._pairs: list[tuple[ReceiptEvent, EventRow]] = []
+        self.is_key_bound = False
 
     @property
     def rows(self) -> list[EventRow]:
@@ -97,13 +114,13 @@ class _ReceiptCheck:
         for number, each in enumerate(self._receipt.events, 1):
             try:
                 row, source = row_of(bytes(each.event))
-                written = msgspec.json.decode(event_line(row, source))
-                is_as_written = written == msgspec.json.decode(each.event)
+                is_as_written = event_line(row, source).removesuffix(b"\n") == bytes(each.event)
                 is_its_leaf = row.leaf == leaf_hash(row)
             except _NO_EVENT:
                 self._findings.add("malformed", f"entry {number} is no event of a ledger")
                 continue
             self._pairs.append((each, row))
+            self._sources.add(source)
             if not is_as_written:
                 self._findings.add("malformed", "its attributes are not those of its row", row.position)
             if not is_its_leaf:
@@ -115,8 +132,27 @@ class _ReceiptCheck:
             last = row.position
             self._check_place(row)
             self._check_proof(row, each.proof)
+            self._check_seal(each, row)
+        subject = self._receipt.subject
         if not self._pairs:
             self._findings.add("missing", "there is no event in it")
+        elif subject.id not in self._versions:
+            self._findings.add("missing", f"no event of the {subject.kind} itself is in it")
+        for names, what in (
+            (self._origins, "checkpoints are of several logs"),
+            (self._sources, "events name several ledgers"),
+        ):
+            if len(names) > 1:
+                self._findings.add("checkpoint", f"its {what}: {', '.join(sorted(names))}")
+
+    def _check_seal(self, each: ReceiptEvent, row: EventRow) -> None:
+        """What an event says of its sealed part, whether anything opens that or not."""
+        if bytes(each.content) and (row.sealed is None or each.is_erased):
+            why = "is said to be erased" if each.is_erased else "has no sealed part"
+            self._findings.add("content", f"it has a content, and {why}", row.position)
+        if each.is_erased and (row.sealed is None or self._receipt.data_key is not None):
+            why = "has no sealed part" if row.sealed is None else "its key is in the receipt"
+            self._findings.add("content", f"it is said to be erased, and {why}", row.position)
 
     def _check_place(self, row: EventRow) -> None:
         expected = self._versions.get(row.stream_id, 0) + 1
@@ -160,8 +196,10 @@ class _ReceiptCheck:
             self._checkpoints[raw] = None
             try:
                 note = Note.parse(raw)
-                self._checkpoints[raw] = Checkpoint.parse(note.text)
+                self._checkpoints[raw] = checkpoint = Checkpoint.parse(note.text)
+                self._origins.add(checkpoint.origin)
                 self._trust.require_signer(note)
+                self._counting.append(checkpoint)
             except UnverifiedNoteError as error:
                 self._findings.add("unsigned", f"the checkpoint: {error}")
             except NoteError as error:
@@ -176,7 +214,7 @@ class _ReceiptCheck:
             self._findings.add("content", "the data key has not 32 bytes")
             return
         for each, row in self._pairs:
-            if row.sealed is not None and not each.is_erased:
+            if row.sealed is not None:
                 self._check_content(key, each, row)
         for stream_id in self._versions:
             self._check_answer(key, [row for row in self.rows if row.stream_id == stream_id])
@@ -188,21 +226,26 @@ class _ReceiptCheck:
         except SealBrokenError:
             self._findings.add("content", "its sealed part does not open under the key of the receipt", row.position)
             return
-        if _json(opened) != _json(bytes(each.content)):
+        if opened != bytes(each.content):
             self._findings.add("content", "its content is not what its sealed part says", row.position)
 
     def _check_answer(self, key: DataKey, rows: Sequence[EventRow]) -> None:
         """The answer beside its keyed hash: under another key that opens the same bytes, it would be another one."""
         codec = EventCodec(_OneKey(key))
-        try:
-            for row in rows:
-                ended = codec.decode(row).body if row.name in {"MessageCompleted", "MessageStopped"} else None
-                if isinstance(ended, MessageCompleted | MessageStopped):
-                    answer = codec.message(rows, row.version).answer
-                    if key.fingerprint(answer.encode()) != ended.fingerprint:
-                        self._findings.add("content", "the answer has not the fingerprint on record", row.position)
-        except (KeyDestroyedError, SealBrokenError, ValueError, LookupError):
-            pass  # what does not open, or is no such event, is told already
+        for row in rows:
+            if row.name not in {"MessageCompleted", "MessageStopped"}:
+                continue
+            try:
+                ended, answer = codec.decode(row).body, codec.message(rows, row.version).answer
+            except (*_NO_EVENT, LookupError, TypeError, DomainError) as error:
+                text = f"its answer cannot be put together, so it has no fingerprint: {type(error).__name__}"
+                self._findings.add("content", text, row.position)
+                continue
+            is_ended = isinstance(ended, MessageCompleted | MessageStopped)
+            if not is_ended or key.fingerprint(answer.encode()) != ended.fingerprint:
+                self._findings.add("content", "the answer has not the fingerprint on record", row.position)
+            else:
+                self.is_key_bound = True
 
     # What comes of it
 
@@ -224,14 +267,13 @@ class _ReceiptCheck:
 
     def report(self, place: str, unchecked: list[str]) -> Report:
         """What came of it."""
-        good = [checkpoint for checkpoint in self._checkpoints.values() if checkpoint]
-        newest = max(good, key=lambda each: each.size, default=None)
+        newest = max(self._counting, key=lambda each: each.size, default=None)
         subject = self._receipt.subject
         return Report(
             place=f"{place}, a receipt of the {subject.kind} {subject.id}",
             events=len(self.rows),
             signed=newest.size if newest else 0,
-            checkpoints=len(good),
+            checkpoints=len(self._counting),
             root=newest.root.hex() if newest else None,
             keys=[str(key) for key in self._trust.keys],
             findings=list(self._findings.kept),
@@ -256,11 +298,4 @@ def _conversation_of(row: EventRow) -> UUID | None:
     try:
         return msgspec.convert(msgspec.json.decode(row.public)["conversation_id"], UUID)
     except (msgspec.MsgspecError, KeyError, TypeError):
-        return None
-
-
-def _json(raw: bytes) -> Any:
-    try:
-        return msgspec.json.decode(raw)
-    except (msgspec.DecodeError, RecursionError):
         return None

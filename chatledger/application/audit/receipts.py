@@ -124,7 +124,9 @@ class Receipts:
     def _secret(self, reader: Reader, rows: Sequence[EventRow]) -> bytes:
         if isinstance(reader, Caller):
             raise InvalidParameterError("with_key", "a key is not given away to an app")
-        (key_id,) = {row.key_id for row in rows if row.key_id is not None}
+        key_id = next((row.key_id for row in rows if row.key_id is not None), None)
+        if key_id is None:
+            raise InvalidParameterError("with_key", "nothing of it is sealed")
         try:
             return self._keyring.secret(key_id)
         except KeyDestroyedError:

@@ -1,7 +1,9 @@
 """The signed checkpoints of a ledger, each beside the tree of the leaves that are there."""
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from heapq import merge
+from uuid import UUID
 
 import msgspec
 
@@ -55,23 +57,31 @@ class TreeCheck:
         good: how many checkpoints fit the tree and have a signature that counts.
         unknown: how many fit it, and are signed by nobody who counts.
         outside: how many somebody outside has kept.
+        passed_over: how many that were kept apart are of another log, by its name.
         uncompared: how many could not be looked at, since the events before them are wrong.
     """
 
     def __init__(
-        self, ledger: AuditedLedger, apart: Sequence[ClaimedCheckpoint], trust: Trust, findings: Findings
+        self,
+        ledger: AuditedLedger,
+        apart: Sequence[ClaimedCheckpoint],
+        trust: Trust,
+        findings: Findings,
+        incarnation: UUID | None = None,
     ) -> None:
         self._trust = trust
         self._findings = findings
-        from_outside = sorted(self._read(apart), key=lambda claim: claim.size)
-        self._claims: Iterator[_Claim] = merge(
-            self._read(ledger.checkpoints()), from_outside, key=lambda each: each.size
-        )
+        self._incarnation = incarnation
+        self._names_of_keys = {key.name for key in trust.keys}
+        kept_apart = list(self._read(apart))
+        compared = sorted((each for each in kept_apart if self._is_of_this_log(each)), key=lambda claim: claim.size)
+        self._claims: Iterator[_Claim] = merge(self._read(ledger.checkpoints()), compared, key=lambda each: each.size)
         self._next = next(self._claims, None)
         self._tree = KeptTree(ledger, findings)
         self._lines = {keeper: _Line() for keeper in _NAMES}
         self._unknown_size = 0
-        self.outside = sum(each.keeper == "outside" for each in apart)
+        self.outside = sum(each.keeper == "outside" for each in compared)
+        self.passed_over = Counter(each.checkpoint.origin for each in kept_apart if not self._is_of_this_log(each))
         self.signed = self.good = self.unknown = self.uncompared = 0
 
     def _read(self, claimed: Iterable[ClaimedCheckpoint]) -> Iterator[_Claim]:
@@ -90,6 +100,16 @@ class TreeCheck:
                 self._findings.add("checkpoint", f"{name} is filed under another size or origin than it has")
                 continue
             yield _Claim(note, checkpoint, each.keeper)
+
+    def _is_of_this_log(self, claim: _Claim) -> bool:
+        """After a restore there are checkpoints of the log before, which may have had other events.
+
+        What the ledger says of its own name tells nothing: only a key that was given does, or the key store.
+        """
+        if not self._names_of_keys and self._incarnation is None:
+            return True
+        origin = claim.checkpoint.origin
+        return origin in self._names_of_keys or origin.endswith(f"/{self._incarnation}")
 
     @property
     def root(self) -> bytes:

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from chatledger.application.audit.notes import IsSignedBy, Note, UnverifiedNoteError, VerifierKey
+from chatledger.application.audit.notes import Checkpoint, IsSignedBy, Note, UnverifiedNoteError, VerifierKey
 
 
 class Trust:
@@ -37,7 +37,7 @@ class Trust:
     def is_own(self, note: Note) -> bool:
         """Whether one of the keys that the ledger has introduced so far has signed a note, whether it counts or not."""
         try:
-            return bool(note.verified(self._own, self._is_signed_by))
+            return bool(Checkpoint.opened(note, self._own, self._is_signed_by))
         except UnverifiedNoteError:
             return False
 
@@ -46,9 +46,9 @@ class Trust:
         return any(signature.is_of(key) for signature in note.signatures for key in self.keys)
 
     def require_signer(self, note: Note) -> None:
-        """Pass if a key that counts has signed a note.
+        """Pass if a key that counts has signed a note of its log.
 
         Raises:
             UnverifiedNoteError: none has, or a signature that names one of them is wrong.
         """
-        note.verified(self.keys, self._is_signed_by)
+        Checkpoint.opened(note, self.keys, self._is_signed_by)

@@ -1,6 +1,7 @@
 """Whether a ledger is what its notary has signed: every row, the tree above them, and the checkpoints of it."""
 
 from collections.abc import Callable, Iterable, Sequence
+from uuid import UUID
 
 import msgspec
 
@@ -53,6 +54,8 @@ def verify(
     outside: Iterable[ClaimedCheckpoint],
     progress: Progress,
     findings: Findings | None = None,
+    *,
+    incarnation: UUID | None = None,
 ) -> Report:
     """Go through all of a ledger once. Blocks as long as it takes.
 
@@ -62,10 +65,11 @@ def verify(
         outside: checkpoints that were kept apart from it.
         progress: told how far it has come.
         findings: where what is wrong is gathered, with what others find on the way.
+        incarnation: which ledger it is to be, from somewhere else; None where nobody knows.
     """
     findings = findings or Findings()
     rows = RowCheck(ledger, findings, trust.introduce)
-    tree = TreeCheck(ledger, list(outside), trust, findings)
+    tree = TreeCheck(ledger, list(outside), trust, findings, incarnation)
     heads = ledger.heads()
     total = ledger.expected()
     for page in ledger.pages():
@@ -75,7 +79,7 @@ def verify(
         progress(rows.seen.position, max(total, rows.seen.position))
     rows.finish()
     tree.finish(rows.seen.position, is_whole=rows.is_whole)
-    _check_head(ledger, heads, rows.seen, findings)
+    _check_head(ledger, heads, rows.seen, findings, incarnation)
     return Report(
         place=ledger.place,
         events=rows.seen.position,
@@ -90,7 +94,13 @@ def verify(
     )
 
 
-def _check_head(ledger: AuditedLedger, heads: Sequence[RawHead] | None, seen: Seen, findings: Findings) -> None:
+def _check_head(
+    ledger: AuditedLedger,
+    heads: Sequence[RawHead] | None,
+    seen: Seen,
+    findings: Findings,
+    incarnation: UUID | None,
+) -> None:
     """The row that says where the ledger ends, beside where it does end."""
     if heads is None:
         return
@@ -103,6 +113,9 @@ def _check_head(ledger: AuditedLedger, heads: Sequence[RawHead] | None, seen: Se
             findings.add("missing" if is_cut else "head", text, seen.position + 1 if is_cut else None)
         elif head.recorded_at != seen.recorded_at:
             text = f"the head says that the last event was recorded at {head.recorded_at!r}, not at {seen.recorded_at}"
+            findings.add("head", text)
+        if incarnation is not None and head.incarnation != incarnation.bytes:
+            text = f"the head says that this is another incarnation than {incarnation}, of which the key store is"
             findings.add("head", text)
         streams = ledger.count_streams()
         if not head.last_stream == ledger.last_stream() == streams:
@@ -122,6 +135,11 @@ def _unchecked(seen: Seen, tree: TreeCheck, trust: Trust, *, has_read_models: bo
         said.append(
             "whether events were cut off at the end together with their checkpoints: only a checkpoint that was kept "
             "somewhere else shows that; --since takes it"
+        )
+    if tree.passed_over:
+        said.append(
+            f"{tree.passed_over.total():,} checkpoints that were kept apart and are of other logs, "
+            f"{', '.join(sorted(tree.passed_over))}: they were passed over. With a key of such a log they are compared"
         )
     if tree.unknown:
         said.append(f"the signatures of {tree.unknown:,} checkpoints, which are by keys that do not count")

@@ -32,6 +32,7 @@ class RawHead(NamedTuple):
     position: int
     recorded_at: int
     last_stream: int
+    incarnation: bytes
 
 
 Keeper = Literal["ledger", "notary", "outside"]

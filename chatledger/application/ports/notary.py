@@ -100,7 +100,15 @@ class NotaryStore(Protocol):
 
 
 class NotaryMemory(Protocol):
-    """The last note of each log, kept apart from the ledger: whoever rewrites the ledger does not find it there."""
+    """What is known of the ledger apart from it: whoever rewrites the ledger does not find it there."""
+
+    def incarnation(self) -> UUID | None:
+        """Of which ledger all this is; None where nobody has said so yet. Blocks.
+
+        Raises:
+            StorageUnavailableError: the key store cannot be read.
+        """
+        ...
 
     def recall(self, origin: str) -> bytes | None:
         """The last note of a log. Blocks.
