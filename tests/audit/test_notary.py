@@ -16,11 +16,15 @@ from eventsourcing.domain import Aggregate
 
 from chatledger.adapters.keys.ed25519 import is_signed_by
 from chatledger.application.audit.merkle import ProofError, root, verify_consistency, verify_inclusion
+from chatledger.application.audit.notarizing import Notarizing
+from chatledger.application.audit.notary import NotaryProcess
 from chatledger.application.audit.notes import Checkpoint, Note, VerifierKey
 from chatledger.application.audit.tiles import TiledTree
+from chatledger.application.context import Context
 from chatledger.application.errors import InvalidParameterError, LedgerInconsistentError, NotFoundError
 from chatledger.application.ledger.ledger import Staged
 from chatledger.application.ports.notary import SignedCheckpoint
+from chatledger.application.system_clock import SystemClock
 from chatledger.bootstrap import begin_incarnation
 from chatledger.bootstrap.auditing import remembered
 from chatledger.domain.app import App
@@ -146,6 +150,10 @@ async def test_each_event_is_proved_by_each_checkpoint_that_covers_it(chat: Chat
             verify_consistency(old.size, new.size, old.root, new.root, proof.hashes)
     with pytest.raises(ProofError):
         verify_inclusion(0, heads[-1].size, await leaf_at(chat, 2), proof.hashes, heads[-1].root)
+
+    await execute(chat, "UPDATE events SET leaf = ? WHERE position = 2", bytes(32))
+    with pytest.raises(LedgerInconsistentError, match="are not those that were signed"):
+        await chat.application.proving.consistency(heads[0].size, heads[1].size)
 
 
 @ON_SQLITE
@@ -338,6 +346,7 @@ async def test_whoever_has_the_database_cannot_make_it_another_ledger(open_chat:
         other = chat.application.new_id()
         stored = other if _is_postgres(chat) else other.bytes
         await execute(chat, "UPDATE head SET position = 4, incarnation = ?", stored)
+    async with open_chat() as chat:
         with pytest.raises(LedgerInconsistentError, match=f"says that it is {other}, and the key store is that of"):
             await sign(chat)
         found = " ".join(await asyncio.to_thread(findings_of, chat))
@@ -365,6 +374,26 @@ async def test_tiles_are_kept_and_a_checkpoint_is_signed_now_and_then_where_ther
             return await _signed_size(chat) == head + 1
 
         await until(is_signed)
+
+
+@ON_SQLITE
+async def test_a_ledger_that_was_refused_is_looked_at_again_when_something_is_new(
+    chat: Chat, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks = []
+
+    async def checkpoint(self: Notarizing, context: Context) -> SignedCheckpoint:
+        looks.append(1)
+        raise LedgerInconsistentError("it was tampered with")
+
+    monkeypatch.setattr(Notarizing, "checkpoint", checkpoint)
+    process = NotaryProcess(chat.application.notarizing, None, SystemClock(), chat.application.new_id, interval=1e-9)
+    for _ in range(3):
+        await process._look()
+    assert len(looks) == 1
+    await record(chat)
+    await process._look()
+    assert len(looks) == 2
 
 
 async def _signed_size(chat: Chat) -> int | None:

@@ -97,6 +97,22 @@ def test_a_ledger_that_was_tampered_with_is_refused_and_found(data_folder: Path,
 
 
 @ON_SQLITE
+def test_an_end_that_was_cut_off_with_its_checkpoints_is_refused_and_found(data_folder: Path, run: Run) -> None:
+    signed = ran(run, "checkpoint")
+    change_ledger(data_folder, "DELETE FROM checkpoints")
+    change_ledger(data_folder, f"DELETE FROM events WHERE position = {signed['size']}")
+    change_ledger(data_folder, "UPDATE head SET position = position - 1")
+    (check,) = [check for check in ran(run, "doctor", code=1)["checks"] if check["check"] == "checkpoints"]
+    ends = f"the ledger ends at {signed['size'] - 1}"
+    assert (check["verdict"], ends in check["detail"]) == ("failed", True)
+    change_ledger(data_folder, "UPDATE head SET incarnation = X'00000000000000000000000000000001'")
+    (check,) = [check for check in ran(run, "doctor", code=1)["checks"] if check["check"] == "checkpoints"]
+    assert "the key store is that of" in check["detail"]
+    texts = {finding["kind"] for finding in ran(run, "verify", code=1)["findings"]}
+    assert {"head", "missing"} <= texts
+
+
+@ON_SQLITE
 def test_what_the_sink_has_not_taken_is_told(data_folder: Path, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CHATLEDGER_CHECKPOINT_SINK", f"file://{data_folder.parent / 'checkpoints'}")
     ran(run, "checkpoint")
@@ -109,7 +125,8 @@ def test_a_ledger_that_was_restored_from_a_backup_is_signed_as_another_one(data_
     first, ledger = ran(run, "checkpoint"), data_folder / "ledger.db"
     backup = ledger.read_bytes()
     run("apps", "create", "--mode", "chat", "--name", "y")
-    ran(run, "checkpoint")
+    later, kept = ran(run, "checkpoint"), data_folder.parent / "kept"
+    (old,) = ran(run, "notary", "show")["verifier_keys"]
     ledger.write_bytes(backup)
 
     assert f"ends at {first['size']}" in run("checkpoint", code=1)
@@ -117,4 +134,13 @@ def test_a_ledger_that_was_restored_from_a_backup_is_signed_as_another_one(data_
     signed = ran(run, "checkpoint")
     assert signed["origin"] == f"chatledger/{incarnation}" != first["origin"]
     assert signed["size"] == first["size"] + 1
-    assert ran(run, "notary", "show")["verifier_keys"][0].startswith(f"{signed['origin']}+")
+    (new,) = ran(run, "notary", "show")["verifier_keys"]
+    assert new.startswith(f"{signed['origin']}+")
+    assert new.rpartition("+")[2] != old.rpartition("+")[2], "what was signed for one log is nothing for the other"
+
+    kept.write_text(later["note"])
+    report = ran(run, "verify", "--since", str(kept))
+    assert report["problems"] == 0
+    assert any(f"are of other logs, {first['origin']}" in said for said in report["unchecked"])
+    compared = ran(run, "verify", "--since", str(kept), "--public-key", old, code=1)
+    assert {finding["kind"] for finding in compared["findings"]} == {"missing", "unsigned"}

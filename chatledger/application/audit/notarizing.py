@@ -98,9 +98,13 @@ class Notarizing:
                 await self._ledger.keep(*(Insert("tiles", msgspec.structs.asdict(tile)) for tile in tiles))
 
     async def _sign(self, context: Context) -> SignedCheckpoint:
-        kept, last = await self._last() or (None, None)
+        last = await self._extending.last()
         newest = self.keys.newest()
         head = await self._extension(last)
+        kept = None if last is None else last.kept
+        if last and kept is None:
+            # A crash came between signing and keeping it.
+            kept = await self._keep(last.note, last.checkpoint.size)
         if await self._introduce(newest.key, context):
             head = await self._extension(last)
         if kept and last and newest.key in last.signers and head.size == last.checkpoint.size:
@@ -115,11 +119,6 @@ class Notarizing:
         if last is None or newest.key in last.signers:
             return [newest]
         return [*(each for each in self.keys.all() if each.key in last.signers), newest]
-
-    async def _last(self) -> tuple[SignedCheckpoint, LastSigned] | None:
-        """What was signed last, on record: a crash may have come between signing and keeping it."""
-        last = await self._extending.last()
-        return None if last is None else (last.kept or await self._keep(last.note, last.checkpoint.size), last)
 
     async def _introduce(self, key: VerifierKey, context: Context) -> bool:
         """Have the key on the ledger before it signs anything; whether it was not there yet."""
