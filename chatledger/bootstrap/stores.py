@@ -17,6 +17,7 @@ from chatledger.adapters.persistence.exported import SqlExportedLedger
 from chatledger.adapters.persistence.migrate import HEAD_REVISION, require_current, schema_revision, upgrade
 from chatledger.adapters.persistence.read_models import SqlReadModels, remove_leftovers
 from chatledger.adapters.persistence.store import Reader, SqlLedgerStore, write_transaction
+from chatledger.adapters.persistence.tables import HEAD
 from chatledger.adapters.persistence.tracking import RunWriting
 from chatledger.adapters.persistence.transaction import EventTypes
 from chatledger.adapters.persistence.views import SqlViews
@@ -193,9 +194,7 @@ async def open_for_import(settings: Settings) -> AsyncIterator[ForImport]:
         await asyncio.to_thread(upgrade, writing)
         keyring = stack.enter_context(open_keyring(settings))
         blobs = await asyncio.to_thread(blob_store, settings)
-        if not (await store.head()).position:
-            # What is imported into it is another ledger's, and the key store may have come from there as well.
-            await asyncio.to_thread(SqliteNotaryMemory(keyring.file).move, await store.incarnation())
+        await asyncio.to_thread(_take_key_store, writing, keyring)
 
         def finish() -> bool:
             with writing.connect() as connection:
@@ -207,6 +206,14 @@ async def open_for_import(settings: Settings) -> AsyncIterator[ForImport]:
             return True
 
         yield ForImport(Importing(store, EventCodec(keyring), Projections(RowSeals(keyring))), blobs, finish)
+
+
+def _take_key_store(writing: sa.Engine, keyring: SqliteKeyring) -> None:
+    """Before an import begins: the key store may have come along from the ledger that was exported."""
+    with writing.connect() as connection:
+        position, incarnation = connection.execute(sa.select(HEAD.c.position, HEAD.c.incarnation)).one()
+    if not position:
+        SqliteNotaryMemory(keyring.file).move(incarnation)
 
 
 def begin_incarnation(settings: Settings) -> UUID:

@@ -253,6 +253,7 @@ def test_a_server_goes_on_where_the_exported_one_ended(
             assert [each["id"] for each in page] == [used.names["kept"]]
         answer = talk(server.url, used.names["first_key"], "go on", conversation_id=used.names["kept"])
         assert answer["conversation_id"] == used.names["kept"]
+    assert main(["checkpoint"]) == 0, "the key store is of the new ledger from here on"
 
 
 @ON_SQLITE
@@ -265,6 +266,10 @@ def test_without_keys_it_is_told_and_they_may_come_later(
         shutil.copy(carried / key_file, elsewhere / key_file)
     assert main(["rebuild"]) == 0
     assert main(["rebuild", "--check"]) == 0
+    assert main(["checkpoint"]) == 1
+    assert "the key store is that of" in capsys.readouterr().err
+    assert main(["restored"]) == 0
+    assert main(["checkpoint"]) == 0
     assert main(["apps", "list"]) == 0
     assert "Words" in capsys.readouterr().out
 
