@@ -3,6 +3,7 @@
 from chatledger.bootstrap.blobs import blobs_to_read as blobs_to_read
 from chatledger.bootstrap.blobs import object_storage as object_storage
 from chatledger.bootstrap.notary import extending_of as extending_of
+from chatledger.bootstrap.notary import log_origin as log_origin
 from chatledger.bootstrap.providers import make_generators as make_generators
 from chatledger.bootstrap.replaying import Replaying as Replaying
 from chatledger.bootstrap.replaying import open_for_replay as open_for_replay

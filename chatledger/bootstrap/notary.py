@@ -34,24 +34,25 @@ class OpenNotary(msgspec.Struct, frozen=True):
     store: NotaryStore
 
 
-async def notary_keys(
-    settings: Settings, store: NotaryStore, memory: SqliteNotaryMemory, keyring: SqliteKeyring, clock: Clock
-) -> NotaryKeys:
-    """The keys of the ledger's log, which has another name after a restore, as it is another log then.
+async def log_origin(settings: Settings, store: NotaryStore, keyring: SqliteKeyring) -> str:
+    """The name of the ledger's log: another one after a restore, as it is another log then.
 
-    The key store says which one it is: whoever has the database could have it take another name. Each log has secrets
-    of its own, so what was signed for one is never a signature for another.
+    The key store says which one it is: whoever has the database could have it take another name.
     """
-    own = await asyncio.to_thread(memory.incarnation)
-    origin = f"{settings.ledger_name}/{own or await store.incarnation()}"
+    own = await asyncio.to_thread(SqliteNotaryMemory(keyring.file).incarnation)
+    return f"{settings.ledger_name}/{own or await store.incarnation()}"
+
+
+async def _notary_keys(settings: Settings, store: NotaryStore, keyring: SqliteKeyring, clock: Clock) -> NotaryKeys:
+    """Each log has secrets of its own, so what was signed for one is never a signature for another."""
+    origin = await log_origin(settings, store, keyring)
     signing_keys = await asyncio.to_thread(SqliteSigningKeys, keyring, clock, f"notary {origin}")
     return NotaryKeys(signing_keys, Ed25519Signatures(), origin)
 
 
 async def extending_of(settings: Settings, store: NotaryStore, keyring: SqliteKeyring, clock: Clock) -> Extending:
     """What looks at the ledger as the notary does, for those who only read."""
-    memory = SqliteNotaryMemory(keyring.file)
-    return Extending(store, await notary_keys(settings, store, memory, keyring, clock), memory)
+    return Extending(store, await _notary_keys(settings, store, keyring, clock), SqliteNotaryMemory(keyring.file))
 
 
 async def open_notary(
@@ -61,7 +62,7 @@ async def open_notary(
     store = SqlNotaryStore(reader)
     memory = SqliteNotaryMemory(keyring.file)
     await asyncio.to_thread(memory.settle, await store.incarnation())
-    keys = await notary_keys(settings, store, memory, keyring, clock)
+    keys = await _notary_keys(settings, store, keyring, clock)
     delivery = None
     if (sink := checkpoint_sink(settings, clock)) is not None:
         stack.push_async_callback(sink.close)

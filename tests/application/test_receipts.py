@@ -110,6 +110,8 @@ async def test_with_the_key_the_contents_are_proved(chat: Chat) -> None:
         assert not any("contents" in said for said in report.unchecked)
     with pytest.raises(InvalidParameterError):
         await receipts.of_message(chat.caller(), message.message_id, with_key=True)
+    with pytest.raises(InvalidParameterError, match="nothing of it is sealed"):
+        receipts._secret(auditor(chat), [])
 
 
 async def test_an_erased_message_is_proved_by_what_is_left_and_its_old_receipt_stays_good(chat: Chat) -> None:

@@ -9,7 +9,7 @@ import pytest
 from chatledger.adapters.keys.cipher import AesDataKey
 from chatledger.adapters.keys.ed25519 import is_signed_by
 from chatledger.application.audit.merkle import CompactRange, inclusion_proof, perfect_root
-from chatledger.application.audit.notes import VerifierKey
+from chatledger.application.audit.notes import Checkpoint, Note, VerifierKey
 from chatledger.application.audit.receipt import NOTHING, Receipt, ReceiptEvent, Subject, read_receipt, receipt_event
 from chatledger.application.audit.receipt_check import BadReceiptError, verify_receipt
 from chatledger.application.audit.tlog_proof import TlogProof
@@ -156,6 +156,13 @@ def with_row(receipt: Receipt, rows: list[EventRow], place: int, **fields: objec
     return changed(receipt, place, event=line)
 
 
+def of_another_log(proof: str) -> str:
+    parsed = TlogProof.parse(proof.encode())
+    signed = Checkpoint.parse(Note.parse(parsed.checkpoint).text)
+    other = NOTARY.checkpoint(signed.size, signed.root, "example.com/other")
+    return bytes(msgspec.structs.replace(parsed, checkpoint=other)).decode()
+
+
 TAMPERING: dict[str, tuple[Callable[[Receipt, list[EventRow]], Receipt], str]] = {
     "a changed row": (lambda receipt, rows: with_row(receipt, rows, 2, public=b'{"attempt":2}'), "changed"),
     "a changed row with a leaf of its own": (
@@ -198,6 +205,10 @@ TAMPERING: dict[str, tuple[Callable[[Receipt, list[EventRow]], Receipt], str]] =
             2,
             event=receipt_event(rows[2], UUID(int=8).urn, TlogProof.parse(receipt.events[2].proof.encode())).event,
         ),
+        "checkpoint",
+    ),
+    "a checkpoint of another log": (
+        lambda receipt, _: changed(receipt, 2, proof=of_another_log(receipt.events[2].proof)),
         "checkpoint",
     ),
     "a field twice": (

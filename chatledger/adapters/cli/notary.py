@@ -46,12 +46,11 @@ def show(settings: Settings) -> Result:
 
 async def _read(settings: Settings) -> NotaryShown:
     from chatledger.adapters.persistence.notary import SqlNotaryStore  # noqa: PLC0415
-    from chatledger.application.system_clock import SystemClock  # noqa: PLC0415
-    from chatledger.bootstrap import extending_of, open_for_reading  # noqa: PLC0415
+    from chatledger.bootstrap import log_origin, open_for_reading  # noqa: PLC0415
 
     async with open_for_reading(settings) as reading:
         store = SqlNotaryStore(reading.reader)
-        origin = (await extending_of(settings, store, reading.keyring, SystemClock())).keys.origin
+        origin = await log_origin(settings, store, reading.keyring)
         signed = await store.newest(origin)
         return NotaryShown(
             origin=origin,

@@ -36,7 +36,7 @@ class Extending:
 
     def __init__(self, store: NotaryStore, keys: NotaryKeys, memory: NotaryMemory) -> None:
         self._store = store
-        self.keys = keys
+        self._keys = keys
         self._memory = memory
         self._looked_through = random.randrange(2**32)  # noqa: S311 - whichever
 
@@ -47,7 +47,7 @@ class Extending:
             LedgerInconsistentError: it is not the notary's, or the ledger is not that of the key store.
             StorageUnavailableError: the store, or the key store, is in trouble.
         """
-        origin = self.keys.origin
+        origin = self._keys.origin
         claimed, own = await self._store.incarnation(), await asyncio.to_thread(self._memory.incarnation)
         if own is not None and claimed != own:
             raise LedgerInconsistentError(f"the ledger says that it is {claimed}, and the key store is that of {own}")
@@ -60,9 +60,9 @@ class Extending:
         return LastSigned(None, remembered, checkpoint, signers) if is_newer else last
 
     def _opened(self, raw: bytes) -> tuple[Checkpoint, list[VerifierKey]]:
-        keys = [key.key for key in self.keys.all()]
+        keys = [key.key for key in self._keys.all()]
         try:
-            return Checkpoint.opened(Note.parse(raw), keys, self.keys.is_signed_by)
+            return Checkpoint.opened(Note.parse(raw), keys, self._keys.is_signed_by)
         except NoteError as error:
             raise LedgerInconsistentError(f"the last checkpoint on record is not the notary's: {error}") from error
 
@@ -73,7 +73,7 @@ class Extending:
             LedgerInconsistentError: it does not.
             StorageUnavailableError: the store is in trouble.
         """
-        origin, checkpoint, nth = self.keys.origin, last.checkpoint if last else None, self._looked_through
+        origin, checkpoint, nth = self._keys.origin, last.checkpoint if last else None, self._looked_through
         self._looked_through += 1
         try:
             return await self._store.read(
