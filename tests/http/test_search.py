@@ -119,9 +119,10 @@ async def test_an_operators_search_is_on_record_and_not_what_they_looked_for(ser
     await finds(chat, "galaxies", message_id)
     view = await server.running.application.views.message(UUID(message_id))
     auditor = server.client(await server.new_token("audit"))
+    now = (await auditor.get("/v1/events", params={"after": "now"})).json()["cursor"]
     assert await found(auditor, "galaxies", app_id=str(view.app_id)) == [message_id]
     assert await found(auditor, "galaxies", app_id=str(view.app_id), user="ann") == [message_id]
-    feed = (await auditor.get("/v1/events", params={"types": "ContentRead", "limit": 100})).json()["data"]
+    feed = (await auditor.get("/v1/events", params={"types": "ContentRead", "limit": 100, "after": now})).json()["data"]
     read = [(event["data"]["subject"], event["data"]["subject_id"]) for event in feed]
     assert ("app", str(view.app_id)) in read
     assert ("end_user", str(view.end_user_id)) in read
