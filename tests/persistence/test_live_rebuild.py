@@ -2,8 +2,10 @@
 
 import asyncio
 import re
+import threading
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
+from typing import Any
 
 import pytest
 import sqlalchemy as sa
@@ -134,6 +136,32 @@ async def test_a_rebuild_that_is_broken_off_leaves_the_read_models_as_they_were(
             await traffic.run(5)
         assert (await rebuilding.rebuild()).differences == 0
         assert table_names(store) == tables
+
+
+async def test_what_is_committed_while_the_switch_is_broken_off_is_not_lost(store: Store) -> None:
+    """It stands in the writer's queue before the switch, which is given up before either has its turn."""
+    async with beside_traffic(store, 3) as (traffic, _):
+        in_the_queue, go_on = asyncio.Event(), threading.Event()
+        commits: list[asyncio.Future] = []
+
+        async def run(work: Callable[[], Any]) -> Any:
+            if getattr(work, "__name__", "") == "_take_the_names":
+                commits.append(asyncio.ensure_future(traffic.writer.run_alone(lambda: go_on.wait(20))))
+                await asyncio.sleep(0)
+                commits.extend(traffic.hand_in(*traffic.ask()) for _ in range(3))
+                in_the_queue.set()
+            return await traffic.writer.run_alone(work)
+
+        async with open_rebuilding(store, run) as rebuilding:
+            task = rebuilding.start()
+            await in_the_queue.wait()
+            task.cancel()
+            await becomes(lambda: not store.ledger.has_successors())
+            go_on.set()
+            await asyncio.wait([task])
+            await asyncio.gather(*commits)
+            assert len(read_models(store)["messages"]) == len(traffic.messages)
+            assert (await rebuild(store)).differences == 0
 
 
 async def test_two_at_once_are_one_too_many_and_none_begins_after_the_end(store: Store) -> None:

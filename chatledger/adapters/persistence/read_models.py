@@ -188,20 +188,32 @@ class SqlSuccessors:
                 break
             await asyncio.sleep(pause)
         for pause in pauses:
-            seconds = await self._run(self._take_the_names)
+            seconds = await self._take_turn()
             if seconds is not None:
                 return seconds
             await asyncio.sleep(pause)
         raise ReadersInTheWayError(f"others have been reading the read models for {SECONDS_FOR_READERS:.0f} seconds")
+
+    async def _take_turn(self) -> float | None:
+        """Take the names, where nobody breaks it off before its turn comes: what has begun is waited for."""
+        taking = asyncio.ensure_future(self._run(self._take_the_names))
+        try:
+            return await asyncio.shield(taking)
+        except asyncio.CancelledError:
+            self.are_given_up = True
+            await asyncio.wait([taking])
+            raise
 
     def _analyze(self, table: str) -> None:
         with unhurried(self._writing) as connection:
             statements_of(connection).analyze(table)
 
     def _take_the_names(self) -> float | None:
-        """For how long the lock was held; None where readers were in the way."""
+        """For how long the lock was held; None where readers were in the way, or they lack commits by now."""
         try:
             with self._store.write() as transaction:
+                if self.are_given_up:
+                    return None
                 began = time.perf_counter()
                 transaction.hold([*map(successor_of, READ_MODELS), *READ_MODELS])
                 for name in READ_MODELS:

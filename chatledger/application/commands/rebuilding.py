@@ -107,7 +107,9 @@ class Rebuilding:
         return self._status
 
     def start(self, progress: Progress = lambda _done, _total: None) -> "asyncio.Task[RebuildReport]":
-        """Begin a rebuild; the task gives its report, and may be cancelled: then the read models are as they were.
+        """Begin a rebuild; the task gives its report, and may be cancelled: the read models are then as they were.
+
+        Cancelled in the very moment of the switch they may be the new ones.
 
         Raises:
             RebuildRunningError: one is under way.
@@ -168,10 +170,12 @@ class Rebuilding:
             self._note(state="comparing", done=events, total=events)
             comparison = await successors.compare()
             self._note(state="switching")
-            under_lock += await successors.switch()
-            if comparison.differences:
-                for forget in self._mended:
-                    forget()
+            try:
+                under_lock += await successors.switch()
+            finally:  # who breaks it off does not know whether it came so far
+                if comparison.differences:
+                    for forget in self._mended:
+                        forget()
             self._note(state="clearing")
         progress(events, events)
         return RebuildReport(
