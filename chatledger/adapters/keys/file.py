@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from chatledger.adapters.sqlite_files import connect_to_read
 from chatledger.application.ports.storage import StorageUnavailableError
 
 log = logging.getLogger(__name__)
@@ -62,22 +63,23 @@ class KeyStoreFile:
         self.path = path
         self.is_read_only = read_only
         self.turn = threading.RLock()
+        if read_only:
+            with key_store_errors(sqlite3.OperationalError):
+                self._connection = connect_to_read(path, timeout=TIMEOUT_MS / 1000)
+            return
         self._connection = sqlite3.connect(
             path, isolation_level=None, check_same_thread=False, timeout=TIMEOUT_MS / 1000
         )
         path.chmod(0o600)
         try:
-            self._open(read_only=read_only)
+            self._open()
         except BaseException:
             self._connection.close()
             raise
 
-    def _open(self, *, read_only: bool) -> None:
+    def _open(self) -> None:
         # Any other error is one of a file that is no key store, which does not pass by itself.
         with key_store_errors(sqlite3.OperationalError):
-            if read_only:
-                self._connection.execute("PRAGMA query_only=ON")
-                return
             for pragma in ("journal_mode=WAL", "synchronous=FULL", "secure_delete=ON"):
                 self._connection.execute(f"PRAGMA {pragma}")
             self._connection.executescript(_SCHEMA)

@@ -67,6 +67,27 @@ class DataFolderLock:
             _held.add(inode)
         return inode
 
+    def require_free(self) -> None:
+        """Pass where nobody has it. Nothing is made or written.
+
+        Raises:
+            StoreBusyError: a server has it, in this process or in another.
+            StorageUnavailableError: the file cannot be read.
+        """
+        try:
+            with self._path.open("rb") as file:
+                stat = os.fstat(file.fileno())
+                try:
+                    fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+                except BlockingIOError:
+                    raise self._busy(file.fileno()) from None
+                if (stat.st_dev, stat.st_ino) in _held:
+                    raise self._busy(file.fileno())
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            raise StorageUnavailableError(f"{self._path}: {error.strerror}") from error
+
     def _busy(self, descriptor: int) -> StoreBusyError:
         holder = os.pread(descriptor, 32, 0).decode(errors="replace").strip() or "unknown"
         return StoreBusyError(f"{self._path.parent} is in use by another server, process {holder}")

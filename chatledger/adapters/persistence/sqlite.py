@@ -21,9 +21,11 @@ from chatledger.adapters.persistence.statements import (
     Row,
     insert_rows,
 )
+from chatledger.adapters.sqlite_files import connect_to_read
 from chatledger.application.ports.storage import StorageUnavailableError
 
 BUSY_TIMEOUT_MS = 10_000
+CACHED_STATEMENTS = 512
 SCRUB_TIMEOUT_MS = 20
 """What commits may have to wait for while readers are to let go of the log."""
 
@@ -57,8 +59,7 @@ class SqliteDatabase:
         Raises:
             StoreBusyError: another one has it; the text says who.
         """
-        with DataFolderLock(self._path):
-            pass
+        DataFolderLock(self._path).require_free()
 
     @contextmanager
     def alone(self) -> Iterator[sa.Engine]:
@@ -82,7 +83,7 @@ class SqliteDatabase:
         return self.alone()
 
     def reading(self, connections: int = 4, *, patience: float = 0.0) -> sa.Engine:  # noqa: ARG002 - a file does not keep waiting
-        """Connections that cannot write."""
+        """Connections that cannot write, and leave the file as it is."""
         return sqlite_engine(self._path, read_only=True, connections=connections)
 
     def beside(self, name: str) -> sa.Engine:
@@ -118,20 +119,24 @@ def sqlite_engine(
 
 
 def _connect(path: Path, durability: Durability, *, read_only: bool) -> sqlite3.Connection:
-    connection = sqlite3.connect(
-        path, isolation_level=None, check_same_thread=False, timeout=BUSY_TIMEOUT_MS / 1000, cached_statements=512
-    )
-    connection.execute("PRAGMA journal_mode=WAL")
-    connection.execute("PRAGMA cache_size=-16000")
-    connection.execute("PRAGMA temp_store=MEMORY")
+    timeout = BUSY_TIMEOUT_MS / 1000
     if read_only:
-        connection.execute("PRAGMA query_only=ON")
-        connection.execute("PRAGMA wal_autocheckpoint=0")
+        connection = connect_to_read(path, timeout=timeout, cached_statements=CACHED_STATEMENTS)
     else:
+        connection = sqlite3.connect(
+            path,
+            isolation_level=None,
+            check_same_thread=False,
+            timeout=timeout,
+            cached_statements=CACHED_STATEMENTS,
+        )
+        connection.execute("PRAGMA journal_mode=WAL")
         connection.execute(f"PRAGMA synchronous={'FULL' if durability == 'full' else 'NORMAL'}")
         connection.execute("PRAGMA wal_autocheckpoint=4000")
         connection.execute("PRAGMA journal_size_limit=67108864")
         connection.execute("PRAGMA secure_delete=ON")
+    connection.execute("PRAGMA cache_size=-16000")
+    connection.execute("PRAGMA temp_store=MEMORY")
     return connection
 
 
