@@ -12,12 +12,14 @@ import pytest
 import sqlalchemy as sa
 
 from chatledger.adapters.persistence.tables import METADATA
+from chatledger.adapters.persistence.views.people import SqlPeopleViews
 from chatledger.application.commands.rebuilding import RebuildReport
 from chatledger.application.context import SYSTEM, Context
 from chatledger.application.ledger.hand_ins import HandIn, NewEvent
 from chatledger.application.ledger.ledger import CATEGORIES
 from chatledger.application.ledger.projections import READ_MODELS
 from chatledger.application.ledger.rebuild import PAGE, Replay
+from chatledger.application.ledger.sealed_rows import RowSeals
 from chatledger.application.ledger.writer import GroupCommitWriter
 from chatledger.application.system_clock import new_id
 from chatledger.domain.aggregate import Aggregate
@@ -413,6 +415,38 @@ async def test_a_rebuild_repairs_what_was_changed_or_lost(busy_store: Store) -> 
     alike = {table for table, compared in found.items() if compared.digest == compared.live_digest}
     assert alike == {table for table in READ_MODELS if wrong[table] == live[table]}
     assert (await rebuild(busy_store)).differences == 0
+
+
+@pytest.mark.parametrize("erased", [0, 1])
+async def test_who_had_to_be_met_again_is_there_twice(store: Store, erased: int) -> None:
+    """Somebody deleted the row of a person, who then came back under the same external id."""
+    async with running_writer(store, asyncio.get_running_loop()) as writer:
+        traffic, app_id = Traffic(1, store, writer), new_id()
+        people = [
+            EndUser.see(new_id(), app_id=app_id, kind="service-api", external_id="ann", lookup="a" * 64)
+            for _ in range(2)
+        ]
+        await traffic.hand_in(people[0])
+        store.execute("DELETE FROM end_users")
+        async with open_rebuilding(store, writer.run_alone) as rebuilding:
+            async with rebuilding._read_models.successors() as successors:
+                replayed = Replay(store.codec, store.projections)
+                await successors.join(lambda locked: [change for page in replayed.pages(locked) for change in page])
+                await traffic.hand_in(people[1])
+            assert (await rebuilding.rebuild()).differences == 1
+            views = SqlPeopleViews(store.ledger._reader, RowSeals(store.keyring))
+            found = await views.end_user(app_id, "service-api", "a" * 64)
+            assert found is not None
+            assert found.end_user_id == people[1].id
+            assert [(await views.end_user_detail(person.id)).external_id for person in people] == ["ann", "ann"]
+
+            people[erased].request_erasure()
+            await traffic.hand_in(people[erased])
+            store.keyring.destroy([traffic.keys[people[erased].id].key_id])
+            assert (await rebuilding.rebuild()).differences == 0
+            found = await views.end_user(app_id, "service-api", "a" * 64)
+            assert found is not None
+            assert found.end_user_id == people[1 - erased].id
 
 
 async def test_a_rebuild_that_fails_leaves_the_read_models_as_they_were(busy_store: Store) -> None:

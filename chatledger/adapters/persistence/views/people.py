@@ -26,9 +26,10 @@ class SqlPeopleViews(SqlReading):
     """End users."""
 
     async def end_user(self, app_id: UUID, kind: EndUserKind, lookup: str) -> EndUserView | None:
-        """The person with this keyed hash of an external id."""
+        """The person with this keyed hash of an external id; the one met last, where they had to be met again."""
         table = END_USERS.c
-        return await self._view(_VIEW.where(table.app_id == app_id, table.kind == kind, table.lookup == lookup))
+        found = _VIEW.where(table.app_id == app_id, table.kind == kind, table.lookup == lookup)
+        return await self._view(found.order_by(table.created_at.desc(), table.end_user_id.desc()))
 
     async def end_user_of_id(self, end_user_id: UUID) -> EndUserView | None:
         """The person of this id; None where they are erased, or about to be."""

@@ -287,8 +287,8 @@ def _create_read_models() -> None:
         _id("key_id"),
         _number("created_at"),
         _bytes("content"),
-        sa.UniqueConstraint("app_id", "kind", "lookup"),
     )
+    op.create_index("end_users_by_lookup", "end_users", ["app_id", "kind", "lookup"])
     _create_erasures()
     _create_conversations()
     _create_messages()
