@@ -82,7 +82,7 @@ def import_from(path: Path, store: Store) -> int:
         checked = check_export(file, nothing)
     importing.begin(checked.begun)
     with path.open("rb") as file:
-        return importing.run(file, nothing)
+        return importing.run(file, checked, nothing)
 
 
 def take_keys(source: Path, target: Path) -> None:

@@ -140,7 +140,8 @@ def interrupt(path: Path, store: Store, after: int) -> None:
     """Import, but for what comes after so many commits."""
     importing = importing_of(store)
     with path.open("rb") as file:
-        importing.begin(check_export(file, nothing).begun)
+        checked = check_export(file, nothing)
+    importing.begin(checked.begun)
     commits = itertools.count(1)
 
     def stop(_done: int, _total: int) -> None:
@@ -148,7 +149,7 @@ def interrupt(path: Path, store: Store, after: int) -> None:
             raise Interrupted
 
     with path.open("rb") as file, pytest.raises(Interrupted):
-        importing.run(file, stop)
+        importing.run(file, checked, stop)
 
 
 @pytest.mark.parametrize("commits", [1, 4])
@@ -305,10 +306,44 @@ def test_of_a_spoiled_file_the_first_bad_position_is_named(data: st.DataObject, 
 def test_a_file_that_changes_meanwhile_stops_the_import(source: Store, path: Path, target: Store) -> None:
     importing = importing_of(target)
     with path.open("rb") as file:
-        importing.begin(check_export(file, nothing).begun)
+        checked = check_export(file, nothing)
+    importing.begin(checked.begun)
     content = path.read_bytes().splitlines(keepends=True)
     content[-2] = content[-2].replace(b'"version":', b'"version":1')
     with pytest.raises(BadExportError, match=f"position {len(stored_rows(source))}"):
-        importing.run(io.BytesIO(b"".join(content)), nothing)
+        importing.run(io.BytesIO(b"".join(content)), checked, nothing)
     assert import_from(path, target) >= 0
     assert stored_rows(target) == stored_rows(source)
+
+
+@pytest.mark.parametrize("swap", ["an event", "the root", "the end"])
+def test_a_file_that_was_swapped_meanwhile_is_never_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, swap: str
+) -> None:
+    """The last commit holds as many events as a commit can: even so it waits for the end of the file."""
+    monkeypatch.setattr("chatledger.application.audit.importing.EVENTS_PER_COMMIT", 3)
+    rows = some_rows(6)
+    lines = an_export(rows)
+    checked = check_export(io.BytesIO(b"".join(lines)), nothing)
+    if swap == "an event":
+        changed = msgspec.structs.replace(rows[4], event_id=new_id())
+        rows[4] = msgspec.structs.replace(changed, leaf=leaf_hash(changed))
+        swapped = [lines[0], *an_export(rows)[1:]]
+    elif swap == "the root":
+        swapped = [*lines[:-1], an_export(some_rows(6))[-1]]
+    else:
+        swapped = lines[:-1]
+    with open_store(tmp_path) as store:
+        importing = importing_of(store)
+        importing.begin(checked.begun)
+        with pytest.raises(BadExportError):
+            importing.run(io.BytesIO(b"".join(swapped)), checked, nothing)
+        with store.ledger.write() as transaction, pytest.raises(SchemaError, match="interrupted at 3 of 6"):
+            transaction.head()
+
+
+def test_a_first_line_that_promises_more_than_there_is_is_refused() -> None:
+    lines = an_export(some_rows(4))
+    lines[0] = lines[0].replace(b'"through":4', b'"through":9')
+    with pytest.raises(BadExportError, match="line 1: 4 events do not end at position 9"):
+        check_export(io.BytesIO(b"".join(lines)), nothing)

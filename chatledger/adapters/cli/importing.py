@@ -62,7 +62,7 @@ async def _import(settings: Settings, path: Path, files: Path | None) -> Importe
     async with open_for_import(settings) as target:
         were_there = await asyncio.to_thread(target.importing.begin, checked.begun)
         carried = await _carry_files(target, checked.files, files)
-        await _reading(path, partial(target.importing.run, progress=ProgressLine("import")))
+        await _reading(path, partial(target.importing.run, checked=checked, progress=ProgressLine("import")))
         has_keys = await asyncio.to_thread(target.finish)
     return Imported(
         events=checked.begun.events,

@@ -117,6 +117,8 @@ class ExportReader:
             raise BadExportError(1, None, f"the export has the format {begun.data.format}, this release reads {FORMAT}")
         if line != line_of(begun):
             raise BadExportError(1, None, "the line is not as an export writes it")
+        if begun.data.scope.is_whole and begun.data.through != begun.data.events:
+            raise BadExportError(1, None, f"{begun.data.events} events do not end at position {begun.data.through}")
         self.good_bytes = len(line)
         return begun.data
 

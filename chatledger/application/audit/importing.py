@@ -29,6 +29,8 @@ from chatledger.domain.registry import UnknownEventError
 EVENTS_PER_COMMIT = 1_000
 BYTES_PER_COMMIT = 8 * 1024 * 1024
 
+_CHANGED = "the file is not what it was when it was checked"
+
 
 class ImportRefusedError(Exception):
     """The export cannot be imported here; nothing was written. The text says why."""
@@ -155,10 +157,11 @@ class Importing:
                 transaction.apply([_through(begun.through)])
         return position
 
-    def run(self, file: BinaryIO, progress: Progress) -> int:
+    def run(self, file: BinaryIO, checked: CheckedExport, progress: Progress) -> int:
         """Write what is not there yet of an export that was checked; how many events that was.
 
-        Every commit leaves the ledger as it was at one of its positions, and the last one lets others open it.
+        Every commit leaves the ledger as it was at one of its positions, and the last one lets others open it: once the
+        file has been read to its end, and is what was checked.
 
         Raises:
             BadExportError: the file is not what it was when it was checked.
@@ -166,8 +169,12 @@ class Importing:
             StorageUnavailableError: the store is in trouble; what was written before stays.
         """
         reader = ExportReader(file)
+        if reader.begun != checked.begun:
+            raise BadExportError(1, None, _CHANGED)
         replay, through, written = Replay(self._codec, self._projections), reader.begun.through, 0
         for rows in _commits(reader.rows()):
+            if reader.ended is not None and reader.tree.root() != checked.root:
+                raise BadExportError(through + 2, None, _CHANGED)
             with self._store.write() as transaction:
                 written += self._write(transaction, rows, through, replay)
             progress(rows[-1].position, through)
@@ -211,13 +218,13 @@ def _told_so_far(row: EventRow, through: int) -> Change:
 
 
 def _commits(rows: Iterator[EventRow]) -> Iterator[Sequence[EventRow]]:
-    """The rows, as many at a time as one commit takes."""
+    """The rows, as many at a time as one commit takes; the last ones when it is known that there are no more."""
     taken, size = list[EventRow](), 0
     for row in rows:
-        taken.append(row)
-        size += len(row.public) + len(row.sealed or b"")
         if len(taken) >= EVENTS_PER_COMMIT or size >= BYTES_PER_COMMIT:
             yield taken
             taken, size = list[EventRow](), 0
+        taken.append(row)
+        size += len(row.public) + len(row.sealed or b"")
     if taken:
         yield taken
