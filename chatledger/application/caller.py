@@ -104,6 +104,11 @@ class EndUsers:
             for place in [place for place, known in self._known.items() if known.end_user_id in moved]:
                 del self._known[place]
 
+    def forget(self) -> None:
+        """Ask anew for everybody: the read models have been replaced."""
+        self._moves += 1
+        self._known.clear()
+
     def lookup(self, app_id: UUID, kind: EndUserKind, external_id: str) -> str:
         """The keyed hash that stands for an external id in the read models."""
         return self._keyring.lookup(f"{app_id} {kind}", external_id)

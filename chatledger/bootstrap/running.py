@@ -258,7 +258,7 @@ async def open_chatledger(
                     codec,
                     core.projections,
                     clock,
-                    mended=(directory.forget, annotations.forget),
+                    mended=(directory.forget, end_users.forget, annotations.forget),
                 )
             ),
             rotating_keys=RotatingKeys(ledger),

@@ -3,9 +3,11 @@
 import asyncio
 
 import pytest
+import sqlalchemy as sa
 
 from chatledger import AppConfiguration, Chatledger, ClosedError, RebuildRunningError, Settings
-from tests.support.databases import settings_of
+from chatledger.application.system_clock import new_id
+from tests.support.databases import connection_to, settings_of
 
 
 async def test_a_host_has_the_read_models_made_anew(tmp_path, database_url):
@@ -30,3 +32,21 @@ async def test_a_host_has_the_read_models_made_anew(tmp_path, database_url):
         await asyncio.sleep(0)
     with pytest.raises(ClosedError):
         await unfinished
+
+
+async def test_people_are_found_again_after_a_repair(tmp_path, database_url):
+    settings = Settings(data_dir=tmp_path / "data", **settings_of(database_url))
+    async with Chatledger.open(settings) as ledger:
+        app = await ledger.apps.create("chat", "An app", AppConfiguration(generator="scripted", settings={"tokens": 3}))
+        asked = await ledger.messages.ask(app.app_id, "hello", user="ada")
+        stranger = new_id()
+        with connection_to(settings.ledger_url) as connection:
+            value = stranger.bytes if connection.dialect.name == "sqlite" else stranger
+            connection.execute(sa.text("UPDATE end_users SET end_user_id = :stranger"), {"stranger": value})
+
+        async def conversations():
+            return [found.conversation_id for found in (await ledger.conversations.list(app.app_id, user="ada")).items]
+
+        assert await conversations() == []
+        assert (await ledger.read_models.rebuild()).differences == 2
+        assert await conversations() == [asked.conversation_id]
