@@ -9,6 +9,7 @@ import pytest
 
 from chatledger.adapters.keys import cache
 from chatledger.adapters.keys.cache import CACHED_KEYS
+from chatledger.adapters.keys.copying import copy_key_store
 from chatledger.adapters.keys.master import MasterKeyError, MasterKeyFile
 from chatledger.adapters.keys.store import SqliteKeyring
 from chatledger.application.ports.keys import KeyDestroyedError
@@ -248,3 +249,23 @@ def test_what_is_no_master_key_is_refused(tmp_path: Path, content: bytes) -> Non
     with pytest.raises(MasterKeyError, match=r"master\.key does not hold a key of 32 bytes"):
         list(MasterKeyFile(tmp_path / "master.key").candidates())
     assert (tmp_path / "master.key").read_bytes() == content
+
+
+def test_a_copy_of_before_is_replaced_and_nothing_else_is(keyring: SqliteKeyring, path: Path, tmp_path: Path) -> None:
+    """An export that was broken off after its keys were copied is taken up: then they are copied once more."""
+    target, ids = tmp_path / "copy", "SELECT count(*) FROM keys"
+    for _ in range(2):
+        keyring.make_durable([keyring.new_key(None)])
+        copy_key_store(path, target)
+        with sqlite3.connect(target) as copy, sqlite3.connect(path) as original:
+            assert copy.execute(ids).fetchone() == original.execute(ids).fetchone()
+
+    (tmp_path / "theirs").mkdir()
+    SqliteKeyring(tmp_path / "theirs" / "keys.db", master_key(tmp_path / "theirs", MASTER), new_id).close()
+    (tmp_path / "words").write_text("something else")
+    (tmp_path / "nothing").touch()
+    for other in (tmp_path / "theirs" / "keys.db", tmp_path / "words", tmp_path / "nothing"):
+        before = other.read_bytes()
+        with pytest.raises(FileExistsError):
+            copy_key_store(path, other)
+        assert other.read_bytes() == before
