@@ -1,9 +1,13 @@
 """What every sink of checkpoints promises, on real files, a real object storage, and a real HTTP server."""
 
+from pathlib import Path
+
+import msgspec
+import obstore
 import pytest
 
 from chatledger.application.ports.notary import SignedCheckpoint, SinkUnavailableError
-from tests.contracts.adapters import Kept
+from tests.contracts.adapters import Kept, s3_sink
 
 
 def checkpoint(number: int) -> SignedCheckpoint:
@@ -33,3 +37,19 @@ async def test_a_sink_that_is_away_says_so_and_takes_the_next_when_it_is_back(ke
     kept.come_back()
     await kept.sink.put(checkpoint(2))
     assert await kept.notes() == [checkpoint(1).note, checkpoint(2).note]
+
+
+async def test_where_nothing_can_be_replaced_what_is_there_is_taken(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def refuse(*_: object) -> None:
+        raise obstore.exceptions.PermissionDeniedError("the object is locked")
+
+    async with s3_sink(tmp_path) as kept:
+        await kept.sink.put(checkpoint(1))
+        monkeypatch.setattr(obstore, "put_async", refuse)
+        await kept.sink.put(checkpoint(1))
+        with pytest.raises(SinkUnavailableError):
+            await kept.sink.put(msgspec.structs.replace(checkpoint(1), note=b"another"))
+        with pytest.raises(SinkUnavailableError):
+            await kept.sink.put(checkpoint(2))

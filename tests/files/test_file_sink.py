@@ -1,6 +1,10 @@
 """What is peculiar to a file that checkpoints are appended to."""
 
+import asyncio
+import errno
+import os
 import resource
+import threading
 from pathlib import Path
 
 import pytest
@@ -46,3 +50,28 @@ async def test_of_what_has_no_room_nothing_is_left(tmp_path: Path) -> None:
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert file.read_bytes() == before
+
+
+async def test_what_was_given_up_is_not_overtaken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file that does not answer for long: its thread is still at work when the note comes again."""
+    sink, go_on, begun = FileSink(tmp_path / "checkpoints"), threading.Event(), threading.Event()
+    fsync = os.fsync
+
+    def slow(descriptor: int) -> None:
+        if not begun.is_set():
+            begun.set()
+            go_on.wait(20)
+            raise OSError(errno.EIO, "it did not come to the disk")
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", slow)
+    first = asyncio.create_task(sink.put(checkpoint(1)))
+    await asyncio.to_thread(begun.wait, 20)
+    first.cancel()
+    await asyncio.wait([first])
+    again = asyncio.create_task(sink.put(checkpoint(1)))
+    await asyncio.wait([again], timeout=0.05)
+    assert not again.done()
+    go_on.set()
+    await again
+    assert list(split_notes((tmp_path / "checkpoints").read_bytes())) == [checkpoint(1).note]

@@ -18,6 +18,7 @@ class FileSink:
 
     def __init__(self, path: Path) -> None:
         self._path = path
+        self._appending: asyncio.Future[None] | None = None
 
     async def put(self, checkpoint: SignedCheckpoint) -> None:
         """Append it. Where it is the last one already nothing is done.
@@ -25,8 +26,12 @@ class FileSink:
         Raises:
             SinkUnavailableError: the file cannot be written.
         """
+        # Whoever gave up an earlier one has left its thread at work: two would spoil each other's notes.
+        if self._appending is not None:
+            await asyncio.wait([self._appending])
+        self._appending = asyncio.ensure_future(asyncio.to_thread(self._append, checkpoint.note + b"\n"))
         try:
-            await asyncio.to_thread(self._append, checkpoint.note + b"\n")
+            await asyncio.shield(self._appending)
         except OSError as error:
             raise SinkUnavailableError(f"the file cannot be written: {error.strerror}") from error
 
@@ -43,10 +48,20 @@ class FileSink:
                 while whole:
                     whole = whole[file.write(whole) :]
                 os.fsync(file.fileno())
+                if size == 0:
+                    _sync_folder(self._path.parent)
             except OSError:
                 with suppress(OSError):  # a file that can only be appended to keeps it
                     file.truncate(size)
                 raise
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def _tail(file: FileIO, length: int) -> bytes:

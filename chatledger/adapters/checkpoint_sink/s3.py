@@ -15,7 +15,7 @@ class S3Sink:
         self._trouble: tuple[type[Exception], ...] = (obstore.exceptions.BaseError, OSError)
 
     async def put(self, checkpoint: SignedCheckpoint) -> None:
-        """Store it. Doing so again stores the same bytes under the same name.
+        """Store it. Doing so again stores the same bytes, or finds them there where nothing can be replaced.
 
         Raises:
             SinkUnavailableError: the storage is in trouble.
@@ -24,7 +24,15 @@ class S3Sink:
         try:
             await self._s3.put_async(self._store, name, checkpoint.note)
         except self._trouble as error:
-            raise _unavailable(error) from error
+            if not await self._has(name, checkpoint.note):
+                raise _unavailable(error) from error
+
+    async def _has(self, name: str, note: bytes) -> bool:
+        try:
+            found = await self._s3.get_async(self._store, name)
+            return bytes(await found.bytes_async()) == note
+        except self._trouble:
+            return False
 
     async def close(self) -> None:
         """The library gives its connections back by itself."""
