@@ -6,7 +6,14 @@ from functools import lru_cache
 import msgspec
 
 from chatledger.application.accepting import accept_number
-from chatledger.application.audit.merkle import ProofError, consistency_proof, inclusion_proof, root, verify_inclusion
+from chatledger.application.audit.merkle import (
+    NodeHash,
+    ProofError,
+    consistency_proof,
+    inclusion_proof,
+    root,
+    verify_inclusion,
+)
 from chatledger.application.audit.notes import Checkpoint, Note
 from chatledger.application.audit.tiles import TILE_WIDTH, MissingLeafError, TiledTree
 from chatledger.application.audit.tlog_proof import TlogProof
@@ -14,6 +21,7 @@ from chatledger.application.errors import LedgerInconsistentError, NotFoundError
 from chatledger.application.ports.notary import NotaryStore, SignedCheckpoint, TreeRows
 
 REMEMBERED_TILES = 1_024
+REMEMBERED_NODES = 4_096
 
 
 class ConsistencyProof(msgspec.Struct, frozen=True, kw_only=True):
@@ -56,7 +64,7 @@ class Proving:
         signed = await self.checkpoint(size)
         position = accept_number("position", position, 1, signed.size)
         head = Checkpoint.parse(Note.parse(signed.note).text)
-        hashes = await self._store.read(lambda rows: _inclusion(rows, position - 1, head))
+        hashes = await self._store.read(lambda rows: _inclusion(TiledTree(rows).node, position - 1, head))
         return TlogProof(position - 1, tuple(hashes), signed.note)
 
     async def newest_size(self) -> int:
@@ -75,8 +83,8 @@ class Proving:
         head = Checkpoint.parse(Note.parse(signed.note).text)
 
         def prove(rows: TreeRows) -> Sequence[TlogProof]:
-            remembered = _RememberedRows(rows)
-            hashes = ((position - 1, _inclusion(remembered, position - 1, head)) for position in positions)
+            node = lru_cache(REMEMBERED_NODES)(TiledTree(_RememberedRows(rows)).node)
+            hashes = ((position - 1, _inclusion(node, position - 1, head)) for position in positions)
             return [TlogProof(index, tuple(path), signed.note) for index, path in hashes]
 
         return await self._store.read(prove)
@@ -130,12 +138,11 @@ class _RememberedRows:
         return self._rows.next_tile(level)
 
 
-def _inclusion(rows: TreeRows, index: int, head: Checkpoint) -> list[bytes]:
+def _inclusion(node: NodeHash, index: int, head: Checkpoint) -> list[bytes]:
     """It is checked before it is given out: a proof that proves nothing is no answer."""
-    tree = TiledTree(rows)
     try:
-        hashes = inclusion_proof(index, head.size, tree.node)
-        verify_inclusion(index, head.size, tree.node(0, index), hashes, head.root)
+        hashes = inclusion_proof(index, head.size, node)
+        verify_inclusion(index, head.size, node(0, index), hashes, head.root)
     except (ProofError, MissingLeafError) as error:
         raise LedgerInconsistentError(f"position {index + 1:,} is not what was signed: {error}") from error
     return hashes
