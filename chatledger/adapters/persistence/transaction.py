@@ -13,9 +13,9 @@ import sqlalchemy as sa
 from chatledger.adapters.persistence.statements import SELECT_HEAD, HeadRow, Row, insert_rows, statements_of
 from chatledger.adapters.persistence.tables import METADATA, successor_of
 from chatledger.application.ledger.projections import READ_MODELS, READ_MODELS_VERSION
+from chatledger.application.ports.audit import ALGORITHMS
 from chatledger.application.ports.storage import (
     LAST_POSITION,
-    Algorithm,
     Beginning,
     Change,
     Delete,
@@ -29,9 +29,6 @@ from chatledger.application.ports.storage import (
     Update,
     Upsert,
 )
-
-ALGORITHMS: tuple[Algorithm, ...] = ("none", "aes-256-gcm")
-"""Stored as the index in this tuple."""
 
 IDS_PER_STATEMENT = 500
 

@@ -73,7 +73,8 @@ class MessageChanges:
             case MessageErrored():
                 return self._message_errored(envelope, body, folded())
             case FeedbackGiven():
-                return (*self._feedback_given(envelope, body, folded()), _later(envelope, folded()))
+                message = folded()
+                return (*self._feedback_given(envelope, body, message), _later(envelope, message))
             case FeedbackWithdrawn():
                 return (*_feedback_withdrawn(envelope, body), _later(envelope, folded()))
             case FileAttached():
