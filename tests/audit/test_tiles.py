@@ -16,6 +16,7 @@ from chatledger.application.audit.merkle import (
     verify_consistency,
     verify_inclusion,
 )
+from chatledger.application.audit.proving import remembering
 from chatledger.application.audit.tiles import MissingLeafError, TiledTree
 
 
@@ -120,3 +121,17 @@ def test_a_hole_is_named() -> None:
     with pytest.raises(MissingLeafError, match="between the positions 513 and 768") as raised:
         root(1024, TiledTree(rows).node)
     assert (raised.value.first, raised.value.last) == (513, 768)
+
+
+def test_proofs_side_by_side_make_the_nodes_of_one_tile_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[int] = []
+
+    def counted(hashes: Sequence[bytes]) -> bytes:
+        made.append(len(hashes))
+        return perfect_root(hashes)
+
+    monkeypatch.setattr("chatledger.application.audit.tiles.perfect_root", counted)
+    node, size = remembering(ALL_TILES), len(LEAVES)
+    for index in range(256, 512):
+        verify_inclusion(index, size, node(0, index), inclusion_proof(index, size, node), root(size, _node))
+    assert len(made) < 2 * 256 + 50, "each node of the tile once, and the few above"

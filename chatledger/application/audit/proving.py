@@ -83,7 +83,7 @@ class Proving:
         head = Checkpoint.parse(Note.parse(signed.note).text)
 
         def prove(rows: TreeRows) -> Sequence[TlogProof]:
-            node = lru_cache(REMEMBERED_NODES)(TiledTree(_RememberedRows(rows)).node)
+            node = remembering(rows)
             hashes = ((position - 1, _inclusion(node, position - 1, head)) for position in positions)
             return [TlogProof(index, tuple(path), signed.note) for index, path in hashes]
 
@@ -107,8 +107,16 @@ class Proving:
         )
 
 
+def remembering(rows: TreeRows) -> NodeHash:
+    """Nodes for many proofs at once: what one of them has read or made the others, which are mostly near, do not again.
+
+    Calling it raises what :meth:`TiledTree.node` does.
+    """
+    return lru_cache(REMEMBERED_NODES)(TiledTree(_RememberedRows(rows)).node)
+
+
 class _RememberedRows:
-    """Rows for many proofs at once: what one of them has read the others, which are mostly near, do not read again."""
+    """Rows that are not read again."""
 
     def __init__(self, rows: TreeRows) -> None:
         self._rows = rows
