@@ -74,7 +74,7 @@ def test_an_export_is_read_back() -> None:
 def test_a_part_of_a_ledger_has_gaps() -> None:
     rows = some_rows()[::2]
     assert read(an_export(rows, ExportScope(app_id=new_id()))) == rows
-    with pytest.raises(BadExportError, match=r"line 3 \(position 2\)"):
+    with pytest.raises(BadExportError, match=r"line 1: 3 events do not end at position 5"):
         read(an_export(rows))
 
 

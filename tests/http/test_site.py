@@ -169,8 +169,8 @@ async def test_the_message_api_is_described_at_both_entrances(document):
         {(path.removeprefix(prefix), method) for path, method in described(document) if path.startswith(prefix)}
         for prefix in ("/api", "/v1")
     )
-    # What is about the app as a whole is for its own server alone, or for operators.
-    their_own = ("/admin/", "/app/", "/apps/", "/end-users/")
+    # What is about the app or the ledger as a whole is for its own server alone, or for operators.
+    their_own = ("/admin/", "/app/", "/apps/", "/end-users/", "/search", "/proof", "/events", "/checkpoint")
     of_the_app = {place for place in keys if place[0].startswith(their_own)} | {("", "get")}
     assert visitors - visitors_alone == keys - of_the_app
     assert visitors_alone <= visitors
