@@ -73,7 +73,7 @@ def digests(folder: Path) -> dict[str, str]:
     return {
         str(file.relative_to(folder)): hashlib.sha256(file.read_bytes()).hexdigest()
         for file in folder.rglob("*")
-        if file.is_file()
+        if file.is_file() and not file.name.endswith(("-shm", "-wal"))
     }
 
 
