@@ -281,7 +281,7 @@ class Sending:
                 *person.staged,
                 *place.staged,
                 message,
-                context=_context(caller, person, new),
+                context=await self._context(caller, person, new),
                 expected=person.expected | place.expected,
                 guards=(
                     *person.guards,
@@ -304,6 +304,17 @@ class Sending:
             follower=follower,
             known=committed[-1:],
         )
+
+    async def _context(self, caller: Caller, person: Person, new: NewMessage) -> Context:
+        """Who names nobody speaks for the one whom all such callers share, and for nobody else."""
+        if new.repetition is not None:
+            context = caller.context_of_change(person.end_user_id)
+            return msgspec.structs.replace(context, causation_id=new.repetition.event_id)
+        if caller.user is not None or new.conversation_id is None:
+            return caller.context(person.end_user_id)
+        shared = await self._people.find(caller)
+        is_theirs = shared is not None and shared.end_user_id == person.end_user_id
+        return caller.context(person.end_user_id if is_theirs else None)
 
     async def _fingerprint(self, app: AppView, person: Person, new: NewMessage, asked: _Asked) -> str | None:
         declared = {name: new.inputs.get(name) for name in asked.inputs}
@@ -370,10 +381,3 @@ def _replay_guards(repetition: Repetition | None) -> tuple[Guard, ...]:
 def _turn_guards(conversation_id: UUID | None, on_busy: OnBusy) -> tuple[Guard, ...]:
     most = MOST_UNFINISHED.get(on_busy)
     return () if conversation_id is None or most is None else (IdleGuard(conversation_id, most),)
-
-
-def _context(caller: Caller, person: Person, new: NewMessage) -> Context:
-    if new.conversation_id is None and new.repetition is None:
-        return caller.context(person.end_user_id)
-    causation_id = None if new.repetition is None else new.repetition.event_id
-    return msgspec.structs.replace(caller.context_of_change(person.end_user_id), causation_id=causation_id)
