@@ -1,6 +1,7 @@
 """Options of the test run, and the servers that its tests share."""
 
 import os
+import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from typing import Any
@@ -31,6 +32,12 @@ def pytest_addoption(parser):
     parser.addoption("--pages", type=int, default=8, help="how many pages of events a subscription catches up with")
     parser.addoption("--write-compatibility", action="store_true", help="write docs/compatibility.md from the run")
     parser.addoption("--tail-seconds", type=float, default=4, help="how long many writers write and one follows")
+
+
+def pytest_configure() -> None:
+    """A run in the background of a script ignores Ctrl-C, and so would every command that is interrupted by a test."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")
