@@ -145,6 +145,8 @@ async def open_for_repair(settings: Settings) -> AsyncIterator[Rebuilding]:
         stack.push_async_callback(store.close)
         await asyncio.to_thread(upgrade, writing)
         keyring = stack.enter_context(open_keyring(settings))
+        # With another ledger's keys everything would be made anew as if it were erased.
+        await reader.query(lambda connection: require_keys(connection, keyring))
         await reader.query(lambda connection: destroy_erased_keys(connection, keyring, from_events=True))
         codec, projections = EventCodec(keyring), Projections(RowSeals(keyring))
         yield await stack.enter_async_context(
