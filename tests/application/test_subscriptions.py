@@ -637,7 +637,9 @@ async def test_a_handler_that_is_at_work_may_end_it_within_the_time_of_grace(ope
     async with open_host(handlers=[handler], shutdown_grace=DEADLINE) as chat:
         await stops(chat, 1, 2)
         await is_at_work.wait()
-        asyncio.get_running_loop().call_later(0.05, may_go_on.set)
+        closing = chat.running.subscriptions["works"]._closing
+        letting_go = asyncio.create_task(closing.wait())
+        letting_go.add_done_callback(lambda _: may_go_on.set())
     assert done == [1]
     async with open_host(handlers=[handler]) as chat:
         await chat.running.subscriptions["works"].caught_up()
