@@ -24,6 +24,7 @@ from chatledger.application.context import Context
 from chatledger.application.errors import InvalidParameterError, LedgerInconsistentError, NotFoundError
 from chatledger.application.ledger.ledger import Staged
 from chatledger.application.ports.notary import SignedCheckpoint
+from chatledger.application.ports.storage import Change
 from chatledger.application.system_clock import SystemClock
 from chatledger.bootstrap import begin_incarnation
 from chatledger.bootstrap.auditing import remembered
@@ -246,6 +247,23 @@ async def test_a_ledger_that_was_tampered_with_gets_no_signature(
         await execute(chat, statement)
     with pytest.raises(LedgerInconsistentError, match=reason):
         await sign(chat)
+
+
+async def test_tiles_that_are_kept_twice_at_once_are_kept_once(chat: Chat, monkeypatch: pytest.MonkeyPatch) -> None:
+    await record(chat, MORE_THAN_TWO_TILES)
+    notarizing = chat.application.notarizing
+    keep, began = chat.running.ledger.keep, asyncio.Event()
+
+    async def keep_unheard(*changes: Change) -> None:
+        began.set()
+        await keep(*changes)
+
+    monkeypatch.setattr(chat.running.ledger, "keep", keep_unheard)
+    broken_off = asyncio.create_task(notarizing.keep_tiles())
+    await began.wait()
+    broken_off.cancel()
+    await notarizing.keep_tiles()
+    assert len(await execute(chat, "SELECT * FROM tiles")) == 2
 
 
 @ON_SQLITE

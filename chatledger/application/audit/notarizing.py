@@ -16,7 +16,7 @@ from chatledger.application.ledger.envelope import to_microseconds
 from chatledger.application.ledger.ledger import Ledger, Staged
 from chatledger.application.ports.clock import Clock
 from chatledger.application.ports.notary import NotaryMemory, NotaryStore, SignedCheckpoint, TreeRows
-from chatledger.application.ports.storage import Delete, Insert
+from chatledger.application.ports.storage import Delete, Insert, Upsert
 from chatledger.domain.notary import NOTARY_ID, Notary
 
 log = logging.getLogger(__name__)
@@ -95,7 +95,7 @@ class Notarizing:
                 size, tiles = await self._store.read(_missing_tiles)
                 if not tiles:
                     return size
-                await self._ledger.keep(*(Insert("tiles", msgspec.structs.asdict(tile)) for tile in tiles))
+                await self._ledger.keep(*map(_kept, tiles))
 
     async def _sign(self, context: Context) -> SignedCheckpoint:
         last = await self._extending.last()
@@ -149,6 +149,13 @@ class Notarizing:
         row = msgspec.structs.asdict(signed) | {"note": note.decode(), "delivered_at": None}
         await self._ledger.keep(Insert("checkpoints", row))
         return signed
+
+
+def _kept(tile: Tile) -> Upsert:
+    """Whoever was broken off, or another notary, may just be keeping the same one."""
+    return Upsert(
+        "tiles", {"level": tile.level, "number": tile.number}, msgspec.structs.asdict(tile), {"root": tile.root}
+    )
 
 
 def _missing_tiles(rows: TreeRows) -> tuple[int, list[Tile]]:
