@@ -173,6 +173,9 @@ class Settings(BaseModel):
     """Where the ledger is: ``sqlite:///file``, or ``postgresql://user@host:port/database``; ``ledger.db`` in the data
     folder by default."""
 
+    queue: Literal["in_process", "nats", "postgres"] = "in_process"
+    """How work and news travel: within this one process, or between any number of them on one PostgreSQL."""
+
     worker_name: NotEmpty = "worker-1"
 
     durability: Literal["full", "relaxed"] = "full"
@@ -253,6 +256,8 @@ class Settings(BaseModel):
 
     @model_validator(mode="after")
     def _fit_together(self) -> Self:
+        if self.is_shared and self.database_path is not None:
+            raise ValueError("queue: many processes need database_url to be that of a PostgreSQL")
         if self.heartbeat >= self.lease:
             raise ValueError("heartbeat: must be shorter than the lease")
         if self.first_retry_delay > self.longest_retry_delay:
@@ -270,6 +275,11 @@ class Settings(BaseModel):
                     if getattr(self, name) is not None and getattr(self, required) is None:
                         raise ValueError(f"{name}: needs {required}")
         return self
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether this is one of any number of processes on one ledger."""
+        return self.queue != "in_process"
 
     @property
     def ledger_url(self) -> str:

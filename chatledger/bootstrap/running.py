@@ -17,7 +17,6 @@ from chatledger.adapters.persistence.views.belongings import SqlBelongingsViews
 from chatledger.adapters.persistence.views.dead_letters import SqlDeadLetterViews
 from chatledger.adapters.persistence.views.endpoints import SqlEndpointViews
 from chatledger.adapters.persistence.views.past import SqlPastPlaces
-from chatledger.adapters.queue.in_process import InProcessLiveBus
 from chatledger.adapters.rate_limiter.in_process import InProcessRateLimiter
 from chatledger.application.app_limits import AppLimits
 from chatledger.application.application import Application
@@ -93,6 +92,7 @@ from chatledger.bootstrap.erasure import open_forgetting
 from chatledger.bootstrap.files import open_files
 from chatledger.bootstrap.notary import OpenNotary, open_notary
 from chatledger.bootstrap.providers import built_in, by_name_of, open_features
+from chatledger.bootstrap.queues import open_queues
 from chatledger.bootstrap.search import open_index
 from chatledger.bootstrap.stores import open_rebuilding
 from chatledger.bootstrap.webhooks import open_webhooks
@@ -158,14 +158,15 @@ async def open_chatledger(
         clock, database, reader, store, writer = core.clock, core.database, core.reader, core.store, core.writer
         ledger, codec, keyring, seals, views = core.ledger, core.codec, core.keyring, core.seals, core.views
 
-        bus, tail, conversation_tail, lookout = InProcessLiveBus(), Tail(), ConversationTail(), Lookout(store.head)
+        queues = await stack.enter_async_context(open_queues(settings))
+        tail, conversation_tail, lookout = Tail(), ConversationTail(), Lookout(store.head)
         end_users, directory, past = (
             EndUsers(views, keyring),
             AppDirectory(views),
             _open_past(stack, store, codec, core.projections, SqlScratches(seals, views), reader, clock),
         )
         people, ownership = People(ledger, end_users, new_id), Ownership(end_users, views)
-        following = stack.enter_context(closing(Following(ledger, views, tail, conversation_tail, bus, lookout)))
+        following = stack.enter_context(closing(Following(ledger, views, tail, conversation_tail, queues.bus, lookout)))
         reads, blobs = ContentReads(ledger, clock), await asyncio.to_thread(blob_store, settings)
         storing, files = open_files(settings, blobs, ledger, views, directory, clock, ownership, reads)
         annotation_views = SqlAnnotationViews(reader, seals)
@@ -185,11 +186,10 @@ async def open_chatledger(
         )
         gates = Gates(directory, features.moderators, annotations)
         stopping, history = (
-            Stopping(ledger, views, directory, ownership, bus, clock),
+            Stopping(ledger, views, directory, ownership, queues.bus, clock),
             History(ledger.message, views, end_users, ownership, past, reads),
         )
-        incarnation = await store.incarnation()
-        disclosing = Disclosing(keyring)
+        incarnation, disclosing = await store.incarnation(), Disclosing(keyring)
         indexer = await open_index(stack, database, reader, keyring, writer, incarnation, is_wanted=settings.search)
         forgetting = open_forgetting(
             ledger,
@@ -314,7 +314,7 @@ async def open_chatledger(
                 settings,
                 application,
                 ledger,
-                bus,
+                queues,
                 by_name,
                 gates,
                 writer,

@@ -4,7 +4,6 @@ import os
 from collections.abc import Mapping
 from contextlib import AsyncExitStack
 
-from chatledger.adapters.queue.in_process import InProcessTaskQueue
 from chatledger.application.application import Application
 from chatledger.application.files.storing import StoringFiles
 from chatledger.application.generation.automatic_naming import AutomaticNaming
@@ -20,8 +19,8 @@ from chatledger.application.grace import Grace
 from chatledger.application.ledger.ledger import Ledger
 from chatledger.application.ledger.writer import GroupCommitWriter
 from chatledger.application.ports.generator import Generator
-from chatledger.application.ports.queue import LiveBus
 from chatledger.bootstrap.background import Background
+from chatledger.bootstrap.queues import Queues
 from chatledger.settings import Settings
 
 
@@ -30,7 +29,7 @@ async def start_worker(
     settings: Settings,
     application: Application,
     ledger: Ledger,
-    bus: LiveBus,
+    queues: Queues,
     generators: Mapping[str, Generator],
     gates: Gates,
     writer: GroupCommitWriter,
@@ -40,7 +39,7 @@ async def start_worker(
     grace: Grace,
 ) -> Worker:
     """Begin what follows the commits of this process. It is drained first, and then cancelled."""
-    queue, views, clock = InProcessTaskQueue(), application.views, application.clock
+    queue, bus, views, clock = queues.tasks, queues.bus, application.views, application.clock
     worker = Worker(
         _worker_settings(settings),
         ledger,
@@ -73,8 +72,9 @@ async def start_worker(
     )
     for follower in followers:
         writer.observe(follower.committed)
+    bus.observe_stops(worker.hear_stop)
     background = await stack.enter_async_context(Background())
-    background.start(*(follower.run for follower in followers), worker.keep_leases)
+    background.start(*(follower.run for follower in followers), worker.keep_leases, worker.hear_stops)
     stack.push_async_callback(worker.drain, grace)
     return worker
 

@@ -120,7 +120,7 @@ async def test_a_task_is_offered_when_its_lease_ends_and_not_before(quick_leases
         assert await sweeper.sweep() == 0
         clock.microseconds = ends
         assert await sweeper.sweep() == 1
-        (item,) = [await anext(aiter(queue.listen()))]
+        item = (await anext(queue.listen())).item
         assert (item.message_id, item.attempt) == (sent.message_id, 1)
 
 

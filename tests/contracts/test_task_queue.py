@@ -13,16 +13,18 @@ from tests.contracts.items import an_item
 async def take(queue: TaskQueue, count: int) -> list[QueueItem]:
     taken: list[QueueItem] = []
     async with aclosing(queue.listen()) as items:
-        async for item in items:
-            taken.append(item)
+        async for delivery in items:
+            taken.append(delivery.item)
+            delivery.done()
             if len(taken) == count:
                 break
     return taken
 
 
 async def take_all(queue: TaskQueue, into: "asyncio.Queue[QueueItem]") -> None:
-    async for item in queue.listen():
-        into.put_nowait(item)
+    async for delivery in queue.listen():
+        into.put_nowait(delivery.item)
+        delivery.done()
 
 
 async def test_first_in_first_out(open_queue) -> None:
@@ -67,6 +69,22 @@ async def test_what_was_taken_may_be_published_again(open_queue) -> None:
         assert await take(queue, 1) == [item]
 
 
+async def test_what_is_put_back_comes_again(open_queue) -> None:
+    queue = await open_queue()
+    item, others = an_item(), [an_item() for _ in range(2)]
+    async with asyncio.timeout(20), aclosing(queue.listen()) as deliveries:
+        await queue.publish(item)
+        first = await anext(deliveries)
+        first.put_back(0.05)
+        for other in others:
+            await queue.publish(other)
+        after = [await anext(deliveries) for _ in range(3)]
+        for delivery in after:
+            delivery.done()
+    assert first.item == item
+    assert sorted(delivery.item.task_id for delivery in after) == sorted(one.task_id for one in (item, *others))
+
+
 async def test_past_the_bound_work_is_refused_and_taking_makes_room(open_queue) -> None:
     queue = await open_queue(bound=2)
     items = [an_item() for _ in range(3)]
@@ -97,8 +115,9 @@ async def test_listeners_share_the_work(open_queue) -> None:
     items, taken, all_busy = [an_item() for _ in range(3)], [], asyncio.Barrier(3)
 
     async def work() -> None:
-        async for item in queue.listen():
-            taken.append(item)
+        async for delivery in queue.listen():
+            taken.append(delivery.item)
+            delivery.done()
             # Opens once each of them holds one.
             if await all_busy.wait() == 0:
                 await queue.stop_listen()
@@ -171,8 +190,9 @@ async def test_stop_listen_loses_nothing_of_what_was_not_taken(open_queue) -> No
     for item in items:
         await queue.publish(item)
     async with asyncio.timeout(10):
-        async for item in queue.listen():
-            taken.append(item)
+        async for delivery in queue.listen():
+            taken.append(delivery.item)
+            delivery.done()
             await queue.stop_listen()
     assert taken == items[:1]
     # Waiting still: the same work is not accepted a second time, what was taken is.

@@ -1,10 +1,12 @@
 """The task queue and the live bus of one process. Both may forget everything: the ledger does not."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, Callable
 from uuid import UUID
 
-from chatledger.application.ports.queue import Listener, QueueFullError, QueueItem
+import msgspec
+
+from chatledger.application.ports.queue import Delivery, Listener, QueueFullError, QueueItem
 from chatledger.domain.events import REGISTRY, TERMINAL_EVENTS
 
 MAX_QUEUED = 10_000
@@ -39,21 +41,40 @@ class InProcessTaskQueue:
         self._items.put_nowait(item)
         return True
 
-    async def listen(self) -> AsyncIterator[QueueItem]:
-        """Take work, item by item, until :meth:`stop_listen`. Several listeners share the work."""
+    async def listen(self) -> AsyncGenerator[Delivery, None]:
+        """Take work, one delivery at a time, until :meth:`stop_listen`. Several listeners share the work."""
         self._listeners += 1
         try:
             while not self._is_stopped and (item := await self._items.get()) is not None:
                 self._waiting.discard(_key(item))
-                yield item
+                yield _Taken(item, self._offer_again)
         finally:
             self._listeners -= 1
+
+    def _offer_again(self, item: QueueItem) -> None:
+        """Unless it is there already, or there is no room: then it is left to the sweeper."""
+        key = _key(item)
+        if key not in self._waiting and len(self._waiting) < self._bound:
+            self._waiting.add(key)
+            self._items.put_nowait(item)
 
     async def stop_listen(self) -> None:
         """End every :meth:`listen`. What was not taken stays queued."""
         self._is_stopped = True
         for _ in range(self._listeners):
             self._items.put_nowait(None)
+
+
+class _Taken(msgspec.Struct, frozen=True):
+    item: QueueItem
+    offer_again: Callable[[QueueItem], None]
+
+    def done(self) -> None:
+        """Nothing: what this process had taken nobody else waits for."""
+
+    def put_back(self, delay: float) -> None:
+        """Offer it once more then."""
+        asyncio.get_running_loop().call_later(delay, self.offer_again, self.item)
 
 
 def _key(item: QueueItem) -> _Key:
@@ -127,3 +148,6 @@ class InProcessLiveBus:
             listeners.discard(listener)
             if not listeners:
                 del self._listeners[subject_id]
+
+    def observe_stops(self, observer: Callable[[UUID], None]) -> None:
+        """Nothing: there is no other process."""

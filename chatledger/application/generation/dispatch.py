@@ -12,7 +12,7 @@ from chatledger.application.fault_report import describe
 from chatledger.application.ledger.envelope import Envelope, to_microseconds
 from chatledger.application.ledger.ledger import Ledger
 from chatledger.application.ports.clock import Clock
-from chatledger.application.ports.queue import QueueFullError, QueueItem, TaskQueue
+from chatledger.application.ports.queue import QueueFullError, QueueItem, QueueUnavailableError, TaskQueue
 from chatledger.application.ports.storage import StorageUnavailableError
 from chatledger.application.ports.views import UnfinishedTask, Views
 from chatledger.domain.events import GenerationRequeued, MessageCreated
@@ -75,8 +75,8 @@ class Dispatcher:
                 item = self._backlog.popleft()
                 try:
                     await self._queue.publish(item)
-                except QueueFullError:
-                    log.warning("task %s: the queue is full; left to the sweeper", item.task_id)
+                except (QueueFullError, QueueUnavailableError) as error:
+                    log.warning("task %s: left to the sweeper: %s", item.task_id, describe(error))
 
 
 class Sweeper:
@@ -121,8 +121,8 @@ class Sweeper:
                 await self.sweep()
             except StorageUnavailableError as error:
                 log.warning("sweep missed: the store is in trouble: %s", error)
-            except QueueFullError:
-                log.warning("sweep cut short: the queue is full")
+            except (QueueFullError, QueueUnavailableError) as error:
+                log.warning("sweep cut short: %s", describe(error))
             self._is_due.clear()
             with suppress(TimeoutError):
                 async with asyncio.timeout(self._interval):

@@ -6,9 +6,10 @@ from collections import deque
 from collections.abc import Sequence
 from uuid import UUID
 
+from chatledger.application.fault_report import describe
 from chatledger.application.generation.dispatch import MAX_BACKLOG, item_of
 from chatledger.application.ledger.envelope import Envelope
-from chatledger.application.ports.queue import QueueFullError, TaskQueue
+from chatledger.application.ports.queue import QueueFullError, QueueUnavailableError, TaskQueue
 from chatledger.application.ports.storage import StorageUnavailableError
 from chatledger.application.ports.views import Views
 from chatledger.domain.events import TERMINAL_EVENTS, AnswerChunkAppended, GenerationStarted, MessageCreated
@@ -67,8 +68,8 @@ class Turns:
                 await self._look()
             except StorageUnavailableError as error:
                 log.warning("whose turn it is, is left to the sweeper: the store is in trouble: %s", error)
-            except QueueFullError:
-                log.warning("whose turn it is, is left to the sweeper: the queue is full")
+            except (QueueFullError, QueueUnavailableError) as error:
+                log.warning("whose turn it is, is left to the sweeper: %s", describe(error))
 
     async def _look_back(self) -> None:
         for message_id in await self._views.waiting(MAX_BACKLOG):

@@ -4,7 +4,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from contextlib import suppress
+from contextlib import aclosing, suppress
 from datetime import datetime
 from functools import partial
 from uuid import UUID
@@ -32,7 +32,7 @@ from chatledger.application.ports.generator import (
     GeneratorError,
 )
 from chatledger.application.ports.keys import DataKey
-from chatledger.application.ports.queue import LiveBus, QueueItem, TaskQueue
+from chatledger.application.ports.queue import Delivery, LiveBus, QueueItem, TaskQueue
 from chatledger.application.ports.storage import Delete, StorageUnavailableError, Update, Upsert
 from chatledger.application.ports.views import Views
 from chatledger.domain.errors import FencedOutError, StopPendingError
@@ -47,6 +47,9 @@ SECONDS_TO_GIVE_UP = 1.0
 
 LOOK_AGAIN = 0.05
 """Seconds after which a worker that drains, and runs nothing, looks again whether somebody waits."""
+
+PUT_BACK = 1.0
+"""Seconds until work that could not be begun is tried again, here or elsewhere."""
 
 StoreMadeFile = Callable[[Message, str, bytes, Context], Awaitable[AttachedFile]]
 """Stores what a tool made for a message, by name and content."""
@@ -105,6 +108,8 @@ class Worker:
         self._tasks: dict[UUID, asyncio.Task[None]] = {}
         self._places = asyncio.Semaphore(settings.concurrency)
         self._orphans: set[UUID] = set()
+        self._asked_to_stop: set[UUID] = set()
+        self._has_been_asked = asyncio.Event()
         self._closings = Closings()
         self._is_draining = False
         self._is_leaving = False
@@ -113,14 +118,20 @@ class Worker:
 
     async def run(self) -> None:
         """Take tasks until the queue ends listening."""
-        async for item in self._queue.listen():
-            await self._places.acquire()
-            if item.message_id in self._tasks or not await self._takes_more():
+        async with aclosing(self._queue.listen()) as deliveries:
+            # A place first: what waits for one here could be another worker's.
+            while await self._places.acquire() and (delivery := await anext(deliveries, None)) is not None:
+                message_id = delivery.item.message_id
+                if message_id in self._tasks:
+                    delivery.done()
+                elif await self._takes_more():
+                    task = asyncio.create_task(self._guarded(delivery))
+                    self._tasks[message_id] = task
+                    task.add_done_callback(lambda _, message_id=message_id: self._leave(message_id))
+                    continue
+                else:
+                    delivery.put_back(LOOK_AGAIN)
                 self._places.release()
-                continue
-            task = asyncio.create_task(self._guarded(item))
-            self._tasks[item.message_id] = task
-            task.add_done_callback(lambda _, message_id=item.message_id: self._leave(message_id))
 
     async def _takes_more(self) -> bool:
         return not self._is_leaving and (not self._is_draining or await self._somebody_waits())
@@ -174,6 +185,23 @@ class Worker:
             await asyncio.wait(list(self._tasks.values()))
 
     # Signals
+
+    def hear_stop(self, message_id: UUID) -> None:
+        """Another process has asked for the end of a message, which is on the ledger."""
+        if message_id in self._running:
+            self._asked_to_stop.add(message_id)
+            self._has_been_asked.set()
+
+    async def hear_stops(self) -> None:
+        """Look who asked for the ends that other processes tell of. What cannot be read now, a heartbeat hears."""
+        while True:
+            await self._has_been_asked.wait()
+            self._has_been_asked.clear()
+            while self._asked_to_stop:
+                attempt = self._running.get(self._asked_to_stop.pop())
+                if attempt is not None and attempt.stopped_by is None:
+                    with suppress(StorageUnavailableError):
+                        await self._hear_stop(attempt)
 
     def committed(self, envelopes: Sequence[Envelope]) -> None:
         """Hear of a stop as soon as it is on the ledger."""
@@ -229,29 +257,39 @@ class Worker:
 
     # One generation
 
-    async def _guarded(self, item: QueueItem) -> None:
+    async def _guarded(self, delivery: Delivery) -> None:
+        task_id = delivery.item.task_id
         try:
-            await self._take(item)
-        except FencedOutError:
-            log.info("task %s: fenced out", item.task_id)
-        except StorageUnavailableError:
-            log.warning("task %s: the store is in trouble; left to recovery", item.task_id)
+            claimed = await self._claim(delivery.item)
         except Exception as error:  # noqa: BLE001 - one message's failure is not the worker's
-            log.warning("task %s: left to recovery: %s", item.task_id, describe(error))
+            log.warning("task %s: put back: %s", task_id, describe(error))
+            delivery.put_back(PUT_BACK)
+            return
+        delivery.done()
+        if claimed is None:
+            return
+        try:
+            await self._generate(*claimed)
+        except FencedOutError:
+            log.info("task %s: fenced out", task_id)
+        except StorageUnavailableError:
+            log.warning("task %s: the store is in trouble; left to recovery", task_id)
+        except Exception as error:  # noqa: BLE001 - one message's failure is not the worker's
+            log.warning("task %s: left to recovery: %s", task_id, describe(error))
 
-    async def _take(self, item: QueueItem) -> None:
+    async def _claim(self, item: QueueItem) -> "tuple[Staged[Message], _Opened] | None":
+        """Begin the attempt that an item asks for; None where there is nothing to begin."""
         staged = await self._ledger.take_message(item.message_id)
         while staged is not None and not staged.aggregate.has_ended and staged.aggregate.attempt == item.attempt:
             if self._is_leaving or staged.aggregate.is_put_back_at(self._clock.now()):
-                return
+                return None
             try:
                 opened = await self._open(staged)
             except VersionConflictError:
                 staged = await self._ledger.load(Message, item.message_id)
                 continue
-            if opened is not None:
-                await self._generate(staged, opened)
-            return
+            return None if opened is None else (staged, opened)
+        return None
 
     async def _open(self, staged: Staged[Message]) -> "_Opened | None":
         """Start the next attempt, or end a message that must not have another; one whose turn has not come is left.

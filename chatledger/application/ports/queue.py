@@ -1,6 +1,6 @@
 """Work for the generators, and news for those who listen."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, Callable
 from typing import Literal, Protocol
 from uuid import UUID
 
@@ -37,19 +37,53 @@ class QueueFullError(Exception):
     """The bound is reached. The work is not lost: the sweeper finds it on the ledger."""
 
 
+class QueueUnavailableError(Exception):
+    """The queue cannot be reached. The work is not lost: the sweeper finds it on the ledger."""
+
+
+class Delivery(Protocol):
+    """Work that was taken: the taker's for as long as its process lives, until it is done with it or puts it back.
+
+    What a process that dies had taken is delivered again, by the queue or by the sweeper.
+
+    Attributes:
+        item: the work.
+    """
+
+    @property
+    def item(self) -> QueueItem:
+        """The work."""
+        ...
+
+    def done(self) -> None:
+        """Somebody is at it, which is on the ledger, or there is nothing to do. Never waits."""
+        ...
+
+    def put_back(self, delay: float) -> None:
+        """Let whoever listens have it in so many seconds. Never waits."""
+        ...
+
+
 class TaskQueue(Protocol):
-    """Generation tasks on their way to a worker, at least once."""
+    """Generation tasks on their way to a worker, at least once.
+
+    It may forget: whatever is unfinished on the ledger is found there by the sweeper.
+    """
 
     async def publish(self, item: QueueItem) -> bool:
         """Offer work; False if the same task, attempt and dispatch is waiting already.
 
         Raises:
             QueueFullError: the bound is reached.
+            QueueUnavailableError: the queue cannot be reached.
         """
         ...
 
-    def listen(self) -> AsyncIterator[QueueItem]:
-        """Take work, item by item, until :meth:`stop_listen`. Several listeners share the work."""
+    def listen(self) -> AsyncGenerator[Delivery, None]:
+        """Take work, one delivery at a time, until :meth:`stop_listen`. Several listeners share the work.
+
+        A queue that cannot be reached is waited for.
+        """
         ...
 
     async def stop_listen(self) -> None:
@@ -69,7 +103,7 @@ class LiveBus(Protocol):
     """News of messages, as they happen. It only makes things faster: whoever misses one reads the ledger."""
 
     def publish(self, item: QueueItem) -> None:
-        """Tell all listeners of ``item.message_id`` and of ``item.conversation_id``. Never waits for them."""
+        """Tell all listeners of ``item.message_id`` and of ``item.conversation_id``, wherever. Never waits for them."""
         ...
 
     def rouse(self) -> None:
@@ -82,4 +116,8 @@ class LiveBus(Protocol):
 
     def stop_listen(self, subject_id: UUID, listener: Listener) -> None:
         """End listening."""
+        ...
+
+    def observe_stops(self, observer: Callable[[UUID], None]) -> None:
+        """Call ``observer`` with each message that another process has asked the end of. It must not block or raise."""
         ...
