@@ -13,12 +13,13 @@ import psycopg
 import pytest
 import sqlalchemy as sa
 
-from chatledger.adapters.persistence import postgres
+from chatledger.adapters import postgres_connections
 from chatledger.adapters.persistence.database import database_at
-from chatledger.adapters.persistence.postgres import COPY_FROM, BoundedConnection
+from chatledger.adapters.persistence.postgres import COPY_FROM
 from chatledger.adapters.persistence.statements import statements_of
 from chatledger.adapters.persistence.store import Reader, SqlLedgerStore, write_transaction
 from chatledger.adapters.persistence.transaction import EventTypes
+from chatledger.adapters.postgres_connections import BoundedConnection
 from chatledger.application.ports.storage import SchemaError, StorageUnavailableError, StoreBusyError
 from chatledger.application.system_clock import new_id
 from tests.persistence.stores import a_row
@@ -209,7 +210,7 @@ async def test_nobody_waits_for_ever_for_a_database_that_does_not_answer(postgre
             await asyncio.to_thread(append, engine)
             await store.head()
             monkeypatch.setattr(BoundedConnection, "patience", 0.5)
-            monkeypatch.setitem(postgres._CONNECTION, "connect_timeout", 2)
+            monkeypatch.setitem(postgres_connections._CONNECTION, "connect_timeout", 2)
             proxy.stall()
             async with asyncio.timeout(DEADLINE):
                 with pytest.raises(StorageUnavailableError, match=r"no answer|timeout"):
@@ -257,7 +258,7 @@ def test_where_there_is_nothing_the_refusal_tells_no_password(postgres_server, f
 
 
 def test_a_connection_that_cannot_be_set_up_is_not_left_open(url, monkeypatch):
-    monkeypatch.setitem(postgres._SESSION, "chatledger_has_no_such_setting", "1")
+    monkeypatch.setitem(postgres_connections.SESSION, "chatledger_has_no_such_setting", "1")
     with pytest.raises(sa.exc.ProgrammingError, match="no_such_setting") as refusal:
         database_at(url, "relaxed").alone().__enter__()
     # The refusal holds on to the frames that it came through: what they left open would be open still.

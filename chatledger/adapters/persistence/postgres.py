@@ -1,63 +1,33 @@
 """PostgreSQL: one ledger in the schema that a connection begins with, and any number of processes."""
 
-import logging
-import select
-import threading
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from functools import cache
-from itertools import zip_longest
-from socket import socketpair
-from typing import Any, LiteralString, TypeVar, cast
+from typing import Any, LiteralString, cast
 from uuid import UUID
 
 import psycopg
 import sqlalchemy as sa
-from psycopg.abc import PQGen
-from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from chatledger.adapters.persistence.database import Durability, Wake
 from chatledger.adapters.persistence.statements import EVENT_COLUMNS, SELECT_HEAD, HeadRow, Row
+from chatledger.adapters.postgres_connections import (
+    PATIENCE,
+    SESSION,
+    BoundedConnection,
+    PostgresAddress,
+    PostgresListener,
+)
 from chatledger.application.ports.read_models import ReadersInTheWayError
-from chatledger.application.ports.storage import SchemaError, StorageUnavailableError, StoreBusyError
-
-T = TypeVar("T")
-
-log = logging.getLogger(__name__)
+from chatledger.application.ports.storage import SchemaError, StoreBusyError
 
 OLDEST_SERVER = 14
 
 COPY_FROM = 64
 """Events in one commit from which on COPY is cheaper than one call with arrays."""
 
-WRITE_PATIENCE = 30.0
 SECONDS_TO_BE_ALONE = 3
 """A server that was killed lets go of its lock once the database has noticed."""
-
-SECONDS_BETWEEN_LISTENERS = 0.5
-LONGEST_SILENCE = 30.0
-
-_CONNECTION = {
-    "application_name": "chatledger",
-    "connect_timeout": 5,
-    "keepalives_idle": 5,
-    "keepalives_interval": 2,
-    "keepalives_count": 3,
-    "tcp_user_timeout": 15_000,
-}
-
-_SESSION = {
-    "statement_timeout": "30s",
-    "lock_timeout": "10s",
-    "idle_in_transaction_session_timeout": "15s",
-    # So that the database, too, notices soon that a client's machine is gone, and frees its locks.
-    "tcp_keepalives_idle": "5",
-    "tcp_keepalives_interval": "2",
-    "tcp_keepalives_count": "3",
-    "tcp_user_timeout": "15s",
-    "idle_session_timeout": "0",
-    "client_encoding": "UTF8",
-}
 
 _DURABLE: LiteralString = (
     "SELECT set_config('synchronous_commit', 'on', false) "
@@ -68,28 +38,8 @@ _TAKE_THE_SERVERS_LOCK = cast(
     "LiteralString",
     f"SELECT set_config('lock_timeout', '{SECONDS_TO_BE_ALONE}s', false), "
     "pg_advisory_lock(hashtextextended('chatledger server of ' || current_schema(), 0)), "
-    f"set_config('lock_timeout', '{_SESSION['lock_timeout']}', false)",
+    f"set_config('lock_timeout', '{SESSION['lock_timeout']}', false)",
 )
-
-
-class BoundedConnection(psycopg.Connection[Any]):
-    """A connection that waits for no answer longer than ``patience`` seconds; then it is given up."""
-
-    patience = WRITE_PATIENCE
-
-    def wait(self, gen: PQGen[T], interval: float = 0.1, timeout: float | None = None) -> T:
-        """The result of an exchange with the server.
-
-        Raises:
-            psycopg.OperationalError: it did not come in time; the connection is closed.
-        """
-        try:
-            return super().wait(gen, interval, self.patience if timeout is None else timeout)
-        except psycopg.OperationalError as error:
-            if type(error).__name__ != "_WaitTimeout":
-                raise
-            self.pgconn.finish()
-            raise psycopg.OperationalError(f"no answer from the database within {self.patience:g} s") from None
 
 
 class PostgresDatabase:
@@ -102,15 +52,14 @@ class PostgresDatabase:
 
     def __init__(self, url: str, durability: Durability = "full") -> None:
         self._durability = durability
-        self._place = _place(url)
-        self._conninfo = make_conninfo("", **_CONNECTION | conninfo_to_dict(url))
+        self._address = PostgresAddress(url)
 
     has_one_writer = False
 
     @property
     def place(self) -> str:
         """The server and the database, without user and password."""
-        return self._place
+        return self._address.place
 
     def exists(self) -> bool:
         """True: whether there is a ledger in it, the schema's revision tells."""
@@ -124,7 +73,7 @@ class PostgresDatabase:
             StorageUnavailableError: the database cannot be reached.
             SchemaError: it cannot keep what a ledger promises.
         """
-        with self._connect() as connection:
+        with self._address.connect() as connection:
             _check_server(connection, self._durability)
             _take_the_servers_lock(connection, self.place)
 
@@ -175,7 +124,7 @@ class PostgresDatabase:
         finally:
             engine.dispose()
 
-    def reading(self, connections: int = 4, *, patience: float = WRITE_PATIENCE) -> sa.Engine:
+    def reading(self, connections: int = 4, *, patience: float = PATIENCE) -> sa.Engine:
         """Connections that cannot write; each transaction sees one snapshot, and waits ``patience`` seconds at most."""
         engine = self._engine(connections, is_asked_first=True)
 
@@ -195,7 +144,7 @@ class PostgresDatabase:
 
         @sa.event.listens_for(engine, "connect")
         def _prepare(connection: BoundedConnection, _record: object) -> None:
-            connection.execute("SELECT set_config('statement_timeout', %s, false)", (f"{WRITE_PATIENCE:.0f}s",))
+            connection.execute("SELECT set_config('statement_timeout', %s, false)", (f"{PATIENCE:.0f}s",))
             connection.autocommit = False
 
         return engine
@@ -204,7 +153,7 @@ class PostgresDatabase:
         """A pool; ``is_asked_first``: a connection has to answer before it is used, or is made anew."""
         engine = sa.create_engine(
             "postgresql+psycopg://",
-            creator=self._connect,
+            creator=self._address.connect,
             poolclass=sa.pool.QueuePool,
             pool_size=connections,
             max_overflow=0,
@@ -216,44 +165,14 @@ class PostgresDatabase:
         sa.event.listen(engine, "reset", _reset)
         return engine
 
-    def _connect(self) -> BoundedConnection:
-        try:
-            connection = BoundedConnection.connect(self._conninfo, autocommit=True)
-        except psycopg.OperationalError as error:
-            raise StorageUnavailableError(f"{self.place}: {_first_line(error)}") from error
-        settings = ", ".join(f"set_config('{name}', '{value}', false)" for name, value in _SESSION.items())
-        try:
-            connection.execute(cast("LiteralString", f"SELECT {settings}"))
-        except BaseException:
-            connection.close()  # no pool has it yet
-            raise
-        return connection
-
     @contextmanager
     def news(self, wake: Wake) -> Iterator[None]:
         """Call ``wake`` while inside, in a thread of its own, at each NOTIFY, and at each reconnection."""
-        listener = _Listener(self._connect, wake)
+        listener = PostgresListener(self._address.connect, "ledger_channel()", lambda _: wake())
         try:
             yield
         finally:
             listener.close()
-
-
-def _place(url: str) -> str:
-    """As the client's library reads it: a password may hold what ends it for other readers of URLs.
-
-    Raises:
-        ValueError: it is no address; the text quotes nothing of it.
-    """
-    try:
-        parts = conninfo_to_dict(url)
-    except psycopg.ProgrammingError:
-        raise ValueError("this is no address of a PostgreSQL database") from None
-    if "@" in f"{parts.get('host')}{parts.get('dbname')}":
-        raise ValueError("in a user's name and password @ is written %40, and / is written %2F")
-    hosts, ports = (str(parts.get(name) or "").split(",") for name in ("host", "port"))
-    servers = (":".join(filter(None, server)) for server in zip_longest(hosts, ports))
-    return f"postgresql://{','.join(servers)}/{parts.get('dbname') or ''}"
 
 
 def _reset(connection: BoundedConnection, record: sa.pool.ConnectionPoolEntry, state: sa.PoolResetState) -> None:
@@ -264,10 +183,6 @@ def _reset(connection: BoundedConnection, record: sa.pool.ConnectionPoolEntry, s
         connection.rollback()
     except psycopg.OperationalError as error:
         record.invalidate(error)
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]
 
 
 def _check_server(connection: BoundedConnection, durability: Durability) -> None:
@@ -347,7 +262,7 @@ SELECT NOT EXISTS (
 _TIME_FOR_LOCKS: LiteralString = "SELECT set_config('statement_timeout', '50ms', true)"
 """Enough for usual reads to end, and less than what the server takes to look for a deadlock: it would let one of the
 readers fail."""
-_USUAL_TIME = cast("LiteralString", f"SELECT set_config('statement_timeout', '{_SESSION['statement_timeout']}', true)")
+_USUAL_TIME = cast("LiteralString", f"SELECT set_config('statement_timeout', '{SESSION['statement_timeout']}', true)")
 
 
 class PostgresStatements:
@@ -463,58 +378,3 @@ class PostgresStatements:
 
 def _columns(rows: Sequence[Row], width: int) -> list[list[Any]]:
     return [list(column) for column in zip(*rows, strict=True)] if rows else [[] for _ in range(width)]
-
-
-class _Listener:
-    """A thread that hears of commits. It connects anew when the connection is lost."""
-
-    def __init__(self, connect: Any, wake: Wake) -> None:
-        self._connect = connect
-        self._wake = wake
-        self._ours, self._its = socketpair()
-        self._is_closed = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="ledger-listener", daemon=True)
-        self._thread.start()
-
-    def _run(self) -> None:
-        while not self._is_closed.is_set():
-            try:
-                with self._connect() as connection:
-                    self._listen(connection)
-            except (psycopg.Error, StorageUnavailableError, OSError):
-                log.info("nobody tells of commits: the database is away; they are looked for instead")
-                self._is_closed.wait(SECONDS_BETWEEN_LISTENERS)
-
-    def _listen(self, connection: BoundedConnection) -> None:
-        connection.autocommit = True
-        connection.execute(_listen_statement(connection))
-        self._wake()
-        while not self._is_closed.is_set():
-            self._hear(connection)
-
-    def _hear(self, connection: BoundedConnection) -> None:
-        poll = select.poll()
-        for readable in (connection.fileno(), self._its.fileno()):
-            poll.register(readable, select.POLLIN)
-        ready = [descriptor for descriptor, _ in poll.poll(1_000 * LONGEST_SILENCE)]
-        if connection.fileno() in ready:
-            connection.pgconn.consume_input()
-            notified = [connection.pgconn.notifies()]
-            while notified[-1] is not None:
-                notified.append(connection.pgconn.notifies())
-            if len(notified) > 1:
-                self._wake()
-        elif not ready:
-            connection.execute("SELECT")  # whether it is there still
-
-    def close(self) -> None:
-        self._is_closed.set()
-        self._ours.send(b"\0")
-        self._thread.join()
-        self._ours.close()
-        self._its.close()
-
-
-def _listen_statement(connection: BoundedConnection) -> Any:
-    row = connection.execute("SELECT quote_ident(ledger_channel())").fetchone()
-    return cast("LiteralString", f"LISTEN {row[0] if row else 'chatledger'}")
