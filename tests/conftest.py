@@ -4,14 +4,18 @@ import os
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
-from typing import Any
+from functools import partial
+from typing import Any, TypeVar
 
 import pytest
 
 from chatledger.adapters.persistence.database import database_at
 from chatledger.adapters.persistence.migrate import upgrade
 from tests.support.databases import EACH_DATABASE, NewLedger
+from tests.support.nats import NatsCluster, NatsServer, NoNatsError
 from tests.support.postgres import NoPostgresError, PostgresServer
+
+Nats = TypeVar("Nats")
 
 
 def pytest_addoption(parser):
@@ -68,6 +72,35 @@ def postgres_url(postgres_server: PostgresServer) -> Iterator[str]:
     url = postgres_server.fresh_database()
     yield url
     postgres_server.drop_database(url)
+
+
+@pytest.fixture(scope="session")
+def new_nats() -> Callable[..., NatsServer]:
+    """Makes NATS servers, not yet started."""
+    return partial(_nats, NatsServer)
+
+
+@pytest.fixture(scope="session")
+def nats_server(new_nats: Callable[..., NatsServer]) -> Iterator[NatsServer]:
+    """A NATS server for tests that leave it running. What a ledger has there is its own."""
+    with new_nats() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def nats_cluster() -> Iterator[NatsCluster]:
+    """A cluster of three NATS servers for tests that leave all three running."""
+    with _nats(NatsCluster) as cluster:
+        yield cluster
+
+
+def _nats(kind: Callable[..., Nats], *args: Any) -> Nats:
+    try:
+        return kind(*args)
+    except NoNatsError as error:
+        if os.environ.get("CI"):
+            pytest.fail(str(error))
+        pytest.skip(str(error))
 
 
 @pytest.fixture(scope="session")

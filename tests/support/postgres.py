@@ -8,11 +8,9 @@ import importlib.util
 import itertools
 import os
 import pwd
-import random
 import select
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 import time
@@ -23,6 +21,8 @@ from typing import Any, Self
 
 import psycopg
 from psycopg import sql
+
+from tests.support.ports import free_port
 
 START_WITHIN = 30.0
 STOP_WITHIN = 20.0
@@ -192,7 +192,7 @@ class PostgresServer:
 
     def _prepare(self) -> None:
         self._folder = Path(tempfile.mkdtemp(prefix="chatledger-postgres-", dir=self._below))
-        self.port = _free_port()
+        self.port = free_port()
         if os.geteuid() == 0:
             # It refuses to run as root: take an account that is there already.
             account = _unprivileged_account()
@@ -293,18 +293,6 @@ def _children(pid: int) -> list[int]:
         return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
     except FileNotFoundError:
         return []
-
-
-def _free_port() -> int:
-    """A port that the system hands to no outgoing connection, so that it stays free while the server is down."""
-    for port in random.sample(range(15_000, 30_000), 100):
-        with socket.socket() as probe:
-            try:
-                probe.bind(("127.0.0.1", port))
-            except OSError:
-                continue
-            return port
-    raise OSError("no free port")
 
 
 def _unprivileged_account() -> pwd.struct_passwd:
