@@ -1,13 +1,18 @@
-"""chatledger as its users run it: in processes of its own."""
+"""chatledger as its users run it: in processes of its own.
+
+They are forked off one that has imported everything: each import anew would cost ten times what most commands do.
+"""
 
 import json
+import multiprocessing
 import os
-import select
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Self
 
@@ -16,6 +21,67 @@ STOP_WITHIN = 20.0
 COMMAND_WITHIN = 60.0
 
 COMMAND = (sys.executable, "-m", "chatledger")
+
+_FORKING = multiprocessing.get_context("forkserver")
+_FORKING.set_forkserver_preload(
+    [
+        "tests.support.process",
+        *(f"chatledger.adapters.cli.{name}" for name in ("main", "serve", "apps", "people", "rebuild", "verify")),
+        "chatledger.adapters.persistence.postgres",
+        "chatledger.adapters.persistence.sqlite",
+        "chatledger.adapters.persistence.migrate",
+    ]
+)
+
+
+def _run(arguments: Sequence[str], env: Mapping[str, str], cwd: str, stdout: str, stderr: str) -> None:
+    """In a process of its own: what the interpreter does for ``python -m chatledger``."""
+    os.environ.clear()
+    os.environ.update(env)
+    os.chdir(cwd)
+    for path, descriptor in ((stdout, 1), (stderr, 2)):
+        file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        os.dup2(file, descriptor)
+        os.close(file)
+    from chatledger.adapters.cli.main import main
+
+    sys.argv = ["chatledger", *arguments]
+    sys.exit(main())
+
+
+class Forked:
+    """A process that runs one command, as far as the tests need it to be like one of ``subprocess``."""
+
+    def __init__(self, arguments: Sequence[str], env: Mapping[str, str], cwd: Path, stdout: Path, stderr: Path) -> None:
+        self.args = (*COMMAND, *arguments)
+        self._process = _FORKING.Process(target=_run, args=(arguments, env, str(cwd), str(stdout), str(stderr)))
+        self._process.start()
+
+    @property
+    def pid(self) -> int:
+        assert self._process.pid is not None
+        return self._process.pid
+
+    def poll(self) -> int | None:
+        """Its exit code, if it has ended."""
+        return self._process.exitcode
+
+    def wait(self, within: float | None = None) -> int:
+        """Its exit code, once it has ended."""
+        self._process.join(within)
+        if (code := self.poll()) is None:
+            raise subprocess.TimeoutExpired(self.args, within or 0)
+        return code
+
+    def send_signal(self, number: int) -> None:
+        """Send a signal, if it has not ended."""
+        if self.poll() is None:
+            with suppress(ProcessLookupError):
+                os.kill(self.pid, number)
+
+    def kill(self) -> None:
+        """End it at once."""
+        self.send_signal(signal.SIGKILL)
 
 
 def environment(data_folder: Path, extra: Mapping[str, str] | None = None) -> dict[str, str]:
@@ -34,16 +100,31 @@ def run_command(
     within: float = COMMAND_WITHIN,
 ) -> "subprocess.CompletedProcess[str]":
     """Run one command to its end, in the folder beside its data unless another is named."""
-    return subprocess.run(
-        [*launcher, *COMMAND, *arguments],
-        env=environment(data_folder, env),
-        cwd=cwd or data_folder.parent,
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=within,
-        check=False,
-    )
+    env, cwd = environment(data_folder, env), cwd or data_folder.parent
+    if launcher:
+        command = [*launcher, *COMMAND, *arguments]
+        return subprocess.run(
+            command,
+            env=env,
+            cwd=cwd,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=within,
+            check=False,
+        )
+    with tempfile.TemporaryDirectory() as outputs:
+        stdout, stderr = Path(outputs, "stdout"), Path(outputs, "stderr")
+        process = Forked(arguments, env, cwd, stdout, stderr)
+        try:
+            code = process.wait(within)
+        finally:
+            process.kill()
+        return subprocess.CompletedProcess(process.args, code, _text(stdout), _text(stderr))
+
+
+def _text(file: Path) -> str:
+    return file.read_text() if file.exists() else ""
 
 
 def run_json(data_folder: Path, *arguments: str, env: Mapping[str, str] | None = None) -> Any:
@@ -77,7 +158,8 @@ class ServerProcess:
         self._launcher = launcher
         self._env = environment(data_folder, env)
         self._cwd = cwd or data_folder.parent
-        self._process: subprocess.Popen[bytes] | None = None
+        self._stdout = self.log.with_suffix(".out")
+        self._process: Forked | subprocess.Popen[bytes] | None = None
 
     @property
     def url(self) -> str:
@@ -88,7 +170,7 @@ class ServerProcess:
         return self.process.pid
 
     @property
-    def process(self) -> "subprocess.Popen[bytes]":
+    def process(self) -> "Forked | subprocess.Popen[bytes]":
         assert self._process is not None, "not started"
         return self._process
 
@@ -104,24 +186,25 @@ class ServerProcess:
 
     def launch(self) -> None:
         """Start it, and wait for nothing."""
-        with self.log.open("ab") as log:
+        self.log.touch()
+        self._stdout.unlink(missing_ok=True)
+        arguments = ("serve", "--port", "0", "--json", *self._arguments)
+        if not self._launcher:
+            self._process = Forked(arguments, self._env, self._cwd, self._stdout, self.log)
+            return
+        with self.log.open("ab") as log, self._stdout.open("ab") as stdout:
+            command = [*self._launcher, *COMMAND, *arguments]
             self._process = subprocess.Popen(
-                [*self._launcher, *COMMAND, "serve", "--port", "0", "--json", *self._arguments],
-                env=self._env,
-                cwd=self._cwd,
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=log,
+                command, env=self._env, cwd=self._cwd, stdin=subprocess.DEVNULL, stdout=stdout, stderr=log
             )
 
-    def _first_line(self) -> bytes:
-        stdout = self.process.stdout
-        assert stdout is not None
-        readable, _, _ = select.select([stdout], [], [], START_WITHIN)
-        line = stdout.readline() if readable else b""
-        if not line:
-            raise AssertionError(f"the server did not become ready: {self.log.read_text()}")
-        return line
+    def _first_line(self) -> str:
+        deadline = time.monotonic() + START_WITHIN
+        while "\n" not in (text := _text(self._stdout)):
+            if self.process.poll() is not None or time.monotonic() > deadline:
+                raise AssertionError(f"the server did not become ready: {self.log.read_text()}")
+            time.sleep(0.01)
+        return text.partition("\n")[0]
 
     def signal(self, number: int = signal.SIGTERM) -> None:
         """Send a signal."""
@@ -129,9 +212,7 @@ class ServerProcess:
 
     def wait(self, within: float = STOP_WITHIN) -> int:
         """Its exit code, once it has ended."""
-        code = self.process.wait(within)
-        self._close_pipe()
-        return code
+        return self.process.wait(within)
 
     def stop(self, within: float = STOP_WITHIN) -> int:
         """End it as a service manager does; its exit code."""
@@ -143,11 +224,6 @@ class ServerProcess:
         if self._process is not None:
             self._process.kill()
             self._process.wait()
-            self._close_pipe()
-
-    def _close_pipe(self) -> None:
-        if self.process.stdout is not None:
-            self.process.stdout.close()
 
     def __enter__(self) -> Self:
         return self.start()
@@ -160,8 +236,6 @@ class ServerProcess:
             except subprocess.TimeoutExpired:
                 self.kill()
                 raise
-        elif self._process is not None:
-            self._close_pipe()
 
 
 def until(condition: Any, within: float = 10.0, *, what: str = "the condition") -> Any:
