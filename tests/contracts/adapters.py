@@ -1,13 +1,14 @@
 """Every adapter of every port, each opened in a folder of its own. A new adapter joins its dictionary."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractAsyncContextManager, AbstractContextManager, asynccontextmanager, nullcontext
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
 import obstore
+import sqlalchemy as sa
 
 from chatledger.adapters.checkpoint_sink.file import FileSink
 from chatledger.adapters.checkpoint_sink.s3 import S3Sink
@@ -18,6 +19,8 @@ from chatledger.adapters.keys.master import MasterKeyError, MasterKeyFile
 from chatledger.adapters.keys.signing import SqliteSigningKeys
 from chatledger.adapters.keys.store import SqliteKeyring
 from chatledger.adapters.persistence.deliveries import SqlDeliveries
+from chatledger.adapters.persistence.leases import SqlLeases
+from chatledger.adapters.persistence.sqlite import sqlite_engine
 from chatledger.adapters.persistence.store import SqlLedgerStore
 from chatledger.adapters.persistence.tracking import SqlTracking
 from chatledger.adapters.queue.in_process import InProcessLiveBus, InProcessTaskQueue
@@ -28,6 +31,7 @@ from chatledger.application.audit.note_file import split_notes
 from chatledger.application.ports.clock import Clock
 from chatledger.application.ports.files import BlobStore
 from chatledger.application.ports.keys import SigningKeys
+from chatledger.application.ports.leases import Leases
 from chatledger.application.ports.notary import CheckpointSink
 from chatledger.application.ports.queue import LiveBus, TaskQueue
 from chatledger.application.ports.rate_limiter import RateLimiter
@@ -129,6 +133,22 @@ async def sql_deliveries(folder: Path, url: str | None) -> AsyncIterator[Deliver
 
 
 @asynccontextmanager
+async def sql_leases(folder: Path, url: str | None) -> AsyncIterator[Sequence[Leases]]:
+    """Two nodes on one ledger."""
+    with open_store(folder, url) as store:
+
+        def engine() -> sa.Engine:
+            database = store.database
+            return sqlite_engine(Path(database.place)) if database.has_one_writer else database.beside("leases")
+
+        nodes = SqlLeases(engine()), SqlLeases(engine())
+        try:
+            yield nodes
+        finally:
+            await asyncio.gather(*(node.close() for node in nodes))
+
+
+@asynccontextmanager
 async def in_process_rate_limiter(folder: Path) -> AsyncIterator[RateLimiter]:
     yield InProcessRateLimiter()
 
@@ -206,6 +226,7 @@ LEDGER_STORES: dict[str, Opener] = {"sql": sql_ledger_store}
 WITHHELD_LEDGER_STORES: dict[str, Opener] = {"sql": withheld_sql_ledger_store}
 TRACKINGS: dict[str, Opener] = {"sql": sql_trackings}
 DELIVERIES: dict[str, Opener] = {"sql": sql_deliveries}
+LEASES: dict[str, Opener] = {"sql": sql_leases}
 RATE_LIMITERS: dict[str, Opener] = {"in process": in_process_rate_limiter}
 
 REFUSED_MASTER_KEY = MasterKeyError

@@ -12,6 +12,7 @@ from tests.contracts.adapters import (
     CHECKPOINT_SINKS,
     DELIVERIES,
     KEYRINGS,
+    LEASES,
     LEDGER_STORES,
     LIVE_BUSES,
     RATE_LIMITERS,
@@ -92,6 +93,13 @@ async def followed(request: pytest.FixtureRequest, tmp_path: Path, database_url:
 async def deliveries(request: pytest.FixtureRequest, tmp_path: Path, database_url: str | None) -> AsyncIterator[object]:
     """Each on each database."""
     async with DELIVERIES[request.param](tmp_path, database_url) as opened:
+        yield opened
+
+
+@pytest.fixture(params=LEASES)
+async def nodes(request: pytest.FixtureRequest, tmp_path: Path, database_url: str | None) -> AsyncIterator[object]:
+    """Two, each on each database."""
+    async with LEASES[request.param](tmp_path, database_url) as opened:
         yield opened
 
 

@@ -630,3 +630,14 @@ LEASES = sa.Table(
     _number("expires_at"),
 )
 sa.Index("leases_by_worker", LEASES.c.worker)
+
+# Which node does what is to be done by one at a time. A token never falls: a row is never deleted.
+
+PROCESS_LEASES = sa.Table(
+    "process_leases",
+    METADATA,
+    _text("name", primary_key=True),
+    _text("holder"),
+    _number("token"),
+    _number("expires_at"),
+)

@@ -602,3 +602,10 @@ def _create_operational_state() -> None:
         _number("expires_at"),
     )
     op.create_index("leases_by_worker", "leases", ["worker"])
+    op.create_table(
+        "process_leases",
+        _text("name", primary_key=True),
+        _text("holder"),
+        _number("token"),
+        _number("expires_at"),
+    )
