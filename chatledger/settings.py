@@ -19,6 +19,7 @@ from pydantic import (
 
 SQLITE = "sqlite:///"
 POSTGRES = ("postgresql://", "postgres://")
+S3 = "s3://"
 
 
 class SettingsProblemError(Exception):
@@ -96,6 +97,16 @@ def _provider_address(url: str) -> str:
 
 
 def _files_url(url: str) -> str:
+    if url.startswith("file://"):
+        folder = Path(url.removeprefix("file://"))
+        if not folder.is_absolute():
+            raise ValueError("must name a folder by its whole path: file:///path/to/folder")
+        _folder(folder)
+        return url
+    return _bucket_url(url)
+
+
+def _bucket_url(url: str) -> str:
     parts = urlsplit(url)
     if parts.scheme != "s3" or not parts.netloc or parts.query or parts.fragment or "@" in parts.netloc:
         raise ValueError("must be s3://bucket or s3://bucket/folder")
@@ -112,8 +123,8 @@ def _ledger_name(name: str) -> str:
 
 def _sink_url(url: str) -> str:
     """The reasons quote nothing: whoever knows a URL may be let in by it."""
-    if url.startswith("s3://"):
-        return _files_url(url)
+    if url.startswith(S3):
+        return _bucket_url(url)
     if url.startswith("file://"):
         path = Path(url.removeprefix("file://"))
         if not path.is_absolute() or path.is_dir():
@@ -201,7 +212,8 @@ class Settings(BaseModel):
     idempotency_hours: float = Field(default=24, gt=0, le=8_760)
 
     files_url: FilesUrl | None = None
-    """Where the bytes of files are: ``s3://bucket/folder``; the folder ``files`` in the data folder by default."""
+    """Where the bytes of files are: ``s3://bucket/folder`` or ``file:///folder``; by default, for one process, the
+    folder ``files`` in the data folder."""
     files_endpoint: ProviderAddress | None = None
     """The object storage, where it is not Amazon's."""
     files_region: NotEmpty = "us-east-1"
@@ -258,6 +270,8 @@ class Settings(BaseModel):
     def _fit_together(self) -> Self:
         if self.is_shared and self.database_path is not None:
             raise ValueError("queue: many processes need database_url to be that of a PostgreSQL")
+        if self.is_shared and self.files_url is None:
+            raise ValueError("files_url: many processes need a place that all of them reach, s3:// or file://")
         if self.heartbeat >= self.lease:
             raise ValueError("heartbeat: must be shorter than the lease")
         if self.first_retry_delay > self.longest_retry_delay:
@@ -271,9 +285,12 @@ class Settings(BaseModel):
                 f"{prefix}_secret_access_key": f"{prefix}_access_key_id",
             }
             for name, other in needed.items():
-                for required in (storage, other):
-                    if getattr(self, name) is not None and getattr(self, required) is None:
-                        raise ValueError(f"{name}: needs {required}")
+                if getattr(self, name) is None:
+                    continue
+                if not (getattr(self, storage) or "").startswith(S3):
+                    raise ValueError(f"{name}: needs {storage} to be a bucket")
+                if getattr(self, other) is None:
+                    raise ValueError(f"{name}: needs {other}")
         return self
 
     @property

@@ -64,6 +64,8 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         ("passport_lifetime", "59"),
         ("files_url", "files"),
         ("files_url", "https://storage.example/files"),
+        ("files_url", "file://files"),
+        ("files_url", "file:///dev/null"),
         ("files_url", "s3://"),
         ("files_url", "s3://geheim@files"),
         ("ledger_name", ""),
@@ -205,6 +207,15 @@ def test_what_a_program_gives_is_all_that_counts(folder: Path, monkeypatch: pyte
         ({"attempts": 0}, "attempts: Input should be greater than or equal to 1"),
         ({"data_dir": ""}, "data_dir: must not be empty"),
         ({"heartbeat": 6}, "heartbeat: must be shorter than the lease"),
+        ({"queue": "nats"}, "queue: many processes need database_url to be that of a PostgreSQL"),
+        (
+            {"queue": "postgres", "database_url": "postgresql://ann:geheim@localhost/chat"},
+            "files_url: many processes need a place that all of them reach, s3:// or file://",
+        ),
+        (
+            {"files_url": "file:///files", "files_endpoint": "https://storage.example"},
+            "files_endpoint: needs files_url to be a bucket",
+        ),
         ({"openai_api_key": ["sk-geheim"]}, "openai_api_key: Input should be a valid string"),
     ],
 )

@@ -18,7 +18,7 @@ from chatledger.application.ledger.projections import Projections
 from chatledger.application.ledger.sealed_rows import RowSeals
 from chatledger.application.ledger.writer import GroupCommitWriter
 from chatledger.application.system_clock import SystemClock, new_id
-from chatledger.bootstrap.data_folder import alone, open_keys, require_keys
+from chatledger.bootstrap.data_folder import as_server, open_keys, require_keys
 from chatledger.bootstrap.erased_keys import destroy_erased_keys
 from chatledger.bootstrap.stores import bring_up_to_date, database_of, forget_operational_state
 from chatledger.settings import Settings
@@ -43,17 +43,17 @@ class Core(msgspec.Struct, frozen=True):
 
 
 async def open_core(stack: AsyncExitStack, settings: Settings, *, hot_messages: int) -> Core:
-    """Open the store for the one server that may have it, and begin to commit.
+    """Open the store for the one server that may have it, or for one of its nodes, and begin to commit.
 
     Raises:
         StorageUnavailableError: the store is in trouble, or its database cannot be reached.
-        StoreBusyError: another server has the store open.
+        StoreBusyError: another server has the store or the data folder open.
         SchemaError: the store was written by a newer release.
         MasterKeyError: the master key is missing, or is not the one of the key store.
     """
     clock, database = SystemClock(), database_of(settings)
-    writing = await asyncio.to_thread(stack.enter_context, alone(settings, database))
-    await asyncio.to_thread(bring_up_to_date, writing)
+    writing = await asyncio.to_thread(stack.enter_context, as_server(settings, database))
+    await asyncio.to_thread(bring_up_to_date, writing, is_alone=not settings.is_shared)
     lent = lent_ledger(settings.ledger_url, database, settings.durability, writing, clock, new_id)
     stack.enter_context(lent)
     keyring, signing_keys = await asyncio.to_thread(stack.enter_context, open_keys(settings, clock))
@@ -64,7 +64,8 @@ async def open_core(stack: AsyncExitStack, settings: Settings, *, hot_messages: 
     codec, seals = EventCodec(keyring), RowSeals(keyring)
     projections = Projections(seals)
 
-    await asyncio.to_thread(forget_operational_state, store)
+    if not settings.is_shared:
+        await asyncio.to_thread(forget_operational_state, store)
     writer = GroupCommitWriter(store, codec, keyring, projections, clock, asyncio.get_running_loop())
     writer.start((await store.head()).position)
     stack.push_async_callback(writer.close)

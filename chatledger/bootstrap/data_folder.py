@@ -54,6 +54,14 @@ def alone(settings: Settings, database: Database) -> Iterator[Engine]:
 
 
 @contextmanager
+def as_server(settings: Settings, database: Database) -> Iterator[Engine]:
+    """As a server has the ledger: alone, or where nodes share it as one of them. The data folder is its own anyway."""
+    holding = database.as_node() if settings.is_shared else database.alone()
+    with DataFolderLock(settings.data_dir / KEY_STORE), holding as engine:
+        yield engine
+
+
+@contextmanager
 def open_keyring(settings: Settings, *, read_only: bool = False) -> Iterator[SqliteKeyring]:
     """The data keys, made with their master key where there are none yet.
 

@@ -259,15 +259,16 @@ def migrate(settings: Settings) -> tuple[str | None, str]:
     return before, HEAD_REVISION
 
 
-def bring_up_to_date(engine: sa.Engine) -> None:
-    """The schema of this release, and nothing of a rebuild that was broken off. Blocks.
+def bring_up_to_date(engine: sa.Engine, *, is_alone: bool) -> None:
+    """The schema of this release, and for who is alone nothing of a rebuild that was broken off. Blocks.
 
     Raises:
         SchemaError: the store was written by a newer release.
         StorageUnavailableError: the store is in trouble.
     """
     upgrade(engine)
-    remove_leftovers(engine)
+    if is_alone:
+        remove_leftovers(engine)
 
 
 def database_of(settings: Settings) -> Database:
@@ -282,6 +283,6 @@ def _require_store(settings: Settings) -> None:
 
 
 def forget_operational_state(store: SqlLedgerStore) -> None:
-    """Whoever holds the lock knows that every earlier worker is dead: its leases bind nobody."""
+    """Whoever is alone knows that every earlier worker is dead: its leases bind nobody."""
     with store.write() as transaction:
         transaction.clear(OPERATIONAL_STATE)

@@ -1,6 +1,6 @@
 """The worker, and what follows the commits of its process beside it."""
 
-import os
+import secrets
 from collections.abc import Mapping
 from contextlib import AsyncExitStack
 
@@ -81,7 +81,7 @@ async def start_worker(
 
 def _worker_settings(settings: Settings) -> WorkerSettings:
     return WorkerSettings(
-        name=f"{settings.worker_name}:{os.getpid()}",
+        name=f"{settings.worker_name}:{secrets.token_hex(4)}",
         concurrency=settings.worker_concurrency,
         lease=settings.lease,
         heartbeat=settings.heartbeat,

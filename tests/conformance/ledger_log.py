@@ -22,7 +22,7 @@ from chatledger.settings import Settings
 
 OPAQUE = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}|[0-9a-f]{64}")
 TIMES = {"not_before", "latency", "time_to_first_token", "time_to_generate"}
-WORKER = re.compile(r"worker-1:[0-9]+")
+WORKER = re.compile(r"worker-1:[0-9a-f]{8}")
 
 
 async def log_of(settings: dict[str, Any], after: int) -> tuple[list[str], int]:

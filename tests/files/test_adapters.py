@@ -1,6 +1,7 @@
 """What is peculiar to one place for files: modes and leftovers of a folder, refusals and outages of a storage."""
 
 import asyncio
+import os
 import socket
 import stat
 from pathlib import Path
@@ -31,6 +32,16 @@ async def test_what_a_dead_process_left_unfinished_goes_at_the_next_opening(tmp_
     blobs = FolderBlobStore(tmp_path)
     assert list((tmp_path / "incoming").iterdir()) == []
     assert await joined(blobs.read(blob_id, 0, 4)) == b"some"
+
+
+async def test_what_others_are_at_stays_in_a_folder_that_is_shared(tmp_path: Path) -> None:
+    FolderBlobStore(tmp_path)
+    under_way, forgotten = tmp_path / "incoming" / str(new_id()), tmp_path / "incoming" / str(new_id())
+    under_way.write_bytes(b"half")
+    forgotten.write_bytes(b"half")
+    os.utime(forgotten, (0, 0))
+    FolderBlobStore(tmp_path, is_shared=True)
+    assert list((tmp_path / "incoming").iterdir()) == [under_way]
 
 
 async def test_a_folder_that_cannot_be_written_to_is_trouble_of_the_store(tmp_path: Path) -> None:

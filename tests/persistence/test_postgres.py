@@ -14,6 +14,7 @@ import pytest
 import sqlalchemy as sa
 
 from chatledger.adapters import postgres_connections
+from chatledger.adapters.persistence import postgres
 from chatledger.adapters.persistence.database import database_at
 from chatledger.adapters.persistence.postgres import COPY_FROM
 from chatledger.adapters.persistence.statements import statements_of
@@ -79,6 +80,39 @@ def test_a_ledger_has_one_server(url):
     database.require_free()
     with database.alone():
         pass
+
+
+@pytest.fixture
+def impatient(monkeypatch):
+    """Whoever wants the ledger in a way that does not go waits for a moment only."""
+    for holding, function in (("alone", "pg_advisory_lock"), ("as a node", "pg_advisory_lock_shared")):
+        monkeypatch.setitem(postgres._TAKE_THE_SERVERS_LOCK, holding, postgres._take_the_lock(function, 0.1))
+
+
+@pytest.mark.usefixtures("impatient")
+def test_a_ledger_has_any_number_of_nodes_and_nobody_alone_beside_them(url):
+    database, other = database_at(url, "relaxed"), database_at(url, "relaxed")
+    with database.as_node() as engine, other.as_node() as beside:
+        assert append(engine) + append(beside) + append(engine) == [1, 2, 3]
+        database.require_free(as_node=True)
+        for ask in (database.require_free, database.alone().__enter__):
+            with pytest.raises(StoreBusyError, match="in use by running nodes, and this needs it alone"):
+                ask()
+    with database.alone(), pytest.raises(StoreBusyError, match="by a server or a command that has it alone"):
+        other.require_free(as_node=True)
+
+
+@pytest.mark.usefixtures("impatient")
+def test_a_node_that_lost_its_part_to_who_is_alone_does_not_write(url):
+    database = database_at(url, "relaxed")
+    with database.as_node() as node:
+        append(node)
+        terminate(url)
+        with database.alone() as alone:
+            with pytest.raises(StorageUnavailableError, match="has it alone"):
+                append(node)
+            assert append(alone) == [2]
+        assert append(node) == [3]
 
 
 def test_a_server_that_was_killed_lets_go(url):

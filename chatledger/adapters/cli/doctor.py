@@ -100,7 +100,7 @@ def _check_lock(settings: Settings) -> Finding:
     if not database.exists():
         return Finding("server", "ok", "none is running")
     try:
-        database.require_free()
+        database.require_free(as_node=settings.is_shared)
     except (SchemaError, StorageUnavailableError) as error:
         return Finding("server", "failed", str(error))
     except StoreBusyError as error:

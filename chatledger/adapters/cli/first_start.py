@@ -5,12 +5,14 @@ import logging
 import os
 from collections.abc import Mapping
 from pathlib import Path
+from uuid import uuid5
 
 import sqlalchemy as sa
 
 from chatledger.adapters.cli.orders import first_configuration
 from chatledger.adapters.persistence.tables import OPERATOR_TOKENS
 from chatledger.application.context import SYSTEM, Context
+from chatledger.application.ledger.hand_ins import VersionConflictError
 from chatledger.bootstrap import Running
 from chatledger.domain.values import AppMode, Scope
 
@@ -31,16 +33,22 @@ _HEADING = """\
 async def make_first_credentials(running: Running, folder: Path) -> str | None:
     """Make the first operator token, and the first apps unless there are some; what the file says, or None.
 
-    The file stands empty until all of it is made: a server that finds it so begins again.
+    The file stands empty until all of it is made: a server that finds it so begins again. Of nodes that start together
+    one makes them.
     """
     file = folder / CREDENTIALS_FILE
-    is_unfinished = file.exists() and not file.stat().st_size
-    if not is_unfinished and await _has_operator(running):
+    is_unfinished, has_operator = file.exists() and not file.stat().st_size, await _has_operator(running)
+    if has_operator and not is_unfinished:
         return None
     _write_private(file, "")
     application = running.application
     context = Context(actor=SYSTEM, correlation_id=application.new_id())
-    issued = await application.operators.issue(OPERATOR_NAME, OPERATOR_SCOPES, context)
+    first_id = None if has_operator else uuid5(await running.store.incarnation(), OPERATOR_NAME)
+    try:
+        issued = await application.operators.issue(OPERATOR_NAME, OPERATOR_SCOPES, context, operator_id=first_id)
+    except VersionConflictError:
+        file.unlink()
+        return None
     sections = [_section("operator", {"token": issued.token, "scopes": OPERATOR_SCOPES})]
     if not await application.views.apps():
         for mode, name in APPS.items():

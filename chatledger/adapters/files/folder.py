@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import time
 from collections.abc import AsyncGenerator, AsyncIterable
 from contextlib import suppress
 from pathlib import Path
@@ -12,20 +13,21 @@ from chatledger.application.ports.files import BlobMissingError, BlobsUnavailabl
 
 PIECE_BYTES = 256 * 1024
 INCOMING = "incoming"
+SECONDS_TO_FINISH = 24 * 3_600
 
 
 class FolderBlobStore:
     """One file for each id, in as many folders as a byte has values.
 
-    What is being written lies in a folder of its own until it is whole: it has its name after it is on the disk. Only
-    one process may use the folder: what an earlier one left unfinished goes when it is opened, which blocks. Whoever
-    opens it ``read_only`` may do so beside that one.
+    What is being written lies in a folder of its own until it is whole: it has its name after it is on the disk. What
+    was left unfinished goes when it is opened, which blocks: all of it, as only one process may use the folder, or,
+    where it ``is_shared``, what nobody has written to for a day. Whoever opens it ``read_only`` leaves it as it is.
 
     Raises:
         OSError: the folder cannot be made.
     """
 
-    def __init__(self, folder: Path, *, read_only: bool = False) -> None:
+    def __init__(self, folder: Path, *, read_only: bool = False, is_shared: bool = False) -> None:
         self._folder = folder
         self._incoming = folder / INCOMING
         if read_only:
@@ -33,7 +35,9 @@ class FolderBlobStore:
         self._incoming.mkdir(mode=0o700, parents=True, exist_ok=True)
         folder.chmod(0o700)
         for unfinished in self._incoming.iterdir():
-            unfinished.unlink()
+            with suppress(FileNotFoundError):  # somebody else was faster
+                if not is_shared or unfinished.stat().st_mtime < time.time() - SECONDS_TO_FINISH:
+                    unfinished.unlink()
 
     async def write(self, blob_id: UUID, content: AsyncIterable[bytes]) -> None:
         """Store all of it, or nothing where ``content`` raises. It is durable when this returns.

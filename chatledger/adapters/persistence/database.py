@@ -32,8 +32,8 @@ class Database(Protocol):
         """Whether anything can be there to be read."""
         ...
 
-    def require_free(self) -> None:
-        """Pass where a server could begin.
+    def require_free(self, *, as_node: bool = False) -> None:
+        """Pass where a server could begin, or a node beside others.
 
         Raises:
             StoreBusyError: another one has it; the text says who.
@@ -47,6 +47,16 @@ class Database(Protocol):
 
         Raises:
             StoreBusyError: another one has it; the text says who.
+            StorageUnavailableError: it cannot be reached.
+            SchemaError: it cannot keep what a ledger promises; the text says why.
+        """
+        ...
+
+    def as_node(self) -> AbstractContextManager[sa.Engine]:
+        """What writes, for one of any number of nodes; while one of them is there, nobody gets the ledger alone.
+
+        Raises:
+            StoreBusyError: somebody has it alone; the text says who.
             StorageUnavailableError: it cannot be reached.
             SchemaError: it cannot keep what a ledger promises; the text says why.
         """

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from functools import cache
-from typing import Any, LiteralString, cast
+from typing import Any, Literal, LiteralString, cast
 from uuid import UUID
 
 import psycopg
@@ -28,18 +28,42 @@ COPY_FROM = 64
 
 SECONDS_TO_BE_ALONE = 3
 """A server that was killed lets go of its lock once the database has noticed."""
+SECONDS_TO_BE_A_NODE = 5
+"""Who waits to be alone stands before a node that comes later, and gives up sooner."""
 
 _DURABLE: LiteralString = (
     "SELECT set_config('synchronous_commit', 'on', false) "
     "WHERE current_setting('synchronous_commit') NOT IN ('on', 'remote_apply')"
 )
 
-_TAKE_THE_SERVERS_LOCK = cast(
-    "LiteralString",
-    f"SELECT set_config('lock_timeout', '{SECONDS_TO_BE_ALONE}s', false), "
-    "pg_advisory_lock(hashtextextended('chatledger server of ' || current_schema(), 0)), "
-    f"set_config('lock_timeout', '{SESSION['lock_timeout']}', false)",
+_THE_SERVERS_LOCK = "hashtextextended('chatledger server of ' || current_schema(), 0)"
+
+_IS_HELD_BY_A_SERVER: LiteralString = """
+SELECT EXISTS (
+    SELECT FROM pg_locks
+    WHERE locktype = 'advisory' AND granted AND mode = 'ExclusiveLock' AND objsubid = 1
+          AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
+          AND (classid::bigint << 32) | objid::bigint
+              = hashtextextended('chatledger server of ' || current_schema(), 0)
 )
+"""
+
+Holding = Literal["alone", "as a node"]
+"""How a server has the ledger: it alone, or beside others that have it in this way."""
+
+
+def _take_the_lock(function: str, seconds: float) -> LiteralString:
+    return cast(
+        "LiteralString",
+        f"SELECT set_config('lock_timeout', '{seconds}s', false), {function}({_THE_SERVERS_LOCK}), "
+        f"set_config('lock_timeout', '{SESSION['lock_timeout']}', false)",
+    )
+
+
+_TAKE_THE_SERVERS_LOCK: dict[Holding, LiteralString] = {
+    "alone": _take_the_lock("pg_advisory_lock", SECONDS_TO_BE_ALONE),
+    "as a node": _take_the_lock("pg_advisory_lock_shared", SECONDS_TO_BE_A_NODE),
+}
 
 
 class PostgresDatabase:
@@ -65,8 +89,8 @@ class PostgresDatabase:
         """True: whether there is a ledger in it, the schema's revision tells."""
         return True
 
-    def require_free(self) -> None:
-        """Pass where a server could begin.
+    def require_free(self, *, as_node: bool = False) -> None:
+        """Pass where a server could begin, or a node beside others.
 
         Raises:
             StoreBusyError: another one has it.
@@ -75,7 +99,7 @@ class PostgresDatabase:
         """
         with self._address.connect() as connection:
             _check_server(connection, self._durability)
-            _take_the_servers_lock(connection, self.place)
+            _take_the_servers_lock(connection, self.place, "as a node" if as_node else "alone")
 
     @contextmanager
     def alone(self) -> Iterator[sa.Engine]:
@@ -84,34 +108,46 @@ class PostgresDatabase:
         A connection that is made anew takes it anew: nobody writes as the server without having it.
 
         Raises:
-            StoreBusyError: another server has it.
+            StoreBusyError: another server has it, or nodes do.
             StorageUnavailableError: the database cannot be reached.
             SchemaError: it cannot keep what a ledger promises.
         """
-        with self._writing(connections=1, is_alone=True) as engine:
+        with self._writing(1, "alone") as engine:
+            yield engine
+
+    @contextmanager
+    def as_node(self) -> Iterator[sa.Engine]:
+        """The same beside other nodes, each of which shares the lock: nobody is alone as long as one of them is there.
+
+        Raises:
+            StoreBusyError: somebody has the ledger alone.
+            StorageUnavailableError: the database cannot be reached.
+            SchemaError: it cannot keep what a ledger promises.
+        """
+        with self._writing(1, "as a node") as engine:
             yield engine
 
     @contextmanager
     def shared(self) -> Iterator[sa.Engine]:
-        """Writing connections beside those of others.
+        """Writing connections beside those of others, a server's among them.
 
         Raises:
             StorageUnavailableError: the database cannot be reached.
             SchemaError: it cannot keep what a ledger promises.
         """
-        with self._writing(connections=4, is_alone=False) as engine:
+        with self._writing(4) as engine:
             yield engine
 
     @contextmanager
-    def _writing(self, connections: int, *, is_alone: bool) -> Iterator[sa.Engine]:
+    def _writing(self, connections: int, holding: Holding | None = None) -> Iterator[sa.Engine]:
         # The server's own writer knows when its connection is lost, and begins anew.
-        engine = self._engine(connections, is_asked_first=not is_alone)
+        engine = self._engine(connections, is_asked_first=holding is None)
 
         @sa.event.listens_for(engine, "connect")
         def _prepare(connection: BoundedConnection, _record: object) -> None:
             _check_server(connection, self._durability)
-            if is_alone:
-                _take_the_servers_lock(connection, self.place)
+            if holding is not None:
+                _take_the_servers_lock(connection, self.place, holding)
             connection.execute(_DURABLE)
             connection.autocommit = False
             # Under any other level a transaction would read what stood before it waited for the lock.
@@ -209,17 +245,24 @@ def _check_server(connection: BoundedConnection, durability: Durability) -> None
         )
 
 
-def _take_the_servers_lock(connection: BoundedConnection, place: str) -> None:
+def _take_the_servers_lock(connection: BoundedConnection, place: str, holding: Holding) -> None:
     """Hold the lock for as long as the connection lives.
 
     Raises:
-        StoreBusyError: another connection holds it.
+        StoreBusyError: others hold it in a way that does not go with this one.
     """
     try:
-        connection.execute(_TAKE_THE_SERVERS_LOCK)
+        connection.execute(_TAKE_THE_SERVERS_LOCK[holding])
     except psycopg.errors.LockNotAvailable:
+        row = connection.execute(_IS_HELD_BY_A_SERVER).fetchone()
         connection.close()
-        raise StoreBusyError(f"{place} is in use by another server") from None
+        if holding == "as a node":
+            reason = f"{place} is in use by a server or a command that has it alone"
+        elif row is not None and row[0]:
+            reason = f"{place} is in use by another server"
+        else:
+            reason = f"{place} is in use by running nodes, and this needs it alone: stop them first"
+        raise StoreBusyError(reason) from None
 
 
 @cache

@@ -53,7 +53,7 @@ class SqliteDatabase:
         """Whether there is a file."""
         return self._path.exists()
 
-    def require_free(self) -> None:
+    def require_free(self, *, as_node: bool = False) -> None:  # noqa: ARG002 - a file has one server
         """Pass where a server could begin.
 
         Raises:
@@ -77,6 +77,10 @@ class SqliteDatabase:
                 with suppress(sa.exc.TimeoutError, sa.exc.DBAPIError):
                     engine.connect().close()
                 engine.dispose()
+
+    def as_node(self) -> AbstractContextManager[sa.Engine]:
+        """The same as :meth:`alone`: a file has one process that writes."""
+        return self.alone()
 
     def shared(self) -> AbstractContextManager[sa.Engine]:
         """The same as :meth:`alone`: a file has one process that writes."""

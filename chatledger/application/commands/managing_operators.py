@@ -37,7 +37,13 @@ class ManagingOperators:
         self._new_id = new_id
 
     async def issue(
-        self, name: str, scopes: Iterable[Scope], context: Context, *, within: Collection[Scope] | None = None
+        self,
+        name: str,
+        scopes: Iterable[Scope],
+        context: Context,
+        *,
+        within: Collection[Scope] | None = None,
+        operator_id: UUID | None = None,
     ) -> IssuedToken:
         """Make a token with these scopes, of which there is at least one.
 
@@ -46,10 +52,12 @@ class ManagingOperators:
             scopes: what it opens.
             context: of the issuing.
             within: what whoever issues it may do, and so give out; None is everything.
+            operator_id: of the operator, where several might make the same one at once; else a new one.
 
         Raises:
             InvalidParameterError: the name or a scope is not acceptable, or there is none.
             ForbiddenError: whoever issues it has not got one of the scopes.
+            VersionConflictError: the operator is there already.
         """
         name = accept_name(name)
         scopes = [accept_choice("scopes", scope, get_args(Scope)) for scope in scopes]
@@ -59,7 +67,9 @@ class ManagingOperators:
             raise ForbiddenError(f"The token needs the scope {missing[0]} to give it out.")
         key = self._ledger.keyring.new_key(None)
         token = new_secret(TOKEN_PREFIX)
-        operator = Operator.issue(self._new_id(), name=name, token_hash=hash_secret(token), scopes=scopes)
+        operator = Operator.issue(
+            operator_id or self._new_id(), name=name, token_hash=hash_secret(token), scopes=scopes
+        )
         await self._ledger.hand_in(Staged(operator, key.key_id), context=context, new_keys=(key,))
         return IssuedToken(operator.id, token)
 

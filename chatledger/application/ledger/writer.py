@@ -362,7 +362,7 @@ class GroupCommitWriter:
         committed = [envelope for member in group if member.error is None for envelope in member.envelopes]
         try:
             if committed:
-                self._head_position = committed[-1].position
+                self._head_position = max(self._head_position, committed[-1].position)
                 for observer in self._observers:
                     _tell(observer, committed)
         finally:
