@@ -17,6 +17,19 @@ from tests.support.postgres import NoPostgresError, PostgresServer
 
 Nats = TypeVar("Nats")
 
+LONG = (
+    "tests/http/test_openapi.py",
+    "tests/http/test_acceptance.py",
+    "tests/http/test_disconnecting.py",
+    "tests/http/test_server.py",
+    "tests/properties/",
+    "tests/faults/",
+    "tests/cli/",
+    "tests/audit/",
+    "tests/generators/test_local_model.py",
+)
+"""Where tests take seconds each, or a file of them takes a minute."""
+
 
 def pytest_addoption(parser):
     parser.addoption("--kills", type=int, default=3, help="how many servers are killed in the middle of their streams")
@@ -42,6 +55,12 @@ def pytest_configure() -> None:
     """A run in the background of a script ignores Ctrl-C, and so would every command that is interrupted by a test."""
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What takes long comes first: at the end of a run nobody waits for the one who is still at such a file."""
+    items.sort(key=lambda item: not item.nodeid.startswith(LONG))
 
 
 @pytest.fixture(scope="session")
