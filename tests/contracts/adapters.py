@@ -33,12 +33,12 @@ from chatledger.application.ports.files import BlobStore
 from chatledger.application.ports.keys import SigningKeys
 from chatledger.application.ports.leases import Leases
 from chatledger.application.ports.notary import CheckpointSink
-from chatledger.application.ports.queue import LiveBus, TaskQueue
 from chatledger.application.ports.rate_limiter import RateLimiter
 from chatledger.application.ports.storage import LedgerStore
 from chatledger.application.ports.webhooks import Deliveries
 from chatledger.application.system_clock import SystemClock, new_id
 from chatledger.bootstrap.checkpoint_sinks import EVERY_NETWORK
+from chatledger.bootstrap.queues import Queues, postgres_queues
 from tests.persistence.stores import open_store
 from tests.support.master_keys import master_key
 from tests.support.receiver import Answer, Hook, Receiver
@@ -67,6 +67,13 @@ class Kept(NamedTuple):
     come_back: Callable[[], object]
 
 
+class QueueKind(NamedTuple):
+    """How a process opens its queue and its bus, at the place that a fixture of this name gives to all of them."""
+
+    open: Opener
+    place: str | None = None
+
+
 class Withheld(NamedTuple):
     """A ledger's store, and what it takes no write inside of."""
 
@@ -75,13 +82,8 @@ class Withheld(NamedTuple):
 
 
 @asynccontextmanager
-async def in_process_queue(folder: Path, bound: int) -> AsyncIterator[TaskQueue]:
-    yield InProcessTaskQueue(bound)
-
-
-@asynccontextmanager
-async def in_process_bus(folder: Path) -> AsyncIterator[LiveBus]:
-    yield InProcessLiveBus()
+async def in_process_queues(place: None, *, bound: int, lease: float) -> AsyncIterator[Queues]:
+    yield Queues(InProcessTaskQueue(bound), InProcessLiveBus())
 
 
 @asynccontextmanager
@@ -216,8 +218,10 @@ async def webhook_sink(folder: Path) -> AsyncIterator[Kept]:
         await sink.close()
 
 
-TASK_QUEUES: dict[str, Opener] = {"in process": in_process_queue}
-LIVE_BUSES: dict[str, Opener] = {"in process": in_process_bus}
+QUEUES: dict[str, QueueKind] = {
+    "in process": QueueKind(in_process_queues),
+    "postgres": QueueKind(postgres_queues, "queue_database"),
+}
 BLOB_STORES: dict[str, Opener] = {"folder": folder_blobs, "s3": s3_blobs}
 CHECKPOINT_SINKS: dict[str, Opener] = {"file": file_sink, "s3": s3_sink, "webhook": webhook_sink}
 KEYRINGS: dict[str, Opener] = {"sqlite": sqlite_keyring}

@@ -1,4 +1,4 @@
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AsyncExitStack
 from functools import partial
 from pathlib import Path
@@ -7,6 +7,7 @@ import pytest
 
 from chatledger.adapters.persistence.database import database_at
 from chatledger.adapters.persistence.search_index import SqlSearchIndex
+from chatledger.application.ports.queue import LiveBus, TaskQueue
 from tests.contracts.adapters import (
     BLOB_STORES,
     CHECKPOINT_SINKS,
@@ -14,10 +15,9 @@ from tests.contracts.adapters import (
     KEYRINGS,
     LEASES,
     LEDGER_STORES,
-    LIVE_BUSES,
+    QUEUES,
     RATE_LIMITERS,
     SIGNING_KEYS,
-    TASK_QUEUES,
     TRACKINGS,
     WITHHELD_LEDGER_STORES,
     Followed,
@@ -26,6 +26,11 @@ from tests.contracts.adapters import (
     Withheld,
 )
 from tests.contracts.text_models import TEXT_MODELS, Told
+from tests.support.databases import connection_to
+from tests.support.postgres import PostgresServer
+
+LEASE = 0.5
+"""Seconds that a queue leaves what was taken to a process that keeps silent."""
 
 
 @pytest.fixture
@@ -42,16 +47,47 @@ async def open_search_index(tmp_path: Path, database_url: str | None) -> AsyncIt
         yield open_one
 
 
-@pytest.fixture(params=TASK_QUEUES)
-async def open_queue(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Callable]:
+@pytest.fixture(scope="session")
+def shared_database(postgres_server: PostgresServer, migrated_database: str) -> Iterator[str]:
+    url = postgres_server.fresh_database(migrated_database)
+    yield url
+    postgres_server.drop_database(url)
+
+
+@pytest.fixture
+def queue_database(shared_database: str) -> Iterator[str]:
+    """The same for all tests, and empty for each."""
+    yield shared_database
+    with connection_to(shared_database) as connection:
+        connection.exec_driver_sql("DELETE FROM queued_tasks")
+
+
+def _opener(name: str, request: pytest.FixtureRequest) -> Opener:
+    kind = QUEUES[name]
+    return partial(kind.open, kind.place and request.getfixturevalue(kind.place))
+
+
+@pytest.fixture(params=QUEUES)
+async def open_queue(request: pytest.FixtureRequest) -> AsyncIterator[Callable]:
+    opener = _opener(request.param, request)
     async with AsyncExitStack() as stack:
-        yield lambda bound=100: stack.enter_async_context(TASK_QUEUES[request.param](tmp_path, bound))
+
+        async def open_one(bound: int = 100) -> TaskQueue:
+            return (await stack.enter_async_context(opener(bound=bound, lease=LEASE))).tasks
+
+        yield open_one
 
 
-@pytest.fixture(params=LIVE_BUSES)
-async def bus(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[object]:
-    async with LIVE_BUSES[request.param](tmp_path) as opened:
-        yield opened
+@pytest.fixture(params=QUEUES)
+async def bus(request: pytest.FixtureRequest) -> AsyncIterator[LiveBus]:
+    async with _opener(request.param, request)(bound=100, lease=LEASE) as opened:
+        yield opened.bus
+
+
+@pytest.fixture(params=[name for name, kind in QUEUES.items() if kind.place])
+def open_process(request: pytest.FixtureRequest) -> Opener:
+    """Opens what each of several processes would, all at one place."""
+    return partial(_opener(request.param, request), bound=100, lease=LEASE)
 
 
 @pytest.fixture(params=RATE_LIMITERS)

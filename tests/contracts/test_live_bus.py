@@ -151,3 +151,64 @@ async def test_publishing_waits_for_nobody(bus) -> None:
         # A plain call: it returns before any listener could run.
         assert bus.publish(an_item(message_id)) is None
     assert await listeners[0].wait(SOON) is True
+
+
+# Between processes
+
+
+async def test_listeners_of_other_processes_are_told(open_process) -> None:
+    message_id, conversation_id = new_id(), new_id()
+    async with open_process() as here, open_process() as there:
+        listeners = [there.bus.listen(subject_id) for subject_id in (message_id, conversation_id)]
+        unconcerned = there.bus.listen(new_id())
+        here.bus.publish(an_item(message_id, conversation_id=conversation_id))
+        assert await asyncio.gather(*(listener.wait(SOON) for listener in listeners)) == [True] * 2
+        assert await unconcerned.wait(NOT) is False
+
+
+async def test_a_terminal_event_of_another_process_is_told_and_ends_listening(open_process) -> None:
+    message_id = new_id()
+    async with open_process() as here, open_process() as there:
+        listener = there.bus.listen(message_id)
+        here.bus.publish(an_item(message_id, event="MessageCompleted"))
+        assert await listener.wait(SOON) is True
+        there.bus.publish(an_item(message_id))
+        assert await listener.wait(NOT) is False
+
+
+async def test_a_thousand_notices_at_once_reach_other_processes(open_process) -> None:
+    message_ids = [new_id() for _ in range(1_000)]
+    async with open_process() as here, open_process() as there:
+        listeners = [there.bus.listen(message_id) for message_id in message_ids]
+        for message_id in message_ids:
+            here.bus.publish(an_item(message_id))
+        assert all(await asyncio.gather(*(listener.wait(SOON) for listener in listeners)))
+
+
+async def test_stops_are_observed_by_other_processes_alone(open_process) -> None:
+    async with open_process() as here, open_process() as there:
+        observed_here, observed_there = asyncio.Queue(), asyncio.Queue()
+        here.bus.observe_stops(observed_here.put_nowait)
+        there.bus.observe_stops(observed_there.put_nowait)
+        stopped = [new_id() for _ in range(3)]
+        async with asyncio.timeout(SOON):
+            for message_id in stopped:
+                here.bus.publish(an_item(message_id, event="AnswerChunkAppended"))
+                here.bus.publish(an_item(message_id, event="StopRequested"))
+            assert {await observed_there.get() for _ in stopped} == set(stopped)
+            # Its own would have come by before this one.
+            there.bus.publish(an_item(last := new_id(), event="StopRequested"))
+            assert await observed_here.get() == last
+        assert observed_there.empty()
+
+
+async def test_an_observer_of_stops_may_come_late(open_process) -> None:
+    async with open_process() as here, open_process() as there:
+        follower = there.bus.listen(early := new_id())
+        here.bus.publish(an_item(early, event="StopRequested"))
+        assert await follower.wait(SOON) is True
+        observed = asyncio.Queue()
+        there.bus.observe_stops(observed.put_nowait)
+        here.bus.publish(an_item(late := new_id(), event="StopRequested"))
+        async with asyncio.timeout(SOON):
+            assert await observed.get() == late

@@ -7,6 +7,7 @@ import msgspec
 import pytest
 
 from chatledger.application.ports.queue import QueueFullError, QueueItem, TaskQueue
+from tests.contracts.conftest import LEASE
 from tests.contracts.items import an_item
 
 
@@ -208,3 +209,82 @@ async def test_whoever_listens_after_the_end_gets_nothing(open_queue) -> None:
     async with asyncio.timeout(10):
         await take_all(queue, taken)
     assert taken.empty()
+
+
+# Between processes
+
+
+async def test_work_is_taken_by_whichever_process_listens(open_process) -> None:
+    async with asyncio.timeout(20), open_process() as here, open_process() as there:
+        taken: asyncio.Queue[QueueItem] = asyncio.Queue()
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(take_all(there.tasks, taken))
+            for _ in range(3):
+                item = an_item()
+                await here.tasks.publish(item)
+                assert await taken.get() == item
+            await there.tasks.stop_listen()
+
+
+async def test_the_same_work_waits_once_for_all_processes(open_process) -> None:
+    item = an_item()
+    async with open_process() as here, open_process() as there:
+        assert [await one.tasks.publish(item) for one in (here, there, here)] == [True, False, False]
+        assert await take(there.tasks, 1) == [item]
+        assert await here.tasks.publish(item) is True
+
+
+async def test_each_item_goes_to_one_process(open_process) -> None:
+    items, taken = [an_item() for _ in range(40)], asyncio.Queue()
+    async with asyncio.timeout(20), open_process() as here, open_process() as there, asyncio.TaskGroup() as tasks:
+        for one in (here, there):
+            tasks.create_task(take_all(one.tasks, taken))
+        for item in items:
+            await here.tasks.publish(item)
+        found = [await taken.get() for _ in items]
+        for one in (here, there):
+            await one.tasks.stop_listen()
+    assert sorted(item.task_id for item in found) == sorted(item.task_id for item in items)
+    assert taken.empty()
+
+
+async def test_what_a_process_has_taken_is_its_own_for_longer_than_the_lease(open_process) -> None:
+    first, second = an_item(), an_item()
+    async with (
+        asyncio.timeout(20),
+        open_process() as here,
+        open_process() as there,
+        aclosing(here.tasks.listen()) as mine,
+    ):
+        await here.tasks.publish(first)
+        held = await anext(mine)
+        taken: asyncio.Queue[QueueItem] = asyncio.Queue()
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(take_all(there.tasks, taken))
+            with pytest.raises(TimeoutError):
+                await asyncio.wait_for(taken.get(), 3 * LEASE)
+            held.put_back(0)
+            assert await taken.get() == first
+            await there.tasks.publish(second)
+            assert await taken.get() == second
+            await there.tasks.stop_listen()
+    assert taken.empty()
+
+
+async def test_what_a_process_that_ends_had_taken_another_gets(open_process) -> None:
+    items = [an_item() for _ in range(2)]
+    async with asyncio.timeout(20), open_process() as there:
+        async with open_process() as here, aclosing(here.tasks.listen()) as mine:
+            for item in items:
+                await here.tasks.publish(item)
+            (await anext(mine)).done()
+            assert (await anext(mine)).item == items[1]
+        assert await take(there.tasks, 1) == items[1:]
+
+
+async def test_work_outlives_the_process_that_published_it(open_process) -> None:
+    item = an_item()
+    async with open_process() as here:
+        await here.tasks.publish(item)
+    async with asyncio.timeout(20), open_process() as there:
+        assert await take(there.tasks, 1) == [item]

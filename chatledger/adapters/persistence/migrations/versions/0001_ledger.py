@@ -79,6 +79,27 @@ END $$;
 ALTER TABLE events ALTER COLUMN sealed SET STORAGE EXTERNAL;
 """
 
+# The task queue, which adapters/queue/postgres_tasks.py alone reads and writes, and the channel for news of it. It may
+# be lost: after a crash of the server it is empty. Rows live for moments; what they leave is cleared away often.
+POSTGRES_QUEUE = """
+CREATE UNLOGGED TABLE queued_tasks (
+    sequence bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    task_id uuid NOT NULL,
+    attempt integer NOT NULL,
+    dispatch integer NOT NULL,
+    item json NOT NULL,
+    due_at timestamptz NOT NULL DEFAULT now(),
+    holder uuid,
+    deliveries integer NOT NULL DEFAULT 0
+) WITH (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 1000);
+
+CREATE UNIQUE INDEX queued_tasks_waiting ON queued_tasks (task_id, attempt, dispatch) WHERE holder IS NULL;
+
+CREATE FUNCTION queue_channel() RETURNS text LANGUAGE sql STABLE AS $$
+    SELECT left('chatledger_queue_' || current_schema(), 63)
+$$;
+"""
+
 
 def upgrade() -> None:
     _create_ledger()
@@ -87,6 +108,7 @@ def upgrade() -> None:
     _create_operational_state()
     if op.get_bind().dialect.name == "postgresql":
         op.execute(POSTGRES_FUNCTIONS)
+        op.execute(POSTGRES_QUEUE)
 
 
 def _create_ledger() -> None:

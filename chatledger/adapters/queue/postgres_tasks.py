@@ -1,0 +1,261 @@
+"""The task queue on PostgreSQL: one row for each task, attempt and dispatch, in the table ``queued_tasks``."""
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import AsyncGenerator, Callable
+from contextlib import suppress
+from typing import Any, LiteralString
+
+import msgspec
+
+from chatledger.adapters.queue.in_process import MAX_QUEUED
+from chatledger.adapters.queue.postgres_link import PAUSE, PostgresLink, Told
+from chatledger.application.ports.queue import Delivery, QueueFullError, QueueItem, QueueUnavailableError
+
+log = logging.getLogger(__name__)
+
+MAX_DELIVERIES = 10
+"""How often a task is delivered to processes that die of it, or with it; then its row is left out."""
+
+POLL = 1.0
+"""Seconds after which the table is looked at without a word: a lost notice costs no more."""
+
+JUST_AFTER = 0.005
+"""Seconds. The loop's clock and the database's do not agree to the last millisecond."""
+
+# Past `due_at` a row is whose comes first: what waits, what was put back, and what a holder did not keep alive.
+
+_PUBLISH: LiteralString = """
+WITH room AS MATERIALIZED (
+    SELECT count(*) < %(bound)s AS is_there
+    FROM (SELECT FROM queued_tasks WHERE holder IS NULL LIMIT %(bound)s) AS waiting
+), offered AS (
+    INSERT INTO queued_tasks (task_id, attempt, dispatch, item)
+    SELECT %(task_id)s, %(attempt)s, %(dispatch)s, %(item)s::json FROM room WHERE is_there
+    ON CONFLICT DO NOTHING
+    RETURNING sequence
+)
+SELECT (SELECT count(pg_notify(queue_channel(), %(told)s)::text) = 1 FROM offered),
+       is_there OR EXISTS (
+           SELECT FROM queued_tasks
+           WHERE holder IS NULL AND task_id = %(task_id)s AND attempt = %(attempt)s AND dispatch = %(dispatch)s
+       )
+FROM room
+"""
+
+_TAKE: LiteralString = """
+WITH next AS (
+    SELECT sequence FROM queued_tasks
+    WHERE due_at <= now() AND deliveries < %(deliveries)s
+    ORDER BY sequence LIMIT %(count)s
+    FOR UPDATE SKIP LOCKED
+)
+UPDATE queued_tasks AS task
+SET holder = %(node)s, due_at = now() + %(lease)s * interval '1 second', deliveries = task.deliveries + 1
+FROM next WHERE task.sequence = next.sequence
+RETURNING task.sequence, task.item::text
+"""
+
+# What is put back begins anew, unless it waits already.
+_LET_GO: LiteralString = """
+WITH let_go AS (
+    DELETE FROM queued_tasks WHERE sequence = ANY(%(sequences)s::bigint[]) AND holder = %(node)s
+    RETURNING sequence, task_id, attempt, dispatch, item
+), put_back AS (
+    INSERT INTO queued_tasks (task_id, attempt, dispatch, item, due_at)
+    SELECT task_id, attempt, dispatch, item, now() + delay * interval '1 second'
+    FROM let_go JOIN unnest(%(sequences)s::bigint[], %(delays)s::float8[]) AS wanted (sequence, delay) USING (sequence)
+    WHERE delay IS NOT NULL
+    ORDER BY sequence
+    ON CONFLICT DO NOTHING
+)
+SELECT pg_notify(queue_channel(), %(told)s)::text WHERE 0 = ANY(%(delays)s::float8[])
+"""
+
+_KEEP_ALIVE: LiteralString = """
+UPDATE queued_tasks SET due_at = now() + %(lease)s * interval '1 second'
+WHERE sequence = ANY(%(sequences)s::bigint[]) AND holder = %(node)s
+RETURNING sequence
+"""
+
+_LEAVE_OUT: LiteralString = """
+DELETE FROM queued_tasks WHERE due_at <= now() AND deliveries >= %(deliveries)s RETURNING task_id
+"""
+
+
+class _Taken(msgspec.Struct, frozen=True):
+    item: QueueItem
+    sequence: int
+    let_go: Callable[[int, float | None], None]
+
+    def done(self) -> None:
+        """Its row goes."""
+        self.let_go(self.sequence, None)
+
+    def put_back(self, delay: float) -> None:
+        """It gets a new row, due then."""
+        self.let_go(self.sequence, max(0.0, delay))
+
+
+class PostgresTaskQueue:
+    """Takes as much as listeners wait for, and no more: what is not taken may be another process's.
+
+    What was taken is this process's for a lease by the database's clock, which is renewed until the task is let go of.
+    """
+
+    def __init__(
+        self, link: PostgresLink, *, lease: float, bound: int = MAX_QUEUED, deliveries: int = MAX_DELIVERIES
+    ) -> None:
+        """``lease`` is in seconds; ``bound`` is how many may wait, for all processes together."""
+        self._link = link
+        self._lease = lease
+        self._bound = bound
+        self._deliveries = deliveries
+        self._told = msgspec.json.encode(Told(link.node)).decode()
+        self._listeners: deque[asyncio.Future[_Taken | None]] = deque()
+        self._held: set[int] = set()
+        self._let_go: dict[int, float | None] = {}
+        self._may_find = True
+        self._renew_at = 0.0
+        self._news = asyncio.Event()
+        self._is_stopped = False
+
+    async def publish(self, item: QueueItem) -> bool:
+        """Offer work; False if the same task, attempt and dispatch is waiting already.
+
+        Raises:
+            QueueFullError: the bound is reached.
+            QueueUnavailableError: the database cannot be reached.
+        """
+        ((is_offered, is_no_fault),) = await self._link.run(
+            _PUBLISH,
+            {
+                "task_id": item.task_id,
+                "attempt": item.attempt,
+                "dispatch": item.dispatch,
+                "item": msgspec.json.encode(item).decode(),
+                "bound": self._bound,
+                "told": self._told,
+            },
+        )
+        if is_offered:
+            self.look()
+        elif not is_no_fault:
+            raise QueueFullError
+        return bool(is_offered)
+
+    async def listen(self) -> AsyncGenerator[Delivery, None]:
+        """Take work, one delivery at a time, until :meth:`stop_listen`. Several listeners share the work."""
+        while (taken := await self._next()) is not None:
+            yield taken
+
+    async def _next(self) -> _Taken | None:
+        if self._is_stopped:
+            return None
+        given: asyncio.Future[_Taken | None] = asyncio.get_running_loop().create_future()
+        self._listeners.append(given)
+        self._news.set()
+        try:
+            return await given
+        except asyncio.CancelledError:
+            with suppress(ValueError):
+                self._listeners.remove(given)
+            if given.done() and not given.cancelled() and (taken := given.result()) is not None:
+                taken.put_back(0)
+            raise
+
+    async def stop_listen(self) -> None:
+        """End every :meth:`listen`. What was not taken stays queued."""
+        self._is_stopped = True
+        while self._listeners:
+            self._give(None)
+
+    def look(self) -> None:
+        """There may be work."""
+        self._may_find = True
+        self._news.set()
+
+    async def run(self) -> None:
+        """Let go of what is done, take for those who listen, and keep what was taken alive, until cancelled."""
+        while True:
+            self._news.clear()
+            try:
+                await self._settle()
+                await self._take()
+                await self._keep_alive()
+            except QueueUnavailableError:
+                self._may_find = True
+                await asyncio.sleep(PAUSE)
+            try:
+                async with asyncio.timeout(min(POLL, self._lease / 3)):
+                    await self._news.wait()
+            except TimeoutError:
+                self._may_find = True
+
+    async def close(self) -> None:
+        """End every :meth:`listen`, and let others have what was taken and not let go of."""
+        await self.stop_listen()
+        self._let_go = dict.fromkeys(self._held, 0.0) | self._let_go
+        with suppress(QueueUnavailableError):
+            await self._settle()
+
+    def _settle_later(self, sequence: int, delay: float | None) -> None:
+        if sequence in self._held:
+            self._held.discard(sequence)
+            self._let_go[sequence] = delay
+            self._news.set()
+
+    async def _settle(self) -> None:
+        if not self._let_go:
+            return
+        settled = dict(self._let_go)
+        delays = list(settled.values())
+        await self._link.run(_LET_GO, self._of_this_node(settled, delays=delays, told=self._told))
+        for sequence in settled:
+            del self._let_go[sequence]
+        for delay in {delay for delay in delays if delay is not None}:
+            asyncio.get_running_loop().call_later(delay + JUST_AFTER, self.look)
+
+    async def _take(self) -> None:
+        """For each who listens; less than that means that there is no more."""
+        count = sum(not given.done() for given in self._listeners)
+        if not (count and self._may_find):
+            return
+        rows = await self._link.run(
+            _TAKE, {"node": self._link.node, "lease": self._lease, "deliveries": self._deliveries, "count": count}
+        )
+        self._may_find = len(rows) == count
+        for sequence, item in sorted(rows):
+            self._hand_out(sequence, item)
+
+    def _hand_out(self, sequence: int, item: str) -> None:
+        try:
+            decoded = msgspec.json.decode(item, type=QueueItem)
+        except msgspec.MsgspecError:
+            return  # another release's, which takes it after the lease
+        self._held.add(sequence)
+        taken = _Taken(decoded, sequence, self._settle_later)
+        if not self._give(taken):
+            taken.put_back(0)
+
+    def _give(self, taken: _Taken | None) -> bool:
+        while self._listeners:
+            given = self._listeners.popleft()
+            if not given.done():
+                given.set_result(taken)
+                return True
+        return False
+
+    async def _keep_alive(self) -> None:
+        now = asyncio.get_running_loop().time()
+        if now < self._renew_at:
+            return
+        self._renew_at = now + self._lease / 3
+        if self._held:
+            await self._link.run(_KEEP_ALIVE, self._of_this_node(self._held, lease=self._lease))
+        for (task_id,) in await self._link.run(_LEAVE_OUT, {"deliveries": self._deliveries}):
+            log.warning("task %s: left to the sweeper: delivered %d times in vain", task_id, self._deliveries)
+
+    def _of_this_node(self, sequences: "set[int] | dict[int, float | None]", **others: Any) -> dict[str, Any]:
+        return {"node": self._link.node, "sequences": list(sequences), **others}
