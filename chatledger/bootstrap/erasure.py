@@ -7,6 +7,7 @@ import msgspec
 from chatledger.adapters.persistence.store import Reader, SqlLedgerStore
 from chatledger.adapters.persistence.views.erasure import SqlErasureViews
 from chatledger.application.audit.reads import ContentReads
+from chatledger.application.background import Background
 from chatledger.application.commands.stopping import Stopping
 from chatledger.application.erasure.destroying import Destroying
 from chatledger.application.erasure.erasing import Erasing
@@ -20,7 +21,6 @@ from chatledger.application.ports.erasure import Forgetful
 from chatledger.application.ports.files import BlobStore
 from chatledger.application.search.indexing import Indexer
 from chatledger.application.system_clock import new_id
-from chatledger.bootstrap.background import Background
 
 
 class Forgetting(msgspec.Struct, frozen=True):

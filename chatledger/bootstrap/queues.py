@@ -6,8 +6,8 @@ from contextlib import AsyncExitStack, asynccontextmanager
 import msgspec
 
 from chatledger.adapters.queue.in_process import MAX_QUEUED, InProcessLiveBus, InProcessTaskQueue
+from chatledger.application.background import Background
 from chatledger.application.ports.queue import LiveBus, TaskQueue
-from chatledger.bootstrap.background import Background
 from chatledger.settings import Settings, SettingsProblemError
 
 

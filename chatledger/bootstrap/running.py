@@ -25,6 +25,7 @@ from chatledger.application.audit.exporting import Exporting
 from chatledger.application.audit.notary import NotaryProcess
 from chatledger.application.audit.reads import ContentReads
 from chatledger.application.audit.receipts import Receipts
+from chatledger.application.background import Background
 from chatledger.application.caller import EndUsers, Ownership
 from chatledger.application.commands.annotating import Annotating
 from chatledger.application.commands.asking import Asking
@@ -84,7 +85,6 @@ from chatledger.application.queries.past import Past
 from chatledger.application.queries.searching import Searching
 from chatledger.application.system_clock import SystemClock, new_id
 from chatledger.application.webhooks.webhooks import Webhooks
-from chatledger.bootstrap.background import Background
 from chatledger.bootstrap.blobs import blob_store
 from chatledger.bootstrap.core import open_core
 from chatledger.bootstrap.data_folder import make_folders

@@ -7,12 +7,12 @@ from chatledger.adapters.persistence.database import Database
 from chatledger.adapters.persistence.search_index import SqlSearchIndex
 from chatledger.adapters.persistence.store import Reader
 from chatledger.adapters.persistence.views.ended import SqlEndedMessageViews
+from chatledger.application.background import Background
 from chatledger.application.ledger.sealed_rows import RowSeals
 from chatledger.application.ledger.writer import GroupCommitWriter
 from chatledger.application.ports.keys import Keyring
 from chatledger.application.search.indexing import Indexer
 from chatledger.application.search.terms import Terms
-from chatledger.bootstrap.background import Background
 
 
 async def open_index(

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from contextlib import AsyncExitStack
 
 from chatledger.application.application import Application
+from chatledger.application.background import Background
 from chatledger.application.files.storing import StoringFiles
 from chatledger.application.generation.automatic_naming import AutomaticNaming
 from chatledger.application.generation.deleted_conversations import DeletedConversations
@@ -19,7 +20,6 @@ from chatledger.application.grace import Grace
 from chatledger.application.ledger.ledger import Ledger
 from chatledger.application.ledger.writer import GroupCommitWriter
 from chatledger.application.ports.generator import Generator
-from chatledger.bootstrap.background import Background
 from chatledger.bootstrap.queues import Queues
 from chatledger.settings import Settings
 

@@ -1,6 +1,6 @@
 """Leases: who of several nodes does what is to be done by one at a time."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Protocol
 
 import msgspec
@@ -18,6 +18,14 @@ class Lease(msgspec.Struct, frozen=True):
     name: str
     holder: str
     token: int
+
+
+Fence = Callable[[], Lease | None]
+"""Tells the lease under which somebody writes: one that was taken by another since makes the store refuse the write."""
+
+
+def no_fence() -> None:
+    """For who has the ledger to itself."""
 
 
 class LeaseLostError(Exception):
