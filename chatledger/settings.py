@@ -310,8 +310,8 @@ class Settings(BaseModel):
         return Path(url.removeprefix(SQLITE)) if url.startswith(SQLITE) else None
 
 
-def require_no_server(settings: Settings) -> None:
-    """Let settings pass that say nothing about a server.
+def require_no_server(settings: Settings) -> Settings:
+    """The settings, where they say nothing about a server.
 
     Raises:
         SettingsProblemError: one of a server's own is not as it is by default.
@@ -319,6 +319,7 @@ def require_no_server(settings: Settings) -> None:
     for name, field in type(settings).model_fields.items():
         if name not in Settings.model_fields and getattr(settings, name) != field.default:
             raise SettingsProblemError(f"{name}: an embedded chatledger has no server")
+    return settings
 
 
 def _first_problem(error: ValidationError) -> SettingsProblemError:

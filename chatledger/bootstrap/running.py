@@ -51,6 +51,7 @@ from chatledger.application.commands.visiting import Visiting
 from chatledger.application.erasure.disclosing import Disclosing
 from chatledger.application.files.attaching import Attaching
 from chatledger.application.generation.annotations import Annotations
+from chatledger.application.generation.audience import Audience
 from chatledger.application.generation.moderating import Gates
 from chatledger.application.generation.worker import Worker
 from chatledger.application.grace import Grace
@@ -96,7 +97,7 @@ from chatledger.bootstrap.queues import open_queues
 from chatledger.bootstrap.search import open_index
 from chatledger.bootstrap.stores import open_rebuilding
 from chatledger.bootstrap.webhooks import open_webhooks
-from chatledger.bootstrap.worker import start_worker
+from chatledger.bootstrap.worker import start_reactions, start_worker
 from chatledger.settings import Settings, require_no_server
 
 
@@ -105,6 +106,7 @@ class Running(msgspec.Struct, frozen=True):
 
     application: Application
     worker: Worker | None
+    audience: Audience
     ledger: Ledger
     writer: GroupCommitWriter
     store: SqlLedgerStore
@@ -121,7 +123,7 @@ async def open_chatledger(
     *,
     with_server: bool = True,
     with_worker: bool = True,
-    with_notary: bool = True,
+    with_processes: bool = True,
     generators: Sequence[Generator] = (),
     projections: Sequence[Projection] = (),
     handlers: Sequence[Handler] = (),
@@ -132,7 +134,8 @@ async def open_chatledger(
         settings: of this server.
         with_server: whether settings of a server mean anything here; else they are refused.
         with_worker: whether it answers messages itself.
-        with_notary: whether it signs checkpoints by itself, now and then and at the end.
+        with_processes: whether it does beside that what a server does by itself: it signs checkpoints now and then and
+            at the end, and hands its messages to workers.
         generators: what may answer beside the built-in ones.
         projections: read models of the host's own, which follow the ledger.
         handlers: code of the host's own that reacts to events.
@@ -150,9 +153,7 @@ async def open_chatledger(
     async with AsyncExitStack() as stack:
         by_name = _open_generators(settings, generators, stack)
         features = open_features(settings, stack)
-        if not with_server:
-            require_no_server(settings)
-        make_folders(settings)
+        make_folders(settings if with_server else require_no_server(settings))
         grace = Grace(settings.shutdown_grace)
         core = await open_core(stack, settings, hot_messages=HOT_MESSAGES if with_worker else 0)
         clock, database, reader, store, writer = core.clock, core.database, core.reader, core.store, core.writer
@@ -184,12 +185,12 @@ async def open_chatledger(
             limits=AppLimits(views, keyring, clock, settings.max_app_concurrency),
             keys=IdempotencyKeys(views, keyring, clock, settings.idempotency_hours),
         )
-        gates = Gates(directory, features.moderators, annotations)
+        gates, disclosing = Gates(directory, features.moderators, annotations), Disclosing(keyring)
         stopping, history = (
             Stopping(ledger, views, directory, ownership, queues.bus, clock),
             History(ledger.message, views, end_users, ownership, past, reads),
         )
-        incarnation, disclosing = await store.incarnation(), Disclosing(keyring)
+        incarnation = await store.incarnation()
         indexer = await open_index(stack, database, reader, keyring, writer, incarnation, is_wanted=settings.search)
         forgetting = open_forgetting(
             ledger,
@@ -203,8 +204,10 @@ async def open_chatledger(
             forgetful=(ledger, tail, conversation_tail, disclosing),
             indexer=indexer,
         )
-        naming = Naming(ledger, views, by_name, gates, disclosing)
-        repeating = Repeating(ledger, views, history, by_name)
+        naming, repeating = (
+            Naming(ledger, views, by_name, gates, disclosing),
+            Repeating(ledger, views, history, by_name),
+        )
         suggesting = Suggesting(ledger, views, history, by_name, disclosing)
         stack.push_async_callback(suggesting.close)
         notary = await open_notary(settings, ledger, reader, keyring, clock, stack)
@@ -304,11 +307,13 @@ async def open_chatledger(
         for observer in (*caches, subscriptions, application.feed):
             writer.observe(observer.committed)
         forgetting.start(writer, await stack.enter_async_context(Background()))
-        if with_notary:
+        if with_processes:
             await _start_notary(stack, settings, notary, writer, clock, grace)
-        worker = None
-        if with_worker:
+        if with_worker or (with_processes and settings.is_shared):
             await _start_webhooks(stack, webhooks.webhooks, writer, grace)
+            await start_reactions(stack, settings, application, ledger, queues.tasks, writer)
+        worker, audience = None, Audience(tail.awaited, views)
+        if with_worker:
             worker = await start_worker(
                 stack,
                 settings,
@@ -319,10 +324,12 @@ async def open_chatledger(
                 gates,
                 writer,
                 storing=storing,
-                awaited=tail.awaited,
+                audience=audience,
                 grace=grace,
             )
-        yield Running(application, worker, ledger, writer, store, codec, core.projections, reader, subscriptions, grace)
+        yield Running(
+            application, worker, audience, ledger, writer, store, codec, core.projections, reader, subscriptions, grace
+        )
 
 
 def _open_past(

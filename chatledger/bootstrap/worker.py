@@ -1,4 +1,4 @@
-"""The worker, and what follows the commits of its process beside it."""
+"""The worker, and what reacts to the commits of its process beside it."""
 
 import secrets
 from collections.abc import Mapping
@@ -7,6 +7,7 @@ from contextlib import AsyncExitStack
 from chatledger.application.application import Application
 from chatledger.application.background import Background
 from chatledger.application.files.storing import StoringFiles
+from chatledger.application.generation.audience import Audience
 from chatledger.application.generation.automatic_naming import AutomaticNaming
 from chatledger.application.generation.deleted_conversations import DeletedConversations
 from chatledger.application.generation.dispatch import Dispatcher, Sweeper
@@ -15,13 +16,46 @@ from chatledger.application.generation.interruptions import Interruptions
 from chatledger.application.generation.moderating import Gates
 from chatledger.application.generation.prompts import Prompts
 from chatledger.application.generation.turns import Turns
-from chatledger.application.generation.worker import Awaited, Worker, WorkerSettings
+from chatledger.application.generation.worker import Worker, WorkerSettings
 from chatledger.application.grace import Grace
 from chatledger.application.ledger.ledger import Ledger
 from chatledger.application.ledger.writer import GroupCommitWriter
 from chatledger.application.ports.generator import Generator
+from chatledger.application.ports.queue import TaskQueue
 from chatledger.bootstrap.queues import Queues
 from chatledger.settings import Settings
+
+
+async def start_reactions(
+    stack: AsyncExitStack,
+    settings: Settings,
+    application: Application,
+    ledger: Ledger,
+    queue: TaskQueue,
+    writer: GroupCommitWriter,
+) -> None:
+    """Begin what follows the commits of this process, whether it has a worker or not."""
+    views, stopping = application.views, application.stopping
+    reactions = (
+        Dispatcher(queue),
+        Turns(views, queue),
+        Sweeper(
+            ledger,
+            views,
+            queue,
+            stopping,
+            application.clock,
+            interval=settings.heartbeat,
+            timeout=settings.generation_timeout,
+        ),
+        AutomaticNaming(ledger, views, application.naming),
+        DeletedConversations(views, stopping),
+        Interruptions(views, stopping),
+    )
+    for reaction in reactions:
+        writer.observe(reaction.committed)
+    background = await stack.enter_async_context(Background())
+    background.start(*(reaction.run for reaction in reactions))
 
 
 async def start_worker(
@@ -35,46 +69,28 @@ async def start_worker(
     writer: GroupCommitWriter,
     *,
     storing: StoringFiles,
-    awaited: Awaited,
+    audience: Audience,
     grace: Grace,
 ) -> Worker:
-    """Begin what follows the commits of this process. It is drained first, and then cancelled."""
-    queue, bus, views, clock = queues.tasks, queues.bus, application.views, application.clock
+    """Begin to answer messages. At the end the worker is drained first, and then cancelled."""
+    views, bus = application.views, queues.bus
     worker = Worker(
         _worker_settings(settings),
         ledger,
         views,
-        queue,
+        queues.tasks,
         bus,
         generators,
         gates,
-        clock,
+        application.clock,
         store_made_file=storing.store_made_file,
         prompts=Prompts(views, ledger.read, application.files.sent),
-        awaited=awaited,
+        audience=audience,
     )
-    followers = (
-        worker,
-        Dispatcher(queue),
-        Turns(views, queue),
-        Sweeper(
-            ledger,
-            views,
-            queue,
-            application.stopping,
-            clock,
-            interval=settings.heartbeat,
-            timeout=settings.generation_timeout,
-        ),
-        AutomaticNaming(ledger, views, application.naming),
-        DeletedConversations(views, application.stopping),
-        Interruptions(views, application.stopping),
-    )
-    for follower in followers:
-        writer.observe(follower.committed)
+    writer.observe(worker.committed)
     bus.observe_stops(worker.hear_stop)
     background = await stack.enter_async_context(Background())
-    background.start(*(follower.run for follower in followers), worker.keep_leases, worker.hear_stops)
+    background.start(worker.run, worker.keep_leases, worker.hear_stops)
     stack.push_async_callback(worker.drain, grace)
     return worker
 
@@ -82,6 +98,7 @@ async def start_worker(
 def _worker_settings(settings: Settings) -> WorkerSettings:
     return WorkerSettings(
         name=f"{settings.worker_name}:{secrets.token_hex(4)}",
+        is_alone=not settings.is_shared,
         concurrency=settings.worker_concurrency,
         lease=settings.lease,
         heartbeat=settings.heartbeat,

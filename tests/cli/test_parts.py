@@ -14,8 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chatledger.adapters.cli.console import ProgressLine
+from chatledger.adapters.cli.daemon import OneLineFormatter
 from chatledger.adapters.cli.people import list_holds
-from chatledger.adapters.cli.serve import OneLineFormatter
 from chatledger.adapters.persistence.comparing import differing, place_in_order
 from chatledger.application.ports.erasure import Hold
 from chatledger.application.ports.views import Page

@@ -191,3 +191,12 @@ def test_without_a_worker_messages_wait(data_folder: Path, app: dict[str, str]) 
         assert "queued" in task.text
     (warning,) = [line for line in server.log.read_text().splitlines() if " WARNING " in line]
     assert "messages stay queued until a server with workers runs" in warning
+
+
+@ON_SQLITE
+def test_a_worker_of_its_own_needs_a_queue_that_others_reach(data_folder: Path) -> None:
+    refused = run_command(data_folder, "worker")
+    assert (refused.returncode, refused.stderr) == (
+        2,
+        "chatledger: queue: a worker of its own needs nats or postgres, by which others hand work to it\n",
+    )

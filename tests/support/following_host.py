@@ -40,7 +40,7 @@ async def run(events: int, handled: TextIO, die_at: int | None) -> None:
 
     handler = Handler(name="written", handle=write_down, since="first")
     options = {"projections": [projection], "handlers": [handler], "with_worker": False}
-    async with open_chatledger(load_settings(), with_notary=False, **options) as host:
+    async with open_chatledger(load_settings(), with_processes=False, **options) as host:
         for _ in range(events):
             event = NewEvent(Recorded(new_id(), 1, StopRequested(by="user")), "message", new_id(), None)
             context = Context(actor=SYSTEM, correlation_id=new_id())

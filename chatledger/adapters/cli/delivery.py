@@ -59,7 +59,7 @@ def deliver(
 async def _carry_out(settings: Settings, wanted: Order, outcome: type[T]) -> T:
     from chatledger.bootstrap import open_chatledger  # noqa: PLC0415
 
-    async with open_chatledger(settings, with_worker=False, with_notary=False) as running:
+    async with open_chatledger(settings, with_worker=False, with_processes=False) as running:
         orders = Orders(running, ServerInfo(os.getpid(), "", __version__))
         done = await orders.carry_out(wanted, lambda _done, _total: None)
         if not isinstance(done, outcome):

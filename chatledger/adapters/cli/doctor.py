@@ -85,7 +85,8 @@ def _check_server(settings: Settings) -> Finding:
         return Finding("server", "failed", str(error))
     except NoServerError:
         return _check_lock(settings)
-    return Finding("server", "ok", f"chatledger {server.version} at {server.url}, process {server.pid}")
+    place = f"at {server.url}" if server.url else "as a worker"
+    return Finding("server", "ok", f"chatledger {server.version} {place}, process {server.pid}")
 
 
 def _check_lock(settings: Settings) -> Finding:

@@ -65,6 +65,14 @@ def _serve(arguments: argparse.Namespace) -> int:
     return serve(settings, with_worker=not arguments.no_worker, as_json=arguments.json)
 
 
+def _work(arguments: argparse.Namespace) -> int:
+    gc.disable()
+    from chatledger.adapters.cli.worker import work  # noqa: PLC0415
+    from chatledger.server_settings import load_settings  # noqa: PLC0415
+
+    return work(load_settings(), as_json=arguments.json)
+
+
 def _create_app(arguments: argparse.Namespace) -> Result:
     from chatledger.adapters.cli import apps  # noqa: PLC0415
     from chatledger.adapters.cli.orders import CreateApp  # noqa: PLC0415
@@ -424,6 +432,7 @@ def _add_serve(commands: "Subcommands") -> None:
     serve.add_argument("--host", help="address to listen at (127.0.0.1)")
     serve.add_argument("--port", type=int, help="port to listen at (8000); 0 takes a free one")
     serve.add_argument("--no-worker", action="store_true", help="accept messages, but leave answering to others")
+    _add(commands, "worker", _work, "answer messages that the servers of other processes accept")
 
 
 def _add_apps(commands: "Subcommands") -> None:

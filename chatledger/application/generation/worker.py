@@ -3,7 +3,6 @@
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from collections.abc import Set as AbstractSet
 from contextlib import aclosing, suppress
 from datetime import datetime
 from functools import partial
@@ -15,6 +14,7 @@ from chatledger.application.context import Actor, Context
 from chatledger.application.errors import NotFoundError
 from chatledger.application.fault_report import describe
 from chatledger.application.generation.attempt import Attempt
+from chatledger.application.generation.audience import LOOK_AGAIN, Audience
 from chatledger.application.generation.closing import Closings
 from chatledger.application.generation.failures import CONSEQUENCES, INTERNAL_MESSAGE, RetryPolicy
 from chatledger.application.generation.moderating import Gates
@@ -45,27 +45,24 @@ log = logging.getLogger(__name__)
 SECONDS_TO_GIVE_UP = 1.0
 """What a generator has that was cancelled."""
 
-LOOK_AGAIN = 0.05
-"""Seconds after which a worker that drains, and runs nothing, looks again whether somebody waits."""
-
 PUT_BACK = 1.0
 """Seconds until work that could not be begun is tried again, here or elsewhere."""
 
 StoreMadeFile = Callable[[Message, str, bytes, Context], Awaitable[AttachedFile]]
 """Stores what a tool made for a message, by name and content."""
-Awaited = Callable[[], AbstractSet[UUID]]
-"""The messages that somebody in this process follows. Among them may be such as had ended before."""
 
 
 class WorkerSettings(msgspec.Struct, frozen=True, kw_only=True):
     """Times are seconds.
 
     Attributes:
+        is_alone: whether no other process could take what this one leaves.
         timeout: how long a generation may take, from the start of its first attempt on, over all attempts.
         longest_answer: the characters that an answer may have.
     """
 
     name: str
+    is_alone: bool = True
     concurrency: int = 2_000
     lease: float = 5.0
     heartbeat: float = 1.0
@@ -91,7 +88,7 @@ class Worker:
         *,
         store_made_file: StoreMadeFile,
         prompts: Prompts,
-        awaited: Awaited,
+        audience: Audience,
     ) -> None:
         self._settings = settings
         self._ledger = ledger
@@ -102,7 +99,7 @@ class Worker:
         self._gates = gates
         self._store_made_file = store_made_file
         self._prompts = prompts
-        self._awaited = awaited
+        self._audience = audience
         self._clock = clock
         self._running: dict[UUID, Attempt] = {}
         self._tasks: dict[UUID, asyncio.Task[None]] = {}
@@ -134,7 +131,9 @@ class Worker:
                 self._places.release()
 
     async def _takes_more(self) -> bool:
-        return not self._is_leaving and (not self._is_draining or await self._somebody_waits())
+        return not self._is_leaving and (
+            not self._is_draining or (self._settings.is_alone and await self._audience.waits())
+        )
 
     def _leave(self, message_id: UUID) -> None:
         del self._tasks[message_id]
@@ -144,13 +143,16 @@ class Worker:
         """Let running generations end within the grace, then hand them over.
 
         As long as somebody in this process waits for an answer, what is queued or put back is still taken when its time
-        comes. Letting no new messages in is up to the caller.
+        comes; where there may be other workers, it is left to them from now on. Letting no new messages in is up to the
+        caller.
 
         What cannot even be handed over in time is left to recovery. Whoever calls this again waits for nothing.
         """
         if self._is_leaving:
             return
         self._is_draining = True
+        if not self._settings.is_alone:
+            await self._queue.stop_listen()
         await grace.wait_for(self._until_answered())
         self._is_leaving = True
         await self._queue.stop_listen()
@@ -168,17 +170,9 @@ class Worker:
 
     async def _until_answered(self) -> None:
         await self._until_idle()
-        while await self._somebody_waits():
+        while await self._audience.waits():
             await asyncio.sleep(LOOK_AGAIN)
             await self._until_idle()
-
-    async def _somebody_waits(self) -> bool:
-        """Whether an answer that somebody follows is still to come. Who reads an old one keeps nothing going."""
-        awaited = self._awaited()
-        try:
-            return bool(awaited and await self._views.unfinished(awaited))
-        except StorageUnavailableError:
-            return True
 
     async def _until_idle(self) -> None:
         while self._tasks:
@@ -265,7 +259,10 @@ class Worker:
             log.warning("task %s: put back: %s", task_id, describe(error))
             delivery.put_back(PUT_BACK)
             return
-        delivery.done()
+        if claimed is None and self._is_leaving:
+            delivery.put_back(0)
+        else:
+            delivery.done()
         if claimed is None:
             return
         try:
@@ -279,7 +276,7 @@ class Worker:
 
     async def _claim(self, item: QueueItem) -> "tuple[Staged[Message], _Opened] | None":
         """Begin the attempt that an item asks for; None where there is nothing to begin."""
-        staged = await self._ledger.take_message(item.message_id)
+        staged = await self._ledger.take_message(item.message_id, item.attempt)
         while staged is not None and not staged.aggregate.has_ended and staged.aggregate.attempt == item.attempt:
             if self._is_leaving or staged.aggregate.is_put_back_at(self._clock.now()):
                 return None

@@ -244,6 +244,11 @@ class Ledger:
         for message_id in [message_id for message_id, staged in self._hot.items() if is_gone(staged.key_id)]:
             del self._hot[message_id]
 
-    async def take_message(self, message_id: UUID) -> Staged[Message] | None:
-        """The message, handed over to the caller alone. It may be stale; then its next hand-in conflicts."""
-        return self._hot.pop(message_id, None) or await self.load(Message, message_id)
+    async def take_message(self, message_id: UUID, attempt: int) -> Staged[Message] | None:
+        """The message, handed over to the caller alone, who knows of this attempt.
+
+        It may be stale all the same; then its next hand-in conflicts.
+        """
+        hot = self._hot.pop(message_id, None)
+        # Another process may have had it meanwhile.
+        return hot if hot is not None and hot.aggregate.attempt == attempt else await self.load(Message, message_id)
