@@ -26,7 +26,10 @@ _FORKING = multiprocessing.get_context("forkserver")
 _FORKING.set_forkserver_preload(
     [
         "tests.support.process",
-        *(f"chatledger.adapters.cli.{name}" for name in ("main", "serve", "apps", "people", "rebuild", "verify")),
+        *(
+            f"chatledger.adapters.cli.{name}"
+            for name in ("main", "serve", "worker", "apps", "people", "rebuild", "verify")
+        ),
         "chatledger.adapters.persistence.postgres",
         "chatledger.adapters.persistence.sqlite",
         "chatledger.adapters.persistence.migrate",
@@ -134,8 +137,12 @@ def run_json(data_folder: Path, *arguments: str, env: Mapping[str, str] | None =
     return json.loads(result.stdout)
 
 
+SERVE = ("serve", "--port", "0")
+WORKER = ("worker",)
+
+
 class ServerProcess:
-    """`chatledger serve` on a free port. Entering waits for the line that says it is ready.
+    """`chatledger serve` on a free port, or another command that runs on. Entering waits until it says it is ready.
 
     Attributes:
         url: where it serves.
@@ -150,11 +157,12 @@ class ServerProcess:
         env: Mapping[str, str] | None = None,
         cwd: Path | None = None,
         launcher: Sequence[str] = (),
+        command: Sequence[str] = SERVE,
     ) -> None:
         self.data_folder = data_folder
         self.log = data_folder.parent / f"{data_folder.name}-{time.monotonic_ns()}.log"
         self.ready: dict[str, Any] = {}
-        self._arguments = arguments
+        self._arguments = (*command, "--json", *arguments)
         self._launcher = launcher
         self._env = environment(data_folder, env)
         self._cwd = cwd or data_folder.parent
@@ -168,6 +176,10 @@ class ServerProcess:
     @property
     def pid(self) -> int:
         return self.process.pid
+
+    @property
+    def is_running(self) -> bool:
+        return self._process is not None and self._process.poll() is None
 
     @property
     def process(self) -> "Forked | subprocess.Popen[bytes]":
@@ -188,12 +200,11 @@ class ServerProcess:
         """Start it, and wait for nothing."""
         self.log.touch()
         self._stdout.unlink(missing_ok=True)
-        arguments = ("serve", "--port", "0", "--json", *self._arguments)
         if not self._launcher:
-            self._process = Forked(arguments, self._env, self._cwd, self._stdout, self.log)
+            self._process = Forked(self._arguments, self._env, self._cwd, self._stdout, self.log)
             return
         with self.log.open("ab") as log, self._stdout.open("ab") as stdout:
-            command = [*self._launcher, *COMMAND, *arguments]
+            command = [*self._launcher, *COMMAND, *self._arguments]
             self._process = subprocess.Popen(
                 command, env=self._env, cwd=self._cwd, stdin=subprocess.DEVNULL, stdout=stdout, stderr=log
             )
@@ -229,7 +240,7 @@ class ServerProcess:
         return self.start()
 
     def __exit__(self, *_: object) -> None:
-        if self._process is not None and self._process.poll() is None:
+        if self.is_running:
             self.signal(signal.SIGTERM)
             try:
                 self.wait()
