@@ -10,7 +10,7 @@ import msgspec
 import uvloop
 
 from benchmarks.stores import Store
-from chatledger.adapters.keys.store import SqliteKeyring
+from chatledger.adapters.keys.keyring import StoredKeyring
 from chatledger.application.context import Actor, Context
 from chatledger.application.ledger.ledger import Staged
 from chatledger.application.system_clock import new_id
@@ -137,5 +137,5 @@ async def complete(running: Running, answering: Open) -> None:
 def secret_of(running: Running, key_id: UUID) -> bytes:
     """A data key, for the floors that open with the bare cipher."""
     keyring = running.ledger.keyring
-    assert isinstance(keyring, SqliteKeyring)
+    assert isinstance(keyring, StoredKeyring)
     return keyring.secret(key_id)

@@ -44,6 +44,18 @@ def _folder(path: Path) -> Path:
     return path
 
 
+def _file(path: Path) -> Path:
+    """A file that is there, or that could be."""
+    _folder(path.parent)
+    try:
+        could_be = "\0" not in str(path) and not path.is_dir()
+    except OSError:
+        could_be = False
+    if not could_be:
+        raise ValueError(f"{path} cannot be a file")
+    return path
+
+
 def _database_url(url: str) -> str:
     """The reasons quote nothing of a server's address: it may hold a password."""
     if url.startswith(POSTGRES):
@@ -53,15 +65,14 @@ def _database_url(url: str) -> str:
         raise ValueError("must be sqlite:///path/to/file or postgresql://user@host:port/database")
     if not file.strip() or file == ":memory:":
         raise ValueError("a ledger needs a file: sqlite:///path/to/file")
-    path = Path(file)
-    _folder(path.parent)
-    try:
-        could_be = "\0" not in file and not path.is_dir()
-    except OSError:
-        could_be = False
-    if not could_be:
-        raise ValueError(f"{path} cannot be a file")
+    _file(Path(file))
     return url
+
+
+def _keys_url(url: str) -> str:
+    if not url.startswith(POSTGRES):
+        raise ValueError("must be postgresql://user@host:port/database; without it the keys are in the data folder")
+    return _postgres_url(url)
 
 
 def _postgres_url(url: str) -> str:
@@ -158,6 +169,8 @@ Networks = tuple[Network, ...]
 NotEmpty = Annotated[str, AfterValidator(_not_empty)]
 Folder = Annotated[Path, BeforeValidator(_not_empty), AfterValidator(_folder)]
 DatabaseUrl = Annotated[str, AfterValidator(_database_url)]
+KeysUrl = Annotated[str, AfterValidator(_keys_url)]
+KeyFile = Annotated[Path, BeforeValidator(_not_empty), AfterValidator(_file)]
 ProviderAddress = Annotated[str, AfterValidator(_provider_address)]
 FilesUrl = Annotated[str, AfterValidator(_files_url)]
 LedgerName = Annotated[str, AfterValidator(_ledger_name)]
@@ -183,6 +196,12 @@ class Settings(BaseModel):
     database_url: DatabaseUrl | None = Field(default=None, repr=False)
     """Where the ledger is: ``sqlite:///file``, or ``postgresql://user@host:port/database``; ``ledger.db`` in the data
     folder by default."""
+
+    keys_url: KeysUrl | None = Field(default=None, repr=False)
+    """The PostgreSQL that the keys are in. By default they are in the data folder, or, where many processes share a
+    ledger, in its database."""
+    master_key_file: KeyFile | None = None
+    """The file of the key that opens all others: ``master.key`` in the data folder by default."""
 
     queue: Literal["in_process", "nats", "postgres"] = "in_process"
     """How work and news travel: within this one process, or between any number of them on one PostgreSQL."""
@@ -302,6 +321,16 @@ class Settings(BaseModel):
     def ledger_url(self) -> str:
         """Where the ledger is."""
         return self.database_url or f"{SQLITE}{self.data_dir / 'ledger.db'}"
+
+    @property
+    def key_store_url(self) -> str | None:
+        """The PostgreSQL that the keys are in; None where they are in the data folder."""
+        return self.keys_url or (self.ledger_url if self.is_shared else None)
+
+    @property
+    def master_key_path(self) -> Path:
+        """The file of the master key."""
+        return self.master_key_file or self.data_dir / "master.key"
 
     @property
     def database_path(self) -> Path | None:

@@ -11,7 +11,7 @@ import pytest
 
 from chatledger.adapters.persistence.database import database_at
 from chatledger.adapters.persistence.migrate import upgrade
-from tests.support.databases import EACH_DATABASE, NewLedger
+from tests.support.databases import EACH_DATABASE, NewLedger, connection_to
 from tests.support.nats import NatsCluster, NatsServer, NoNatsError
 from tests.support.postgres import NoPostgresError, PostgresServer
 
@@ -129,6 +129,23 @@ def migrated_database(postgres_server: PostgresServer) -> str:
     with database_at(url, "relaxed").alone() as engine:
         upgrade(engine)
     return url.rpartition("/")[2]
+
+
+@pytest.fixture(scope="session")
+def database_of_keys(postgres_server: PostgresServer) -> str:
+    """A database for key stores, one after the other."""
+    return postgres_server.fresh_database()
+
+
+@pytest.fixture
+def keys_url(database: str, request: pytest.FixtureRequest) -> str | None:
+    """Where the keys of this test are: None for a file in a folder of their own, or the URL of a place without any."""
+    if database == "sqlite":
+        return None
+    url: str = request.getfixturevalue("database_of_keys")
+    with connection_to(url) as connection:
+        connection.exec_driver_sql("DROP SCHEMA IF EXISTS chatledger_keys CASCADE")
+    return url
 
 
 @pytest.fixture(scope="session", params=EACH_DATABASE)

@@ -180,6 +180,10 @@ class RebuildRunningError(ApplicationError):
     """The read models are being made anew already."""
 
 
+class NoSuccessorError(ApplicationError):
+    """No master key can take the place of the present one; the text says what to do."""
+
+
 class QuotaUsedUpError(ApplicationError):
     """The app's tokens of this day are used up.
 

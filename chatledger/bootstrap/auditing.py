@@ -6,13 +6,13 @@ from uuid import UUID
 
 import msgspec
 
-from chatledger.adapters.keys.file import KeyStoreFile
-from chatledger.adapters.keys.notary_memory import SqliteNotaryMemory
+from chatledger.adapters.keys.key_store import NoKeyStoreError
+from chatledger.adapters.keys.notary_memory import StoredNotaryMemory
 from chatledger.adapters.persistence.audited import SqlAuditedLedger
 from chatledger.adapters.persistence.database import Database
 from chatledger.adapters.persistence.migrate import require_current
 from chatledger.application.ports.audit import AuditedLedger
-from chatledger.bootstrap.data_folder import KEY_STORE
+from chatledger.bootstrap.data_folder import open_key_store
 from chatledger.bootstrap.stores import SECONDS_FOR_A_COMMAND, NoStoreError
 from chatledger.settings import Settings
 
@@ -37,12 +37,12 @@ def remembered(settings: Settings) -> Remembered:
     Raises:
         StorageUnavailableError: the key store cannot be read.
     """
-    key_store = settings.data_dir / KEY_STORE
-    if not key_store.exists():
+    try:
+        with closing(open_key_store(settings, read_only=True)) as store:
+            memory = StoredNotaryMemory(store)
+            return Remembered(memory.incarnation(), memory.all_notes())
+    except NoKeyStoreError:
         return Remembered()
-    with closing(KeyStoreFile(key_store, read_only=True)) as file:
-        memory = SqliteNotaryMemory(file)
-        return Remembered(memory.incarnation(), memory.all_notes())
 
 
 @contextmanager

@@ -6,8 +6,8 @@ from contextlib import AsyncExitStack
 import msgspec
 from sqlalchemy import Connection, Engine
 
-from chatledger.adapters.keys.signing import SqliteSigningKeys
-from chatledger.adapters.keys.store import SqliteKeyring
+from chatledger.adapters.keys.keyring import StoredKeyring
+from chatledger.adapters.keys.signing import StoredSigningKeys
 from chatledger.adapters.persistence.database import Database
 from chatledger.adapters.persistence.open_ledgers import lent_ledger
 from chatledger.adapters.persistence.store import Reader, SqlLedgerStore
@@ -32,8 +32,8 @@ class Core(msgspec.Struct, frozen=True):
     writing: Engine
     reader: Reader
     store: SqlLedgerStore
-    keyring: SqliteKeyring
-    signing_keys: SqliteSigningKeys
+    keyring: StoredKeyring
+    signing_keys: StoredSigningKeys
     codec: EventCodec
     seals: RowSeals
     projections: Projections
@@ -86,6 +86,6 @@ async def open_core(stack: AsyncExitStack, settings: Settings, *, hot_messages: 
     )
 
 
-def _settle_keys(connection: Connection, keyring: SqliteKeyring) -> None:
+def _settle_keys(connection: Connection, keyring: StoredKeyring) -> None:
     require_keys(connection, keyring)
     destroy_erased_keys(connection, keyring)

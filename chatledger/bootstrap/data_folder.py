@@ -2,14 +2,16 @@
 
 import tempfile
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager, suppress
 from pathlib import Path
 
 from sqlalchemy import Connection, Engine, select
 
-from chatledger.adapters.keys.master import MasterKeyError, MasterKeyFile
-from chatledger.adapters.keys.signing import SqliteSigningKeys
-from chatledger.adapters.keys.store import SqliteKeyring
+from chatledger.adapters.keys.key_store import KeyStore
+from chatledger.adapters.keys.keyring import StoredKeyring
+from chatledger.adapters.keys.master import GivenMasterKeyFile, MasterKeyError, MasterKeyFile
+from chatledger.adapters.keys.signing import StoredSigningKeys
+from chatledger.adapters.keys.sqlite import SqliteKeyStore
 from chatledger.adapters.persistence.database import Database
 from chatledger.adapters.persistence.lock import DataFolderLock
 from chatledger.adapters.persistence.tables import APPS
@@ -61,31 +63,40 @@ def as_server(settings: Settings, database: Database) -> Iterator[Engine]:
         yield engine
 
 
+def open_key_store(settings: Settings, *, read_only: bool = False) -> KeyStore:
+    """Where the keys are, made where there is nothing yet. Whoever opens it closes it. Blocks.
+
+    Raises:
+        NoKeyStoreError: there is nothing yet, and nothing may be made.
+        StorageUnavailableError: it cannot be opened.
+    """
+    if settings.key_store_url is None:
+        return SqliteKeyStore(settings.data_dir / KEY_STORE, read_only=read_only)
+    from chatledger.adapters.keys.postgres import PostgresKeyStore  # noqa: PLC0415 - psycopg is an extra
+
+    return PostgresKeyStore(settings.key_store_url, read_only=read_only)
+
+
 @contextmanager
-def open_keyring(settings: Settings, *, read_only: bool = False) -> Iterator[SqliteKeyring]:
+def open_keyring(settings: Settings, *, read_only: bool = False) -> Iterator[StoredKeyring]:
     """The data keys, made with their master key where there are none yet.
 
     Raises:
         MasterKeyError: the master key is missing, or is not the one of the key store.
     """
-    key_store, master_key = settings.data_dir / KEY_STORE, settings.data_dir / "master.key"
-    if key_store.exists() and not master_key.exists():
-        raise MasterKeyError(f"{key_store} is there, but its master key {master_key} is not")
-    keyring = SqliteKeyring(key_store, MasterKeyFile(master_key), new_id, read_only=read_only)
-    try:
-        yield keyring
-    finally:
-        keyring.close()
+    master_key = GivenMasterKeyFile if settings.is_shared else MasterKeyFile
+    with closing(open_key_store(settings, read_only=read_only)) as store:
+        yield StoredKeyring(store, master_key(settings.master_key_path), new_id)
 
 
 @contextmanager
-def open_keys(settings: Settings, clock: Clock) -> Iterator[tuple[SqliteKeyring, SqliteSigningKeys]]:
+def open_keys(settings: Settings, clock: Clock) -> Iterator[tuple[StoredKeyring, StoredSigningKeys]]:
     """All keys of a server, as :func:`open_keyring` does."""
     with open_keyring(settings) as keyring:
-        yield keyring, SqliteSigningKeys(keyring, clock, "passports")
+        yield keyring, StoredSigningKeys(keyring, clock, "passports")
 
 
-def require_keys(connection: Connection, keyring: SqliteKeyring) -> None:
+def require_keys(connection: Connection, keyring: StoredKeyring) -> None:
     """A ledger in a database could be opened with another folder's keys: then nothing on it could be read."""
     key_id = connection.execute(select(APPS.c.key_id).limit(1)).scalar()
     if key_id is not None:

@@ -2,13 +2,13 @@
 
 from sqlalchemy import Connection
 
-from chatledger.adapters.keys.store import SqliteKeyring
+from chatledger.adapters.keys.keyring import StoredKeyring
 from chatledger.adapters.persistence.erased_keys import ErasedKeys
 
 PAGE = 1_000
 
 
-def destroy_erased_keys(connection: Connection, keyring: SqliteKeyring, *, from_events: bool = False) -> None:
+def destroy_erased_keys(connection: Connection, keyring: StoredKeyring, *, from_events: bool = False) -> None:
     """Destroy what the ledger says is destroyed and the key store may still have. Blocks.
 
     A process may have ended between an erasure and the end of its key, or the key store be restored from a backup. It
@@ -23,10 +23,10 @@ def destroy_erased_keys(connection: Connection, keyring: SqliteKeyring, *, from_
         StorageUnavailableError: the key store is in trouble.
     """
     erased, agreed = ErasedKeys(connection, from_events=from_events), keyring.agreed_position
-    destroy = keyring.withhold if keyring.file.is_read_only else keyring.destroy
+    destroy = keyring.withhold if keyring.store.is_read_only else keyring.destroy
     position = agreed if agreed <= erased.head else 0  # else the ledger is the older copy
     while page := erased.page(position, PAGE):
         destroy(key_id for _, key_id in page)
         position = page[-1][0]
-    if position != agreed and not keyring.file.is_read_only:
+    if position != agreed and not keyring.store.is_read_only:
         keyring.agree(position)

@@ -6,9 +6,9 @@ from contextlib import AsyncExitStack
 import msgspec
 
 from chatledger.adapters.keys.ed25519 import Ed25519Signatures
-from chatledger.adapters.keys.notary_memory import SqliteNotaryMemory
-from chatledger.adapters.keys.signing import SqliteSigningKeys
-from chatledger.adapters.keys.store import SqliteKeyring
+from chatledger.adapters.keys.keyring import StoredKeyring
+from chatledger.adapters.keys.notary_memory import StoredNotaryMemory
+from chatledger.adapters.keys.signing import StoredSigningKeys
 from chatledger.adapters.persistence.notary import SqlNotaryStore
 from chatledger.adapters.persistence.store import Reader
 from chatledger.application.audit.delivering import CheckpointDelivery
@@ -34,33 +34,33 @@ class OpenNotary(msgspec.Struct, frozen=True):
     store: NotaryStore
 
 
-async def log_origin(settings: Settings, store: NotaryStore, keyring: SqliteKeyring) -> str:
+async def log_origin(settings: Settings, store: NotaryStore, keyring: StoredKeyring) -> str:
     """The name of the ledger's log: another one after a restore, as it is another log then.
 
     The key store says which one it is: whoever has the database could have it take another name.
     """
-    own = await asyncio.to_thread(SqliteNotaryMemory(keyring.file).incarnation)
+    own = await asyncio.to_thread(StoredNotaryMemory(keyring.store).incarnation)
     return f"{settings.ledger_name}/{own or await store.incarnation()}"
 
 
-async def _notary_keys(settings: Settings, store: NotaryStore, keyring: SqliteKeyring, clock: Clock) -> NotaryKeys:
+async def _notary_keys(settings: Settings, store: NotaryStore, keyring: StoredKeyring, clock: Clock) -> NotaryKeys:
     """Each log has secrets of its own, so what was signed for one is never a signature for another."""
     origin = await log_origin(settings, store, keyring)
-    signing_keys = await asyncio.to_thread(SqliteSigningKeys, keyring, clock, f"notary {origin}")
+    signing_keys = await asyncio.to_thread(StoredSigningKeys, keyring, clock, f"notary {origin}")
     return NotaryKeys(signing_keys, Ed25519Signatures(), origin)
 
 
-async def extending_of(settings: Settings, store: NotaryStore, keyring: SqliteKeyring, clock: Clock) -> Extending:
+async def extending_of(settings: Settings, store: NotaryStore, keyring: StoredKeyring, clock: Clock) -> Extending:
     """What looks at the ledger as the notary does, for those who only read."""
-    return Extending(store, await _notary_keys(settings, store, keyring, clock), SqliteNotaryMemory(keyring.file))
+    return Extending(store, await _notary_keys(settings, store, keyring, clock), StoredNotaryMemory(keyring.store))
 
 
 async def open_notary(
-    settings: Settings, ledger: Ledger, reader: Reader, keyring: SqliteKeyring, clock: Clock, stack: AsyncExitStack
+    settings: Settings, ledger: Ledger, reader: Reader, keyring: StoredKeyring, clock: Clock, stack: AsyncExitStack
 ) -> OpenNotary:
     """Put it together. Nothing is signed yet."""
     store = SqlNotaryStore(reader)
-    memory = SqliteNotaryMemory(keyring.file)
+    memory = StoredNotaryMemory(keyring.store)
     await asyncio.to_thread(memory.settle, await store.incarnation())
     keys = await _notary_keys(settings, store, keyring, clock)
     delivery = None

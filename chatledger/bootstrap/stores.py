@@ -8,9 +8,9 @@ from uuid import UUID
 import msgspec
 import sqlalchemy as sa
 
-from chatledger.adapters.keys.file import KeyStoreFile
-from chatledger.adapters.keys.notary_memory import SqliteNotaryMemory
-from chatledger.adapters.keys.store import MasterKeyError, SqliteKeyring
+from chatledger.adapters.keys.keyring import StoredKeyring
+from chatledger.adapters.keys.master import MasterKeyError
+from chatledger.adapters.keys.notary_memory import StoredNotaryMemory
 from chatledger.adapters.persistence.database import Database, database_at
 from chatledger.adapters.persistence.deliveries import SqlStandings
 from chatledger.adapters.persistence.exported import SqlExportedLedger
@@ -40,7 +40,7 @@ from chatledger.application.ports.storage import Update
 from chatledger.application.queries.dead_letters import DeadLetters
 from chatledger.application.system_clock import SystemClock, new_id
 from chatledger.bootstrap.blobs import blob_store, blobs_to_read
-from chatledger.bootstrap.data_folder import KEY_STORE, alone, make_folders, open_keyring, require_keys
+from chatledger.bootstrap.data_folder import KEY_STORE, alone, make_folders, open_key_store, open_keyring, require_keys
 from chatledger.bootstrap.erased_keys import destroy_erased_keys
 from chatledger.settings import Settings
 
@@ -52,7 +52,7 @@ class Reading(msgspec.Struct, frozen=True):
     """A store that is open for reading, whoever else may be writing to it."""
 
     reader: Reader
-    keyring: SqliteKeyring
+    keyring: StoredKeyring
     codec: EventCodec
     projections: Projections
     views: SqlViews
@@ -210,12 +210,12 @@ async def open_for_import(settings: Settings) -> AsyncIterator[ForImport]:
         yield ForImport(Importing(store, EventCodec(keyring), Projections(RowSeals(keyring))), blobs, finish)
 
 
-def _take_key_store(writing: sa.Engine, keyring: SqliteKeyring) -> None:
+def _take_key_store(writing: sa.Engine, keyring: StoredKeyring) -> None:
     """Before an import begins: the key store may have come along from the ledger that was exported."""
     with writing.connect() as connection:
         position, incarnation = connection.execute(sa.select(HEAD.c.position, HEAD.c.incarnation)).one()
     if not position:
-        SqliteNotaryMemory(keyring.file).move(incarnation)
+        StoredNotaryMemory(keyring.store).move(incarnation)
 
 
 def begin_incarnation(settings: Settings) -> UUID:
@@ -231,11 +231,11 @@ def begin_incarnation(settings: Settings) -> UUID:
     """
     _require_store(settings)
     incarnation = new_id()
-    with alone(settings, database_of(settings)) as engine, closing(KeyStoreFile(settings.data_dir / KEY_STORE)) as file:
+    with alone(settings, database_of(settings)) as engine, closing(open_key_store(settings)) as keys:
         upgrade(engine)
         with write_transaction(engine, EventTypes()) as transaction:
             transaction.apply([Update("head", {"singleton": 1}, {"incarnation": incarnation})])
-        SqliteNotaryMemory(file).move(incarnation)
+        StoredNotaryMemory(keys).move(incarnation)
     return incarnation
 
 
@@ -277,7 +277,7 @@ def database_of(settings: Settings) -> Database:
 
 
 def _require_store(settings: Settings) -> None:
-    for path in (settings.database_path, settings.data_dir / "keys.db"):
+    for path in (settings.database_path, None if settings.key_store_url else settings.data_dir / KEY_STORE):
         if path is not None and not path.exists():
             raise NoStoreError(f"there is no {path} yet: `chatledger serve` or `chatledger migrate` makes a store")
 

@@ -17,6 +17,8 @@ class Keys:
         """Have a new master key take the place of the present one; how many keys it wraps.
 
         Raises:
+            NoSuccessorError: many processes share the ledger, and the new one has to be put beside the present one
+                first, on each node.
             SealBrokenError: a key does not open; nothing has changed.
             StorageUnavailableError: the store is in trouble; do it again.
         """

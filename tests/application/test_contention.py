@@ -200,7 +200,7 @@ async def test_a_new_key_does_not_wait_for_the_disk(chat):
     is_writing, may_go_on = threading.Event(), threading.Event()
 
     def write_slowly():
-        with keyring.file.write():
+        with keyring.store.write():
             is_writing.set()
             may_go_on.wait(10)
 

@@ -11,8 +11,9 @@ from uuid import UUID
 import pytest
 
 from chatledger.adapters.cli.doctor import doctor
+from chatledger.adapters.keys.keyring import StoredKeyring
 from chatledger.adapters.keys.master import MasterKeyFile
-from chatledger.adapters.keys.store import SqliteKeyring
+from chatledger.adapters.keys.sqlite import SqliteKeyStore
 from chatledger.application.context import SYSTEM, Context
 from chatledger.application.ports.keys import KeyDestroyedError
 from chatledger.application.system_clock import new_id
@@ -61,10 +62,10 @@ class Erased(NamedTuple):
         shutil.copy(self._backup, self.settings.data_dir / "keys.db")
         assert self.has(self.gone)
 
-    def key_store(self) -> closing[SqliteKeyring]:
+    def key_store(self) -> closing[StoredKeyring]:
         """By itself."""
         folder = self.settings.data_dir
-        return closing(SqliteKeyring(folder / "keys.db", MasterKeyFile(folder / "master.key"), new_id))
+        return closing(StoredKeyring(SqliteKeyStore(folder / "keys.db"), MasterKeyFile(folder / "master.key"), new_id))
 
     def has(self, key_id: UUID) -> bool:
         with self.key_store() as keyring:

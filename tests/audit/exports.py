@@ -2,12 +2,13 @@
 
 import asyncio
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from uuid import UUID
 
 from chatledger.adapters.keys.copying import copy_key_store
+from chatledger.adapters.keys.sqlite import SqliteKeyStore
 from chatledger.adapters.persistence.exported import SqlExportedLedger
 from chatledger.application.audit.export_file import ExportFile
 from chatledger.application.audit.export_lines import (
@@ -88,7 +89,8 @@ def import_from(path: Path, store: Store) -> int:
 def take_keys(source: Path, target: Path) -> None:
     """Let a store in the target folder open what one in the source folder has sealed."""
     target.mkdir()
-    copy_key_store(source / "keys.db", target / "keys.db")
+    with closing(SqliteKeyStore(source / "keys.db", read_only=True)) as store:
+        copy_key_store(store, target / "keys.db")
 
 
 def an_export(rows: list[EventRow], scope: ExportScope = WHOLE) -> list[bytes]:

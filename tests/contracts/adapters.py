@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractAsyncContextManager, AbstractContextManager, asynccontextmanager, nullcontext
+from contextlib import AbstractAsyncContextManager, AbstractContextManager, asynccontextmanager, closing, nullcontext
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
@@ -15,9 +15,12 @@ from chatledger.adapters.checkpoint_sink.s3 import S3Sink
 from chatledger.adapters.checkpoint_sink.webhook import WebhookSink
 from chatledger.adapters.files.folder import FolderBlobStore
 from chatledger.adapters.files.s3 import S3BlobStore
+from chatledger.adapters.keys.keyring import StoredKeyring
 from chatledger.adapters.keys.master import MasterKeyError, MasterKeyFile
-from chatledger.adapters.keys.signing import SqliteSigningKeys
-from chatledger.adapters.keys.store import SqliteKeyring
+from chatledger.adapters.keys.notary_memory import StoredNotaryMemory
+from chatledger.adapters.keys.postgres import PostgresKeyStore
+from chatledger.adapters.keys.signing import StoredSigningKeys
+from chatledger.adapters.keys.sqlite import SqliteKeyStore
 from chatledger.adapters.persistence.deliveries import SqlDeliveries
 from chatledger.adapters.persistence.leases import SqlLeases
 from chatledger.adapters.persistence.sqlite import sqlite_engine
@@ -32,7 +35,7 @@ from chatledger.application.ports.clock import Clock
 from chatledger.application.ports.files import BlobStore
 from chatledger.application.ports.keys import SigningKeys
 from chatledger.application.ports.leases import Leases
-from chatledger.application.ports.notary import CheckpointSink
+from chatledger.application.ports.notary import CheckpointSink, NotaryMemory
 from chatledger.application.ports.rate_limiter import RateLimiter
 from chatledger.application.ports.storage import LedgerStore
 from chatledger.application.ports.webhooks import Deliveries
@@ -87,20 +90,25 @@ async def in_process_queues(place: None, *, bound: int, lease: float) -> AsyncIt
 
 
 @asynccontextmanager
-async def sqlite_keyring(folder: Path, secret: bytes | None = None) -> AsyncIterator[SqliteKeyring]:
+async def stored_keyring(folder: Path, url: str | None, secret: bytes | None = None) -> AsyncIterator[StoredKeyring]:
     """Under this master key; without one, under the one that it has."""
     master = MasterKeyFile(folder / "master.key") if secret is None else master_key(folder, secret)
-    keyring = SqliteKeyring(folder / "keys.db", master, new_id)
-    try:
-        yield keyring
-    finally:
-        keyring.close()
+    with closing(SqliteKeyStore(folder / "keys.db") if url is None else PostgresKeyStore(url)) as store:
+        yield StoredKeyring(store, master, new_id)
 
 
 @asynccontextmanager
-async def sqlite_signing_keys(folder: Path, secret: bytes, clock: Clock = SYSTEM_CLOCK) -> AsyncIterator[SigningKeys]:
-    async with sqlite_keyring(folder, secret) as keyring:
-        yield SqliteSigningKeys(keyring, clock, "passports")
+async def stored_signing_keys(
+    folder: Path, url: str | None, secret: bytes, clock: Clock = SYSTEM_CLOCK
+) -> AsyncIterator[SigningKeys]:
+    async with stored_keyring(folder, url, secret) as keyring:
+        yield StoredSigningKeys(keyring, clock, "passports")
+
+
+@asynccontextmanager
+async def stored_notary_memory(folder: Path, url: str | None) -> AsyncIterator[NotaryMemory]:
+    async with stored_keyring(folder, url) as keyring:
+        yield StoredNotaryMemory(keyring.store)
 
 
 @asynccontextmanager
@@ -224,8 +232,9 @@ QUEUES: dict[str, QueueKind] = {
 }
 BLOB_STORES: dict[str, Opener] = {"folder": folder_blobs, "s3": s3_blobs}
 CHECKPOINT_SINKS: dict[str, Opener] = {"file": file_sink, "s3": s3_sink, "webhook": webhook_sink}
-KEYRINGS: dict[str, Opener] = {"sqlite": sqlite_keyring}
-SIGNING_KEYS: dict[str, Opener] = {"sqlite": sqlite_signing_keys}
+KEYRINGS: dict[str, Opener] = {"stored": stored_keyring}
+SIGNING_KEYS: dict[str, Opener] = {"stored": stored_signing_keys}
+NOTARY_MEMORIES: dict[str, Opener] = {"stored": stored_notary_memory}
 LEDGER_STORES: dict[str, Opener] = {"sql": sql_ledger_store}
 WITHHELD_LEDGER_STORES: dict[str, Opener] = {"sql": withheld_sql_ledger_store}
 TRACKINGS: dict[str, Opener] = {"sql": sql_trackings}

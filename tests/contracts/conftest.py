@@ -1,5 +1,5 @@
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import AsyncExitStack
+from contextlib import AbstractContextManager, AsyncExitStack, contextmanager
 from functools import partial
 from pathlib import Path
 
@@ -15,6 +15,7 @@ from tests.contracts.adapters import (
     KEYRINGS,
     LEASES,
     LEDGER_STORES,
+    NOTARY_MEMORIES,
     QUEUES,
     RATE_LIMITERS,
     SIGNING_KEYS,
@@ -28,9 +29,14 @@ from tests.contracts.adapters import (
 from tests.contracts.text_models import TEXT_MODELS, Told
 from tests.support.databases import connection_to
 from tests.support.postgres import PostgresServer
+from tests.support.small_disk import no_room_in_files
 
 LEASE = 0.5
 """Seconds that a queue leaves what was taken to a process that keeps silent."""
+
+_END_OTHERS = """
+SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()
+"""
 
 
 @pytest.fixture
@@ -109,13 +115,38 @@ async def kept(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[
 
 
 @pytest.fixture(params=KEYRINGS)
-def open_keyring(request: pytest.FixtureRequest, tmp_path: Path) -> Opener:
-    return partial(KEYRINGS[request.param], tmp_path)
+def open_keyring(request: pytest.FixtureRequest, tmp_path: Path, keys_url: str | None) -> Opener:
+    """Each in a file and in a database."""
+    return partial(KEYRINGS[request.param], tmp_path, keys_url)
 
 
 @pytest.fixture(params=SIGNING_KEYS)
-def open_signing_keys(request: pytest.FixtureRequest, tmp_path: Path) -> Opener:
-    return partial(SIGNING_KEYS[request.param], tmp_path)
+def open_signing_keys(request: pytest.FixtureRequest, tmp_path: Path, keys_url: str | None) -> Opener:
+    """Each in a file and in a database."""
+    return partial(SIGNING_KEYS[request.param], tmp_path, keys_url)
+
+
+@pytest.fixture(params=NOTARY_MEMORIES)
+def open_notary_memory(request: pytest.FixtureRequest, tmp_path: Path, keys_url: str | None) -> Opener:
+    """Each in a file and in a database."""
+    return partial(NOTARY_MEMORIES[request.param], tmp_path, keys_url)
+
+
+@pytest.fixture
+def no_room_for_keys(keys_url: str | None) -> Callable[[], AbstractContextManager[None]]:
+    """Inside nothing can be written to key stores that are open."""
+
+    @contextmanager
+    def that_takes_nothing() -> Iterator[None]:
+        name = (keys_url or "").rpartition("/")[2]
+        with connection_to(keys_url) as connection:
+            for change in ("SET default_transaction_read_only = on", "RESET default_transaction_read_only"):
+                connection.exec_driver_sql(f"ALTER DATABASE {name} {change}")
+                connection.exec_driver_sql(_END_OTHERS)
+                if change.startswith("SET"):
+                    yield
+
+    return no_room_in_files if keys_url is None else that_takes_nothing
 
 
 @pytest.fixture(params=TRACKINGS)

@@ -10,7 +10,6 @@ from chatledger.application.ports.keys import KeyDestroyedError, SealBrokenError
 from chatledger.application.ports.storage import StorageUnavailableError
 from chatledger.application.system_clock import new_id
 from tests.contracts.adapters import REFUSED_MASTER_KEY
-from tests.support.small_disk import no_room_in_files
 
 MASTER = bytes(range(32))
 
@@ -297,12 +296,12 @@ async def test_a_new_key_does_not_show_its_secret(keyring) -> None:
     assert repr(new) == f"NewKey({new.key_id})"
 
 
-async def test_one_that_cannot_be_written_says_so_until_it_can(open_keyring) -> None:
+async def test_one_that_cannot_be_written_says_so_until_it_can(open_keyring, no_room_for_keys) -> None:
     async with open_keyring(MASTER) as keyring:
         durable, new = keyring.new_key(None), keyring.new_key(None)
         keyring.require_writable()
         keyring.make_durable([durable])
-        with no_room_in_files():
+        with no_room_for_keys():
             for write in (
                 keyring.require_writable,
                 lambda: keyring.make_durable([new]),

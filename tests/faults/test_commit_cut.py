@@ -11,7 +11,8 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from chatledger.adapters.keys.store import SqliteKeyring
+from chatledger.adapters.keys.keyring import StoredKeyring
+from chatledger.adapters.keys.sqlite import SqliteKeyStore
 from chatledger.adapters.persistence.database import database_at
 from chatledger.adapters.persistence.store import Reader, SqlLedgerStore
 from chatledger.application.context import SYSTEM, Context
@@ -104,7 +105,9 @@ async def test_a_cut_commit_loses_and_doubles_nothing(
         cut.count(rounds=cuts)
         engine = await asyncio.to_thread(stack.enter_context, database.alone())
         reader = stack.enter_context(closing(Reader(database_at(url, "relaxed").reading())))
-        keyring = stack.enter_context(closing(SqliteKeyring(tmp_path / "keys.db", master_key(tmp_path), new_id)))
+        keyring = stack.enter_context(
+            closing(StoredKeyring(SqliteKeyStore(tmp_path / "keys.db"), master_key(tmp_path), new_id))
+        )
         store = SqlLedgerStore(engine, reader)
         projections, loop = Projections(RowSeals(keyring)), asyncio.get_running_loop()
         writer = GroupCommitWriter(store, EventCodec(keyring), keyring, projections, SystemClock(), loop)

@@ -8,7 +8,8 @@ from uuid import UUID
 
 import pytest
 
-from chatledger.adapters.keys.store import SqliteKeyring
+from chatledger.adapters.keys.keyring import StoredKeyring
+from chatledger.adapters.keys.sqlite import SqliteKeyStore
 from chatledger.application.errors import LinkRefusedError
 from chatledger.application.files.links import FileLinks
 from chatledger.application.system_clock import new_id
@@ -37,7 +38,7 @@ def clock() -> Clock:
 
 @pytest.fixture
 def links(tmp_path: Path, clock: Clock) -> Iterator[FileLinks]:
-    keyring = SqliteKeyring(tmp_path / "keys.db", master_key(tmp_path), new_id)
+    keyring = StoredKeyring(SqliteKeyStore(tmp_path / "keys.db"), master_key(tmp_path), new_id)
     yield FileLinks(keyring, clock, LIFETIME)
     keyring.close()
 
@@ -74,7 +75,7 @@ def test_a_link_that_was_changed_is_refused(links: FileLinks) -> None:
 
 
 def test_a_link_of_another_store_is_refused(links: FileLinks, clock: Clock, tmp_path: Path) -> None:
-    keyring = SqliteKeyring(tmp_path / "other.db", master_key(tmp_path), new_id)
+    keyring = StoredKeyring(SqliteKeyStore(tmp_path / "other.db"), master_key(tmp_path), new_id)
     with pytest.raises(LinkRefusedError):
         links.check(*parts_of(FileLinks(keyring, clock, LIFETIME).path(FILE)))
     keyring.close()

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from chatledger.adapters.keys.store import SqliteKeyring
+from chatledger.adapters.keys.keyring import StoredKeyring
+from chatledger.adapters.keys.sqlite import SqliteKeyStore
 from chatledger.application.files.sealing import CHUNK_BYTES, SEAL_BYTES, open_content, seal_content
 from chatledger.application.ports.keys import DataKey, SealBrokenError
 from chatledger.application.system_clock import new_id
@@ -43,7 +44,7 @@ class Blobs:
 @pytest.fixture(scope="module")
 def key(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DataKey]:
     folder: Path = tmp_path_factory.mktemp("keys")
-    keyring = SqliteKeyring(folder / "keys.db", master_key(folder), new_id)
+    keyring = StoredKeyring(SqliteKeyStore(folder / "keys.db"), master_key(folder), new_id)
     yield keyring.key(keyring.new_key(None).key_id)
     keyring.close()
 

@@ -15,8 +15,9 @@ from joserfc import jwt
 from joserfc.jwk import OctKey, RSAKey
 
 from chatledger.adapters.http.passports import Passport, Passports
-from chatledger.adapters.keys.signing import SqliteSigningKeys
-from chatledger.adapters.keys.store import SqliteKeyring
+from chatledger.adapters.keys.keyring import StoredKeyring
+from chatledger.adapters.keys.signing import StoredSigningKeys
+from chatledger.adapters.keys.sqlite import SqliteKeyStore
 from chatledger.application.errors import UnauthorizedError
 from chatledger.application.system_clock import new_id
 from tests.support.master_keys import master_key
@@ -48,15 +49,15 @@ def clock() -> HandSetClock:
 
 
 @pytest.fixture(scope="module")
-def signing_keys(tmp_path_factory: pytest.TempPathFactory, clock: HandSetClock) -> Iterator[SqliteSigningKeys]:
+def signing_keys(tmp_path_factory: pytest.TempPathFactory, clock: HandSetClock) -> Iterator[StoredSigningKeys]:
     folder = Path(tmp_path_factory.mktemp("keys"))
-    keyring = SqliteKeyring(folder / "keys.db", master_key(folder), new_id)
-    yield SqliteSigningKeys(keyring, clock, "passports")
+    keyring = StoredKeyring(SqliteKeyStore(folder / "keys.db"), master_key(folder), new_id)
+    yield StoredSigningKeys(keyring, clock, "passports")
     keyring.close()
 
 
 @pytest.fixture(scope="module")
-def passports(signing_keys: SqliteSigningKeys, clock: HandSetClock) -> Passports:
+def passports(signing_keys: StoredSigningKeys, clock: HandSetClock) -> Passports:
     return Passports(signing_keys, clock, LIFETIME)
 
 

@@ -9,8 +9,9 @@ import sys
 from pathlib import Path
 from uuid import UUID
 
+from chatledger.adapters.keys.keyring import StoredKeyring
 from chatledger.adapters.keys.master import MasterKeyFile
-from chatledger.adapters.keys.store import SqliteKeyring
+from chatledger.adapters.keys.sqlite import SqliteKeyStore
 from chatledger.application.system_clock import new_id
 
 
@@ -35,12 +36,12 @@ class DeadlyFile(MasterKeyFile):
 def main(folder: Path, which: str, where: str) -> None:
     master = DeadlyFile(folder / "master.key")
     master.deadly = where if which == "none" else ""
-    keyring = SqliteKeyring(folder / "keys.db", master, new_id)
+    keyring = StoredKeyring(SqliteKeyStore(folder / "keys.db"), master, new_id)
 
     def trace(statement: str) -> None:
         master._die_if(f"before {statement.partition(' ')[0]}")
 
-    keyring.file._connection.set_trace_callback(trace)
+    keyring.store._connection.set_trace_callback(trace)
     master.deadly = where
     if which == "master":
         keyring.rotate_master_key()

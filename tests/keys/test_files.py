@@ -10,8 +10,9 @@ import pytest
 from chatledger.adapters.keys import cache
 from chatledger.adapters.keys.cache import CACHED_KEYS
 from chatledger.adapters.keys.copying import copy_key_store
+from chatledger.adapters.keys.keyring import StoredKeyring
 from chatledger.adapters.keys.master import MasterKeyError, MasterKeyFile
-from chatledger.adapters.keys.store import SqliteKeyring
+from chatledger.adapters.keys.sqlite import SqliteKeyStore
 from chatledger.application.ports.keys import KeyDestroyedError
 from chatledger.application.ports.storage import StorageUnavailableError
 from chatledger.application.system_clock import new_id
@@ -27,22 +28,22 @@ def path(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def keyring(path: Path):
-    keyring = SqliteKeyring(path, master_key(path.parent, MASTER), new_id)
+    keyring = StoredKeyring(SqliteKeyStore(path), master_key(path.parent, MASTER), new_id)
     yield keyring
     keyring.close()
 
 
-def reopened(path: Path, **options) -> SqliteKeyring:
-    return SqliteKeyring(path, MasterKeyFile(path.with_name("master.key")), new_id, **options)
+def reopened(path: Path, **options) -> StoredKeyring:
+    return StoredKeyring(SqliteKeyStore(path, **options), MasterKeyFile(path.with_name("master.key")), new_id)
 
 
-def test_every_file_is_for_its_owner_alone(keyring: SqliteKeyring, path: Path) -> None:
+def test_every_file_is_for_its_owner_alone(keyring: StoredKeyring, path: Path) -> None:
     keyring.make_durable([keyring.new_key(None)])
     modes = {file.name: file.stat().st_mode & 0o777 for file in path.parent.iterdir()}
     assert modes == dict.fromkeys(("keys.db", "keys.db-wal", "keys.db-shm", "master.key"), 0o600)
 
 
-def test_no_secret_stands_in_any_file(keyring: SqliteKeyring, path: Path) -> None:
+def test_no_secret_stands_in_any_file(keyring: StoredKeyring, path: Path) -> None:
     parent = keyring.new_key(None)
     secrets = [parent, *(keyring.new_key(parent.key_id) for _ in range(20))]
     keyring.make_durable(secrets)
@@ -60,7 +61,7 @@ def test_no_secret_stands_in_any_file(keyring: SqliteKeyring, path: Path) -> Non
     scan()
 
 
-def test_without_its_parent_a_key_is_gone(keyring: SqliteKeyring, path: Path) -> None:
+def test_without_its_parent_a_key_is_gone(keyring: StoredKeyring, path: Path) -> None:
     parent = keyring.new_key(None)
     child, sibling = keyring.new_key(parent.key_id), keyring.new_key(None)
     grandchild = keyring.new_key(child.key_id)
@@ -89,7 +90,7 @@ def wraps_in(path: Path) -> dict[bytes, bytes]:
 
 
 @pytest.mark.parametrize("seed", range(1))
-def test_of_a_destroyed_key_no_byte_is_left_in_any_file(keyring: SqliteKeyring, path: Path, seed: int) -> None:
+def test_of_a_destroyed_key_no_byte_is_left_in_any_file(keyring: StoredKeyring, path: Path, seed: int) -> None:
     """Pages are split, merged and used again on the way: no copy of a row may stay behind in one."""
     chance, living, doomed = random.Random(seed), [], []
     for _ in range(8):
@@ -111,11 +112,11 @@ def test_of_a_destroyed_key_no_byte_is_left_in_any_file(keyring: SqliteKeyring, 
             keyring.key(new.key_id)
 
 
-def test_whoever_reads_a_key_while_it_is_destroyed_does_not_keep_it(keyring: SqliteKeyring, path: Path) -> None:
+def test_whoever_reads_a_key_while_it_is_destroyed_does_not_keep_it(keyring: StoredKeyring, path: Path) -> None:
     new = keyring.new_key(None)
     keyring.make_durable([new])
     reader = reopened(path)
-    read, was_read, may_go_on = reader.file.read, threading.Event(), threading.Event()
+    read, was_read, may_go_on = reader.store.read, threading.Event(), threading.Event()
 
     def read_slowly(*asked):
         rows = read(*asked)
@@ -123,7 +124,7 @@ def test_whoever_reads_a_key_while_it_is_destroyed_does_not_keep_it(keyring: Sql
         may_go_on.wait(10)
         return rows
 
-    reader.file.read = read_slowly
+    reader.store.read = read_slowly
     reading = threading.Thread(target=reader.key, args=[new.key_id])
     destroying = threading.Thread(target=reader.destroy, args=[[new.key_id]])
     reading.start()
@@ -140,7 +141,7 @@ def test_whoever_reads_a_key_while_it_is_destroyed_does_not_keep_it(keyring: Sql
 
 
 def test_while_another_reads_the_log_a_destroyed_key_stays_in_it_and_that_is_told(
-    keyring: SqliteKeyring, path: Path
+    keyring: StoredKeyring, path: Path
 ) -> None:
     new = keyring.new_key(None)
     keyring.make_durable([new])
@@ -157,7 +158,7 @@ def test_while_another_reads_the_log_a_destroyed_key_stays_in_it_and_that_is_tol
     assert wrapped not in files_of(path)
 
 
-def test_a_reader_can_read_and_not_write(keyring: SqliteKeyring, path: Path) -> None:
+def test_a_reader_can_read_and_not_write(keyring: StoredKeyring, path: Path) -> None:
     new = keyring.new_key(None)
     keyring.make_durable([new])
     reader = reopened(path, read_only=True)
@@ -167,7 +168,7 @@ def test_a_reader_can_read_and_not_write(keyring: SqliteKeyring, path: Path) -> 
     reader.close()
 
 
-def test_many_at_once(keyring: SqliteKeyring, path: Path) -> None:
+def test_many_at_once(keyring: StoredKeyring, path: Path) -> None:
     made, line = [], threading.Barrier(8)
 
     def make() -> None:
@@ -190,7 +191,7 @@ def test_many_at_once(keyring: SqliteKeyring, path: Path) -> None:
     after.close()
 
 
-def test_a_key_that_left_the_memory_is_fetched_again(keyring: SqliteKeyring) -> None:
+def test_a_key_that_left_the_memory_is_fetched_again(keyring: StoredKeyring) -> None:
     first = keyring.new_key(None)
     keyring.make_durable([first])
     print_before = keyring.key(first.key_id).fingerprint(b"x")
@@ -201,7 +202,7 @@ def test_a_key_that_left_the_memory_is_fetched_again(keyring: SqliteKeyring) -> 
 
 
 def test_of_a_key_that_left_the_memory_and_was_fetched_again_each_copy_ends(
-    keyring: SqliteKeyring, monkeypatch: pytest.MonkeyPatch
+    keyring: StoredKeyring, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(cache, "CACHED_KEYS", 1)
     new = keyring.new_key(None)
@@ -217,7 +218,7 @@ def test_of_a_key_that_left_the_memory_and_was_fetched_again_each_copy_ends(
 
 
 def test_a_log_that_cannot_be_emptied_when_it_is_opened_is_told_of(
-    keyring: SqliteKeyring, path: Path, caplog: pytest.LogCaptureFixture
+    keyring: StoredKeyring, path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     reader = sqlite3.connect(path, isolation_level=None)
     reader.execute("BEGIN")
@@ -235,7 +236,9 @@ def test_a_log_that_cannot_be_emptied_when_it_is_opened_is_told_of(
 
 def test_the_master_key_is_made_once(tmp_path: Path) -> None:
     def secrets(name: str) -> set[bytes]:
-        return {secret for _, secret in MasterKeyFile(tmp_path / name).candidates()}
+        master = MasterKeyFile(tmp_path / name)
+        master.make()
+        return {secret for _, secret in master.candidates()}
 
     (secret,) = secrets("master.key")
     assert len(secret) == 32
@@ -251,21 +254,23 @@ def test_what_is_no_master_key_is_refused(tmp_path: Path, content: bytes) -> Non
     assert (tmp_path / "master.key").read_bytes() == content
 
 
-def test_a_copy_of_before_is_replaced_and_nothing_else_is(keyring: SqliteKeyring, path: Path, tmp_path: Path) -> None:
+def test_a_copy_of_before_is_replaced_and_nothing_else_is(keyring: StoredKeyring, path: Path, tmp_path: Path) -> None:
     """An export that was broken off after its keys were copied is taken up: then they are copied once more."""
     target, ids = tmp_path / "copy", "SELECT count(*) FROM keys"
     for _ in range(2):
         keyring.make_durable([keyring.new_key(None)])
-        copy_key_store(path, target)
+        copy_key_store(keyring.store, target)
         with sqlite3.connect(target) as copy, sqlite3.connect(path) as original:
             assert copy.execute(ids).fetchone() == original.execute(ids).fetchone()
 
     (tmp_path / "theirs").mkdir()
-    SqliteKeyring(tmp_path / "theirs" / "keys.db", master_key(tmp_path / "theirs", MASTER), new_id).close()
+    StoredKeyring(
+        SqliteKeyStore(tmp_path / "theirs" / "keys.db"), master_key(tmp_path / "theirs", MASTER), new_id
+    ).close()
     (tmp_path / "words").write_text("something else")
     (tmp_path / "nothing").touch()
     for other in (tmp_path / "theirs" / "keys.db", tmp_path / "words", tmp_path / "nothing"):
         before = other.read_bytes()
         with pytest.raises(FileExistsError):
-            copy_key_store(path, other)
+            copy_key_store(keyring.store, other)
         assert other.read_bytes() == before

@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 from chatledger.adapters.keys.cipher import subkey, unwrap
+from chatledger.adapters.keys.keyring import PAGE, StoredKeyring
 from chatledger.adapters.keys.master import MasterKeyFile
-from chatledger.adapters.keys.store import PAGE, SqliteKeyring
+from chatledger.adapters.keys.sqlite import SqliteKeyStore
 from chatledger.application.ports.keys import SealBrokenError
 from chatledger.application.system_clock import new_id
 from chatledger.bootstrap.data_folder import open_keyring
@@ -27,7 +28,7 @@ def path(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def keyring(path: Path):
-    keyring = SqliteKeyring(path, master_key(path.parent, MASTER), new_id)
+    keyring = StoredKeyring(SqliteKeyStore(path), master_key(path.parent, MASTER), new_id)
     yield keyring
     keyring.close()
 
@@ -40,7 +41,7 @@ def wraps_in(path: Path) -> dict[bytes, bytes]:
 
 
 def test_of_former_wraps_nothing_is_left_in_the_file_and_the_former_master_key_opens_nothing(
-    keyring: SqliteKeyring, path: Path
+    keyring: StoredKeyring, path: Path
 ) -> None:
     person = keyring.new_key(None)
     people = [person, *(keyring.new_key(None) for _ in range(PAGE + 100))]
@@ -63,18 +64,18 @@ def test_of_former_wraps_nothing_is_left_in_the_file_and_the_former_master_key_o
     assert path.with_name("master.key").stat().st_mode & 0o777 == 0o600
 
 
-def test_what_was_left_beside_the_master_key_by_others_stays(keyring: SqliteKeyring, path: Path) -> None:
+def test_what_was_left_beside_the_master_key_by_others_stays(keyring: StoredKeyring, path: Path) -> None:
     copy = path.with_name("master.key.backup")
     copy.write_bytes(MASTER)
     keyring.rotate_master_key()
     assert copy.read_bytes() == MASTER
 
 
-def test_who_reads_beside_it_goes_on_reading(keyring: SqliteKeyring, path: Path) -> None:
+def test_who_reads_beside_it_goes_on_reading(keyring: StoredKeyring, path: Path) -> None:
     first, second = keyring.new_key(None), keyring.new_key(None)
     children = [keyring.new_key(first.key_id) for _ in range(2)]
     keyring.make_durable([first, second, *children])
-    reader = SqliteKeyring(path, MasterKeyFile(path.with_name("master.key")), new_id, read_only=True)
+    reader = StoredKeyring(SqliteKeyStore(path, read_only=True), MasterKeyFile(path.with_name("master.key")), new_id)
     reader.key(children[0].key_id)
     keyring.rotate_key(first.key_id)
     keyring.rotate_master_key()
@@ -96,7 +97,7 @@ def test_who_reads_beside_it_goes_on_reading(keyring: SqliteKeyring, path: Path)
     ],
 )
 def test_a_kill_on_the_way_leaves_a_store_that_opens(
-    keyring: SqliteKeyring, path: Path, which: str, where: str
+    keyring: StoredKeyring, path: Path, which: str, where: str
 ) -> None:
     person = keyring.new_key(None)
     keys = [person, *(keyring.new_key(person.key_id) for _ in range(3)), keyring.new_key(None)]
@@ -110,7 +111,7 @@ def test_a_kill_on_the_way_leaves_a_store_that_opens(
     assert died.returncode == -signal.SIGKILL
 
     for _ in range(2):
-        after = SqliteKeyring(path, MasterKeyFile(path.with_name("master.key")), new_id)
+        after = StoredKeyring(SqliteKeyStore(path), MasterKeyFile(path.with_name("master.key")), new_id)
         assert [after.key(new.key_id).fingerprint(b"x") for new in keys] == before
         assert [file.name for file in path.parent.glob("master.key*")] == ["master.key"]
         written, present = b"".join(file.read_bytes() for file in path.parent.glob("keys.db*")), wraps_in(path).values()

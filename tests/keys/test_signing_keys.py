@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from chatledger.adapters.keys.keyring import StoredKeyring
 from chatledger.adapters.keys.master import MasterKeyFile
-from chatledger.adapters.keys.signing import SqliteSigningKeys
-from chatledger.adapters.keys.store import SqliteKeyring
+from chatledger.adapters.keys.signing import StoredSigningKeys
+from chatledger.adapters.keys.sqlite import SqliteKeyStore
 from chatledger.application.ports.storage import StorageUnavailableError
 from chatledger.application.system_clock import SystemClock, new_id
 from tests.support.master_keys import master_key
@@ -23,13 +24,13 @@ def path(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def signing_keys(path: Path):
-    keyring = SqliteKeyring(path, master_key(path.parent, MASTER), new_id)
-    yield SqliteSigningKeys(keyring, SystemClock(), "passports")
+    keyring = StoredKeyring(SqliteKeyStore(path), master_key(path.parent, MASTER), new_id)
+    yield StoredSigningKeys(keyring, SystemClock(), "passports")
     keyring.close()
 
 
 def test_no_secret_stands_in_any_file_and_each_file_is_for_its_owner_alone(
-    signing_keys: SqliteSigningKeys, path: Path
+    signing_keys: StoredSigningKeys, path: Path
 ) -> None:
     keys = [signing_keys.newest(), *(signing_keys.rotate(forget_earlier=False) for _ in range(5))]
     files = [file for file in path.parent.iterdir() if file.name.startswith("keys.db")]
@@ -43,18 +44,18 @@ def test_no_secret_stands_in_any_file_and_each_file_is_for_its_owner_alone(
 
 
 def test_each_purpose_has_keys_of_its_own(path: Path) -> None:
-    with closing(SqliteKeyring(path, master_key(path.parent, MASTER), new_id)) as keyring:
-        passports = SqliteSigningKeys(keyring, SystemClock(), "passports")
-        notary = SqliteSigningKeys(keyring, SystemClock(), "notary")
+    with closing(StoredKeyring(SqliteKeyStore(path), master_key(path.parent, MASTER), new_id)) as keyring:
+        passports = StoredSigningKeys(keyring, SystemClock(), "passports")
+        notary = StoredSigningKeys(keyring, SystemClock(), "notary")
         signing = notary.newest()
         passports.rotate(forget_earlier=True)
         assert passports.find(signing.key_id) is None
-        assert notary.all() == SqliteSigningKeys(keyring, SystemClock(), "notary").all() == [signing]
+        assert notary.all() == StoredSigningKeys(keyring, SystemClock(), "notary").all() == [signing]
 
 
 @pytest.mark.parametrize("forget_earlier", [True, False])
 def test_what_cannot_be_written_has_not_changed(
-    signing_keys: SqliteSigningKeys, path: Path, forget_earlier: bool
+    signing_keys: StoredSigningKeys, path: Path, forget_earlier: bool
 ) -> None:
     newest = signing_keys.newest()
     with sqlite3.connect(path) as file:
@@ -70,7 +71,7 @@ def test_what_cannot_be_written_has_not_changed(
     file.close()
 
 
-def test_of_a_forgotten_key_nothing_is_left_in_any_file(signing_keys: SqliteSigningKeys, path: Path) -> None:
+def test_of_a_forgotten_key_nothing_is_left_in_any_file(signing_keys: StoredSigningKeys, path: Path) -> None:
     signing_keys.rotate(forget_earlier=False)
     with sqlite3.connect(path) as file:
         (wraps,) = zip(*file.execute("SELECT wrapped FROM keys JOIN signing_keys USING (key_id)"), strict=True)
@@ -82,7 +83,7 @@ def test_of_a_forgotten_key_nothing_is_left_in_any_file(signing_keys: SqliteSign
 
 
 def test_a_key_that_was_to_be_forgotten_when_the_store_failed_is_forgotten_by_the_next_rotation(
-    signing_keys: SqliteSigningKeys, path: Path
+    signing_keys: StoredSigningKeys, path: Path
 ) -> None:
     newest = signing_keys.newest()
     with closing(sqlite3.connect(path, isolation_level=None)) as file:
@@ -92,16 +93,16 @@ def test_a_key_that_was_to_be_forgotten_when_the_store_failed_is_forgotten_by_th
         with pytest.raises(StorageUnavailableError, match="key store"):
             signing_keys.rotate(forget_earlier=True)
         file.execute("DROP TRIGGER full")
-    with closing(SqliteKeyring(path, MasterKeyFile(path.with_name("master.key")), new_id)) as keyring:
-        SqliteSigningKeys(keyring, SystemClock(), "passports").rotate(forget_earlier=True)
+    with closing(StoredKeyring(SqliteKeyStore(path), MasterKeyFile(path.with_name("master.key")), new_id)) as keyring:
+        StoredSigningKeys(keyring, SystemClock(), "passports").rotate(forget_earlier=True)
         assert wrapped not in b"".join(file.read_bytes() for file in path.parent.iterdir())
 
 
-def test_a_key_that_was_destroyed_before_it_left_the_list_is_none(signing_keys: SqliteSigningKeys, path: Path) -> None:
+def test_a_key_that_was_destroyed_before_it_left_the_list_is_none(signing_keys: StoredSigningKeys, path: Path) -> None:
     signing_keys.rotate(forget_earlier=False)
     with closing(sqlite3.connect(path, isolation_level=None)) as file:
         file.execute("CREATE TRIGGER full BEFORE DELETE ON signing_keys BEGIN SELECT RAISE(ABORT, 'disk'); END")
         with pytest.raises(StorageUnavailableError, match="key store"):
             signing_keys.rotate(forget_earlier=True)
-    with closing(SqliteKeyring(path, MasterKeyFile(path.with_name("master.key")), new_id)) as keyring:
-        assert SqliteSigningKeys(keyring, SystemClock(), "passports").all() == [signing_keys.newest()]
+    with closing(StoredKeyring(SqliteKeyStore(path), MasterKeyFile(path.with_name("master.key")), new_id)) as keyring:
+        assert StoredSigningKeys(keyring, SystemClock(), "passports").all() == [signing_keys.newest()]

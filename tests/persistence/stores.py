@@ -10,7 +10,8 @@ from uuid import UUID
 
 import sqlalchemy as sa
 
-from chatledger.adapters.keys.store import SqliteKeyring
+from chatledger.adapters.keys.keyring import StoredKeyring
+from chatledger.adapters.keys.sqlite import SqliteKeyStore
 from chatledger.adapters.persistence.database import Database, database_at
 from chatledger.adapters.persistence.migrate import upgrade
 from chatledger.adapters.persistence.open_ledgers import OpenLedger, Share
@@ -52,7 +53,7 @@ class Store(NamedTuple):
     writing: sa.Engine
     reading: sa.Engine
     ledger: SqlLedgerStore
-    keyring: SqliteKeyring
+    keyring: StoredKeyring
     codec: EventCodec
     projections: Projections
     clock: SetClock
@@ -130,7 +131,7 @@ def open_store(folder: Path, url: str | None = None) -> Iterator[Store]:
         stack.callback(reading.dispose)
         reader = Reader(database.reading(2), threads=2)
         stack.callback(reader.close)
-        keyring = SqliteKeyring(folder / "keys.db", master_key(folder), new_id)
+        keyring = StoredKeyring(SqliteKeyStore(folder / "keys.db"), master_key(folder), new_id)
         stack.callback(keyring.close)
         ledger = SqlLedgerStore(writing, reader, has_one_writer=database.has_one_writer)
         codec, projections = EventCodec(keyring), Projections(RowSeals(keyring))

@@ -14,7 +14,7 @@ import psycopg
 import pytest
 import sqlalchemy as sa
 
-from chatledger.adapters.keys.store import LOOKUP_KEY
+from chatledger.adapters.keys.keyring import LOOKUP_KEY
 from chatledger.application.context import Actor, Context
 from chatledger.application.ledger.envelope import Envelope
 from chatledger.application.ledger.hand_ins import HandIn, NewEvent, NotUniqueError, VersionConflictError

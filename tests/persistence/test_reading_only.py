@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from chatledger.adapters.keys.file import KeyStoreFile
+from chatledger.adapters.keys.sqlite import SqliteKeyStore
 from chatledger.adapters.persistence.database import database_at
 from chatledger.adapters.persistence.sqlite import SqliteDatabase
 from chatledger.application.ports.storage import StorageUnavailableError, StoreBusyError
@@ -84,18 +84,18 @@ def test_it_goes_on_beside_a_server_and_takes_no_part_in_its_end(ledger: Path) -
 
 
 def test_a_file_that_is_not_there_is_not_made(tmp_path: Path) -> None:
-    with pytest.raises(StorageUnavailableError), closing(KeyStoreFile(tmp_path / "keys.db", read_only=True)):
+    with pytest.raises(StorageUnavailableError), closing(SqliteKeyStore(tmp_path / "keys.db", read_only=True)):
         pass
     assert not list(tmp_path.iterdir())
 
 
 def test_a_key_store_keeps_its_bytes(tmp_path: Path) -> None:
-    with closing(KeyStoreFile(tmp_path / "keys.db")) as file, file.write() as writing:
+    with closing(SqliteKeyStore(tmp_path / "keys.db")) as file, file.write() as writing:
         writing.execute("INSERT INTO agreement VALUES (1, 5)")
         copy = copied(tmp_path / "keys.db", tmp_path / "copy", "", "-wal")
     copy.chmod(0o400)
     before = contents(copy)
-    with closing(KeyStoreFile(copy, read_only=True)) as file:
+    with closing(SqliteKeyStore(copy, read_only=True)) as file:
         file.read("SELECT * FROM agreement")
     assert contents(copy) == before
     assert copy.stat().st_mode & 0o777 == 0o400

@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from chatledger.adapters.keys.store import SqliteKeyring
+from chatledger.adapters.keys.keyring import StoredKeyring
+from chatledger.adapters.keys.sqlite import SqliteKeyStore
 from chatledger.application.ledger.codec import EventCodec
 from chatledger.application.ledger.leaf import canonical_form, leaf_hash
 from chatledger.application.ports.keys import KeyDestroyedError, SealBrokenError
@@ -35,8 +36,8 @@ quickly = settings(max_examples=20, deadline=None)
 class Keys(msgspec.Struct):
     """The key ring that writes, one that has only read its file, and a key that both know."""
 
-    writing: SqliteKeyring
-    reading: SqliteKeyring
+    writing: StoredKeyring
+    reading: StoredKeyring
     key_id: UUID
     other_key_id: UUID
 
@@ -44,11 +45,11 @@ class Keys(msgspec.Struct):
 @pytest.fixture(scope="module")
 def keys(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Keys]:
     path = tmp_path_factory.mktemp("keys") / "keys.sqlite3"
-    writing = SqliteKeyring(path, master_key(path.parent), uuid.uuid4)
+    writing = StoredKeyring(SqliteKeyStore(path), master_key(path.parent), uuid.uuid4)
     parent = writing.new_key(None)
     children = [writing.new_key(parent.key_id) for _ in range(2)]
     writing.make_durable([parent, *children])
-    reading = SqliteKeyring(path, master_key(path.parent), uuid.uuid4, read_only=True)
+    reading = StoredKeyring(SqliteKeyStore(path, read_only=True), master_key(path.parent), uuid.uuid4)
     yield Keys(writing, reading, children[0].key_id, children[1].key_id)
     writing.close()
     reading.close()

@@ -2,6 +2,7 @@
 
 import asyncio
 import sys
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 from uuid import UUID
@@ -105,17 +106,24 @@ def _print(exporting: "Exporting", scope: "ExportScope") -> int:
     return 0
 
 
+def _copy_keys(settings: Settings, target: Path) -> None:
+    from chatledger.adapters.keys.copying import copy_key_store  # noqa: PLC0415
+    from chatledger.bootstrap.data_folder import open_key_store  # noqa: PLC0415
+
+    with closing(open_key_store(settings, read_only=True)) as store:
+        copy_key_store(store, target)
+
+
 async def _write(
     settings: Settings, exporting: "Exporting", scope: "ExportScope", wanted: WantedExport, output: Path
 ) -> Result:
-    from chatledger.adapters.keys.copying import copy_key_store  # noqa: PLC0415
     from chatledger.application.audit.export_file import ExportFile  # noqa: PLC0415
 
     with ExportFile(output) as file:
         export = await asyncio.to_thread(file.write, exporting, scope, ProgressLine("export"))
         carried = await _carry_files(settings, export, wanted.files)
         if wanted.keys is not None:
-            await asyncio.to_thread(copy_key_store, settings.data_dir / "keys.db", wanted.keys)
+            await asyncio.to_thread(_copy_keys, settings, wanted.keys)
         file.finish()
     exported = Exported(
         output=str(output),

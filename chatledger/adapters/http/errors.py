@@ -27,6 +27,7 @@ from chatledger.application.errors import (
     IdempotencyKeyReusedError,
     InvalidParameterError,
     LedgerInconsistentError,
+    NoSuccessorError,
     NotFoundError,
     QuotaUsedUpError,
     RateLimitedError,
@@ -301,6 +302,7 @@ _TABLE: dict[type[Exception], Callable[[Any], HttpError]] = {
     LedgerInconsistentError: lambda error: HttpError(
         409, f"The ledger is not what was signed: {error}.", code="ledger_inconsistent"
     ),
+    NoSuccessorError: lambda error: HttpError(409, f"The master key stays: {error}.", code="no_successor"),
     RebuildRunningError: lambda error: HttpError(409, str(error), code="rebuild_running"),
     KeyDestroyedError: lambda _: HttpError(410, "The content has been erased.", code="erased"),
     # Without Retry-After: a client that obeyed it unseeing might send the same twice.

@@ -6,6 +6,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from chatledger.adapters.keys.cipher import KEY_BYTES
+from chatledger.application.ports.keys import SuccessorError
 from chatledger.application.ports.storage import StorageUnavailableError
 
 _SUCCESSOR = ".next."
@@ -29,9 +30,8 @@ class MasterKeyFile:
         """What may open the key store, most likely first. The file twice: it may be replaced while one looks.
 
         Raises:
-            MasterKeyError: the file does not hold 32 bytes.
+            MasterKeyError: the file is not there, or does not hold 32 bytes.
         """
-        self.make()
         yield self.path, self._read()
         for successor in self._others():
             with suppress(OSError):
@@ -48,7 +48,7 @@ class MasterKeyFile:
             self.adopt(self.propose())
 
     def propose(self) -> Path:
-        """A fresh key in a file of its own, on the disk. Blocks.
+        """The file of a key that is to take over: a fresh one, on the disk. Blocks.
 
         Raises:
             StorageUnavailableError: there is no room for it.
@@ -80,7 +80,10 @@ class MasterKeyFile:
                 other.unlink()
 
     def _read(self) -> bytes:
-        secret = self.path.read_bytes()
+        try:
+            secret = self.path.read_bytes()
+        except FileNotFoundError:
+            raise MasterKeyError(f"the master key {self.path} is not there") from None
         if len(secret) != KEY_BYTES:
             raise MasterKeyError(f"{self.path} does not hold a key of {KEY_BYTES} bytes")
         return secret
@@ -94,6 +97,58 @@ class MasterKeyFile:
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
+
+
+class GivenMasterKeyFile(MasterKeyFile):
+    """One that the operator has put on each of many nodes, as they will a successor. Nothing of it is written here.
+
+    The successor lies beside it, named ``master.key.next.`` and whatever tells it from others, on every node before
+    the rotation; after it the operator may put it in the place of the former key.
+    """
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path)
+        self._present: Path = path
+
+    def make(self) -> None:
+        """Nothing: two nodes would make two.
+
+        Raises:
+            MasterKeyError: it is not there.
+        """
+        self._read()
+
+    def propose(self) -> Path:
+        """The one successor that is beside it.
+
+        Raises:
+            SuccessorError: there is none, or several, or it does not hold 32 bytes.
+        """
+        with _file_errors():
+            present = self._present.read_bytes()
+            successors = {path: secret for path in self._others() if (secret := path.read_bytes()) != present}
+        if len(successors) != 1:
+            raise SuccessorError(
+                f"put one new master key of {KEY_BYTES} random bytes on each node first, as {self.path}{_SUCCESSOR}*; "
+                f"here are {len(successors)}"
+            )
+        ((successor, secret),) = successors.items()
+        if len(secret) != KEY_BYTES:
+            raise SuccessorError(f"{successor} does not hold a key of {KEY_BYTES} bytes")
+        return successor
+
+    def adopt(self, successor: Path) -> None:
+        """Know which of the files is the present key."""
+        self._present = successor
+
+    def _read(self) -> bytes:
+        try:
+            return super()._read()
+        except MasterKeyError as error:
+            raise MasterKeyError(
+                f"{error}: put the same {KEY_BYTES} random bytes there on each node, once "
+                f"(`head -c {KEY_BYTES} /dev/urandom` makes some)"
+            ) from None
 
 
 @contextmanager

@@ -3,14 +3,17 @@
 from collections.abc import Sequence
 from uuid import UUID
 
-from chatledger.adapters.keys.file import KeyStoreFile
+from chatledger.adapters.keys.key_store import KeyStore
+
+_OF_LEDGER = "INSERT INTO ledger VALUES (1, ?) ON CONFLICT (singleton)"
+_REMEMBER = "INSERT INTO last_notes VALUES (?, ?) ON CONFLICT (origin) DO UPDATE SET note = excluded.note"
 
 
-class SqliteNotaryMemory:
+class StoredNotaryMemory:
     """One row for each log, and one for the ledger."""
 
-    def __init__(self, file: KeyStoreFile) -> None:
-        self._file = file
+    def __init__(self, store: KeyStore) -> None:
+        self._store = store
 
     def incarnation(self) -> UUID | None:
         """Of which ledger the key store is; None where nobody has said so yet. Blocks.
@@ -18,7 +21,7 @@ class SqliteNotaryMemory:
         Raises:
             StorageUnavailableError: the key store cannot be read.
         """
-        rows = self._file.read("SELECT incarnation FROM ledger")
+        rows = self._store.read("SELECT incarnation FROM ledger")
         return UUID(bytes=rows[0][0]) if rows else None
 
     def settle(self, incarnation: UUID) -> UUID:
@@ -27,8 +30,8 @@ class SqliteNotaryMemory:
         Raises:
             StorageUnavailableError: the key store cannot be written.
         """
-        with self._file.write() as connection:
-            connection.execute("INSERT OR IGNORE INTO ledger VALUES (1, ?)", (incarnation.bytes,))
+        with self._store.write() as writing:
+            writing.execute(f"{_OF_LEDGER} DO NOTHING", incarnation.bytes)
         return self.incarnation() or incarnation
 
     def move(self, incarnation: UUID) -> None:
@@ -37,8 +40,8 @@ class SqliteNotaryMemory:
         Raises:
             StorageUnavailableError: the key store cannot be written.
         """
-        with self._file.write() as connection:
-            connection.execute("INSERT OR REPLACE INTO ledger VALUES (1, ?)", (incarnation.bytes,))
+        with self._store.write() as writing:
+            writing.execute(f"{_OF_LEDGER} DO UPDATE SET incarnation = excluded.incarnation", incarnation.bytes)
 
     def all_notes(self) -> Sequence[bytes]:
         """The last note of each log, whichever it is. Blocks.
@@ -46,7 +49,7 @@ class SqliteNotaryMemory:
         Raises:
             StorageUnavailableError: the key store cannot be read.
         """
-        return [note for (note,) in self._file.read("SELECT note FROM last_notes ORDER BY origin")]
+        return [note for (note,) in self._store.read("SELECT note FROM last_notes ORDER BY origin")]
 
     def recall(self, origin: str) -> bytes | None:
         """The last note of a log. Blocks.
@@ -54,7 +57,7 @@ class SqliteNotaryMemory:
         Raises:
             StorageUnavailableError: the key store cannot be read.
         """
-        rows = self._file.read("SELECT note FROM last_notes WHERE origin = ?", origin)
+        rows = self._store.read("SELECT note FROM last_notes WHERE origin = ?", origin)
         return rows[0][0] if rows else None
 
     def remember(self, origin: str, note: bytes) -> None:
@@ -63,5 +66,5 @@ class SqliteNotaryMemory:
         Raises:
             StorageUnavailableError: the key store cannot be written.
         """
-        with self._file.write() as connection:
-            connection.execute("INSERT OR REPLACE INTO last_notes VALUES (?, ?)", (origin, note))
+        with self._store.write() as writing:
+            writing.execute(_REMEMBER, origin, note)

@@ -1,20 +1,21 @@
 """The signing keys: which of the keys in the key store sign what is given out."""
 
 import threading
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Sequence
 from contextlib import suppress
-from datetime import datetime
 from uuid import UUID
 
-import msgspec
-
-from chatledger.adapters.keys.store import SqliteKeyring
+from chatledger.adapters.keys.keyring import StoredKeyring
 from chatledger.application.ledger.envelope import from_microseconds, to_microseconds
 from chatledger.application.ports.clock import Clock
 from chatledger.application.ports.keys import KeyDestroyedError, SigningKey
 
+_OF_PURPOSE = "SELECT key_id, retired_at FROM signing_keys WHERE purpose = ?"
+_NEWEST = f"{_OF_PURPOSE} AND retired_at IS NULL"
+_RETIRE = "UPDATE signing_keys SET retired_at = ? WHERE purpose = ? AND retired_at IS NULL"
 
-class SqliteSigningKeys:
+
+class StoredSigningKeys:
     """The keys of one purpose, few enough to be at hand. The first one is made where there is none.
 
     Args:
@@ -26,24 +27,32 @@ class SqliteSigningKeys:
         StorageUnavailableError: the key store cannot be read or written.
     """
 
-    def __init__(self, keyring: SqliteKeyring, clock: Clock, purpose: str) -> None:
+    def __init__(self, keyring: StoredKeyring, clock: Clock, purpose: str) -> None:
         self._keyring = keyring
         self._purpose = purpose
         self._clock = clock
         self._turn = threading.Lock()
         self._known = self._load()
-        if not keyring.file.is_read_only and all(key.retired_at is not None for key in self._known.values()):
-            self._known |= self._add(())
+        if not keyring.store.is_read_only and not any(key.retired_at is None for key in self._known.values()):
+            self._add(is_first=True)
 
     def _load(self) -> dict[UUID, SigningKey]:
         known = {}
-        query = "SELECT key_id, retired_at FROM signing_keys WHERE purpose = ?"
-        for row in self._keyring.file.read(query, self._purpose):
+        for row in self._keyring.store.read(_OF_PURPOSE, self._purpose):
             key_id, retired_at = UUID(bytes=row[0]), None if row[1] is None else from_microseconds(row[1])
             # Whoever was forgetting it may have come no further.
             with suppress(KeyDestroyedError):
                 known[key_id] = SigningKey(key_id, self._keyring.secret(key_id), retired_at)
         return known
+
+    def catch_up(self) -> None:
+        """Know what others have rotated and forgotten. Blocks.
+
+        Raises:
+            StorageUnavailableError: the key store cannot be read.
+        """
+        with self._turn:
+            self._known = self._load()
 
     def newest(self) -> SigningKey:
         """What signs. Never blocks."""
@@ -65,35 +74,26 @@ class SqliteSigningKeys:
                 on their way out: rotate once more.
         """
         with self._turn:
-            now = self._clock.now()
-            earlier = {key_id: _retired(key, now) for key_id, key in self._known.items()}
-            fresh = self._add(earlier.values())
-            self._known = earlier | fresh
+            self._add()
             if forget_earlier:
-                self._forget(earlier)
-                self._known = fresh
-        return self.newest()
+                self._forget([key.key_id for key in self._known.values() if key.retired_at is not None])
+            return self.newest()
+
+    def _add(self, *, is_first: bool = False) -> None:
+        """Put a new key on record and retire the earlier ones, whoever made them; or leave it to who was faster."""
+        new = self._keyring.new_key(None)
+        self._keyring.make_durable([new])
+        with self._keyring.store.write() as writing:
+            if not (is_first and writing.execute(_NEWEST, self._purpose)):
+                writing.execute(_RETIRE, to_microseconds(self._clock.now()), self._purpose)
+                writing.execute("INSERT INTO signing_keys VALUES (?, ?, NULL)", new.key_id.bytes, self._purpose)
+                self._keyring.tell("signing", [new.key_id], writing)
+        self._known = self._load()
 
     def _forget(self, key_ids: Collection[UUID]) -> None:
         # In this order: of a key that is on no list nobody would know that it is still to be destroyed.
         self._keyring.destroy(key_ids)
-        with self._keyring.file.write() as connection:
-            connection.executemany("DELETE FROM signing_keys WHERE key_id = ?", [(key_id.bytes,) for key_id in key_ids])
-
-    def _add(self, earlier: Iterable[SigningKey]) -> dict[UUID, SigningKey]:
-        """A new key on record, and the earlier ones as they are now."""
-        new = self._keyring.new_key(None)
-        self._keyring.make_durable([new])
-        keys = [*earlier, SigningKey(new.key_id, self._keyring.secret(new.key_id))]
-        rows = [(key.key_id.bytes, self._purpose, _stored(key.retired_at)) for key in keys]
-        with self._keyring.file.write() as connection:
-            connection.executemany("INSERT OR REPLACE INTO signing_keys VALUES (?, ?, ?)", rows)
-        return {new.key_id: keys[-1]}
-
-
-def _retired(key: SigningKey, now: datetime) -> SigningKey:
-    return key if key.retired_at is not None else msgspec.structs.replace(key, retired_at=now)
-
-
-def _stored(moment: datetime | None) -> int | None:
-    return None if moment is None else to_microseconds(moment)
+        with self._keyring.store.write() as writing:
+            writing.execute_many("DELETE FROM signing_keys WHERE key_id = ?", [(key_id.bytes,) for key_id in key_ids])
+            self._keyring.tell("signing", key_ids, writing)
+        self._known = self._load()

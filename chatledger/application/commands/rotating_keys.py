@@ -4,9 +4,9 @@ import asyncio
 from uuid import UUID
 
 from chatledger.application.context import Context
-from chatledger.application.errors import NotFoundError
+from chatledger.application.errors import NoSuccessorError, NotFoundError
 from chatledger.application.ledger.ledger import Ledger, Staged
-from chatledger.application.ports.keys import KeyDestroyedError
+from chatledger.application.ports.keys import KeyDestroyedError, SuccessorError
 from chatledger.domain.end_user import EndUser
 from chatledger.domain.errors import ErasedError
 from chatledger.domain.key_store import KEY_STORE_ID, KeyStore
@@ -27,11 +27,15 @@ class RotatingKeys:
         """Have a new master key wrap what the present one wraps, and take its place; how many keys.
 
         Raises:
+            NoSuccessorError: the operator has to give the new one, and has not.
             SealBrokenError: a key does not open; nothing has changed.
             StorageUnavailableError: one of the stores is in trouble; order it again.
         """
         async with self._turn:
-            keys = await asyncio.to_thread(self._ledger.keyring.rotate_master_key)
+            try:
+                keys = await asyncio.to_thread(self._ledger.keyring.rotate_master_key)
+            except SuccessorError as error:
+                raise NoSuccessorError(str(error)) from error
             staged = await self._ledger.load(KeyStore, KEY_STORE_ID) or Staged(KeyStore(KEY_STORE_ID), None)
             staged.aggregate.rotate_master_key(keys)
             await self._ledger.hand_in(staged, context=context)

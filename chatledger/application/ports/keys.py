@@ -12,6 +12,10 @@ class KeyDestroyedError(LookupError):
     """The key is gone for good; what it sealed cannot be read again."""
 
 
+class SuccessorError(Exception):
+    """There is no one master key that could take over; the text says what to do."""
+
+
 class NewKey(msgspec.Struct, frozen=True):
     """A key that no disk knows yet. Its secret is for the key store alone."""
 
@@ -124,6 +128,7 @@ class Keyring(Protocol):
         """Wrap by a new master key what the present one wraps, and put it in its place; how many keys. Blocks.
 
         Raises:
+            SuccessorError: the new one has to be given by the operator, and is not.
             SealBrokenError: a key does not open; nothing has changed.
             StorageUnavailableError: the key store is in trouble. Rotate once more: the former key may open some of it.
         """

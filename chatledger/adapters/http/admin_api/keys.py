@@ -34,10 +34,13 @@ _ROTATE_MASTER = Operation(
     summary="Replace the master key",
     description=(
         "For operators with the scope `operate`. All keys that the master key wraps are wrapped by a new one; the "
-        "former one opens nothing any more. No event is written anew, and all that was sealed is read as before."
+        "former one opens nothing any more. No event is written anew, and all that was sealed is read as before. "
+        "Where many nodes share the ledger, the new one has to lie beside the present one on each of them: else 409 "
+        "`no_successor`."
     ),
     credential="operator",
     answers={200: MasterKeyRotation},
+    errors=(409,),
 )
 _ROTATE_USER = Operation(
     tag="Keys",

@@ -1,16 +1,15 @@
 """The key store: data keys wrapped by their parents, and at last by the master key."""
 
 import os
-from collections.abc import Collection, Iterable, Iterator
-from pathlib import Path
-from sqlite3 import Connection
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Literal
 from uuid import UUID
 
 from chatledger.adapters.keys.cache import KeyCache, KnownKey
 from chatledger.adapters.keys.cipher import (
     KEY_BYTES,
     SECRET_BYTES,
-    WRAPPED_BYTES,
     AesDataKey,
     sealing_half,
     subkey,
@@ -18,64 +17,77 @@ from chatledger.adapters.keys.cipher import (
     wrap,
     wrapping_half,
 )
-from chatledger.adapters.keys.file import KeyStoreFile
+from chatledger.adapters.keys.key_store import GONE, KeyStore, KeyStoreWriting, Row
 from chatledger.adapters.keys.master import MasterKeyError, MasterKeyFile
 from chatledger.application.ports.clock import IdFactory
 from chatledger.application.ports.keys import KeyDestroyedError, NewKey, SealBrokenError
+from chatledger.application.ports.storage import StorageUnavailableError
 
 PAGE = 1_000
 
 LOOKUP_KEY = UUID(int=0)
 """The key of lookups is one like any other, and so outlives the master key that wraps it. Every key store has it."""
 
-_GONE = bytes(WRAPPED_BYTES)
-"""What stands in place of a destroyed key, so that nothing can be put there again."""
-
 _DESTROY = """
 WITH RECURSIVE doomed (key_id) AS (
-    VALUES (:key_id) UNION SELECT keys.key_id FROM keys JOIN doomed ON keys.parent_id = doomed.key_id
+    VALUES {marks} UNION SELECT keys.key_id FROM keys JOIN doomed ON keys.parent_id = doomed.key_id
 )
-UPDATE keys SET wrapped = :gone WHERE key_id IN doomed AND wrapped <> :gone RETURNING key_id
+UPDATE keys SET wrapped = ? WHERE key_id IN (SELECT key_id FROM doomed) AND wrapped <> ? RETURNING key_id
 """
-_UNDER = (
-    "SELECT number, key_id, wrapped FROM keys WHERE parent_id IS ? AND number > ? AND wrapped <> ? "
+_UNDER_A_KEY = (
+    "SELECT number, key_id, wrapped FROM keys WHERE parent_id = ? AND wrapped <> ? AND number > ? "
+    "ORDER BY number LIMIT ?"
+)
+_UNDER_THE_MASTER_KEY = (
+    "SELECT number, key_id, wrapped FROM keys WHERE parent_id IS NULL AND wrapped <> ? AND number > ? "
     "ORDER BY number LIMIT ?"
 )
 _DESTROYED_ALONE = """
 SELECT gone.key_id FROM keys AS gone JOIN keys AS parent ON parent.key_id = gone.parent_id
 WHERE gone.number > ? AND gone.number <= ? AND gone.wrapped = ? AND parent.wrapped <> ?
 """
-_INSERT = "INSERT OR IGNORE INTO keys (key_id, parent_id, wrapped) VALUES (?, ?, ?)"
+_INSERT = "INSERT INTO keys (key_id, parent_id, wrapped) VALUES (?, ?, ?) ON CONFLICT (key_id) DO NOTHING"
+
+_AGREE = "INSERT INTO agreement VALUES (1, ?) ON CONFLICT (singleton) DO UPDATE SET position = excluded.position"
+_CHANGES = "SELECT number, what, key_ids FROM changes WHERE number > ? ORDER BY number"
+_TELL = "INSERT INTO changes (what, key_ids) VALUES (?, ?)"
+_ID_BYTES = 16
+
+Change = Literal["destroyed", "rotated", "signing"]
+"""What others who have the key store open have to hear of."""
 
 
-class SqliteKeyring:
+class StoredKeyring:
     """All keys. New ones are made durable by the writer, many in one commit.
 
+    Any number of processes may have the key store open, where it lets them. What one of them has destroyed or rotated
+    stands there under a number: each reads on from the last number that it knows before it writes, and whenever it is
+    told to catch up. What was wrapped by another secret meanwhile does not open, and is looked at again.
+
     Attributes:
-        file: where they are.
+        store: where they are.
         withheld: those that are there, and are given to nobody here.
 
     Raises:
-        MasterKeyError: the master key is not the one that wrapped the keys in the file.
+        MasterKeyError: the master key is missing, or is not the one that wrapped the keys in the store.
         StorageUnavailableError: the key store cannot be read or written.
     """
 
-    def __init__(self, path: Path, master: MasterKeyFile, new_id: IdFactory, *, read_only: bool = False) -> None:
+    def __init__(self, store: KeyStore, master: MasterKeyFile, new_id: IdFactory) -> None:
+        self.store = store
         self._new_id = new_id
         self._master = master
         self._cache = KeyCache()
+        self._known_change = self._last_change()
         self.withheld: set[UUID] = set()
-        # First: a key store without its master key is taken for one that has lost it.
-        master.make()
-        self.file = KeyStoreFile(path, read_only=read_only)
-        try:
-            self._master_wrapping, self._lookups = self._open()
-        except BaseException:
-            self.file.close()
-            raise
+        self._master_wrapping, self._lookups = self._open()
 
     def _open(self) -> tuple[bytes, AesDataKey]:
-        is_fresh = not self.file.is_read_only and not self.file.read("SELECT 1 FROM keys LIMIT 1")
+        is_fresh = not self.store.is_read_only and not self.store.read("SELECT 1 FROM keys LIMIT 1")
+        if is_fresh:
+            self._master.make()
+        elif not self._master.path.exists():
+            raise MasterKeyError(f"{self.store.place} is there, but its master key {self._master.path} is not")
         for source, secret in self._master.candidates():
             self._master_wrapping = subkey(secret, b"wrapping")
             self._cache.forget(LOOKUP_KEY)
@@ -83,13 +95,13 @@ class SqliteKeyring:
                 self.make_durable([NewKey(LOOKUP_KEY, None, os.urandom(SECRET_BYTES))])
                 is_fresh = False
             try:
-                lookups = self.key(LOOKUP_KEY)
+                lookups = self._fetch(LOOKUP_KEY).data_key
             except (KeyDestroyedError, SealBrokenError):
                 continue
-            if not self.file.is_read_only:
+            if not self.store.is_read_only:
                 self._master.adopt(source)
             return self._master_wrapping, lookups
-        raise MasterKeyError(f"the master key does not open {self.file.path}")
+        raise MasterKeyError(f"the master key does not open {self.store.place}")
 
     def new_key(self, parent: UUID | None) -> NewKey:
         """Make a key under ``parent``, or under the master key. Ready for use, but in memory only; never blocks."""
@@ -107,11 +119,11 @@ class SqliteKeyring:
         new_keys = list(keys)
         if not new_keys:
             return
-        with self.file.write() as connection:
+        with self._writing() as writing:
             for parent in {new.parent for new in new_keys if new.parent} - {new.key_id for new in new_keys}:
                 self._stored(parent)
             rows = [self._row(new) for new in new_keys]
-            if connection.executemany(_INSERT, rows).rowcount < len(rows):
+            if writing.execute_many(_INSERT, rows) < len(rows):
                 for new in new_keys:
                     self._stored(new.key_id)
 
@@ -124,14 +136,16 @@ class SqliteKeyring:
         doomed = set(key_ids)
         if not doomed:
             return
-        with self.file.turn:
-            with self.file.write() as connection:
-                connection.executemany(_INSERT, [(key_id.bytes, None, _GONE) for key_id in doomed])
-                for key_id in tuple(doomed):
-                    gone = connection.execute(_DESTROY, {"key_id": key_id.bytes, "gone": _GONE}).fetchall()
-                    doomed.update(UUID(bytes=row[0]) for row in gone)
+        with self.store.turn:
+            with self._writing() as writing:
+                writing.execute_many(_INSERT, [(key_id.bytes, None, GONE) for key_id in doomed])
+                statement = _DESTROY.format(marks=", ".join(["(?)"] * len(doomed)))
+                rows = writing.execute(statement, *(key_id.bytes for key_id in doomed), GONE, GONE)
+                doomed.update(UUID(bytes=row[0]) for row in rows)
+                writing.shred([row[0] for row in rows])
+                self.tell("destroyed", doomed, writing)
             self._cache.destroy(doomed)
-            self.file.scrub()
+            self.store.scrub()
 
     def destroyed_alone(self) -> Iterator[Collection[UUID]]:
         """The keys that were destroyed while what wrapped them was not, a bounded number at a time. Blocks.
@@ -139,9 +153,9 @@ class SqliteKeyring:
         Raises:
             StorageUnavailableError: while iterating: the key store cannot be read.
         """
-        ((last,),) = self.file.read("SELECT coalesce(max(number), 0) FROM keys")
+        ((last,),) = self.store.read("SELECT coalesce(max(number), 0) FROM keys")
         for before in range(0, last, PAGE):
-            if rows := self.file.read(_DESTROYED_ALONE, before, before + PAGE, _GONE, _GONE):
+            if rows := self.store.read(_DESTROYED_ALONE, before, before + PAGE, GONE, GONE):
                 yield [UUID(bytes=row[0]) for row in rows]
 
     def rotate_key(self, key_id: UUID) -> int:
@@ -154,15 +168,17 @@ class SqliteKeyring:
             SealBrokenError: it does not open, or one under it; nothing has changed.
             StorageUnavailableError: the key store is in trouble. Rotate once more: the former secret may be left.
         """
-        with self.file.turn:
-            known = self._find(key_id)
-            renewed = sealing_half(known.secret) + os.urandom(KEY_BYTES)
-            wrapped = wrap(self._wrapping_key(known.parent), renewed, _place(key_id, known.parent))
-            with self.file.write() as connection:
-                count = self._wrap_anew(connection, key_id, wrapping_half(renewed))
-                connection.execute("UPDATE keys SET wrapped = ? WHERE key_id = ?", (wrapped, key_id.bytes))
+        with self.store.turn:
+            with self._writing() as writing:
+                known = self._find(key_id)
+                renewed = sealing_half(known.secret) + os.urandom(KEY_BYTES)
+                wrapped = wrap(self._wrapping_key(known.parent), renewed, _place(key_id, known.parent))
+                count = self._wrap_anew(writing, key_id, wrapping_half(renewed))
+                writing.execute("UPDATE keys SET wrapped = ? WHERE key_id = ?", wrapped, key_id.bytes)
+                writing.shred([key_id.bytes])
+                self.tell("rotated", [key_id], writing)
             known.secret = renewed
-            self.file.scrub()
+            self.store.scrub()
         return count
 
     def rotate_master_key(self) -> int:
@@ -172,44 +188,52 @@ class SqliteKeyring:
             SealBrokenError: a key does not open; nothing has changed.
             StorageUnavailableError: the key store is in trouble. Rotate once more: the former key may open some of it.
         """
-        with self.file.turn:
+        with self.store.turn:
             successor = self._master.propose()
             wrapping = subkey(successor.read_bytes(), b"wrapping")
-            with self.file.write() as connection:
-                count = self._wrap_anew(connection, None, wrapping)
+            with self._writing() as writing:
+                count = self._wrap_anew(writing, None, wrapping)
+                writing.shred([LOOKUP_KEY.bytes])
+                self.tell("rotated", [LOOKUP_KEY], writing)
             self._master_wrapping = wrapping
             self._master.adopt(successor)
-            self.file.scrub()
+            self.store.scrub()
         return count
 
-    def _wrap_anew(self, connection: Connection, parent: UUID | None, wrapping: bytes) -> int:
-        former, parent_id, number, count = self._wrapping_key(parent), parent.bytes if parent else None, 0, 0
-        while rows := connection.execute(_UNDER, (parent_id, number, _GONE, PAGE)).fetchall():
+    def _wrap_anew(self, writing: KeyStoreWriting, parent: UUID | None, wrapping: bytes) -> int:
+        former, number, count = self._wrapping_key(parent), 0, 0
+        while rows := self._under(parent, number):
             places = [_place(UUID(bytes=key_id), parent) for _, key_id, _ in rows]
             secrets = [unwrap(former, row[2], place) for row, place in zip(rows, places, strict=True)]
             wraps = [wrap(wrapping, secret, place) for secret, place in zip(secrets, places, strict=True)]
             numbers = [row[0] for row in rows]
-            connection.executemany("UPDATE keys SET wrapped = ? WHERE number = ?", zip(wraps, numbers, strict=True))
+            writing.execute_many("UPDATE keys SET wrapped = ? WHERE number = ?", list(zip(wraps, numbers, strict=True)))
             number, count = numbers[-1], count + len(rows)
         return count
+
+    def _under(self, parent: UUID | None, beyond: int) -> Sequence[Row]:
+        """A page of the keys that stand under one, or under the master key."""
+        if parent is None:
+            return self.store.read(_UNDER_THE_MASTER_KEY, GONE, beyond, PAGE)
+        return self.store.read(_UNDER_A_KEY, parent.bytes, GONE, beyond, PAGE)
 
     def withhold(self, key_ids: Iterable[UUID]) -> None:
         """Keep keys from whoever asks here: all that can be done where nothing may be written. Blocks."""
         for key_id in key_ids:
-            if self.file.read("SELECT 1 FROM keys WHERE key_id = ? AND wrapped <> ?", key_id.bytes, _GONE):
+            if self.store.read("SELECT 1 FROM keys WHERE key_id = ? AND wrapped <> ?", key_id.bytes, GONE):
                 self.withheld.add(key_id)
         self._cache.destroy(self.withheld)
 
     @property
     def agreed_position(self) -> int:
         """Up to which position of the ledger all keys that were erased there are destroyed here."""
-        rows = self.file.read("SELECT position FROM agreement")
+        rows = self.store.read("SELECT position FROM agreement")
         return rows[0][0] if rows else 0
 
     def agree(self, position: int) -> None:
         """Keep in mind that all keys which the ledger erased up to this position are destroyed."""
-        with self.file.write() as connection:
-            connection.execute("INSERT OR REPLACE INTO agreement VALUES (1, ?)", (position,))
+        with self.store.write() as writing:
+            writing.execute(_AGREE, position)
 
     def require_writable(self) -> None:
         """Pass where new keys could be brought to the disk. Blocks.
@@ -217,7 +241,7 @@ class SqliteKeyring:
         Raises:
             StorageUnavailableError: the key store cannot be written.
         """
-        self.file.require_writable()
+        self.store.require_writable()
 
     def cached(self, key_id: UUID) -> AesDataKey | None:
         """The key, if it is at hand. Never blocks."""
@@ -248,31 +272,75 @@ class SqliteKeyring:
         """A keyed hash by which a text can be found again without being stored."""
         return self._lookups.fingerprint(f"{scope}\0{text}".encode())
 
+    def catch_up(self) -> int:
+        """Know what others have destroyed and rotated; the number of their last change. Blocks.
+
+        Keys that were destroyed are of no use any more to whoever has them in hand here.
+
+        Raises:
+            StorageUnavailableError: the key store cannot be read, or its new master key is not here.
+        """
+        with self.store.turn:
+            for number, what, key_ids in self.store.read(_CHANGES, self._known_change):
+                self._follow(
+                    what, [UUID(bytes=key_ids[at : at + _ID_BYTES]) for at in range(0, len(key_ids), _ID_BYTES)]
+                )
+                self._known_change = number
+            return self._known_change
+
+    def _follow(self, what: Change, key_ids: Collection[UUID]) -> None:
+        if what == "destroyed":
+            self._cache.destroy(key_ids)
+        elif LOOKUP_KEY in key_ids:
+            self._look_again(None)
+        else:
+            for key_id in key_ids:
+                self._cache.forget(key_id)
+
+    def _last_change(self) -> int:
+        ((number,),) = self.store.read("SELECT coalesce(max(number), 0) FROM changes")
+        return int(number)
+
+    @contextmanager
+    def _writing(self) -> Iterator[KeyStoreWriting]:
+        """A transaction that knows all that others have done before it."""
+        with self.store.write() as writing:
+            self.catch_up()
+            yield writing
+
+    def tell(self, what: Change, key_ids: Iterable[UUID], writing: KeyStoreWriting) -> None:
+        """Have all others who have the key store open hear of a change, once this transaction is committed."""
+        writing.execute(_TELL, what, b"".join(key_id.bytes for key_id in key_ids))
+
     def close(self) -> None:
-        """Close the file."""
-        self.file.close()
+        """Close the key store."""
+        self.store.close()
 
     def _find(self, key_id: UUID) -> KnownKey:
         return self._cache.get(key_id) or self._fetch(key_id)
 
     def _fetch(self, key_id: UUID) -> KnownKey:
-        with self.file.turn:  # to the end: else a key that is destroyed meanwhile would be kept
+        with self.store.turn:  # to the end: else a key that is destroyed meanwhile would be kept
             parent, wrapped = self._stored(key_id)
             try:
                 secret = unwrap(self._wrapping_key(parent), wrapped, _place(key_id, parent))
             except SealBrokenError:
-                if not self.file.is_read_only or key_id == LOOKUP_KEY:
+                if key_id == LOOKUP_KEY:
                     raise
                 self._look_again(parent)
+                parent, wrapped = self._stored(key_id)
                 secret = unwrap(self._wrapping_key(parent), wrapped, _place(key_id, parent))
             return self._cache.keep(key_id, KnownKey(parent, secret))
 
     def _look_again(self, parent: UUID | None) -> None:
-        """Whoever writes may have wrapped by another secret since it was read here."""
-        if parent is None:
-            self._master_wrapping, _ = self._open()
-        else:
+        """Another process may have wrapped by another secret since it was read here."""
+        if parent is not None:
             self._cache.forget(parent)
+            return
+        try:
+            self._master_wrapping, _ = self._open()
+        except MasterKeyError as error:  # its successor may be brought here yet
+            raise StorageUnavailableError(str(error)) from error
 
     def _stored(self, key_id: UUID) -> tuple[UUID | None, bytes]:
         """A key's parent and wrapped secrets.
@@ -281,8 +349,8 @@ class SqliteKeyring:
             KeyDestroyedError: there is none.
             StorageUnavailableError: the key store cannot be read.
         """
-        rows = self.file.read("SELECT parent_id, wrapped FROM keys WHERE key_id = ?", key_id.bytes)
-        if not rows or rows[0][1] == _GONE or key_id in self.withheld:
+        rows = self.store.read("SELECT parent_id, wrapped FROM keys WHERE key_id = ?", key_id.bytes)
+        if not rows or rows[0][1] == GONE or key_id in self.withheld:
             raise KeyDestroyedError(str(key_id))
         parent_id, wrapped = rows[0]
         return UUID(bytes=parent_id) if parent_id else None, wrapped

@@ -1,13 +1,14 @@
-"""The file of the key store, apart from the ledger and from its backups."""
+"""The key store as a file of its own, apart from the ledger and from its backups."""
 
 import logging
 import sqlite3
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from chatledger.adapters.keys.key_store import NoKeyStoreError, Row, schema_of
 from chatledger.adapters.sqlite_files import connect_to_read
 from chatledger.application.ports.storage import StorageUnavailableError
 
@@ -17,53 +18,32 @@ TIMEOUT_MS = 10_000
 SCRUB_TIMEOUT_MS = 500
 """Commits wait behind it."""
 
-_SCHEMA = """
-CREATE TABLE IF NOT EXISTS keys (
-    number INTEGER PRIMARY KEY,
-    key_id BLOB NOT NULL UNIQUE,
-    parent_id BLOB,
-    wrapped BLOB NOT NULL
-);
-CREATE INDEX IF NOT EXISTS keys_by_parent ON keys (parent_id);
-CREATE TABLE IF NOT EXISTS agreement (
-    singleton INTEGER PRIMARY KEY CHECK (singleton = 1),
-    position INTEGER NOT NULL
-);
-CREATE TABLE IF NOT EXISTS signing_keys (
-    key_id BLOB PRIMARY KEY,
-    purpose TEXT NOT NULL,
-    retired_at INTEGER
-) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS ledger (
-    singleton INTEGER PRIMARY KEY CHECK (singleton = 1),
-    incarnation BLOB NOT NULL
-);
-CREATE TABLE IF NOT EXISTS last_notes (
-    origin TEXT PRIMARY KEY,
-    note BLOB NOT NULL
-) WITHOUT ROWID;
-"""
+SQLITE_SCHEMA = schema_of(numbered="INTEGER", blob="BLOB")
 
 
-class KeyStoreFile:
-    """One connection, used by one thread at a time.
+class SqliteKeyStore:
+    """A file, in which rows are overwritten where they stand, and those of ``keys`` never deleted.
 
-    Rows of ``keys`` are appended and overwritten in place, never deleted: where SQLite has to make room or to close a
-    gap it moves rows from page to page, and what stays behind of a moved row not even ``secure_delete`` overwrites.
+    Where SQLite has to make room or to close a gap it moves rows from page to page, and what stays behind of a moved
+    row not even ``secure_delete`` overwrites.
 
     Attributes:
+        place: the file.
         is_read_only: whether nothing may be written by this connection.
         turn: held by who uses the connection. Whoever reads and then keeps what it read holds it over both.
 
     Raises:
+        NoKeyStoreError: it is not there, and is not to be made.
         StorageUnavailableError: the key store cannot be read or written.
     """
 
     def __init__(self, path: Path, *, read_only: bool = False) -> None:
-        self.path = path
+        self.place = str(path)
         self.is_read_only = read_only
         self.turn = threading.RLock()
         if read_only:
+            if not path.exists():
+                raise NoKeyStoreError(f"there is no {path}")
             with key_store_errors(sqlite3.OperationalError):
                 self._connection = connect_to_read(path, timeout=TIMEOUT_MS / 1000)
             return
@@ -82,14 +62,14 @@ class KeyStoreFile:
         with key_store_errors(sqlite3.OperationalError):
             for pragma in ("journal_mode=WAL", "synchronous=FULL", "secure_delete=ON"):
                 self._connection.execute(f"PRAGMA {pragma}")
-            self._connection.executescript(_SCHEMA)
+            self._connection.executescript(SQLITE_SCHEMA)
         # What a process that was killed has overwritten may still be in the log. Without room for that it waits.
         try:
             self.scrub()
         except StorageUnavailableError as error:
             log.warning("keys that were overwritten earlier may be left until the next one is destroyed: %s", error)
 
-    def read(self, query: str, *values: Any) -> Sequence[tuple[Any, ...]]:
+    def read(self, query: str, *values: Any) -> Sequence[Row]:
         """The rows of a query.
 
         Raises:
@@ -99,7 +79,21 @@ class KeyStoreFile:
             return self._connection.execute(query, values).fetchall()
 
     @contextmanager
-    def write(self) -> Iterator[sqlite3.Connection]:
+    def snapshot(self) -> Iterator[None]:
+        """Whatever is read inside is of one moment.
+
+        Raises:
+            StorageUnavailableError: the key store cannot be read.
+        """
+        with self.turn, key_store_errors():
+            self._connection.execute("BEGIN")
+            try:
+                yield
+            finally:
+                self._connection.execute("ROLLBACK")
+
+    @contextmanager
+    def write(self) -> Iterator["_Writing"]:
         """A transaction, durable once it is left.
 
         Raises:
@@ -108,7 +102,7 @@ class KeyStoreFile:
         with self.turn, key_store_errors():
             try:
                 self._connection.execute("BEGIN IMMEDIATE")
-                yield self._connection
+                yield _Writing(self._connection)
                 self._connection.execute("COMMIT")
             except BaseException:
                 # A full disk may have ended the transaction already.
@@ -144,6 +138,20 @@ class KeyStoreFile:
     def close(self) -> None:
         """Close the file."""
         self._connection.close()
+
+
+class _Writing:
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._connection = connection
+
+    def execute(self, statement: str, *values: Any) -> Sequence[Row]:
+        return self._connection.execute(statement, values).fetchall()
+
+    def execute_many(self, statement: str, rows: Sequence[Row]) -> int:
+        return self._connection.executemany(statement, rows).rowcount
+
+    def shred(self, key_ids: Iterable[bytes]) -> None:
+        """Nothing: SQLite overwrites a row where it stands, and the log is emptied by :meth:`SqliteKeyStore.scrub`."""
 
 
 @contextmanager

@@ -1,0 +1,146 @@
+"""Where keys are stored: one connection to a file of SQLite or to a schema in PostgreSQL, and what both promise."""
+
+from collections.abc import Iterable, Sequence
+from contextlib import AbstractContextManager
+from threading import RLock
+from typing import Any, Protocol
+
+from chatledger.adapters.keys.cipher import WRAPPED_BYTES
+from chatledger.application.ports.storage import StorageUnavailableError
+
+Row = tuple[Any, ...]
+
+GONE = bytes(WRAPPED_BYTES)
+"""What stands in place of a destroyed key, so that nothing can be put there again."""
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS keys (
+    number {numbered} PRIMARY KEY,
+    key_id {blob} NOT NULL UNIQUE,
+    parent_id {blob},
+    wrapped {blob} NOT NULL
+);
+CREATE INDEX IF NOT EXISTS keys_by_parent ON keys (parent_id);
+CREATE TABLE IF NOT EXISTS changes (
+    number {numbered} PRIMARY KEY,
+    what TEXT NOT NULL,
+    key_ids {blob} NOT NULL
+);
+CREATE TABLE IF NOT EXISTS agreement (
+    singleton INTEGER PRIMARY KEY CHECK (singleton = 1),
+    position BIGINT NOT NULL
+);
+CREATE TABLE IF NOT EXISTS signing_keys (
+    key_id {blob} PRIMARY KEY,
+    purpose TEXT NOT NULL,
+    retired_at BIGINT
+);
+CREATE TABLE IF NOT EXISTS ledger (
+    singleton INTEGER PRIMARY KEY CHECK (singleton = 1),
+    incarnation {blob} NOT NULL
+);
+CREATE TABLE IF NOT EXISTS last_notes (
+    origin TEXT PRIMARY KEY,
+    note {blob} NOT NULL
+);
+"""
+
+SMALL_TABLES = {
+    "agreement": ("singleton", "position"),
+    "signing_keys": ("key_id", "purpose", "retired_at"),
+    "ledger": ("singleton", "incarnation"),
+    "last_notes": ("origin", "note"),
+}
+"""What a copy has beside the keys, by the names of the columns."""
+
+
+class NoKeyStoreError(StorageUnavailableError):
+    """There is none yet, and whoever only reads makes none."""
+
+
+def schema_of(*, numbered: str, blob: str) -> str:
+    """The tables, in a database that has these types for rows that it numbers and for bytes."""
+    return _SCHEMA.format(numbered=numbered, blob=blob)
+
+
+class KeyStoreWriting(Protocol):
+    """A transaction. Nobody else writes before its end. Parameters are marked by ``?``."""
+
+    def execute(self, statement: str, *values: Any) -> Sequence[Row]:
+        """Run a statement; its rows."""
+        ...
+
+    def execute_many(self, statement: str, rows: Sequence[Row]) -> int:
+        """Run a statement for each of these; how many rows it has changed."""
+        ...
+
+    def shred(self, key_ids: Iterable[bytes]) -> None:
+        """Have what was overwritten in the rows of these keys be no more, once this is committed and scrubbed."""
+        ...
+
+
+class KeyStore(Protocol):
+    """One connection, used by one thread at a time.
+
+    Rows of ``keys`` are appended and overwritten, never deleted.
+    """
+
+    @property
+    def place(self) -> str:
+        """Where it is, without any secret."""
+        ...
+
+    @property
+    def is_read_only(self) -> bool:
+        """Whether nothing may be written by this connection."""
+        ...
+
+    @property
+    def turn(self) -> RLock:
+        """Held by who uses the connection. Whoever reads and then keeps what it read holds it over both."""
+        ...
+
+    def read(self, query: str, *values: Any) -> Sequence[Row]:
+        """The rows of a query, whose parameters are marked by ``?``.
+
+        Raises:
+            StorageUnavailableError: the key store cannot be read.
+        """
+        ...
+
+    def snapshot(self) -> AbstractContextManager[None]:
+        """Whatever is read inside is of one moment.
+
+        Raises:
+            StorageUnavailableError: the key store cannot be read.
+        """
+        ...
+
+    def write(self) -> AbstractContextManager[KeyStoreWriting]:
+        """A transaction, durable once it is left.
+
+        Raises:
+            StorageUnavailableError: the key store cannot be written; nothing has changed, but where the connection
+                was lost at the very end.
+        """
+        ...
+
+    def scrub(self) -> None:
+        """Leave nothing in any file of what was overwritten and shredded.
+
+        Raises:
+            StorageUnavailableError: the key store cannot be written, or somebody else has been reading it for long.
+        """
+        ...
+
+    def require_writable(self) -> None:
+        """Pass where it can be written.
+
+        Raises:
+            StorageUnavailableError: it cannot.
+        """
+        ...
+
+    def close(self) -> None:
+        """Give the connection back."""
+        ...
