@@ -72,6 +72,28 @@ async def test_what_processes_die_of_is_left_out_at_last_and_may_be_published_ag
     await link.close()
 
 
+async def test_what_a_process_that_ends_had_taken_is_let_go_of_at_once(queue_database: str) -> None:
+    item = an_item()
+    async with asyncio.timeout(20), postgres_queues(queue_database, lease=60) as others:
+        async with postgres_queues(queue_database, lease=60) as leaving:
+            await leaving.tasks.publish(item)
+            await anext(leaving.tasks.listen())
+        assert await take(others.tasks, 1) == [item]
+
+
+async def test_a_row_that_another_process_is_taking_is_passed_by(queue_database: str) -> None:
+    items = [an_item() for _ in range(2)]
+    async with asyncio.timeout(20), postgres_queues(queue_database, lease=LEASE) as queues:
+        for item in items:
+            await queues.tasks.publish(item)
+        with connection_to(queue_database) as connection:
+            connection.exec_driver_sql("BEGIN")
+            connection.exec_driver_sql("SELECT FROM queued_tasks ORDER BY sequence LIMIT 1 FOR UPDATE")
+            assert await take(queues.tasks, 1) == items[1:]
+            connection.exec_driver_sql("COMMIT")
+        assert await take(queues.tasks, 1) == items[:1]
+
+
 async def test_what_is_done_leaves_no_row(queue_database: str) -> None:
     async with postgres_queues(queue_database, lease=LEASE) as queues:
         for _ in range(3):
