@@ -131,7 +131,7 @@ class BarePostgres:
     _INSERT = f"INSERT INTO events VALUES ({', '.join(['%s'] * EVENT_COLUMNS)})"
     _SIZES = (
         "SELECT sum(pg_total_relation_size(oid))::int8, pg_total_relation_size('events'), pg_indexes_size('events') "
-        "FROM pg_class WHERE relkind = 'r' AND relnamespace = current_schema()::regnamespace"
+        "FROM pg_class WHERE relkind = 'r' AND starts_with(relnamespace::regnamespace::text, current_schema())"
     )
 
     def __init__(self, url: str) -> None:

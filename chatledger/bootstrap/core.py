@@ -12,6 +12,7 @@ from chatledger.adapters.persistence.database import Database
 from chatledger.adapters.persistence.open_ledgers import lent_ledger
 from chatledger.adapters.persistence.store import Reader, SqlLedgerStore
 from chatledger.adapters.persistence.views import SqlViews
+from chatledger.application.ledger.catching_up import CatchingUp
 from chatledger.application.ledger.codec import EventCodec
 from chatledger.application.ledger.ledger import Ledger
 from chatledger.application.ledger.projections import Projections
@@ -53,7 +54,7 @@ async def open_core(stack: AsyncExitStack, settings: Settings, *, hot_messages: 
     """
     clock, database = SystemClock(), database_of(settings)
     writing = await asyncio.to_thread(stack.enter_context, as_server(settings, database))
-    await asyncio.to_thread(bring_up_to_date, writing, is_alone=not settings.is_shared)
+    await asyncio.to_thread(bring_up_to_date, writing)
     lent = lent_ledger(settings.ledger_url, database, settings.durability, writing, clock, new_id)
     stack.enter_context(lent)
     keyring, signing_keys = await asyncio.to_thread(stack.enter_context, open_keys(settings, clock))
@@ -63,7 +64,7 @@ async def open_core(stack: AsyncExitStack, settings: Settings, *, hot_messages: 
     await reader.query(lambda connection: _settle_keys(connection, keyring))
     codec, seals = EventCodec(keyring), RowSeals(keyring)
     projections = Projections(seals)
-
+    await asyncio.to_thread(CatchingUp(store, codec, projections).run)
     if not settings.is_shared:
         await asyncio.to_thread(forget_operational_state, store)
     writer = GroupCommitWriter(store, codec, keyring, projections, clock, asyncio.get_running_loop())

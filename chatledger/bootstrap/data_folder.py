@@ -14,7 +14,8 @@ from chatledger.adapters.keys.signing import StoredSigningKeys
 from chatledger.adapters.keys.sqlite import SqliteKeyStore
 from chatledger.adapters.persistence.database import Database
 from chatledger.adapters.persistence.lock import DataFolderLock
-from chatledger.adapters.persistence.tables import APPS
+from chatledger.adapters.persistence.tables import APPS, STREAMS
+from chatledger.adapters.persistence.transaction import SqlTransaction
 from chatledger.application.ports.clock import Clock
 from chatledger.application.ports.keys import KeyDestroyedError
 from chatledger.application.system_clock import new_id
@@ -99,6 +100,9 @@ def open_keys(settings: Settings, clock: Clock) -> Iterator[tuple[StoredKeyring,
 def require_keys(connection: Connection, keyring: StoredKeyring) -> None:
     """A ledger in a database could be opened with another folder's keys: then nothing on it could be read."""
     key_id = connection.execute(select(APPS.c.key_id).limit(1)).scalar()
+    if key_id is None and SqlTransaction(connection).lags_behind():
+        of_an_app = select(STREAMS.c.key_id).where(STREAMS.c.category == "app").order_by(STREAMS.c.number).limit(1)
+        key_id = connection.execute(of_an_app).scalar()
     if key_id is not None:
         try:
             keyring.key(key_id)

@@ -28,6 +28,7 @@ from chatledger.adapters.persistence.views.erasure import SqlErasureViews
 from chatledger.application.audit.access_request import AccessRequests
 from chatledger.application.audit.importing import Importing
 from chatledger.application.commands.rebuilding import Rebuilding
+from chatledger.application.ledger.catching_up import CatchingUp
 from chatledger.application.ledger.codec import EventCodec
 from chatledger.application.ledger.envelope import Envelope
 from chatledger.application.ledger.log import LedgerLog
@@ -253,22 +254,23 @@ def migrate(settings: Settings) -> tuple[str | None, str]:
         before = schema_revision(engine)
         upgrade(engine)
         keyring = stack.enter_context(open_keyring(settings))
-        connection = stack.enter_context(engine.connect())
-        require_keys(connection, keyring)
-        destroy_erased_keys(connection, keyring, from_events=True)
+        with engine.connect() as connection:
+            require_keys(connection, keyring)
+            destroy_erased_keys(connection, keyring, from_events=True)
+        store = SqlLedgerStore(engine, stack.enter_context(closing(Reader(engine))))
+        CatchingUp(store, EventCodec(keyring), Projections(RowSeals(keyring))).run()
     return before, HEAD_REVISION
 
 
-def bring_up_to_date(engine: sa.Engine, *, is_alone: bool) -> None:
-    """The schema of this release, and for who is alone nothing of a rebuild that was broken off. Blocks.
+def bring_up_to_date(engine: sa.Engine) -> None:
+    """The schema of this release, and nothing of a rebuild that was broken off. Blocks.
 
     Raises:
         SchemaError: the store was written by a newer release.
         StorageUnavailableError: the store is in trouble.
     """
     upgrade(engine)
-    if is_alone:
-        remove_leftovers(engine)
+    remove_leftovers(engine)
 
 
 def database_of(settings: Settings) -> Database:

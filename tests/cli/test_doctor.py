@@ -75,7 +75,7 @@ def _unknown_generator(store: Path) -> None:
 
 
 def _old_read_models(store: Path) -> None:
-    change_ledger(store, "UPDATE head SET read_models = 99")
+    change_ledger(store, "UPDATE read_model_versions SET version = 99")
 
 
 def _open_keys(store: Path) -> None:
@@ -121,10 +121,10 @@ FAULTS: list[Fault] = [
     (_torn_stream, "streams", "1 streams have a hole"),
     (_cut_off, "ledger", "the head says"),
     (_unknown_generator, "apps", "does not open"),
-    (_old_read_models, "read models", "chatledger rebuild"),
     (_newer_schema, "store", "9999"),
 ]
 FAULTS_OF_FILES: list[Fault] = [
+    (_old_read_models, "read models", "chatledger rebuild"),
     (_lost_key, "data keys", "gone"),
     (_open_keys, "private files", "master.key"),
     (_no_master_key, "store", "master.key"),
@@ -136,6 +136,7 @@ FAULTS_OF_A_SERVER: list[Fault] = [
     (_no_database, "store", "does not exist"),
     (_no_server, "server", "127.0.0.1:1/chat"),
     (_no_schema, "store", "chatledger migrate"),
+    (_old_read_models, "store", "chatledger migrate"),
 ]
 
 

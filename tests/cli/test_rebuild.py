@@ -11,7 +11,7 @@ import pytest
 
 from chatledger.adapters.cli.main import main
 from tests.cli.conftest import Talk, make_app
-from tests.support.databases import change_ledger
+from tests.support.databases import ON_POSTGRES, ON_SQLITE, change_ledger, connection_to, ledger_of
 from tests.support.process import ServerProcess, run_command, run_json
 
 
@@ -71,8 +71,9 @@ def named(compared: dict[str, Any]) -> dict[str, list[str]]:
     return {table["table"]: table["different"] for table in compared["tables"] if table["differences"]}
 
 
+@ON_SQLITE
 def test_read_models_of_another_version_are_repaired(store: Path) -> None:
-    change_ledger(store, "UPDATE head SET read_models = 99", "DELETE FROM messages")
+    change_ledger(store, "UPDATE read_model_versions SET version = 99", "DELETE FROM messages")
     for command in (("rebuild", "--check"), ("serve", "--port", "0")):
         result = run_command(store, *command)
         assert (result.returncode, result.stdout) == (1, "")
@@ -83,6 +84,21 @@ def test_read_models_of_another_version_are_repaired(store: Path) -> None:
     assert {table["differences"] for table in report["tables"]} == {None}, "of another version"
     assert check(store)[0] == 0
     assert run_command(store, "doctor").returncode == 0
+
+
+@ON_POSTGRES
+def test_read_models_of_another_version_stay_beside_those_of_this_release(store: Path) -> None:
+    change_ledger(store, "UPDATE read_model_versions SET version = 99", "UPDATE head SET read_models = 99")
+    with connection_to(ledger_of(store)) as connection:
+        connection.exec_driver_sql("ALTER SCHEMA public_read_1 RENAME TO public_read_99")
+    refused = run_command(store, "rebuild", "--check")
+    assert (refused.returncode, refused.stdout) == (1, "")
+    assert "chatledger migrate" in refused.stderr.splitlines()[-1]
+    assert run_command(store, "migrate").returncode == 0
+    code, found = check(store)
+    assert (code, found["differences"]) == (0, 0)
+    assert all(table["rows"] for table in found["tables"] if table["table"] in {"apps", "messages"})
+    change_ledger(store, "UPDATE public_read_99.apps SET mode = mode")
 
 
 def test_a_comparison_is_one_snapshot_while_a_server_writes(data_folder: Path, app: dict[str, str], talk: Talk) -> None:

@@ -11,8 +11,8 @@ import pytest
 import sqlalchemy as sa
 
 from chatledger.adapters.persistence import read_models as sql_read_models
-from chatledger.adapters.persistence.read_models import leftovers, remove_leftovers
-from chatledger.adapters.persistence.tables import METADATA
+from chatledger.adapters.persistence.read_models import SqlSuccessors, leftovers, remove_leftovers
+from chatledger.adapters.persistence.statements import statements_of
 from chatledger.application.commands.rebuilding import Rebuilding
 from chatledger.application.errors import ClosedError, RebuildRunningError
 from chatledger.application.ledger.projections import READ_MODELS
@@ -26,7 +26,7 @@ from tests.support.databases import ON_POSTGRES
 SHAPES = {
     "sqlite": ["SELECT tbl_name, sql FROM sqlite_schema WHERE sql IS NOT NULL"],
     "postgresql": [
-        "SELECT tablename, indexdef FROM pg_indexes WHERE schemaname = current_schema()",
+        "SELECT tablename, indexdef FROM pg_indexes WHERE schemaname LIKE current_schema() || '_read_%'",
         "SELECT table_name, concat_ws(' ', column_name, data_type, is_nullable) FROM information_schema.columns",
     ],
 }
@@ -86,6 +86,7 @@ async def test_commits_and_reads_go_on_and_no_row_is_lost_or_doubled(store: Stor
             assert rows == distinct
             seen.append((position, rows))
 
+    tables = table_names(store)
     async with beside_traffic(store, 1) as (traffic, rebuilding):
         watching = asyncio.create_task(look())
         busy = asyncio.create_task(traffic.run(200))
@@ -102,7 +103,7 @@ async def test_commits_and_reads_go_on_and_no_row_is_lost_or_doubled(store: Stor
     live = read_models(store)
     assert (await rebuild(store)).differences == 0
     assert read_models(store) == live
-    assert table_names(store) == set(METADATA.tables) | {"chatledger_version"}
+    assert table_names(store) == tables
 
 
 async def test_the_tables_keep_their_shape_however_often_they_are_made(store: Store) -> None:
@@ -138,7 +139,9 @@ async def test_a_rebuild_that_is_broken_off_leaves_the_read_models_as_they_were(
         assert table_names(store) == tables
 
 
-async def test_what_is_committed_while_the_switch_is_broken_off_is_not_lost(store: Store) -> None:
+async def test_what_is_committed_while_the_switch_is_broken_off_is_not_lost(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """It stands in the writer's queue before the switch, which is given up before either has its turn."""
     async with beside_traffic(store, 3) as (traffic, _):
         in_the_queue, go_on = asyncio.Event(), threading.Event()
@@ -153,10 +156,19 @@ async def test_what_is_committed_while_the_switch_is_broken_off_is_not_lost(stor
             return await traffic.writer.run_alone(work)
 
         async with open_rebuilding(store, run) as rebuilding:
+            successors, begin = list[SqlSuccessors](), rebuilding._read_models.successors
+
+            @asynccontextmanager
+            async def noted() -> AsyncIterator[SqlSuccessors]:
+                async with begin() as begun:
+                    successors.append(begun)
+                    yield begun
+
+            monkeypatch.setattr(rebuilding._read_models, "successors", noted)
             task = rebuilding.start()
             await in_the_queue.wait()
             task.cancel()
-            await becomes(lambda: not store.ledger.has_successors())
+            await becomes(lambda: successors[0].are_given_up)
             go_on.set()
             await asyncio.wait([task])
             await asyncio.gather(*commits)
@@ -184,9 +196,13 @@ async def test_what_a_killed_rebuild_left_behind_is_removed(store: Store) -> Non
     await keep_busy(store, 5, 60)
     live, tables = read_models(store), table_names(store)
 
+    with store.reading.connect() as connection:
+        schema = statements_of(connection).read_schema() or "main"
+
     def leave_behind() -> None:
-        store.execute("CREATE TABLE messages_next AS SELECT * FROM messages")
-        store.execute("CREATE TABLE conversations_old (id INTEGER)")
+        store.execute(f"CREATE TABLE {schema}.messages_next AS SELECT * FROM messages")
+        store.execute(f"CREATE TABLE {schema}.conversations_old (id INTEGER)")
+        store.execute("UPDATE read_model_versions SET has_successors = (1 = 1)")
 
     leave_behind()
     remove_leftovers(store.writing)

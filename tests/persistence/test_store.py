@@ -91,7 +91,7 @@ def test_type_and_stream_numbers_are_given_once_whoever_gives_them(store: Store)
 
 
 async def test_other_read_models_than_this_releases_are_refused_with_the_command_that_helps(store: Store) -> None:
-    store.execute("UPDATE head SET read_models = read_models + 1")
+    store.execute("UPDATE read_model_versions SET version = version + 1")
     with pytest.raises(SchemaError, match="`chatledger rebuild`"):
         await store.ledger.head()
 

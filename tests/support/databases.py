@@ -10,6 +10,8 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
+from chatledger.application.ledger.projections import READ_MODELS_VERSION
+
 NewLedger = Callable[..., AbstractContextManager[str | None]]
 
 SETTINGS_FILE = "chatledger.toml"
@@ -50,6 +52,8 @@ def connection_to(url: str) -> Iterator[sa.Connection]:
     url = url.replace("postgresql://", "postgresql+psycopg://")
     engine = sa.create_engine(url, isolation_level="AUTOCOMMIT", poolclass=sa.pool.NullPool)
     with engine.connect() as connection:
+        if connection.dialect.name == "postgresql":
+            connection.exec_driver_sql(f"SET search_path TO public, public_read_{READ_MODELS_VERSION}")
         yield connection
 
 

@@ -218,12 +218,16 @@ def _streams(connection: "sa.Connection") -> str:
 
 
 def _read_models_version(connection: "sa.Connection") -> str:
+    from chatledger.adapters.persistence.transaction import SqlTransaction  # noqa: PLC0415
     from chatledger.application.ledger.projections import READ_MODELS_VERSION  # noqa: PLC0415
 
-    version = connection.exec_driver_sql("SELECT read_models FROM head").scalar_one()
-    if version != READ_MODELS_VERSION:
+    ledger = SqlTransaction(connection)
+    moved_to, head = ledger.moved_to(), ledger.position()
+    if moved_to is None:
+        (version,) = connection.exec_driver_sql("SELECT read_models FROM head").one()
         raise CommandFailedError(f"version {version}, this release has {READ_MODELS_VERSION}: run `chatledger rebuild`")
-    return f"version {version}"
+    behind = "" if moved_to == head else f", {head - moved_to:,} events behind those of another release"
+    return f"version {READ_MODELS_VERSION}{behind}"
 
 
 def _data_keys(connection: "sa.Connection", reading: "Reading") -> str:

@@ -107,10 +107,11 @@ def _compare(live: "sa.Connection", reading: "Reading", progress: "Progress") ->
     from chatledger.application.ledger.rebuild import Replay  # noqa: PLC0415
 
     source, replay = SqlTransaction(live), Replay(reading.codec, reading.projections)
-    last = source.head().position
+    source.head()
+    last = source.moved_to() or 0
     with _scratch() as scratch:
         target = SqlTransaction(scratch)
-        for changes in replay.pages(source):
+        for changes in replay.pages(source, last):
             target.apply(changes)
             progress(replay.position, last)
         return compare(live, scratch)

@@ -9,7 +9,8 @@ import msgspec
 import sqlalchemy as sa
 
 from chatledger.adapters.persistence.tables import METADATA
-from chatledger.application.ledger.projections import READ_MODELS, READ_MODELS_VERSION
+from chatledger.adapters.persistence.transaction import SqlTransaction
+from chatledger.application.ledger.projections import READ_MODELS
 from chatledger.application.ports.read_models import ComparedTable, Comparison
 
 ROWS_PER_FETCH = 500
@@ -29,15 +30,18 @@ def compare(
 ) -> Comparison:
     """All read models of a snapshot beside their replay at the same position, which may lie in the same database.
 
+    The position is the one to which they are moved; where they are of another version, the head.
+
     Args:
         live: where the live ones are, with the ledger.
         replayed: where their replay is.
         replay_of: the name of a read model's replay.
     """
-    position, version = live.exec_driver_sql("SELECT position, read_models FROM head").one()
+    ledger = SqlTransaction(live)
+    moved_to = ledger.moved_to()
+    position = ledger.position() if moved_to is None else moved_to
     compared = [
-        _compared(name, live, replayed, replay_of(name), is_comparable=version == READ_MODELS_VERSION)
-        for name in READ_MODELS
+        _compared(name, live, replayed, replay_of(name), is_comparable=moved_to is not None) for name in READ_MODELS
     ]
     return Comparison(position, sum(found.differences or 0 for found in compared), compared)
 

@@ -5,8 +5,8 @@ from uuid import UUID
 
 import sqlalchemy as sa
 
-from chatledger.adapters.persistence.tables import ERASED_KEYS, EVENT_TYPES, EVENTS, HEAD, STREAMS
-from chatledger.application.ledger.projections import READ_MODELS_VERSION
+from chatledger.adapters.persistence.tables import ERASED_KEYS, EVENT_TYPES, EVENTS, STREAMS
+from chatledger.adapters.persistence.transaction import SqlTransaction
 from chatledger.domain.events import REGISTRY, ConversationErased, EndUserErased, FileErased
 
 _ERASURES = [REGISTRY.of(body).name for body in (ConversationErased, FileErased, EndUserErased)]
@@ -21,12 +21,13 @@ _OF_EVENTS = (
 
 
 class ErasedKeys:
-    """Read from the read model; or from the events themselves, where that one is of another version or in doubt."""
+    """Read from the read model; or from the events themselves, where it is of another version, behind or in doubt."""
 
     def __init__(self, connection: sa.Connection, *, from_events: bool = False) -> None:
         self._connection = connection
-        self.head, version = connection.execute(sa.select(HEAD.c.position, HEAD.c.read_models)).one()
-        self._from_events = from_events or version != READ_MODELS_VERSION
+        ledger = SqlTransaction(connection)
+        self.head = ledger.position()
+        self._from_events = from_events or ledger.lags_behind()
 
     def page(self, after: int, limit: int) -> Sequence[tuple[int, UUID]]:
         """The position of each erasure beyond one, and the key that it destroyed."""

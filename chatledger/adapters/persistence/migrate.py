@@ -7,6 +7,8 @@ import sqlalchemy as sa
 
 from chatledger.adapters.persistence.errors import storage_errors
 from chatledger.adapters.persistence.statements import statements_of
+from chatledger.adapters.persistence.versions import has_read_models, make_read_models
+from chatledger.application.ledger.projections import READ_MODELS_VERSION
 from chatledger.application.ports.storage import SchemaError
 
 HEAD_REVISION = "0001"
@@ -41,7 +43,7 @@ def require_current(engine: sa.Engine) -> None:
     """Let a store of this release's revision pass.
 
     Raises:
-        SchemaError: it has another one; the text says what to do.
+        SchemaError: it has another one, or no read models of this release's version; the text says what to do.
     """
     found = schema_revision(engine)
     if found != HEAD_REVISION:
@@ -49,6 +51,12 @@ def require_current(engine: sa.Engine) -> None:
         raise SchemaError(
             f"the store {has}, this release works with revision {HEAD_REVISION}: run `chatledger migrate`"
         )
+    with storage_errors(), engine.connect() as connection:
+        if statements_of(connection).read_schema() is not None and not has_read_models(connection):
+            raise SchemaError(
+                f"the store has no read models of version {READ_MODELS_VERSION}, with which this release works: "
+                "start a server of it, or run `chatledger migrate`"
+            )
 
 
 def upgrade(engine: sa.Engine) -> bool:
@@ -60,10 +68,10 @@ def upgrade(engine: sa.Engine) -> bool:
     """
     with storage_errors(), engine.begin() as connection:
         statements_of(connection).lock_schema()
-        if _revision(connection) == HEAD_REVISION:
-            return False
-        _run_alembic(connection)
-    return True
+        is_current = _revision(connection) == HEAD_REVISION
+        if not is_current:
+            _run_alembic(connection)
+        return make_read_models(connection) or not is_current
 
 
 def _run_alembic(connection: sa.Connection) -> None:

@@ -18,6 +18,7 @@ from chatledger.adapters.postgres_connections import (
     PostgresAddress,
     PostgresListener,
 )
+from chatledger.application.ledger.projections import READ_MODELS_VERSION
 from chatledger.application.ports.read_models import ReadersInTheWayError
 from chatledger.application.ports.storage import SchemaError, StoreBusyError
 
@@ -34,6 +35,16 @@ SECONDS_TO_BE_A_NODE = 5
 _DURABLE: LiteralString = (
     "SELECT set_config('synchronous_commit', 'on', false) "
     "WHERE current_setting('synchronous_commit') NOT IN ('on', 'remote_apply')"
+)
+
+_READ_SCHEMA = f"current_schema() || '_read_{READ_MODELS_VERSION}'"
+_REBUILD = "hashtextextended('chatledger rebuild of ' || current_schema(), 0)"
+
+# Behind the ledger's own schema, so that this one stays the current one; before any that a host has in its path.
+_FIND_READ_MODELS = cast(
+    "LiteralString",
+    "SELECT set_config('search_path', concat_ws(', ', quote_ident(current_schema()), "
+    f"quote_ident({_READ_SCHEMA}), nullif(current_setting('search_path'), '')), false)",
 )
 
 _THE_SERVERS_LOCK = "hashtextextended('chatledger server of ' || current_schema(), 0)"
@@ -189,7 +200,7 @@ class PostgresDatabase:
         """A pool; ``is_asked_first``: a connection has to answer before it is used, or is made anew."""
         engine = sa.create_engine(
             "postgresql+psycopg://",
-            creator=self._address.connect,
+            creator=self._connect,
             poolclass=sa.pool.QueuePool,
             pool_size=connections,
             max_overflow=0,
@@ -200,6 +211,15 @@ class PostgresDatabase:
         )
         sa.event.listen(engine, "reset", _reset)
         return engine
+
+    def _connect(self) -> BoundedConnection:
+        connection = self._address.connect()
+        try:
+            connection.execute(_FIND_READ_MODELS)
+        except BaseException:
+            connection.close()  # no pool has it yet
+            raise
+        return connection
 
     @contextmanager
     def news(self, wake: Wake) -> Iterator[None]:
@@ -276,7 +296,7 @@ _APPEND = cast(
     "LiteralString",
     "SELECT ledger_append(%s::bigint[], %s::uuid[], %s::text[], %s::uuid[], %s::bigint[], %s::bigint[], %s::bigint[], "
     "%s::uuid[], %s::bigint[], %s::bigint[], %s::bytea[], %s::bytea[], %s::smallint[], %s::bigint[], %s::bytea[], "
-    "%s::bytea[], %s::bigint, %s::bigint, %s::bigint)",
+    "%s::bytea[], %s::bigint, %s::bigint, %s::bigint, %s::bigint)",
 )
 _STREAM_WIDTH = 4
 
@@ -351,7 +371,8 @@ class PostgresStatements:
         with self._driver.pipeline():
             self._driver.execute(_BEGIN)
             head = self._driver.execute(cast("LiteralString", SELECT_HEAD))
-        return HeadRow(*(head.fetchone() or (0, 0, 0, 0)))
+        found = head.fetchone()
+        return HeadRow(*found) if found else HeadRow(0, 0, 0, 0)
 
     def touch(self) -> None:
         """A new version of the same row."""
@@ -381,7 +402,22 @@ class PostgresStatements:
                 for event in events:
                     copy.write_row(event)
         columns = [*_columns(streams, _STREAM_WIDTH), *_columns(called, len(EVENT_COLUMNS))]
-        self._driver.execute(_APPEND, [*columns, head.position, head.recorded_at, head.last_stream])
+        self._driver.execute(_APPEND, [*columns, head.position, head.recorded_at, head.last_stream, head.read_models])
+
+    def read_schema(self) -> str | None:
+        """A schema for this version."""
+        ((schema,),) = self.execute(f"SELECT {_READ_SCHEMA}")
+        return str(schema)
+
+    def try_to_rebuild(self) -> bool:
+        """By a lock of the connection's; whoever has it gets it once more."""
+        ((is_taken,),) = self.execute(f"SELECT pg_try_advisory_lock({_REBUILD})")
+        return bool(is_taken)
+
+    def is_rebuilding(self) -> bool:
+        """Whether another connection has that lock."""
+        ((is_free,),) = self.execute(f"SELECT pg_try_advisory_xact_lock({_REBUILD})")
+        return not is_free
 
     def transaction_name(self) -> str:
         """Its number, which it gets by being asked for it."""

@@ -3,8 +3,8 @@
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Collection, Iterator, Sequence
+from contextlib import asynccontextmanager, suppress
 from typing import TypeVar
 
 import sqlalchemy as sa
@@ -16,6 +16,7 @@ from chatledger.adapters.persistence.tables import METADATA, successor_of
 from chatledger.adapters.persistence.tracking import RunWriting
 from chatledger.adapters.persistence.transaction import SqlTransaction, for_successors
 from chatledger.adapters.persistence.unhurried import unhurried
+from chatledger.application.errors import RebuildRunningError
 from chatledger.application.ledger.projections import READ_MODELS, READ_MODELS_VERSION
 from chatledger.application.ports.read_models import Comparison, ReadersInTheWayError
 from chatledger.application.ports.storage import Change, StorageUnavailableError, Transaction, Update
@@ -33,7 +34,9 @@ AIM = 0.01
 
 FEWEST_ROWS = 100
 
-_THIS_VERSION = Update("head", {"singleton": 1}, {"read_models": READ_MODELS_VERSION})
+
+def _are_successors(*, there: bool) -> Change:
+    return Update("read_model_versions", {"version": READ_MODELS_VERSION}, {"has_successors": there})
 
 
 def _predecessor_of(table: str) -> str:
@@ -64,24 +67,37 @@ class SqlReadModels:
         """Empty tables beside the live ones; at the end those that are not live are removed, at a cancellation later.
 
         Raises:
+            RebuildRunningError: another node makes them anew.
             StorageUnavailableError: the store is in trouble; the live read models are as they were.
         """
         reader = self._open_reader()
         successors = SqlSuccessors(self._store, self._writing, reader, self._run)
         try:
+            if not await reader.query(lambda connection: statements_of(connection).try_to_rebuild()):
+                raise RebuildRunningError("A rebuild of the read models is under way on another node.")
+            async with self._cleared(successors):
+                for table in await self._run(self._tables):
+                    await self._run(lambda: self._create(table))  # noqa: B023 - awaited
+                yield successors
+        finally:
+            await asyncio.shield(asyncio.to_thread(reader.close))
+
+    @asynccontextmanager
+    async def _cleared(self, successors: "SqlSuccessors") -> AsyncIterator[None]:
+        """Without anything of an earlier rebuild, and at the end of this one."""
+        try:
             await self._remove_leftovers()
-            for table in await self._run(self._tables):
-                await self._run(lambda: self._create(table))  # noqa: B023 - awaited
-            yield successors
+            yield
         except Exception:
-            await self._end(successors, reader)
+            await self._end(successors)
             raise
         except BaseException:
             # Whoever breaks it off does not wait: the next one, or the next start, clears up.
             successors.are_given_up = True
-            await asyncio.shield(asyncio.to_thread(reader.close))
+            with suppress(StorageUnavailableError):
+                await asyncio.shield(self._run(self._let_go))
             raise
-        await self._end(successors, reader)
+        await self._end(successors)
 
     def _tables(self) -> Sequence[sa.Table]:
         with unhurried(self._writing) as connection:
@@ -91,21 +107,26 @@ class SqlReadModels:
         with unhurried(self._writing) as connection:
             table.create(connection)
 
-    async def _end(self, successors: "SqlSuccessors", reader: Reader) -> None:
+    async def _end(self, successors: "SqlSuccessors") -> None:
         successors.are_given_up = True
-        await asyncio.shield(asyncio.to_thread(reader.close))
         try:
             await self._remove_leftovers()
         except StorageUnavailableError as error:
             log.warning("what a rebuild left behind stays until the next one, or the next start: %s", error)
 
     async def _remove_leftovers(self) -> None:
-        """In small pieces: no commit waits for long."""
+        """In small pieces: no commit waits for long, and none that begins from now on changes them."""
+        await self._run(self._let_go)
         for table in await self._run(self._leftovers):
             rows = FEWEST_ROWS
             while (seconds := await self._run(lambda: self._remove_rows(table, rows))) is not None:  # noqa: B023 - awaited
                 rows = at_this_pace(rows, seconds)
             await self._run(lambda: self._drop(table))  # noqa: B023 - awaited
+
+    def _let_go(self) -> None:
+        with self._store.write() as transaction:
+            if transaction.has_successors:
+                transaction.apply([_are_successors(there=False)])
 
     def _leftovers(self) -> Sequence[str]:
         with unhurried(self._writing) as connection:
@@ -128,7 +149,7 @@ class SqlSuccessors:
     """Tables beside the live ones, from their first row to the taking of the names.
 
     Attributes:
-        are_given_up: no commit that begins from now on changes them. Set by any thread, and never taken back.
+        are_given_up: they never become the live ones. Set by any thread, and never taken back.
     """
 
     def __init__(self, store: SqlLedgerStore, writing: sa.Engine, reader: Reader, run: RunWriting) -> None:
@@ -161,8 +182,7 @@ class SqlSuccessors:
             with self._store.write() as transaction:
                 began = time.perf_counter()
                 self._joined_at = transaction.name()
-                transaction.apply(for_successors(last_changes(transaction)))
-            self._store.has_successors = lambda: not self.are_given_up
+                transaction.apply([*for_successors(last_changes(transaction)), _are_successors(there=True)])
             return time.perf_counter() - began
 
         return await self._run(work)
@@ -214,12 +234,20 @@ class SqlSuccessors:
             with self._store.write() as transaction:
                 if self.are_given_up:
                     return None
+                are_of_this_version = transaction.moved_to() is not None
+                if are_of_this_version:
+                    _require_successors(transaction)
                 began = time.perf_counter()
-                transaction.hold([*map(successor_of, READ_MODELS), *READ_MODELS])
+                live = READ_MODELS if are_of_this_version else _live(transaction.connection)
+                transaction.hold([*map(successor_of, READ_MODELS), *live])
                 for name in READ_MODELS:
-                    for before, after in ((name, _predecessor_of(name)), (successor_of(name), name)):
+                    pairs = [(name, _predecessor_of(name))] if name in live else []
+                    for before, after in (*pairs, (successor_of(name), name)):
                         transaction.connection.exec_driver_sql(f"ALTER TABLE {before} RENAME TO {after}")
-                transaction.apply([_THIS_VERSION])
+                if are_of_this_version:
+                    transaction.apply([_are_successors(there=False)])
+                else:
+                    transaction.become_this_version()
         except ReadersInTheWayError:
             return None
         except BaseException:
@@ -227,6 +255,11 @@ class SqlSuccessors:
             raise
         self.are_given_up = True
         return time.perf_counter() - began
+
+
+def _require_successors(transaction: SqlTransaction) -> None:
+    if not transaction.has_successors:
+        raise StorageUnavailableError("the connection was lost, and another node has cleared up meanwhile")
 
 
 def _pauses() -> Iterator[float]:
@@ -244,27 +277,44 @@ def at_this_pace(done: int, seconds: float) -> int:
 
 def leftovers(connection: sa.Connection) -> Sequence[str]:
     """The tables of a rebuild that was broken off, or whose end was."""
-    names = sa.inspect(connection).get_table_names()
+    names = _names(connection)
     return [name for table in READ_MODELS for name in (successor_of(table), _predecessor_of(table)) if name in names]
 
 
+def _live(connection: sa.Connection) -> Collection[str]:
+    """The read models that are there, where another version may have others."""
+    return set(READ_MODELS).intersection(_names(connection))
+
+
+def _names(connection: sa.Connection) -> Collection[str]:
+    return sa.inspect(connection).get_table_names(statements_of(connection).read_schema())
+
+
 def remove_leftovers(engine: sa.Engine) -> None:
-    """Drop them, while nobody waits. Blocks.
+    """Drop them, unless they are those of a rebuild that goes on. Blocks.
 
     Raises:
         StorageUnavailableError: the store is in trouble.
     """
     with unhurried(engine) as connection:
+        if statements_of(connection).is_rebuilding():
+            return
+        transaction = SqlTransaction(connection)
+        transaction.lock()
+        if transaction.has_successors:
+            transaction.apply([_are_successors(there=False)])
         for table in leftovers(connection):
             connection.exec_driver_sql(f"DROP TABLE {table}")
 
 
 def _tables_beside(connection: sa.Connection) -> Sequence[sa.Table]:
     """The successors. An index has one of two names, whichever its predecessor has not: SQLite renames none."""
-    inspected, beside = sa.inspect(connection), sa.MetaData()
-    taken = {index["name"] for table in READ_MODELS for index in inspected.get_indexes(table)}
+    inspected, beside, schema = sa.inspect(connection), sa.MetaData(), statements_of(connection).read_schema()
+    taken = {index["name"] for table in _live(connection) for index in inspected.get_indexes(table, schema)}
     for name in READ_MODELS:
-        successor = METADATA.tables[name].to_metadata(beside, name=successor_of(name))
+        live = METADATA.tables[name]
+        live = live if schema is None else live.to_metadata(sa.MetaData(), schema=schema)
+        successor = live.to_metadata(beside, name=successor_of(name))
         for index in successor.indexes:
             if index.name in taken:
                 index.name = sa.sql.quoted_name(successor_of(str(index.name)), quote=None)

@@ -211,12 +211,24 @@ class SqliteStatements:
         """Insert new streams and events and move the head."""
         self._insert("streams", STREAM_COLUMNS, streams)
         self._insert("events", EVENT_COLUMNS, events)
-        moved = "UPDATE head SET position = ?, recorded_at = ?, last_stream = ?"
-        self._driver.execute(moved, (head.position, head.recorded_at, head.last_stream))
+        moved = "UPDATE head SET position = ?, recorded_at = ?, last_stream = ?, read_models = ?"
+        self._driver.execute(moved, (head.position, head.recorded_at, head.last_stream, head.read_models))
 
     def _insert(self, table: str, columns: tuple[str, ...], rows: Sequence[Row]) -> None:
         for sql, parameters in insert_rows(table, columns, rows):
             self._driver.execute(sql, parameters)
+
+    def read_schema(self) -> str | None:
+        """None: a file has one process that writes, and read models of one version."""
+        return None
+
+    def try_to_rebuild(self) -> bool:
+        """True, for the same reason."""
+        return True
+
+    def is_rebuilding(self) -> bool:
+        """False: whoever asks is the one who would."""
+        return False
 
     def transaction_name(self) -> str:
         """None: a snapshot has the tables of its time, names and all."""

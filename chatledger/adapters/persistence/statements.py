@@ -8,6 +8,8 @@ from uuid import UUID
 
 import sqlalchemy as sa
 
+from chatledger.application.ledger.projections import READ_MODELS_VERSION
+
 Row = tuple[Any, ...]
 
 ROWS_PER_STATEMENT = 64
@@ -30,16 +32,27 @@ STREAM_COLUMNS = ("number", "stream_id", "category", "key_id")
 
 
 class HeadRow(NamedTuple):
-    """The head of the ledger as it is stored."""
+    """The head of the ledger as it is stored, and how this release's read models stand.
+
+    Attributes:
+        read_models: the version of those that are at the head, whoever wrote last.
+        moved_to: the position to which this release's were moved when another one took over; None where there are none.
+        has_successors: whether this release's are made anew, and have come so far that both are moved.
+    """
 
     position: int
     recorded_at: int
     last_stream: int
     read_models: int
     import_through: int | None = None
+    moved_to: int | None = None
+    has_successors: bool | None = None
 
 
-SELECT_HEAD = f"SELECT {', '.join(HeadRow._fields)} FROM head"  # noqa: S608 - names of our own
+SELECT_HEAD = f"""
+SELECT h.position, h.recorded_at, h.last_stream, h.read_models, h.import_through, v.position, v.has_successors
+FROM head h LEFT JOIN read_model_versions v ON v.version = {READ_MODELS_VERSION}
+"""  # noqa: S608 - a number of our own
 
 
 class Statements(Protocol):
@@ -103,7 +116,19 @@ class Statements(Protocol):
         """Outside of a transaction: empty the log of what was overwritten; False where a reader is in the way."""
         ...
 
-    # For read models that are made anew
+    # For read models, of several versions or made anew
+
+    def read_schema(self) -> str | None:
+        """Where this release's read models are; None where they lie with the ledger."""
+        ...
+
+    def try_to_rebuild(self) -> bool:
+        """Take it on, to the end of the connection, to be the one who makes read models anew; False where one is."""
+        ...
+
+    def is_rebuilding(self) -> bool:
+        """Whether somebody does so; nobody begins to, before the transaction ends."""
+        ...
 
     def transaction_name(self) -> str:
         """What tells snapshots that see this transaction from those that came before."""

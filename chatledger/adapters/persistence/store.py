@@ -14,6 +14,7 @@ import sqlalchemy as sa
 from chatledger.adapters.persistence.errors import storage_errors
 from chatledger.adapters.persistence.statements import statements_of
 from chatledger.adapters.persistence.transaction import EventTypes, SqlTransaction, StreamHead
+from chatledger.adapters.persistence.unhurried import unhurried
 from chatledger.application.ports.storage import (
     LAST_POSITION,
     Beginning,
@@ -205,9 +206,6 @@ class SqlLedgerStore(SqlLedgerReading):
 
     Args:
         has_one_writer: nobody else moves a stream, so its head needs to be looked up once only.
-
-    Attributes:
-        has_successors: tells whether read models are made anew that have come so far that they move with the live ones.
     """
 
     def __init__(self, writer: sa.Engine, reader: "Reader", *, has_one_writer: bool = False) -> None:
@@ -216,7 +214,6 @@ class SqlLedgerStore(SqlLedgerReading):
         self._has_one_writer = has_one_writer
         self._types = EventTypes()
         self._heads: dict[UUID, StreamHead] = {}
-        self.has_successors: Callable[[], bool] = lambda: False
 
     @contextmanager
     def write(self) -> Iterator[SqlTransaction]:
@@ -228,7 +225,6 @@ class SqlLedgerStore(SqlLedgerReading):
         """
         try:
             with write_transaction(self._writer, self._types, self._heads) as transaction:
-                transaction.has_successors = self.has_successors()
                 yield transaction
         except CommitInDoubtError:
             self._heads.clear()
@@ -238,6 +234,16 @@ class SqlLedgerStore(SqlLedgerReading):
             if len(self._heads) > REMEMBERED_STREAMS:
                 self._heads.clear()
             self._heads.update(transaction.heads)
+
+    @contextmanager
+    def aside(self) -> Iterator[SqlTransaction]:
+        """A transaction without the ledger's lock, which does not wait for the disk: for read models alone. Blocks.
+
+        Raises:
+            StorageUnavailableError: the store is in trouble; nothing was written.
+        """
+        with unhurried(self._writer) as connection:
+            yield SqlTransaction(connection, self._types.copy())
 
     def require_writable(self, *, with_room: bool) -> None:
         """Pass where a write goes through; ``with_room`` asks for room for many more. Blocks.

@@ -106,6 +106,17 @@ EVENTS = sa.Table(
     sa.UniqueConstraint("stream", "version", name="events_stream_version"),
 )
 
+# The versions that there are read models of. Those of the version in the head's row are at the head, and the others
+# where they were when a release with another version wrote next.
+
+READ_MODEL_VERSIONS = sa.Table(
+    "read_model_versions",
+    METADATA,
+    _number("version", primary_key=True),
+    _number("position"),
+    _flag("has_successors"),
+)
+
 LEDGER_VIEW = """
 CREATE VIEW ledger AS
 SELECT e.position, s.stream_id, s.category, e.version, e.event_id, t.name, t.schema, e.recorded_at, e.public, e.sealed,

@@ -70,6 +70,11 @@ AND NOT EXISTS (SELECT 1 FROM file_references r WHERE r.file_id = f.file_id)
 AND NOT EXISTS (SELECT 1 FROM legal_holds h WHERE h.end_user_id = f.end_user_id)
 """
 
+READ_MODEL_VERSIONS = "read_model_versions"
+
+_HOLD = "UPDATE read_model_versions SET position = position WHERE version = ?"
+_LEAVE_AT = "UPDATE read_model_versions SET position = ? WHERE version = ?"
+
 SUCCESSORS = {name: successor_of(name) for name in READ_MODELS}
 
 PRIMARY_KEYS = {table.name: tuple(column.name for column in table.primary_key) for table in METADATA.tables.values()}
@@ -119,7 +124,7 @@ class SqlTransaction:
         types: the event types that it knows.
         heads: the streams that it has looked up or moved.
         last: the last event that it has appended.
-        has_successors: whether read models are made anew, and have come so far that they move with the live ones.
+        has_successors: whether read models are made anew, and have come so far that both are moved; known under a lock.
     """
 
     def __init__(
@@ -143,11 +148,12 @@ class SqlTransaction:
     def lock(self) -> None:
         """Wait for the ledger's lock, and hold it to the end: whoever writes comes here first."""
         self._head = self._statements.lock()
+        self.has_successors = bool(self._head.has_successors)
 
     def head(self) -> Head:
         """Where the ledger ends."""
         head = self._read_head()
-        if head.read_models != READ_MODELS_VERSION:
+        if head.moved_to is None:
             raise SchemaError(
                 f"the read models are of version {head.read_models}, this release writes {READ_MODELS_VERSION}: "
                 "run `chatledger rebuild`"
@@ -163,13 +169,25 @@ class SqlTransaction:
         """The last position of the ledger, whatever version its read models have."""
         return self._read_head().position
 
+    def moved_to(self) -> int | None:
+        """Up to which position this release's read models are moved; None where there are none."""
+        head = self._read_head()
+        return head.position if head.read_models == READ_MODELS_VERSION and head.moved_to is not None else head.moved_to
+
+    def lags_behind(self) -> bool:
+        """Whether this release's read models do not show all that is committed."""
+        return self.moved_to() != self.position()
+
     def import_through(self) -> int | None:
         """The last position of an import that is not whole yet; None where there is no such import."""
         return self._read_head().import_through
 
     def _read_head(self) -> HeadRow:
         """What was read under the lock holds until something is written."""
-        return self._head or HeadRow(*self._statements.execute(SELECT_HEAD)[0])
+        return self._head or self._read_head_anew()
+
+    def _read_head_anew(self) -> HeadRow:
+        return HeadRow(*self._statements.execute(SELECT_HEAD)[0])
 
     def streams(self, stream_ids: Collection[UUID]) -> Mapping[UUID, StoredStream]:
         """Those of the streams that exist."""
@@ -251,16 +269,24 @@ class SqlTransaction:
         """Insert rows and move the head."""
         if not rows:
             return
-        last_stream = self._read_head().last_stream
+        before = self._read_head()
+        last_stream = before.last_stream
         streams = self._number_streams(rows, last_stream)
         events = [self._event_values(row) for row in rows]
         self.last = rows[-1]
-        head = HeadRow(self.last.position, self.last.recorded_at, last_stream + len(streams), 0)
+        head = HeadRow(self.last.position, self.last.recorded_at, last_stream + len(streams), self._take_over(before))
         self._head = None
         self._statements.append(streams, events, head)
         for row in rows:
             number = self.heads[row.stream_id].number
             self.heads[row.stream_id] = StreamHead(number, StoredStream(row.version, row.key_id))
+
+    def _take_over(self, head: HeadRow) -> int:
+        """The version of the read models that move on with the head from here: this release's, if they are there."""
+        if head.read_models == READ_MODELS_VERSION or head.moved_to != head.position:
+            return head.read_models
+        self._statements.execute(_LEAVE_AT, (head.position, head.read_models))
+        return READ_MODELS_VERSION
 
     def _number_streams(self, rows: Sequence[EventRow], last_stream: int) -> list[Row]:
         """The rows of the streams that are new."""
@@ -324,6 +350,24 @@ class SqlTransaction:
         if self.has_successors:
             self._apply(for_successors(changes))
 
+    def hold_read_models(self) -> int:
+        """Keep others from moving this release's read models without the ledger's lock; up to where they are moved.
+
+        Raises:
+            SchemaError: there are none.
+        """
+        self._statements.execute(_HOLD, (READ_MODELS_VERSION,))
+        self._head = self._read_head_anew()
+        self.has_successors = bool(self._head.has_successors)
+        self.head()
+        return self.moved_to() or 0
+
+    def move_read_models(self, changes: Sequence[Change], position: int) -> None:
+        """Move this release's read models, which are held, to a position."""
+        self.apply(changes)
+        self._statements.execute(_LEAVE_AT, (position, READ_MODELS_VERSION))
+        self._head = None
+
     def _apply(self, changes: Sequence[Change]) -> None:
         self._head = None
         inserted: dict[_RowKey, dict[str, Any]] = {}
@@ -377,6 +421,14 @@ class SqlTransaction:
         """Empty tables, which are not large."""
         for table in tables:
             self._statements.execute(f"DELETE FROM {METADATA.tables[table].name}")
+
+    def become_this_version(self) -> None:
+        """The read models were of another version, and are made anew: as this release's they are at the head."""
+        self.clear([READ_MODEL_VERSIONS])
+        row = {"version": READ_MODELS_VERSION, "position": self.position(), "has_successors": False}
+        self.apply(
+            [Insert(READ_MODEL_VERSIONS, row), Update("head", {"singleton": 1}, {"read_models": READ_MODELS_VERSION})]
+        )
 
     def name(self) -> str:
         """What readers' snapshots tell it by from those that came before."""

@@ -9,6 +9,7 @@ import msgspec
 
 from chatledger.application.errors import ClosedError, RebuildRunningError
 from chatledger.application.fault_report import describe
+from chatledger.application.ledger.catching_up import catch_up
 from chatledger.application.ledger.codec import EventCodec
 from chatledger.application.ledger.envelope import to_microseconds
 from chatledger.application.ledger.projections import Projections
@@ -165,7 +166,7 @@ class Rebuilding:
         replay = Replay(self._codec, self._projections)
         async with self._read_models.successors() as successors:
             await self._catch_up(successors, replay, progress)
-            under_lock = await successors.join(lambda locked: _all_changes(replay, locked))
+            under_lock = await successors.join(lambda locked: self._last_changes(replay, locked))
             events = replay.position
             self._note(state="comparing", done=events, total=events)
             comparison = await successors.compare()
@@ -202,6 +203,11 @@ class Rebuilding:
             changes, applied, reading = following, reading, _at_this_pace(applied, seconds)
         await successors.apply(changes)
 
+    def _last_changes(self, replay: Replay, locked: Transaction) -> Sequence[Change]:
+        """What is left to be replayed; the live ones, too, lack what a release with others has appended last."""
+        catch_up(locked, self._codec, self._projections, most=None)
+        return [change for page in replay.pages(locked) for change in page]
+
     def _note(self, **changed: object) -> None:
         self._status = msgspec.structs.replace(self._status, **changed)
 
@@ -214,10 +220,6 @@ def _next_page(replay: Replay, ledger: Transaction, events: int) -> tuple[Sequen
     before = replay.position
     changes = replay.read_on(ledger, events)
     return changes, before if replay.position == before else ledger.position()
-
-
-def _all_changes(replay: Replay, locked: Transaction) -> Sequence[Change]:
-    return [change for page in replay.pages(locked) for change in page]
 
 
 def _at_this_pace(events: int, seconds: float) -> int:

@@ -127,6 +127,11 @@ class EventCodec:
         sealed = self._keyring.key(key_id).seal(plaintext, associated)
         return EncodedBody(event_type.name, event_type.schema, public, sealed)
 
+    def knows(self, row: EventRow) -> bool:
+        """Whether this release knows an event's type and schema."""
+        codec = self._by_name.get(row.name)
+        return codec is not None and 1 <= row.schema <= codec.event_type.schema
+
     def kind_of(self, row: EventRow) -> type[msgspec.Struct]:
         """The type of a row's event, which is not opened for that.
 

@@ -1,7 +1,7 @@
 """The inline read models: what each event changes in them, in the event's own transaction."""
 
 from collections.abc import Callable, Sequence
-from typing import assert_never
+from typing import Protocol, assert_never
 
 from chatledger.application.ledger.envelope import Envelope
 from chatledger.application.ledger.projected.apps import AppChanges
@@ -28,7 +28,11 @@ from chatledger.domain.events import (
 from chatledger.domain.message import Message
 
 READ_MODELS_VERSION = 1
-"""Raised with every change to a projection; a store with another version has to be rebuilt first."""
+"""Raised with every change to a projection or to its table.
+
+On PostgreSQL each version has tables of its own, and releases with different ones run side by side; a file with another
+version has to be rebuilt first.
+"""
 
 READ_MODELS = (
     "apps",
@@ -55,6 +59,14 @@ READ_MODELS = (
     "webhooks",
 )
 """The tables that a rebuild empties and fills again."""
+
+
+class InlineProjections(Protocol):
+    """The read models that move in the same transaction as the events."""
+
+    def changes(self, envelope: Envelope, folded: Callable[[], Message]) -> Sequence[Change]:
+        """What an event changes. ``folded`` gives its message as it stood right after it."""
+        ...
 
 
 class Projections:

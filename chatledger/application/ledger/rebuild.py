@@ -5,8 +5,8 @@ from uuid import UUID
 
 from chatledger.application.ledger.codec import EventCodec
 from chatledger.application.ledger.projected.messages import CHANGES_NOTHING
-from chatledger.application.ledger.projections import Projections
-from chatledger.application.ports.storage import LIBRARY, Change, EventRow, Transaction
+from chatledger.application.ledger.projections import InlineProjections
+from chatledger.application.ports.storage import LAST_POSITION, LIBRARY, Change, EventRow, Transaction
 from chatledger.domain.events import MessageCreated, MessageEvent
 from chatledger.domain.message import Message
 
@@ -21,35 +21,34 @@ class Replay:
 
     Most events are pieces of answers: they change nothing, and those of one message are opened and folded together.
 
+    Events that this release does not know, by their names or schemas, are passed over: a newer one wrote them, and has
+    read models of its own for them.
+
     Attributes:
-        position: of the last event that was read.
+        position: of the last event that was read; what comes after it is read next.
     """
 
-    def __init__(self, codec: EventCodec, projections: Projections) -> None:
+    def __init__(self, codec: EventCodec, projections: InlineProjections, position: int = 0) -> None:
         self._codec = codec
         self._projections = projections
         self._running: dict[UUID, _Running] = {}
-        self.position = 0
+        self.position = position
 
     def read_on(self, source: Transaction, limit: int) -> Sequence[Change]:
-        """What the next events change, ``limit`` of them at most. At the end of the ledger the position stays.
-
-        Raises:
-            UnknownEventError: this release does not know an event's type or schema.
-        """
+        """What the next events change, ``limit`` of them at most. At the end of the ledger the position stays."""
         changes: list[Change] = []
         for row in source.read_log(self.position, limit):
-            if not row.category.startswith(LIBRARY):
+            if not row.category.startswith(LIBRARY) and self._codec.knows(row):
                 changes += self._changes(row, source)
             self.position = row.position
         return changes
 
-    def pages(self, source: Transaction) -> Iterator[Sequence[Change]]:
-        """What all further events change, page by page."""
+    def pages(self, source: Transaction, last: int = LAST_POSITION) -> Iterator[Sequence[Change]]:
+        """What all further events change, up to a position, page by page."""
         before = -1
-        while before != self.position:
+        while before != self.position < last:
             before = self.position
-            yield self.read_on(source, PAGE)
+            yield self.read_on(source, min(PAGE, last - before))
 
     def _changes(self, row: EventRow, source: Transaction) -> Sequence[Change]:
         running = self._running.get(row.stream_id)
@@ -70,7 +69,8 @@ class Replay:
         return self._projections.changes(envelope, lambda: message)
 
     def _as_stored(self, row: EventRow, source: Transaction) -> Message:
-        return self._codec.message(source.read_stream(row.stream_id), row.version)
+        known = [stored for stored in source.read_stream(row.stream_id) if self._codec.knows(stored)]
+        return self._codec.message(known, row.version)
 
 
 class _Running:

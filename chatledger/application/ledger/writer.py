@@ -7,15 +7,17 @@ import re
 import threading
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
 import msgspec
 
 from chatledger.application.fault_report import describe
+from chatledger.application.ledger.catching_up import CatchingUp
 from chatledger.application.ledger.codec import EncodedBody, EventCodec
 from chatledger.application.ledger.envelope import Envelope, to_microseconds
 from chatledger.application.ledger.hand_ins import Admission, HandIn
 from chatledger.application.ledger.leaf import leaf_hash
+from chatledger.application.ledger.projections import InlineProjections
 from chatledger.application.ports.clock import Clock
 from chatledger.application.ports.keys import Keyring
 from chatledger.application.ports.storage import Change, EventRow, LedgerStore, StorageUnavailableError, Transaction
@@ -32,14 +34,6 @@ LOOK_AGAIN = 0.5
 """Seconds between two looks at a store in trouble. In between nothing is tried: it would eat what room there is."""
 
 _NUMBERS = re.compile(r"\d+")
-
-
-class InlineProjections(Protocol):
-    """The read models that move in the same transaction as the events."""
-
-    def changes(self, envelope: Envelope, folded: Callable[[], Message]) -> Sequence[Change]:
-        """What an event changes. ``folded`` gives its message as it stood right after it."""
-        ...
 
 
 class _Member:
@@ -79,6 +73,7 @@ class GroupCommitWriter:
         self._codec = codec
         self._keyring = keyring
         self._projections = projections
+        self._catching_up = CatchingUp(store, codec, projections)
         self._clock = clock
         self._loop = loop
         self._inbox: queue.SimpleQueue[list[_Member] | Callable[[], None] | None] = queue.SimpleQueue()
@@ -139,6 +134,14 @@ class GroupCommitWriter:
         if self._handed_in:
             self._inbox.put(self._handed_in)
             self._handed_in = []
+
+    async def catch_up(self) -> None:
+        """Have the read models show whatever anybody has committed until now.
+
+        Raises:
+            StorageUnavailableError: the store is in trouble, or the writer takes no more work.
+        """
+        await self.hand_in(HandIn(events=(), context=0))
 
     async def run_alone(self, work: Callable[[], T]) -> T:
         """The result of blocking ``work``, run on the writer's thread between two commits.
@@ -242,8 +245,15 @@ class GroupCommitWriter:
         return True
 
     def _write(self, members: Sequence[_Member]) -> None:
+        while not self._has_written(members):
+            self._catching_up.approach()
+
+    def _has_written(self, members: Sequence[_Member]) -> bool:
+        """False where others have moved on so far, with read models of another version, that these lag behind."""
         with self._store.write() as transaction:
             head = transaction.head()
+            if not self._catching_up.finish(transaction):
+                return False
             if head.position != self._left_at:  # others have committed since
                 self._head_position = max(self._head_position, head.position)
             recorded_at = max(head.recorded_at, to_microseconds(self._clock.now()))
@@ -260,6 +270,7 @@ class GroupCommitWriter:
                 changes += member.hand_in.changes
             transaction.apply(changes)
         self._left_at = position
+        return True
 
     def _admit_with_keys(self, members: Sequence[_Member], admission: Callable[[], Admission]) -> list[_Member]:
         """Those that hold and whose new keys are durable; the others get their error.

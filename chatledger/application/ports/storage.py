@@ -204,6 +204,25 @@ class Transaction(Protocol):
         """The last position of the ledger, whatever version its read models have."""
         ...
 
+    def moved_to(self) -> int | None:
+        """Up to which position this release's read models are moved; None where there are none.
+
+        It is the head, unless a release with read models of another version has appended since.
+        """
+        ...
+
+    def hold_read_models(self) -> int:
+        """Keep others from moving this release's read models to the end of the transaction; up to where they are moved.
+
+        Raises:
+            SchemaError: there are none, or an import is not whole yet.
+        """
+        ...
+
+    def move_read_models(self, changes: Sequence[Change], position: int) -> None:
+        """Move this release's read models, which are held, to a position."""
+        ...
+
     def streams(self, stream_ids: Collection[UUID]) -> Mapping[UUID, StoredStream]:
         """Those of the streams that exist."""
         ...
@@ -331,6 +350,14 @@ class LedgerStore(LedgerReading, Protocol):
 
         Raises:
             CommitInDoubtError: the store went away in the middle of the commit, and stayed away.
+            StorageUnavailableError: the store is in trouble; nothing was written.
+        """
+        ...
+
+    def aside(self) -> AbstractContextManager[Transaction]:
+        """A transaction without the ledger's lock, which does not wait for the disk: for read models alone. Blocks.
+
+        Raises:
             StorageUnavailableError: the store is in trouble; nothing was written.
         """
         ...
