@@ -18,6 +18,7 @@ from pydantic_settings import (
 from chatledger.settings import (
     BLOCKED_EXTENSIONS,
     Extensions,
+    NatsUrls,
     Networks,
     NotEmpty,
     ProviderAddress,
@@ -81,6 +82,7 @@ class ServerSettings(Settings, BaseSettings):
     requests_per_minute: int = Field(default=0, ge=0, le=1_000_000)
     user_requests_per_minute: int = Field(default=0, ge=0, le=1_000_000)
 
+    nats_url: Annotated[NatsUrls, NoDecode, BeforeValidator(_listed)] = ()
     cors_origins: Origins = ()
     public_url: ProviderAddress | None = None
     """Where clients find the server: what links to files begin with. Without it, what each request says."""

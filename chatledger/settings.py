@@ -156,6 +156,35 @@ def _sink_url(url: str) -> str:
     return url
 
 
+def _nats_urls(urls: tuple[str, ...]) -> tuple[str, ...]:
+    """The reasons quote nothing of an address: it may hold a password."""
+    for url in urls:
+        try:
+            parts = urlsplit(url)
+            is_address = parts.scheme in {"nats", "tls"} and bool(parts.hostname) and parts.port != 0
+        except ValueError:
+            raise ValueError("is no address: nats://host:port or tls://host:port") from None
+        if not is_address or parts.path.strip("/") or parts.query or parts.fragment:
+            raise ValueError("is no address: nats://host:port or tls://host:port")
+        if parts.username is not None or parts.password is not None:
+            raise ValueError("may hold no user name and no password: they are settings of their own")
+    if len({url.partition(":")[0] for url in urls}) > 1:
+        raise ValueError("must be all with TLS (tls://) or all without it (nats://)")
+    if urls and importlib.util.find_spec("nats") is None:
+        raise ValueError("NATS needs the extra `nats`: install chatledger[nats]")
+    return urls
+
+
+def _existing_file(path: Path) -> Path:
+    try:
+        is_file = "\0" not in str(path) and path.is_file()
+    except OSError:
+        is_file = False
+    if not is_file:
+        raise ValueError(f"{path} is no file")
+    return path
+
+
 def _extensions(given: tuple[str, ...]) -> tuple[str, ...]:
     extensions = tuple(extension.removeprefix(".").lower() for extension in given)
     for extension in extensions:
@@ -175,6 +204,8 @@ ProviderAddress = Annotated[str, AfterValidator(_provider_address)]
 FilesUrl = Annotated[str, AfterValidator(_files_url)]
 LedgerName = Annotated[str, AfterValidator(_ledger_name)]
 SinkUrl = Annotated[str, AfterValidator(_sink_url)]
+NatsUrls = Annotated[tuple[str, ...], AfterValidator(_nats_urls)]
+File = Annotated[Path, BeforeValidator(_not_empty), AfterValidator(_existing_file)]
 Extensions = Annotated[tuple[str, ...], AfterValidator(_extensions)]
 
 BLOCKED_EXTENSIONS = ("bat", "cmd", "com", "cpl", "dll", "exe", "hta", "jar", "lnk", "msi", "ps1", "scr", "vbs")
@@ -205,6 +236,22 @@ class Settings(BaseModel):
 
     queue: Literal["in_process", "nats", "postgres"] = "in_process"
     """How work and news travel: within this one process, or between any number of them on one PostgreSQL."""
+
+    nats_url: NatsUrls = ()
+    """The servers of one cluster, or the one that there is: each ``nats://host:port``, or each ``tls://host:port``."""
+    nats_replicas: int = Field(default=1, ge=1, le=5)
+    """How many servers of the cluster keep each work that waits."""
+    nats_user: NotEmpty | None = None
+    nats_password: SecretStr | None = None
+    nats_token: SecretStr | None = None
+    nats_nkey_file: File | None = None
+    """A file with the seed of an nkey."""
+    nats_credentials_file: File | None = None
+    """A file with a JWT and the seed of its nkey."""
+    nats_ca_file: File | None = None
+    """Who signs the servers' certificates, if it is none of those that the machine trusts."""
+    nats_certificate_file: File | None = None
+    nats_key_file: File | None = None
 
     worker_name: NotEmpty = "worker-1"
 
@@ -291,6 +338,7 @@ class Settings(BaseModel):
             raise ValueError("queue: many processes need database_url to be that of a PostgreSQL")
         if self.is_shared and self.files_url is None:
             raise ValueError("files_url: many processes need a place that all of them reach, s3:// or file://")
+        self._fit_with_nats()
         if self.heartbeat >= self.lease:
             raise ValueError("heartbeat: must be shorter than the lease")
         if self.first_retry_delay > self.longest_retry_delay:
@@ -311,6 +359,29 @@ class Settings(BaseModel):
                 if getattr(self, other) is None:
                     raise ValueError(f"{name}: needs {other}")
         return self
+
+    def _fit_with_nats(self) -> None:
+        if self.queue != "nats":
+            for name, field in type(self).model_fields.items():
+                if name.startswith("nats_") and getattr(self, name) != field.default:
+                    raise ValueError(f"{name}: needs queue to be nats")
+            return
+        if not self.nats_url:
+            raise ValueError("queue: NATS needs nats_url")
+        ways = ("nats_user", "nats_token", "nats_nkey_file", "nats_credentials_file")
+        for other in [name for name in ways if getattr(self, name) is not None][1:]:
+            raise ValueError(f"{other}: only one of {', '.join(ways)} can tell who asks")
+        for name, required in (
+            ("nats_user", "nats_password"),
+            ("nats_password", "nats_user"),
+            ("nats_certificate_file", "nats_key_file"),
+            ("nats_key_file", "nats_certificate_file"),
+        ):
+            if getattr(self, name) is not None and getattr(self, required) is None:
+                raise ValueError(f"{name}: needs {required}")
+        for name in ("nats_ca_file", "nats_certificate_file"):
+            if getattr(self, name) is not None and not self.nats_url[0].startswith("tls://"):
+                raise ValueError(f"{name}: needs nats_url to begin with tls://")
 
     @property
     def is_shared(self) -> bool:

@@ -95,6 +95,17 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         ("files_endpoint", "https://storage.example"),
         ("files_access_key_id", "an-id"),
         ("files_secret_access_key", "geheim"),
+        ("nats_url", ""),
+        ("nats_url", "https://ann.example"),
+        ("nats_url", "nats://ann:geheim@localhost"),
+        ("nats_url", "nats://localhost:0"),
+        ("nats_url", "nats://[::1"),
+        ("nats_url", "nats://localhost/geheim"),
+        ("nats_url", "nats://localhost, tls://localhost"),
+        ("nats_url", "nats://localhost"),
+        ("nats_password", "geheim"),
+        ("nats_replicas", "6"),
+        ("nats_nkey_file", "nowhere"),
         ("image_file_size_limit", "0"),
         ("blocked_file_extensions", "tar.gz"),
         ("blocked_file_extensions", ""),
@@ -156,6 +167,38 @@ def test_what_may_be(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert settings.database_path == folder / "elsewhere" / "ledger.db"
     assert (settings.max_json_depth, settings.first_retry_delay, settings.port) == (500, 30, 0)
     assert [path.name for path in folder.iterdir()] == ["chatledger.toml"]
+
+
+OVER_NATS = {
+    "queue": "nats",
+    "database_url": "postgresql://localhost/chat",
+    "files_url": "s3://files",
+    "nats_url": ["tls://localhost"],
+}
+
+
+@pytest.mark.parametrize(
+    ("given", "reason"),
+    [
+        ({"nats_url": ()}, "queue: NATS needs nats_url"),
+        ({"nats_user": "ann"}, "nats_user: needs nats_password"),
+        ({"nats_password": "geheim"}, "nats_password: needs nats_user"),
+        ({"nats_user": "ann", "nats_password": "geheim", "nats_token": "geheim"}, "nats_token: only one of "),
+        ({"nats_certificate_file": __file__}, "nats_certificate_file: needs nats_key_file"),
+        (
+            {"nats_ca_file": __file__, "nats_url": ["nats://localhost"]},
+            "nats_ca_file: needs nats_url to begin with tls",
+        ),
+    ],
+)
+def test_what_of_nats_does_not_fit_together(given: dict[str, Any], reason: str) -> None:
+    with pytest.raises(SettingsProblemError, match=rf"\A{reason}"):
+        Settings(**(OVER_NATS | given))
+
+
+def test_who_asks_nats_is_not_shown() -> None:
+    assert "geheim" not in repr(Settings(**OVER_NATS, nats_user="ann", nats_password="geheim"))
+    assert "geheim" not in repr(Settings(**OVER_NATS, nats_token="geheim"))
 
 
 @pytest.mark.parametrize("scheme", ["postgresql", "postgres"])

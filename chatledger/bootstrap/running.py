@@ -159,7 +159,8 @@ async def open_chatledger(
         clock, database, reader, store, writer = core.clock, core.database, core.reader, core.store, core.writer
         ledger, codec, keyring, seals, views = core.ledger, core.codec, core.keyring, core.seals, core.views
 
-        queues = await stack.enter_async_context(open_queues(settings))
+        incarnation = await store.incarnation()
+        queues = await stack.enter_async_context(open_queues(settings, incarnation))
         tail, conversation_tail, lookout = Tail(), ConversationTail(), Lookout(store.head)
         end_users, directory, past = (
             EndUsers(views, keyring),
@@ -190,7 +191,6 @@ async def open_chatledger(
             Stopping(ledger, views, directory, ownership, queues.bus, clock),
             History(ledger.message, views, end_users, ownership, past, reads),
         )
-        incarnation = await store.incarnation()
         indexer = await open_index(stack, database, reader, keyring, writer, incarnation, is_wanted=settings.search)
         forgetting = open_forgetting(
             ledger,

@@ -27,6 +27,7 @@ from chatledger.adapters.persistence.sqlite import sqlite_engine
 from chatledger.adapters.persistence.store import SqlLedgerStore
 from chatledger.adapters.persistence.tracking import SqlTracking
 from chatledger.adapters.queue.in_process import InProcessLiveBus, InProcessTaskQueue
+from chatledger.adapters.queue.nats_connection import NatsAccess
 from chatledger.adapters.rate_limiter.in_process import InProcessRateLimiter
 from chatledger.adapters.s3_buckets import open_bucket
 from chatledger.adapters.webhooks.sender import HttpWebhookSender
@@ -41,7 +42,7 @@ from chatledger.application.ports.storage import LedgerStore
 from chatledger.application.ports.webhooks import Deliveries
 from chatledger.application.system_clock import SystemClock, new_id
 from chatledger.bootstrap.checkpoint_sinks import EVERY_NETWORK
-from chatledger.bootstrap.queues import Queues, postgres_queues
+from chatledger.bootstrap.queues import Queues, nats_queues, postgres_queues
 from tests.persistence.stores import open_store
 from tests.support.master_keys import master_key
 from tests.support.receiver import Answer, Hook, Receiver
@@ -77,6 +78,13 @@ class QueueKind(NamedTuple):
     place: str | None = None
 
 
+class NatsPlace(NamedTuple):
+    """Servers, and what everything there begins its name with."""
+
+    urls: tuple[str, ...]
+    root: str
+
+
 class Withheld(NamedTuple):
     """A ledger's store, and what it takes no write inside of."""
 
@@ -87,6 +95,10 @@ class Withheld(NamedTuple):
 @asynccontextmanager
 async def in_process_queues(place: None, *, bound: int, lease: float) -> AsyncIterator[Queues]:
     yield Queues(InProcessTaskQueue(bound), InProcessLiveBus())
+
+
+def queues_over_nats(place: NatsPlace, *, bound: int, lease: float) -> AbstractAsyncContextManager[Queues]:
+    return nats_queues(NatsAccess(urls=place.urls), place.root, name="tests", lease=lease, bound=bound)
 
 
 @asynccontextmanager
@@ -229,6 +241,7 @@ async def webhook_sink(folder: Path) -> AsyncIterator[Kept]:
 QUEUES: dict[str, QueueKind] = {
     "in process": QueueKind(in_process_queues),
     "postgres": QueueKind(postgres_queues, "queue_database"),
+    "nats": QueueKind(queues_over_nats, "nats_place"),
 }
 BLOB_STORES: dict[str, Opener] = {"folder": folder_blobs, "s3": s3_blobs}
 CHECKPOINT_SINKS: dict[str, Opener] = {"file": file_sink, "s3": s3_sink, "webhook": webhook_sink}

@@ -8,6 +8,7 @@ import pytest
 from chatledger.adapters.persistence.database import database_at
 from chatledger.adapters.persistence.search_index import SqlSearchIndex
 from chatledger.application.ports.queue import LiveBus, TaskQueue
+from chatledger.application.system_clock import new_id
 from tests.contracts.adapters import (
     BLOB_STORES,
     CHECKPOINT_SINKS,
@@ -23,11 +24,13 @@ from tests.contracts.adapters import (
     WITHHELD_LEDGER_STORES,
     Followed,
     Kept,
+    NatsPlace,
     Opener,
     Withheld,
 )
 from tests.contracts.text_models import TEXT_MODELS, Told
 from tests.support.databases import connection_to
+from tests.support.nats import NatsServer
 from tests.support.postgres import PostgresServer
 from tests.support.small_disk import no_room_in_files
 
@@ -66,6 +69,12 @@ def queue_database(shared_database: str) -> Iterator[str]:
     yield shared_database
     with connection_to(shared_database) as connection:
         connection.exec_driver_sql("DELETE FROM queued_tasks")
+
+
+@pytest.fixture
+def nats_place(nats_server: NatsServer) -> NatsPlace:
+    """Of the test alone."""
+    return NatsPlace((nats_server.url,), f"chatledger.{new_id().hex}")
 
 
 def _opener(name: str, request: pytest.FixtureRequest) -> Opener:

@@ -122,6 +122,11 @@ class InProcessLiveBus:
         # By the numbers of ids, which are found faster than ids.
         self._listeners: dict[int, set[InProcessListener]] = {}
 
+    @property
+    def has_listeners(self) -> bool:
+        """Whether anybody in this process listens to anything."""
+        return bool(self._listeners)
+
     def publish(self, item: QueueItem) -> None:
         """Tell all listeners of ``item.message_id`` and of ``item.conversation_id``. Never waits for them."""
         self.tell(item.message_id.int, item.conversation_id.int, is_terminal=item.event in TERMINAL)

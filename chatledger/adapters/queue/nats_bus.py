@@ -1,0 +1,116 @@
+"""The live bus between processes, on two subjects of core NATS. What is lost is found on the ledger a second later.
+
+What a process has to tell of within two milliseconds travels as one notice, to every other process. To
+have the servers sort it by message would cost both sides more: a subject, a subscription and a packet for each message
+of each commit (docs/nats.md has the figures).
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from itertools import islice
+from uuid import UUID
+
+from nats.aio.client import Client
+from nats.aio.msg import Msg
+
+from chatledger.adapters.queue.in_process import TERMINAL, InProcessListener, InProcessLiveBus
+from chatledger.adapters.queue.nats_connection import TROUBLE, NatsConnection
+from chatledger.application.ports.queue import Listener, QueueItem
+from chatledger.domain.events import REGISTRY, StopRequested
+
+MAX_UNTOLD = 10_000
+MAX_IN_NOTICE = 1_000
+GATHER = 0.002
+
+STOP_REQUESTED = REGISTRY.of(StopRequested).name
+
+_ID = 16
+_ENTRY = 1 + 2 * _ID
+
+
+class NatsLiveBus:
+    """Listeners of this process are told at once, those of others by :meth:`run`, which runs all the time.
+
+    Args:
+        root: what the names of this ledger begin with; no other ledger has the same.
+    """
+
+    def __init__(self, connection: NatsConnection, root: str) -> None:
+        self._connection = connection
+        self._news, self._stops = f"{root}.news", f"{root}.stops"
+        self._local = InProcessLiveBus()
+        self._untold: deque[QueueItem] = deque(maxlen=MAX_UNTOLD)
+        self._has_work = asyncio.Event()
+        self._observers: list[Callable[[UUID], None]] = []
+        connection.prepare(self._prepare)
+
+    def publish(self, item: QueueItem) -> None:
+        """Tell all listeners of ``item.message_id`` and of ``item.conversation_id``. Never waits for them."""
+        self._local.publish(item)
+        self._untold.append(item)
+        self._has_work.set()
+
+    def rouse(self) -> None:
+        """Wake all listeners of this process, as if each had been told something."""
+        self._local.rouse()
+
+    def listen(self, subject_id: UUID) -> InProcessListener:
+        """Begin to listen to one message, up to its terminal event, or to all messages of a conversation."""
+        return self._local.listen(subject_id)
+
+    def stop_listen(self, subject_id: UUID, listener: Listener) -> None:
+        """End listening."""
+        self._local.stop_listen(subject_id, listener)
+
+    def observe_stops(self, observer: Callable[[UUID], None]) -> None:
+        """Call ``observer`` with each message that another process has asked the end of. It must not block or raise."""
+        self._observers.append(observer)
+
+    async def run(self) -> None:
+        """Tell other processes, and hear of them."""
+        while True:
+            await self._has_work.wait()
+            self._has_work.clear()
+            if (client := self._connection.client) is None:
+                self._untold.clear()
+                continue
+            with suppress(*TROUBLE):
+                await self._tell(client)
+            await asyncio.sleep(GATHER)
+
+    async def _prepare(self, client: Client) -> None:
+        await client.subscribe(self._news, cb=self._hear_news)
+        await client.subscribe(self._stops, cb=self._hear_stops)
+
+    async def _tell(self, client: Client) -> None:
+        told = [self._untold.popleft() for _ in range(len(self._untold))]
+        stops = [item.message_id for item in told if item.event == STOP_REQUESTED]
+        if stops:
+            await client.publish(self._stops, b"".join(message_id.bytes for message_id in stops))
+        entries = iter(told)
+        while notice := b"".join(map(_entry, islice(entries, MAX_IN_NOTICE))):
+            await client.publish(self._news, notice)
+
+    async def _hear_news(self, notice: Msg) -> None:
+        if not self._local.has_listeners:
+            return
+        for is_terminal, message_id, conversation_id in _entries(notice.data):
+            self._local.tell(message_id, conversation_id, is_terminal=is_terminal)
+
+    async def _hear_stops(self, notice: Msg) -> None:
+        for start in range(0, len(notice.data) - _ID + 1, _ID):
+            message_id = UUID(bytes=notice.data[start : start + _ID])
+            for observer in self._observers:
+                observer(message_id)
+
+
+def _entry(item: QueueItem) -> bytes:
+    return (b"\1" if item.event in TERMINAL else b"\0") + item.message_id.bytes + item.conversation_id.bytes
+
+
+def _entries(notice: bytes) -> Iterator[tuple[bool, int, int]]:
+    for start in range(0, len(notice) - _ENTRY + 1, _ENTRY):
+        message_id = int.from_bytes(notice[start + 1 : start + 1 + _ID])
+        yield notice[start] == 1, message_id, int.from_bytes(notice[start + 1 + _ID : start + _ENTRY])
