@@ -34,6 +34,7 @@ FIGURES = (
     "load_message",
     "page_cost",
     "stored_bytes",
+    "message_bytes",
     "rebuild_rate",
     "verify_rate",
     "open_followers",

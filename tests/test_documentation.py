@@ -12,6 +12,7 @@ from chatledger.adapters.generator.agent_settings import AgentSettings
 from chatledger.adapters.generator.scripted import ScriptedSettings
 from chatledger.domain.configuration import AppConfiguration
 from chatledger.server_settings import ServerSettings
+from scripts import scaling
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -71,3 +72,8 @@ def test_every_link_of_the_documentation_leads_to_a_file():
     for page in [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")]:
         for target in re.findall(r"\]\((?!https?:|#)([^)#]+)", page.read_text()):
             assert (page.parent / target).exists(), f"{page.name}: {target}"
+
+
+def test_the_tables_on_scaling_are_those_that_are_worked_out():
+    page = scaling.PAGE.read_text()
+    assert scaling.written(page, scaling.Measured()) == page
