@@ -79,15 +79,18 @@ def open_key_store(settings: Settings, *, read_only: bool = False) -> KeyStore:
 
 
 @contextmanager
-def open_keyring(settings: Settings, *, read_only: bool = False) -> Iterator[StoredKeyring]:
+def open_keyring(settings: Settings, *, read_only: bool = False, is_alone: bool = False) -> Iterator[StoredKeyring]:
     """The data keys, made with their master key where there are none yet.
+
+    Where many nodes share a ledger the master key is made only for whoever has it alone.
 
     Raises:
         MasterKeyError: the master key is missing, or is not the one of the key store.
     """
-    master_key = GivenMasterKeyFile if settings.is_shared else MasterKeyFile
+    path = settings.master_key_path
+    master = GivenMasterKeyFile(path, is_alone=is_alone) if settings.is_shared else MasterKeyFile(path)
     with closing(open_key_store(settings, read_only=read_only)) as store:
-        yield StoredKeyring(store, master_key(settings.master_key_path), new_id)
+        yield StoredKeyring(store, master, new_id, is_shared=settings.is_shared)
 
 
 @contextmanager

@@ -11,6 +11,7 @@ from chatledger.application.background import Background
 from chatledger.application.commands.stopping import Stopping
 from chatledger.application.erasure.destroying import Destroying
 from chatledger.application.erasure.erasing import Erasing
+from chatledger.application.erasure.following_keys import FollowingKeys
 from chatledger.application.erasure.holding import LegalHolds
 from chatledger.application.erasure.retaining import Retaining
 from chatledger.application.ledger.ledger import Ledger
@@ -19,22 +20,26 @@ from chatledger.application.ledger.writer import GroupCommitWriter
 from chatledger.application.ports.clock import Clock
 from chatledger.application.ports.erasure import Forgetful
 from chatledger.application.ports.files import BlobStore
+from chatledger.application.ports.keys import SigningKeys
 from chatledger.application.search.indexing import Indexer
 from chatledger.application.system_clock import new_id
 
 
 class Forgetting(msgspec.Struct, frozen=True):
-    """On request, by age, and what stands in the way of both."""
+    """On request, by age, what stands in the way of both, and what other processes have forgotten."""
 
     erasing: Erasing
     retaining: Retaining
     holds: LegalHolds
+    following: FollowingKeys | None
 
     def start(self, writer: GroupCommitWriter, background: Background) -> None:
         """Let both processes hear of what is committed, and run."""
         for process in (self.erasing, self.retaining):
             writer.observe(process.committed)
             background.start(process.run)
+        if self.following is not None:
+            background.start(self.following.run)
 
 
 def open_forgetting(
@@ -49,12 +54,15 @@ def open_forgetting(
     *,
     forgetful: Sequence[Forgetful],
     indexer: Indexer | None,
+    signing_keys: Sequence[SigningKeys],
+    is_shared: bool,
 ) -> Forgetting:
     """All of it, not yet running."""
     views = SqlErasureViews(reader, RowSeals(ledger.keyring))
-    destroying = Destroying(store, ledger.keyring, writer.run_alone, forgetful)
+    destroying = Destroying(store, ledger.keyring, writer.run_alone, forgetful, is_shared=is_shared)
     return Forgetting(
         Erasing(ledger, views, stopping, destroying, blobs, new_id, indexer),
         Retaining(ledger, views, destroying, blobs, clock, new_id),
         LegalHolds(ledger, views, reads, new_id),
+        FollowingKeys(ledger.keyring, forgetful, signing_keys) if is_shared else None,
     )

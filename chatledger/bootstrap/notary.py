@@ -32,6 +32,7 @@ class OpenNotary(msgspec.Struct, frozen=True):
     standing: Standing
     delivery: CheckpointDelivery | None
     store: NotaryStore
+    signing_keys: StoredSigningKeys
 
 
 async def log_origin(settings: Settings, store: NotaryStore, keyring: StoredKeyring) -> str:
@@ -43,16 +44,16 @@ async def log_origin(settings: Settings, store: NotaryStore, keyring: StoredKeyr
     return f"{settings.ledger_name}/{own or await store.incarnation()}"
 
 
-async def _notary_keys(settings: Settings, store: NotaryStore, keyring: StoredKeyring, clock: Clock) -> NotaryKeys:
+async def _signing_keys(keyring: StoredKeyring, clock: Clock, origin: str) -> StoredSigningKeys:
     """Each log has secrets of its own, so what was signed for one is never a signature for another."""
-    origin = await log_origin(settings, store, keyring)
-    signing_keys = await asyncio.to_thread(StoredSigningKeys, keyring, clock, f"notary {origin}")
-    return NotaryKeys(signing_keys, Ed25519Signatures(), origin)
+    return await asyncio.to_thread(StoredSigningKeys, keyring, clock, f"notary {origin}")
 
 
 async def extending_of(settings: Settings, store: NotaryStore, keyring: StoredKeyring, clock: Clock) -> Extending:
     """What looks at the ledger as the notary does, for those who only read."""
-    return Extending(store, await _notary_keys(settings, store, keyring, clock), StoredNotaryMemory(keyring.store))
+    origin = await log_origin(settings, store, keyring)
+    keys = NotaryKeys(await _signing_keys(keyring, clock, origin), Ed25519Signatures(), origin)
+    return Extending(store, keys, StoredNotaryMemory(keyring.store))
 
 
 async def open_notary(
@@ -62,7 +63,9 @@ async def open_notary(
     store = SqlNotaryStore(reader)
     memory = StoredNotaryMemory(keyring.store)
     await asyncio.to_thread(memory.settle, await store.incarnation())
-    keys = await _notary_keys(settings, store, keyring, clock)
+    origin = await log_origin(settings, store, keyring)
+    signing_keys = await _signing_keys(keyring, clock, origin)
+    keys = NotaryKeys(signing_keys, Ed25519Signatures(), origin)
     delivery = None
     if (sink := checkpoint_sink(settings, clock)) is not None:
         stack.push_async_callback(sink.close)
@@ -70,4 +73,6 @@ async def open_notary(
     notarizing = Notarizing(ledger, store, keys, memory, clock)
     if delivery is not None:
         notarizing.observe(delivery.wake)
-    return OpenNotary(notarizing, Proving(store, keys.origin), Standing(notarizing, store, delivery), delivery, store)
+    return OpenNotary(
+        notarizing, Proving(store, keys.origin), Standing(notarizing, store, delivery), delivery, store, signing_keys
+    )

@@ -192,6 +192,7 @@ async def open_chatledger(
             History(ledger.message, views, end_users, ownership, past, reads),
         )
         indexer = await open_index(stack, database, reader, keyring, writer, incarnation, is_wanted=settings.search)
+        notary = await open_notary(settings, ledger, reader, keyring, clock, stack)
         forgetting = open_forgetting(
             ledger,
             store,
@@ -203,6 +204,8 @@ async def open_chatledger(
             reads,
             forgetful=(ledger, tail, conversation_tail, disclosing),
             indexer=indexer,
+            signing_keys=(core.signing_keys, notary.signing_keys),
+            is_shared=settings.is_shared,
         )
         naming, repeating = (
             Naming(ledger, views, by_name, gates, disclosing),
@@ -210,7 +213,6 @@ async def open_chatledger(
         )
         suggesting = Suggesting(ledger, views, history, by_name, disclosing)
         stack.push_async_callback(suggesting.close)
-        notary = await open_notary(settings, ledger, reader, keyring, clock, stack)
         facts = Facts(store, codec, views, ownership, reads)
         feed = await _open_feed(stack, store, codec, directory, lookout, reads, following)
         deliveries = SqlDeliveries(core.writing, reader, writer.run_alone)

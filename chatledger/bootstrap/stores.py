@@ -253,7 +253,7 @@ def migrate(settings: Settings) -> tuple[str | None, str]:
     with alone(settings, database_of(settings)) as engine, ExitStack() as stack:
         before = schema_revision(engine)
         upgrade(engine)
-        keyring = stack.enter_context(open_keyring(settings))
+        keyring = stack.enter_context(open_keyring(settings, is_alone=True))
         with engine.connect() as connection:
             require_keys(connection, keyring)
             destroy_erased_keys(connection, keyring, from_events=True)

@@ -316,3 +316,67 @@ async def test_one_that_cannot_be_written_says_so_until_it_can(open_keyring, no_
     async with open_keyring() as keyring:
         for key in (durable, new):
             keyring.key(key.key_id)
+
+
+# Several processes
+
+
+async def test_what_one_has_destroyed_is_of_no_use_to_another_that_has_caught_up(open_keyring) -> None:
+    async with open_keyring(MASTER) as one, open_keyring() as other:
+        person, kept = one.new_key(None), one.new_key(None)
+        conversation = one.new_key(person.key_id)
+        one.make_durable([person, kept, conversation])
+        held = other.key(conversation.key_id)
+        begun = other.new_key(person.key_id)
+        one.destroy([person.key_id])
+        assert other.catch_up() == other.catch_up()
+        assert_gone(other, person, conversation)
+        assert_there(other, kept)
+        with pytest.raises(KeyDestroyedError):
+            held.seal(b"text", b"")
+        for attempt in ([begun], [conversation], [person]):
+            with pytest.raises(KeyDestroyedError):
+                other.make_durable(attempt)
+
+
+async def test_no_key_is_brought_back_by_one_that_has_not_heard_of_its_end(open_keyring) -> None:
+    async with open_keyring(MASTER) as one, open_keyring() as other:
+        person = one.new_key(None)
+        one.make_durable([person])
+        other.key(person.key_id)
+        begun = other.new_key(person.key_id)
+        one.destroy([person.key_id])
+        for attempt in ([begun], [person]):
+            with pytest.raises(KeyDestroyedError):
+                other.make_durable(attempt)
+        assert_gone(other, person)
+    async with open_keyring() as keyring:
+        assert_gone(keyring, person, begun)
+
+
+async def test_what_one_has_rotated_another_uses_and_adds_to(open_keyring) -> None:
+    async with open_keyring(MASTER) as one, open_keyring() as other:
+        person, stranger = one.new_key(None), one.new_key(None)
+        conversation, file = one.new_key(person.key_id), one.new_key(person.key_id)
+        one.make_durable([person, stranger, conversation, file])
+        other.key(conversation.key_id)
+        before = sealed_by(one, file)
+        one.rotate_key(person.key_id)
+        one.rotate_master_key()
+        assert_opens(other, file, before)
+        assert_there(other, stranger)
+        added = [other.new_key(person.key_id), other.new_key(None)]
+        other.make_durable(added)
+        sealed = [sealed_by(other, new) for new in added]
+        other.rotate_key(person.key_id)
+        for new, by_other in zip(added, sealed, strict=True):
+            assert_opens(one, new, by_other)
+        one.make_durable([one.new_key(person.key_id)])
+    async with open_keyring() as keyring:
+        for new, by_other in zip(added, sealed, strict=True):
+            assert_opens(keyring, new, by_other)
+
+
+async def test_who_begins_at_once_begins_with_the_same_keys(open_keyring) -> None:
+    async with open_keyring(MASTER) as one, open_keyring() as other:
+        assert one.lookup("app", "ada") == other.lookup("app", "ada")

@@ -87,3 +87,18 @@ async def test_a_key_that_was_retired_while_the_clock_stood_back_is_retired_at_t
 async def test_a_signing_key_does_not_show_its_secret(signing_keys) -> None:
     newest = signing_keys.newest()
     assert repr(newest) == f"SigningKey({newest.key_id})"
+
+
+@pytest.mark.parametrize("forget_earlier", [True, False])
+async def test_what_one_process_rotates_another_signs_with_and_knows(open_signing_keys, forget_earlier: bool) -> None:
+    async with open_signing_keys(MASTER) as one, open_signing_keys(MASTER) as other:
+        first = one.newest()
+        assert other.newest() == first
+        second = one.rotate(forget_earlier=forget_earlier)
+        other.catch_up()
+        assert other.newest() == second
+        assert (other.find(first.key_id) is None) is forget_earlier
+        third = other.rotate(forget_earlier=forget_earlier)
+        one.catch_up()
+        assert one.all() == other.all()
+        assert one.newest() == third

@@ -1,6 +1,7 @@
 """The key store: data keys wrapped by their parents, and at last by the master key."""
 
 import os
+import time
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Literal
@@ -20,10 +21,12 @@ from chatledger.adapters.keys.cipher import (
 from chatledger.adapters.keys.key_store import GONE, KeyStore, KeyStoreWriting, Row
 from chatledger.adapters.keys.master import MasterKeyError, MasterKeyFile
 from chatledger.application.ports.clock import IdFactory
-from chatledger.application.ports.keys import KeyDestroyedError, NewKey, SealBrokenError
+from chatledger.application.ports.keys import SECONDS_TO_BE_KNOWN, KeyDestroyedError, NewKey, SealBrokenError
 from chatledger.application.ports.storage import StorageUnavailableError
 
 PAGE = 1_000
+
+LONGEST_SILENCE = 0.9 * SECONDS_TO_BE_KNOWN
 
 LOOKUP_KEY = UUID(int=0)
 """The key of lookups is one like any other, and so outlives the master key that wraps it. Every key store has it."""
@@ -73,8 +76,10 @@ class StoredKeyring:
         StorageUnavailableError: the key store cannot be read or written.
     """
 
-    def __init__(self, store: KeyStore, master: MasterKeyFile, new_id: IdFactory) -> None:
+    def __init__(self, store: KeyStore, master: MasterKeyFile, new_id: IdFactory, *, is_shared: bool = False) -> None:
         self.store = store
+        self._is_shared = is_shared
+        self._looked_at = time.monotonic()
         self._new_id = new_id
         self._master = master
         self._cache = KeyCache()
@@ -281,12 +286,23 @@ class StoredKeyring:
             StorageUnavailableError: the key store cannot be read, or its new master key is not here.
         """
         with self.store.turn:
+            looked_at = time.monotonic()
             for number, what, key_ids in self.store.read(_CHANGES, self._known_change):
                 self._follow(
                     what, [UUID(bytes=key_ids[at : at + _ID_BYTES]) for at in range(0, len(key_ids), _ID_BYTES)]
                 )
                 self._known_change = number
+            self._looked_at = looked_at
             return self._known_change
+
+    def require_current(self) -> None:
+        """Pass if all is known here that others did until :data:`SECONDS_TO_BE_KNOWN` ago. Blocks if it was not.
+
+        Raises:
+            StorageUnavailableError: the key store cannot be read, or its new master key is not here.
+        """
+        if self._is_shared and time.monotonic() - self._looked_at > LONGEST_SILENCE:
+            self.catch_up()
 
     def _follow(self, what: Change, key_ids: Collection[UUID]) -> None:
         if what == "destroyed":

@@ -100,22 +100,26 @@ class MasterKeyFile:
 
 
 class GivenMasterKeyFile(MasterKeyFile):
-    """One that the operator has put on each of many nodes, as they will a successor. Nothing of it is written here.
+    """One that the operator has put on each of many nodes, as they will a successor. Nodes write nothing of it.
 
     The successor lies beside it, named ``master.key.next.`` and whatever tells it from others, on every node before
     the rotation; after it the operator may put it in the place of the former key.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, is_alone: bool = False) -> None:
         super().__init__(path)
-        self._present: Path = path
+        self._present = path
+        self._is_alone = is_alone
 
     def make(self) -> None:
-        """Nothing: two nodes would make two.
+        """Make one if whoever asks is alone: two nodes would make two.
 
         Raises:
             MasterKeyError: it is not there.
+            StorageUnavailableError: there is no room for it.
         """
+        if self._is_alone:
+            MasterKeyFile(self.path).make()
         self._read()
 
     def propose(self) -> Path:
@@ -146,8 +150,8 @@ class GivenMasterKeyFile(MasterKeyFile):
             return super()._read()
         except MasterKeyError as error:
             raise MasterKeyError(
-                f"{error}: put the same {KEY_BYTES} random bytes there on each node, once "
-                f"(`head -c {KEY_BYTES} /dev/urandom` makes some)"
+                f"{error}: each node needs the same one, the file that `chatledger migrate` has made on one of them, "
+                f"or {KEY_BYTES} random bytes"
             ) from None
 
 

@@ -6,7 +6,7 @@ from typing import Protocol, TypeVar
 from uuid import UUID
 
 from chatledger.application.ports.erasure import Forgetful
-from chatledger.application.ports.keys import Keyring
+from chatledger.application.ports.keys import SECONDS_TO_BE_KNOWN, Keyring
 from chatledger.application.ports.storage import LedgerStore, StorageUnavailableError, Transaction
 
 T = TypeVar("T")
@@ -32,11 +32,19 @@ class Destroying:
 
     Args:
         forgetful: what keeps content in memory.
+        is_shared: whether other processes have the keys at hand: then what follows waits until all know of it.
     """
 
     def __init__(
-        self, store: LedgerStore, keyring: Keyring, run_alone: RunAlone, forgetful: Sequence[Forgetful]
+        self,
+        store: LedgerStore,
+        keyring: Keyring,
+        run_alone: RunAlone,
+        forgetful: Sequence[Forgetful],
+        *,
+        is_shared: bool = False,
     ) -> None:
+        self._seconds_to_be_known = SECONDS_TO_BE_KNOWN if is_shared else 0
         self._store = store
         self._keyring = keyring
         self._run_alone = run_alone
@@ -58,8 +66,9 @@ class Destroying:
 
         chosen = await self._run_alone(work)
         if chosen:
-            for keeper in self._forgetful:
-                keeper.forget_erased(self._is_gone)
+            let_go(self._forgetful, self._keyring)
+            # What another process commits until then, sealed by one of them, comes before whatever puts them on record.
+            await asyncio.sleep(self._seconds_to_be_known)
         return chosen
 
     async def destroyed_alone(self) -> AsyncGenerator[Collection[UUID], None]:
@@ -85,5 +94,12 @@ class Destroying:
                 await asyncio.sleep(SECONDS_BETWEEN_SCRUBS)
         raise StorageUnavailableError("the ledger is being read: what was deleted is still in its log")
 
-    def _is_gone(self, key_id: UUID | None) -> bool:
-        return key_id is not None and self._keyring.cached(key_id) is None
+
+def let_go(forgetful: Sequence[Forgetful], keyring: Keyring) -> None:
+    """Have content in memory forgotten that is sealed under keys which are not at hand, as destroyed ones are not."""
+
+    def is_gone(key_id: UUID | None) -> bool:
+        return key_id is not None and keyring.cached(key_id) is None
+
+    for keeper in forgetful:
+        keeper.forget_erased(is_gone)

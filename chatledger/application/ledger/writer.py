@@ -251,6 +251,7 @@ class GroupCommitWriter:
     def _has_written(self, members: Sequence[_Member]) -> bool:
         """False where others have moved on so far, with read models of another version, that these lag behind."""
         with self._store.write() as transaction:
+            self._keyring.require_current()
             head = transaction.head()
             if not self._catching_up.finish(transaction):
                 return False

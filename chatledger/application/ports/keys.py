@@ -7,6 +7,9 @@ from uuid import UUID
 
 import msgspec
 
+SECONDS_TO_BE_KNOWN = 1.0
+"""After which every process that shares a key store knows what one of them has destroyed, or commits nothing."""
+
 
 class KeyDestroyedError(LookupError):
     """The key is gone for good; what it sealed cannot be read again."""
@@ -134,6 +137,26 @@ class Keyring(Protocol):
         """
         ...
 
+    def catch_up(self) -> int:
+        """Know what others who share the key store have destroyed and rotated; the number of the last change. Blocks.
+
+        Keys that were destroyed are of no use any more to whoever has them in hand here.
+
+        Raises:
+            StorageUnavailableError: the key store is in trouble.
+        """
+        ...
+
+    def require_current(self) -> None:
+        """Pass if all is known here that others did until :data:`SECONDS_TO_BE_KNOWN` ago. Blocks if it was not.
+
+        To be called under the ledger's lock: what is committed there is sealed by no key that was destroyed earlier.
+
+        Raises:
+            StorageUnavailableError: the key store is in trouble.
+        """
+        ...
+
     def require_writable(self) -> None:
         """Pass where new keys could be brought to the disk. Blocks.
 
@@ -198,6 +221,14 @@ class SigningKeys(Protocol):
 
     def all(self) -> Sequence[SigningKey]:
         """Every key that was not forgotten, the oldest first. Never blocks."""
+        ...
+
+    def catch_up(self) -> None:
+        """Know what others who share the key store have rotated and forgotten. Blocks.
+
+        Raises:
+            StorageUnavailableError: the key store is in trouble.
+        """
         ...
 
     def rotate(self, *, forget_earlier: bool) -> SigningKey:

@@ -1,0 +1,43 @@
+"""What other processes do to the keys, brought to whatever this one has at hand."""
+
+import asyncio
+from collections.abc import Sequence
+from contextlib import suppress
+
+from chatledger.application.erasure.destroying import let_go
+from chatledger.application.ports.erasure import Forgetful
+from chatledger.application.ports.keys import Keyring, SigningKeys
+from chatledger.application.ports.storage import StorageUnavailableError
+
+SECONDS_BETWEEN_LOOKS = 0.5
+
+
+class FollowingKeys:
+    """Where processes share a key store, each of them looks into it all the time.
+
+    Args:
+        forgetful: what keeps content in memory.
+        signing_keys: those that are at hand, of each purpose.
+    """
+
+    def __init__(self, keyring: Keyring, forgetful: Sequence[Forgetful], signing_keys: Sequence[SigningKeys]) -> None:
+        self._keyring = keyring
+        self._forgetful = forgetful
+        self._signing_keys = signing_keys
+        self._known = 0
+
+    async def run(self) -> None:
+        """Look on until it is stopped. A key store that is away is asked again."""
+        while True:
+            with suppress(StorageUnavailableError):
+                await self._look()
+            await asyncio.sleep(SECONDS_BETWEEN_LOOKS)
+
+    async def _look(self) -> None:
+        last = await asyncio.to_thread(self._keyring.catch_up)
+        if last == self._known:
+            return
+        let_go(self._forgetful, self._keyring)
+        for signing_keys in self._signing_keys:
+            await asyncio.to_thread(signing_keys.catch_up)
+        self._known = last
