@@ -83,7 +83,7 @@ async def open_core(stack: AsyncExitStack, settings: Settings, *, hot_messages: 
         projections=projections,
         views=SqlViews(reader, seals),
         writer=writer,
-        ledger=Ledger(store, codec, keyring, writer, new_id, hot_messages=hot_messages),
+        ledger=Ledger(store, codec, keyring, writer, new_id, hot_messages=hot_messages, is_shared=settings.is_shared),
     )
 
 

@@ -91,6 +91,7 @@ from chatledger.bootstrap.core import open_core
 from chatledger.bootstrap.data_folder import make_folders
 from chatledger.bootstrap.erasure import open_forgetting
 from chatledger.bootstrap.files import open_files
+from chatledger.bootstrap.neighbours import hear_neighbours
 from chatledger.bootstrap.notary import OpenNotary, open_notary
 from chatledger.bootstrap.providers import built_in, by_name_of, open_features
 from chatledger.bootstrap.queues import open_queues
@@ -308,6 +309,22 @@ async def open_chatledger(
         caches = (lookout, tail, conversation_tail, directory, end_users, annotations)
         for observer in (*caches, subscriptions, application.feed):
             writer.observe(observer.committed)
+        await hear_neighbours(
+            stack,
+            settings,
+            core,
+            observers=(
+                directory.committed,
+                end_users.committed,
+                annotations.committed,
+                webhooks.webhooks.committed,
+                forgetting.erasing.committed,
+                forgetting.retaining.committed,
+            ),
+            forget=(directory.forget, end_users.forget, annotations.forget),
+            forgetful=(ledger, tail, conversation_tail),
+            wake=(application.feed.hear_of, lambda _: subscriptions.wake()),
+        )
         forgetting.start(writer, await stack.enter_async_context(Background()))
         if with_processes:
             await _start_notary(stack, settings, notary, writer, clock, grace)

@@ -175,6 +175,20 @@ class SqlLedgerReading:
         """Committed rows in order of position. ``decode`` runs off the event loop."""
         return await self._reader.run(lambda tx: decode(tx.read_log(after, limit)))
 
+    async def changes(
+        self, decode: Callable[[Sequence[EventRow]], T], *, after: int, most: int
+    ) -> tuple[int, T | None]:
+        """Where the ledger ends, and what has changed of apps, people and webhooks, or was erased, after a position.
+
+        None where the ledger has grown by more than ``most`` events. ``decode`` runs off the event loop.
+        """
+
+        def read(transaction: SqlTransaction) -> tuple[int, T | None]:
+            head = transaction.position()
+            return head, None if head - after > most else decode(transaction.read_changes(after, head))
+
+        return await self._reader.run(read)
+
     async def context_at(self, positions: Iterable[int]) -> Mapping[int, bytes]:
         """The metadata that these rows hold."""
         wanted = sorted(set(positions))

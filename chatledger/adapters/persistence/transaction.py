@@ -40,6 +40,10 @@ SELECT position, stream_id, category, version, event_id, name, schema, recorded_
        context_position, context, leaf
 FROM ledger WHERE """
 _SELECT_LOG = f"{_SELECT_ROWS} position > ? ORDER BY position LIMIT ?"
+_SELECT_CHANGES = f"""{_SELECT_ROWS} position > ? AND position <= ? AND (
+    category IN ('app', 'webhook') OR category = 'end_user' AND version > 1 OR name = 'ConversationErased'
+) ORDER BY position
+"""
 _SELECT_STREAM = """
 SELECT position, version, event_id, type, recorded_at, public, sealed, algorithm, context_position, context, leaf
 FROM events WHERE stream = ? AND version > ? AND position > ? AND position <= ? ORDER BY version LIMIT ?
@@ -476,6 +480,10 @@ class SqlTransaction:
     def read_log(self, after: int, limit: int) -> list[EventRow]:
         """Rows in order of position."""
         return self._log_rows(self._statements.execute(_SELECT_LOG, (after, limit)))
+
+    def read_changes(self, after: int, up_to: int) -> list[EventRow]:
+        """The rows between two positions that tell of changes to apps, people and webhooks, or of an erasure."""
+        return [] if up_to <= after else self._log_rows(self._statements.execute(_SELECT_CHANGES, (after, up_to)))
 
     def read_at(self, positions: Sequence[int]) -> list[EventRow]:
         """The rows at these positions, in order of position."""

@@ -251,6 +251,8 @@ class Sending:
         is_forced = new.repetition is not None and new.repetition.force
         joins = keyed is None and not is_forced
         fingerprint = await self._fingerprint(caller.app, person, new, asked) if joins else None
+        # What was said before, another node may have answered a moment ago.
+        context_cut = self._ledger.head_position if new.conversation_id is None else await self._ledger.latest()
         created = MessageCreated(
             conversation_id=place.conversation_id,
             parent_id=new.parent_id,
@@ -260,7 +262,7 @@ class Sending:
             mode=caller.app.mode,
             generator=asked.generator,
             prompt_version=PROMPT_VERSION,
-            context_cut=self._ledger.head_position,
+            context_cut=context_cut,
             context_tokens=caller.app.configuration.limits.context_tokens,
             fingerprint=keyed.fingerprint if keyed else fingerprint,
             idempotency_key=keyed.key if keyed else None,

@@ -70,12 +70,14 @@ class Ledger:
         new_id: IdFactory,
         *,
         hot_messages: int = HOT_MESSAGES,
+        is_shared: bool = False,
     ) -> None:
         self._store = store
         self._codec = codec
         self._writer = writer
         self._new_id = new_id
         self._hot_messages = hot_messages
+        self._is_shared = is_shared
         self.keyring = keyring
         self._contended: Counter[UUID] = Counter()
         self._hot: OrderedDict[UUID, Staged[Message]] = OrderedDict()
@@ -84,6 +86,14 @@ class Ledger:
     def head_position(self) -> int:
         """The last position that this process knows to be committed."""
         return self._writer.head_position
+
+    async def latest(self) -> int:
+        """The last position, by whomever it was committed.
+
+        Raises:
+            StorageUnavailableError: the store is in trouble.
+        """
+        return (await self._store.head()).position if self._is_shared else self.head_position
 
     @property
     def trouble(self) -> str | None:

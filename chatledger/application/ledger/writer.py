@@ -87,6 +87,10 @@ class GroupCommitWriter:
         self._looked_at = -LOOK_AGAIN
         self._thread = threading.Thread(target=self._run, name="ledger-writer", daemon=True)
 
+    def hear_of(self, position: int) -> None:
+        """Somebody else has committed up to there. To be called in the event loop."""
+        self._head_position = max(self._head_position, position)
+
     def observe(self, observer: Observer) -> None:
         """Call ``observer`` in the event loop after each commit. It must not block or raise."""
         self._observers.append(observer)

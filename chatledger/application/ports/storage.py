@@ -317,6 +317,15 @@ class LedgerReading(Protocol):
         """Committed rows in order of position. ``decode`` runs off the event loop."""
         ...
 
+    async def changes(
+        self, decode: Callable[[Sequence[EventRow]], T], *, after: int, most: int
+    ) -> tuple[int, T | None]:
+        """Where the ledger ends, and what has changed of apps, people and webhooks, or was erased, after a position.
+
+        None where the ledger has grown by more than ``most`` events. ``decode`` runs off the event loop.
+        """
+        ...
+
     async def context_at(self, positions: Iterable[int]) -> Mapping[int, bytes]:
         """The metadata that these rows hold."""
         ...

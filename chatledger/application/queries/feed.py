@@ -263,7 +263,11 @@ class Feed:
 
     def committed(self, envelopes: Sequence[Envelope]) -> None:
         """Take note of committed events, in order."""
-        self._told = envelopes[-1].position
+        self.hear_of(envelopes[-1].position)
+
+    def hear_of(self, position: int) -> None:
+        """The ledger has grown up to there."""
+        self._told = max(self._told, position)
         if self._waiting:
             self._tell_soon()
 
