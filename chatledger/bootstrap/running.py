@@ -162,7 +162,11 @@ async def open_chatledger(
 
         incarnation = await store.incarnation()
         queues = await stack.enter_async_context(open_queues(settings, incarnation))
-        tail, conversation_tail, lookout = Tail(), ConversationTail(), Lookout(store.head)
+        tail, conversation_tail, lookout = (
+            Tail(),
+            ConversationTail(),
+            Lookout(store.head, is_alone=not settings.is_shared),
+        )
         end_users, directory, past = (
             EndUsers(views, keyring),
             AppDirectory(views),

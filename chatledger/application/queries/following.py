@@ -68,7 +68,7 @@ class Follower(Listening):
             if self.is_closed:
                 return
             is_last = self._closing.is_set()
-            if held is not None and (held or (told and not is_last)):
+            if held is not None and (held or (self.has_come(told=told) and not is_last)):
                 newer = held
                 continue
             newer = () if (held is not None and is_last) or self._has_all(told=told) else await self._page()

@@ -71,10 +71,11 @@ class ConversationFollower(Listening):
         told = True
         while not (self.is_closed or self.is_over):
             batch = None if self._is_behind else self._tail.after(self._conversation_id, self._position)
-            if batch is None or not (batch or (told and not self._closing.is_set())):
+            has_come = self.has_come(told=told)
+            if batch is None or not (batch or (has_come and not self._closing.is_set())):
                 if self._closing.is_set():
                     return
-                if batch is None or self.may_have_missed or self._may_be_erased():
+                if batch is None or (told and not has_come) or self.may_have_missed or self._may_be_erased():
                     batch = await self._page()
                 if not batch and self._read and (trouble := self._ledger.trouble) is not None:
                     raise StorageUnavailableError(trouble)

@@ -32,12 +32,14 @@ class Lookout:
     One look serves all followers for a moment, however many there are.
 
     Attributes:
+        is_alone: whether whatever is told on the live bus was committed here: its events are at hand.
         missed: nothing after this position is known to have been missed. It only rises.
     """
 
-    def __init__(self, head: Callable[[], Awaitable[Head]]) -> None:
+    def __init__(self, head: Callable[[], Awaitable[Head]], *, is_alone: bool = True) -> None:
         """``head`` reads where the ledger ends."""
         self._head = head
+        self.is_alone = is_alone
         self._told = 0
         self._looking = asyncio.Lock()
         self._looked_at = float("-inf")
@@ -106,6 +108,10 @@ class Listening:
         if not (told or self.is_closed):
             await self._lookout.look()
         return told
+
+    def has_come(self, *, told: bool) -> bool:
+        """Whether what there is news of has come with it: what another process has committed has to be read."""
+        return told and self._lookout.is_alone
 
     def begin_to_read(self) -> None:
         """What was missed so far is on the ledger, which is read from here on."""
