@@ -48,6 +48,12 @@ def pytest_addoption(parser):
     )
     parser.addoption("--pages", type=int, default=8, help="how many pages of events a subscription catches up with")
     parser.addoption("--write-compatibility", action="store_true", help="write docs/compatibility.md from the run")
+    parser.addoption(
+        "--shape",
+        choices=("in_process", "postgres", "nats"),
+        default="in_process",
+        help="how work travels to the workers of the servers of tests/http: but for in_process they are processes too",
+    )
     parser.addoption("--tail-seconds", type=float, default=4, help="how long many writers write and one follows")
 
 

@@ -1,16 +1,18 @@
 """Many nodes: API and worker processes over one PostgreSQL and one queue, each of which may be killed."""
 
+import asyncio
 import itertools
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any, Self
 
 import httpx
 
 from tests.support.process import SERVE, WORKER, ServerProcess, run_json
+from tests.support.server import LiveServer, live_server
 from tests.support.tls import NO_TLS
 
 BY_POSTGRES = {"CHATLEDGER_QUEUE": "postgres"}
@@ -32,6 +34,7 @@ class Nodes:
         workers: how many answer and serve nothing.
         apis_work: whether those that serve answer too.
         env: more settings of every node.
+        master_key: the key of all of them, where others beside them have it too.
 
     Attributes:
         apis: those that serve.
@@ -48,8 +51,10 @@ class Nodes:
         workers: int = 1,
         apis_work: bool = False,
         env: Mapping[str, str] | None = None,
+        master_key: bytes | None = None,
     ) -> None:
         self._folder = folder
+        self._master_key = master_key or os.urandom(32)
         self.env = {
             "CHATLEDGER_DATABASE_URL": database_url,
             "CHATLEDGER_DURABILITY": "relaxed",  # the tests' server does not sync
@@ -72,12 +77,8 @@ class Nodes:
 
     def start(self) -> Self:
         """Give each the same master key, and start them all at once."""
-        key = os.urandom(32)
         for node in self.all:
-            node.data_folder.mkdir(mode=0o700, parents=True)
-            file = node.data_folder / "master.key"
-            file.touch(mode=0o600)
-            file.write_bytes(key)
+            give_master_key(node.data_folder, self._master_key)
         try:
             with ThreadPoolExecutor(len(self.all)) as starting:
                 list(starting.map(ServerProcess.start, self.all))
@@ -117,6 +118,10 @@ class Nodes:
         return self.start()
 
     def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    def stop(self) -> None:
+        """Tell all to end, and wait until they have."""
         running = [node for node in self.all if node.is_running]
         for node in running:
             node.signal()
@@ -125,6 +130,14 @@ class Nodes:
                 node.wait()
         finally:
             self.kill()
+
+
+def give_master_key(data_folder: Path, key: bytes) -> None:
+    """Make a node's data folder, with nothing but the key in it."""
+    data_folder.mkdir(mode=0o700, parents=True)
+    file = data_folder / "master.key"
+    file.touch(mode=0o600)
+    file.write_bytes(key)
 
 
 class InTurn(httpx.AsyncBaseTransport):
@@ -156,3 +169,23 @@ def without(node: ServerProcess) -> Iterator[None]:
     node.kill()
     yield
     node.start()
+
+
+@asynccontextmanager
+async def live_node(
+    folder: Path, database_url: str, queue: Mapping[str, str], **options: Any
+) -> AsyncIterator[LiveServer]:
+    """A server in this process that answers nothing itself, beside a worker in another."""
+    key = os.urandom(32)
+    give_master_key(folder / "data", key)
+    settings = {name.removeprefix("CHATLEDGER_").lower(): value for name, value in queue.items()}
+    if "nats_url" in settings:
+        settings["nats_url"] = settings["nats_url"].split(",")
+    beside = Nodes(folder, database_url, queue, apis=0, env={"CHATLEDGER_CHECKPOINT_INTERVAL": "0"}, master_key=key)
+    settings |= {"database_url": database_url, "durability": "relaxed", "files_url": beside.env["CHATLEDGER_FILES_URL"]}
+    async with live_server(folder / "data", with_worker=False, **settings, **options) as live:
+        await asyncio.to_thread(beside.start)
+        try:
+            yield live
+        finally:
+            await asyncio.to_thread(beside.stop)

@@ -108,13 +108,16 @@ async def live_server(
     http: HttpSettings | None = None,
     port: int = 0,
     generators: Sequence[Generator] = (),
+    with_worker: bool = True,
     **settings: Any,
 ) -> AsyncIterator[LiveServer]:
     """Open a chatledger in this folder and serve it while inside."""
     http, shutdown = http or HttpSettings(), Shutdown()
     # A notary of its own accord would write between two looks at the ledger's end.
     quiet: dict[str, Any] = {"shutdown_grace": 1, "checkpoint_interval": 0}
-    opening = open_chatledger(Settings(data_dir=data_dir, **quiet | settings), generators=generators)
+    opening = open_chatledger(
+        Settings(data_dir=data_dir, **quiet | settings), generators=generators, with_worker=with_worker
+    )
     async with opening as running:
         app = create_http_app(running.application, http, running.writer.require_writable, shutdown)
         async with serving(
