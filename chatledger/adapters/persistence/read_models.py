@@ -14,12 +14,12 @@ from chatledger.adapters.persistence.statements import statements_of
 from chatledger.adapters.persistence.store import Reader, SqlLedgerStore
 from chatledger.adapters.persistence.tables import METADATA, successor_of
 from chatledger.adapters.persistence.tracking import RunWriting
-from chatledger.adapters.persistence.transaction import SqlTransaction, for_successors
+from chatledger.adapters.persistence.transaction import SqlTransaction, coalesced, for_successors
 from chatledger.adapters.persistence.unhurried import unhurried
 from chatledger.application.errors import RebuildRunningError
 from chatledger.application.ledger.projections import READ_MODELS, READ_MODELS_VERSION
 from chatledger.application.ports.read_models import Comparison, ReadersInTheWayError
-from chatledger.application.ports.storage import Change, StorageUnavailableError, Transaction, Update
+from chatledger.application.ports.storage import Change, Insert, StorageUnavailableError, Transaction, Update
 
 log = logging.getLogger(__name__)
 
@@ -158,22 +158,30 @@ class SqlSuccessors:
         self._reader = reader
         self._run = run
         self._joined_at = ""
+        self._pace = FEWEST_ROWS
         self.are_given_up = False
 
     async def read(self, work: Callable[[Transaction], T]) -> T:
         """What ``work`` makes of one snapshot of the ledger, in a thread for this alone."""
         return await self._reader.run(work)
 
-    async def apply(self, changes: Sequence[Change]) -> float:
-        """Change them, between two commits of the ledger; for how many seconds those had to wait."""
+    async def apply(self, changes: Sequence[Change]) -> None:
+        """Change them, by few changes for many events, and in pieces between two commits of the ledger."""
+        fewer = await asyncio.to_thread(lambda: for_successors(coalesced(changes)))
+        while fewer:
+            some, fewer = fewer[: self._pace], fewer[self._pace :]
+            seconds = await self._run(lambda: self._make(some))  # noqa: B023 - awaited
+            if fewer:
+                self._pace = at_this_pace(len(some), seconds)
 
-        def work() -> float:
-            began = time.perf_counter()
-            with unhurried(self._writing) as connection:
-                SqlTransaction(connection).apply(for_successors(changes))
-            return time.perf_counter() - began
-
-        return await self._run(work)
+    def _make(self, changes: Sequence[Change]) -> float:
+        """For how many seconds commits had to wait."""
+        began = time.perf_counter()
+        with unhurried(self._writing) as connection:
+            transaction, new = SqlTransaction(connection), list(_leading_inserts(changes))
+            transaction.fill(new)
+            transaction.make(changes[len(new) :])
+        return time.perf_counter() - began
 
     async def join(self, last_changes: Callable[[Transaction], Sequence[Change]]) -> float:
         """Bring them to the head under the ledger's lock: from here on every commit changes them with the live ones."""
@@ -260,6 +268,13 @@ class SqlSuccessors:
 def _require_successors(transaction: SqlTransaction) -> None:
     if not transaction.has_successors:
         raise StorageUnavailableError("the connection was lost, and another node has cleared up meanwhile")
+
+
+def _leading_inserts(changes: Sequence[Change]) -> Iterator[Insert]:
+    for change in changes:
+        if not isinstance(change, Insert):
+            return
+        yield change
 
 
 def _pauses() -> Iterator[float]:

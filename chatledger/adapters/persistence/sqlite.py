@@ -209,12 +209,13 @@ class SqliteStatements:
 
     def append(self, streams: Sequence[Row], events: Sequence[Row], head: HeadRow) -> None:
         """Insert new streams and events and move the head."""
-        self._insert("streams", STREAM_COLUMNS, streams)
-        self._insert("events", EVENT_COLUMNS, events)
+        self.fill("streams", STREAM_COLUMNS, streams)
+        self.fill("events", EVENT_COLUMNS, events)
         moved = "UPDATE head SET position = ?, recorded_at = ?, last_stream = ?, read_models = ?"
         self._driver.execute(moved, (head.position, head.recorded_at, head.last_stream, head.read_models))
 
-    def _insert(self, table: str, columns: tuple[str, ...], rows: Sequence[Row]) -> None:
+    def fill(self, table: str, columns: tuple[str, ...], rows: Sequence[Row]) -> None:
+        """Insert many rows."""
         for sql, parameters in insert_rows(table, columns, rows):
             self._driver.execute(sql, parameters)
 

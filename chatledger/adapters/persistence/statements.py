@@ -146,6 +146,10 @@ class Statements(Protocol):
         """
         ...
 
+    def fill(self, table: str, columns: tuple[str, ...], rows: Sequence[Row]) -> None:
+        """Insert many rows, outside of a batch."""
+        ...
+
     def analyze(self, table: str) -> None:
         """Have queries on a new table planned by what is in it."""
         ...

@@ -10,7 +10,14 @@ from uuid import UUID
 import msgspec
 import sqlalchemy as sa
 
-from chatledger.adapters.persistence.statements import SELECT_HEAD, HeadRow, Row, insert_rows, statements_of
+from chatledger.adapters.persistence.statements import (
+    EVENT_COLUMNS,
+    SELECT_HEAD,
+    HeadRow,
+    Row,
+    insert_rows,
+    statements_of,
+)
 from chatledger.adapters.persistence.tables import METADATA, successor_of
 from chatledger.application.ledger.projections import READ_MODELS, READ_MODELS_VERSION
 from chatledger.application.ports.audit import ALGORITHMS
@@ -35,18 +42,17 @@ IDS_PER_STATEMENT = 500
 ROOM = 8 * 1024 * 1024
 """Bytes. Work that begins again with less on the disk is soon broken off again."""
 
-_SELECT_ROWS = """
-SELECT position, stream_id, category, version, event_id, name, schema, recorded_at, public, sealed, key_id, algorithm,
-       context_position, context, leaf
-FROM ledger WHERE """
-_SELECT_LOG = f"{_SELECT_ROWS} position > ? ORDER BY position LIMIT ?"
-_SELECT_CHANGES = f"""{_SELECT_ROWS} position > ? AND position <= ? AND (
-    category IN ('app', 'webhook') OR category = 'end_user' AND version > 1 OR name = 'ConversationErased'
+_SELECT_ROWS = f"SELECT {', '.join(EVENT_COLUMNS)} FROM events WHERE "
+_SELECT_LOG = f"{_SELECT_ROWS}position > ? ORDER BY position LIMIT ?"
+_SELECT_CHANGES = f"""
+{_SELECT_ROWS}position IN (
+    SELECT position FROM ledger WHERE position > ? AND position <= ? AND (
+        category IN ('app', 'webhook') OR category = 'end_user' AND version > 1 OR name = 'ConversationErased'
+    )
 ) ORDER BY position
 """
-_SELECT_STREAM = """
-SELECT position, version, event_id, type, recorded_at, public, sealed, algorithm, context_position, context, leaf
-FROM events WHERE stream = ? AND version > ? AND position > ? AND position <= ? ORDER BY version LIMIT ?
+_SELECT_STREAM = f"""
+{_SELECT_ROWS}stream = ? AND version > ? AND position > ? AND position <= ? ORDER BY version LIMIT ?
 """
 
 _SELECT_TIME = "SELECT recorded_at FROM events WHERE position = ?"
@@ -85,6 +91,9 @@ PRIMARY_KEYS = {table.name: tuple(column.name for column in table.primary_key) f
 PRIMARY_KEYS |= {successor: PRIMARY_KEYS[name] for name, successor in SUCCESSORS.items()}
 
 _RowKey = tuple[str, tuple[Any, ...]]
+
+_Stream = tuple[UUID, str, UUID | None]
+"""Its id, category and key."""
 
 _UNIQUE_COLUMNS = {
     "end_user": ("end_users", ("app_id", "kind", "lookup")),
@@ -344,15 +353,14 @@ class SqlTransaction:
     # Read models
 
     def apply(self, changes: Sequence[Change]) -> None:
-        """Move read models and operational state.
+        """Move read models and operational state, by as few statements as come to the same.
 
-        What happens to one row in one transaction is one statement, and new rows go first, many to a statement: each
-        step of the driver gives the interpreter's lock away, and a busy event loop is slow to give it back. From the
-        first change of another kind on, a table's changes are made one by one in their order.
+        Each step of the driver gives the interpreter's lock away, and a busy event loop is slow to give it back.
         """
-        self._apply(changes)
+        fewer = coalesced(changes)
+        self.make(fewer)
         if self.has_successors:
-            self._apply(for_successors(changes))
+            self.make(for_successors(fewer))
 
     def hold_read_models(self) -> int:
         """Keep others from moving this release's read models without the ledger's lock; up to where they are moved.
@@ -372,47 +380,36 @@ class SqlTransaction:
         self._statements.execute(_LEAVE_AT, (position, READ_MODELS_VERSION))
         self._head = None
 
-    def _apply(self, changes: Sequence[Change]) -> None:
+    def make(self, changes: Iterable[Change]) -> None:
+        """Make changes one after the other, as they are; rows that are new side by side go in together."""
         self._head = None
-        inserted: dict[_RowKey, dict[str, Any]] = {}
-        changed: dict[_RowKey, dict[str, Any]] = {}
-        increased: dict[_RowKey, Counter[str]] = {}
-        others: list[Change] = []
-        one_by_one: set[str] = set()
-        for change in changes:
-            if isinstance(change, Increase):
-                increased.setdefault((change.table, tuple(change.key.values())), Counter()).update(change.amounts)
-            elif change.table in one_by_one:
-                others.append(change)
-            elif isinstance(change, Insert) and (key := _row_key(change.table, change.row)) not in inserted:
-                changed.pop(key, None)
-                inserted[key] = dict(change.row)
-            elif isinstance(change, Update) and tuple(change.key) == PRIMARY_KEYS[change.table]:
-                key = (change.table, tuple(change.key.values()))
-                row = inserted.get(key)
-                (changed.setdefault(key, {}) if row is None else row).update(change.values)
-            else:
-                one_by_one.add(change.table)
-                others.append(change)
+        new: list[Insert] = []
         with self._statements.batch():
-            self._insert_rows(inserted)
-            for (table, key), values in changed.items():
-                self._change(Update(table, dict(zip(PRIMARY_KEYS[table], key, strict=True)), values))
-            for (table, key), amounts in increased.items():
-                self._change(Increase(table, dict(zip(PRIMARY_KEYS[table], key, strict=True)), amounts))
-            for change in others:
+            for change in changes:
                 if isinstance(change, Insert):
-                    self._insert_rows({_row_key(change.table, change.row): change.row})
-                else:
-                    self._change(change)
+                    new.append(change)
+                    continue
+                self._insert(new)
+                new.clear()
+                self._change(change)
+            self._insert(new)
 
-    def _insert_rows(self, inserted: Mapping[_RowKey, dict[str, Any]]) -> None:
-        pages: dict[tuple[str, tuple[str, ...]], list[Row]] = {}
-        for (table, _), row in inserted.items():
-            pages.setdefault((table, tuple(row)), []).append(tuple(self._values(row.values())))
-        for (table, columns), rows in pages.items():
+    def fill(self, new: Iterable[Insert]) -> None:
+        """Insert many rows."""
+        for table, columns, rows in self._side_by_side(new):
+            self._statements.fill(table, columns, rows)
+
+    def _insert(self, new: Iterable[Insert]) -> None:
+        for table, columns, rows in self._side_by_side(new):
             for sql, parameters in insert_rows(table, columns, rows):
                 self._statements.execute(sql, parameters)
+
+    def _side_by_side(self, new: Iterable[Insert]) -> list[tuple[str, tuple[str, ...], list[Row]]]:
+        """Rows by their tables and columns."""
+        rows: dict[tuple[str, tuple[str, ...]], list[Row]] = {}
+        for insert in new:
+            rows.setdefault((insert.table, tuple(insert.row)), []).append(tuple(self._values(insert.row.values())))
+        return [(table, columns, some) for (table, columns), some in rows.items()]
 
     def _change(self, change: Update | Upsert | Delete | Increase) -> None:
         sql, parameters = _statement(change)
@@ -461,21 +458,10 @@ class SqlTransaction:
         stream = self._statements.execute(by_id, (self._statements.value(stream_id),))
         if not stream:
             return []
-        number, category, raw_key_id = stream[0]
-        key_id, names = self._shared_id(raw_key_id), self.types.names
+        number, category, key_id = stream[0]
         most = self._statements.no_limit if limit is None else limit
-        rows: list[EventRow] = []
         found = self._statements.execute(_SELECT_STREAM, (number, after, beyond, up_to, most))
-        for position, version, event_id, kind, at, public, sealed, algorithm, place, context, leaf in found:
-            if kind not in names:
-                self._read_types()
-            name, schema = names[kind]
-            row = _event_row(
-                position, stream_id, category, version, event_id, name, schema, at, public, sealed, key_id, algorithm,
-                place, context, leaf,
-            )  # fmt: skip
-            rows.append(row)
-        return rows
+        return self._event_rows(found, {number: (stream_id, category, self._shared_id(key_id))})
 
     def read_log(self, after: int, limit: int) -> list[EventRow]:
         """Rows in order of position."""
@@ -493,14 +479,29 @@ class SqlTransaction:
             rows += self._log_rows(self._statements.execute(_select_at(len(page)), tuple(page)))
         return rows
 
-    def _log_rows(self, found: Iterable[Row]) -> list[EventRow]:
-        shared_id, optional_id = self._statements.shared_id, self._shared_id
+    def _log_rows(self, found: Sequence[Row]) -> list[EventRow]:
+        """What the events of a stream share is read once: to join it to each of them takes as long as to read them."""
+        streams: dict[int, _Stream] = {}
+        wanted = list({row[1] for row in found})
+        for start in range(0, len(wanted), IDS_PER_STATEMENT):
+            page = wanted[start : start + IDS_PER_STATEMENT]
+            for number, stream_id, category, key_id in self._statements.execute(_select_numbered(len(page)), page):
+                streams[number] = self._statements.shared_id(stream_id), category, self._shared_id(key_id)
+        return self._event_rows(found, streams)
+
+    def _event_rows(self, found: Sequence[Row], streams: Mapping[int, _Stream]) -> list[EventRow]:
+        names = self.types.names
+        if not names.keys() >= {row[4] for row in found}:
+            self._read_types()
         rows: list[EventRow] = []
-        for position, stream_id, category, version, event_id, name, schema, at, public, sealed, key_id, *rest in found:
-            algorithm, place, context, leaf = rest
-            row = _event_row(
-                position, shared_id(stream_id), category, version, event_id, name, schema, at, public, sealed,
-                optional_id(key_id), algorithm, place, context, leaf,
+        for position, stream, version, event_id, kind, at, public, sealed, algorithm, place, context, leaf in found:
+            stream_id, category, key_id = streams[stream]
+            name, schema = names[kind]
+            if isinstance(event_id, bytes):
+                event_id = UUID(bytes=event_id)  # noqa: PLW2901 - the driver may have made it
+            row = EventRow(
+                position, stream_id, category, version, event_id, name, schema, at, public, sealed, key_id,
+                ALGORITHMS[algorithm], place, context, leaf,
             )  # fmt: skip
             rows.append(row)
         return rows
@@ -538,42 +539,6 @@ class SqlTransaction:
         return found
 
 
-def _event_row(  # noqa: PLR0917 - the columns of the view, in their order
-    position: int,
-    stream_id: UUID,
-    category: str,
-    version: int,
-    event_id: bytes | UUID,
-    name: str,
-    schema: int,
-    recorded_at: int,
-    public: bytes,
-    sealed: bytes | None,
-    key_id: UUID | None,
-    algorithm: int,
-    context_position: int,
-    context: bytes | None,
-    leaf: bytes,
-) -> EventRow:
-    return EventRow(
-        position=position,
-        stream_id=stream_id,
-        category=category,
-        version=version,
-        event_id=UUID(bytes=event_id) if isinstance(event_id, bytes) else event_id,
-        name=name,
-        schema=schema,
-        recorded_at=recorded_at,
-        public=public,
-        sealed=sealed,
-        key_id=key_id,
-        algorithm=ALGORITHMS[algorithm],
-        context_position=context_position,
-        context=context,
-        leaf=leaf,
-    )
-
-
 @cache
 def _select_streams(count: int) -> str:
     marks = ", ".join("?" * count)
@@ -582,8 +547,14 @@ def _select_streams(count: int) -> str:
 
 
 @cache
+def _select_numbered(count: int) -> str:
+    marks = ", ".join("?" * count)
+    return f"SELECT number, stream_id, category, key_id FROM streams WHERE number IN ({marks})"
+
+
+@cache
 def _select_at(count: int) -> str:
-    return f"{_SELECT_ROWS} position IN ({', '.join('?' * count)}) ORDER BY position"
+    return f"{_SELECT_ROWS}position IN ({', '.join('?' * count)}) ORDER BY position"
 
 
 @cache
@@ -619,6 +590,44 @@ def _increase(table: str, key: tuple[str, ...], columns: tuple[str, ...]) -> str
 @cache
 def _delete(table: str, key: tuple[str, ...]) -> str:
     return f"DELETE FROM {table} WHERE {_condition(key)}"
+
+
+def coalesced(changes: Iterable[Change]) -> list[Change]:
+    """Fewer changes that come to the same, in an order of their own.
+
+    What happens to one row is one change, and new rows go first. From the first change of another kind on, a table's
+    changes stay as they are.
+    """
+    inserted: dict[_RowKey, dict[str, Any]] = {}
+    changed: dict[_RowKey, dict[str, Any]] = {}
+    increased: dict[_RowKey, Counter[str]] = {}
+    others: list[Change] = []
+    one_by_one: set[str] = set()
+    for change in changes:
+        if isinstance(change, Increase):
+            increased.setdefault((change.table, tuple(change.key.values())), Counter()).update(change.amounts)
+        elif change.table in one_by_one:
+            others.append(change)
+        elif isinstance(change, Insert) and (key := _row_key(change.table, change.row)) not in inserted:
+            changed.pop(key, None)
+            inserted[key] = dict(change.row)
+        elif isinstance(change, Update) and tuple(change.key) == PRIMARY_KEYS[change.table]:
+            key = (change.table, tuple(change.key.values()))
+            row = inserted.get(key)
+            (changed.setdefault(key, {}) if row is None else row).update(change.values)
+        else:
+            one_by_one.add(change.table)
+            others.append(change)
+    return [
+        *(Insert(table, row) for (table, _), row in inserted.items()),
+        *(Update(table, _key(table, key), values) for (table, key), values in changed.items()),
+        *(Increase(table, _key(table, key), amounts) for (table, key), amounts in increased.items()),
+        *others,
+    ]
+
+
+def _key(table: str, values: Sequence[Any]) -> dict[str, Any]:
+    return dict(zip(PRIMARY_KEYS[table], values, strict=True))
 
 
 def for_successors(changes: Iterable[Change]) -> list[Change]:

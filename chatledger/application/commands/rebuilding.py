@@ -20,11 +20,8 @@ from chatledger.application.ports.storage import Change, Transaction
 
 log = logging.getLogger(__name__)
 
-AIM = 0.01
-"""Seconds that the ledger's commits are to wait for one page of the replay."""
-
-FEWEST_EVENTS, MOST_EVENTS = 500, 4_000
-"""In one page. Fewer would take longer to hand over than to apply, and no less where the machine is busy otherwise."""
+PAGE = 4_000
+"""Events that are replayed at a time. What they do to one row is written once."""
 
 NEAR = 200
 """Events that are left to be replayed under the ledger's lock."""
@@ -189,18 +186,15 @@ class Rebuilding:
         )
 
     async def _catch_up(self, successors: Successors, replay: Replay, progress: Progress) -> None:
-        """Replay page by page, none longer than commits can wait for; each is read while the one before is applied."""
+        """Replay page by page; each is read while the one before is applied."""
         changes: Sequence[Change] = ()
-        applied = reading = FEWEST_EVENTS
         last = NEAR + 1
         while last - replay.position > NEAR:
-            seconds, (following, last) = await asyncio.gather(
-                successors.apply(changes),
-                successors.read(lambda ledger: _next_page(replay, ledger, reading)),  # noqa: B023 - awaited
+            _, (changes, last) = await asyncio.gather(
+                successors.apply(changes), successors.read(lambda ledger: _next_page(replay, ledger))
             )
             self._note(done=replay.position, total=last)
             progress(replay.position, last)
-            changes, applied, reading = following, reading, _at_this_pace(applied, seconds)
         await successors.apply(changes)
 
     def _last_changes(self, replay: Replay, locked: Transaction) -> Sequence[Change]:
@@ -215,17 +209,11 @@ class Rebuilding:
         return to_microseconds(self._clock.now())
 
 
-def _next_page(replay: Replay, ledger: Transaction, events: int) -> tuple[Sequence[Change], int]:
+def _next_page(replay: Replay, ledger: Transaction) -> tuple[Sequence[Change], int]:
     """What it changes, and where the ledger ends: right there if nothing came, whatever the ledger says."""
     before = replay.position
-    changes = replay.read_on(ledger, events)
+    changes = replay.read_on(ledger, PAGE)
     return changes, before if replay.position == before else ledger.position()
-
-
-def _at_this_pace(events: int, seconds: float) -> int:
-    """How many events the next page is to have, where so many took so long; at most twice as many."""
-    at_this_pace = int(events * AIM / seconds) if seconds else MOST_EVENTS
-    return max(FEWEST_EVENTS, min(at_this_pace, 2 * events, MOST_EVENTS))
 
 
 def _look_at(task: "asyncio.Task[RebuildReport]") -> None:

@@ -55,8 +55,8 @@ class Successors(Protocol):
         """What ``work`` makes of one snapshot of the ledger, in a thread for this alone. Its ``head`` is not asked."""
         ...
 
-    async def apply(self, changes: Sequence[Change]) -> float:
-        """Change them, between two commits of the ledger; for how many seconds those had to wait."""
+    async def apply(self, changes: Sequence[Change]) -> None:
+        """Change them, in pieces so small that the ledger's commits in between hardly wait."""
         ...
 
     async def join(self, last_changes: Callable[[Transaction], Sequence[Change]]) -> float:

@@ -35,7 +35,7 @@ class SchemaError(Exception):
     """The store's schema is not the one that this release knows; the text says what to do."""
 
 
-class EventRow(msgspec.Struct, frozen=True, kw_only=True):
+class EventRow(msgspec.Struct, frozen=True, gc=False):
     """One event as it is stored. Never changed, deleted or renumbered.
 
     Attributes:
