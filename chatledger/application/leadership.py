@@ -158,9 +158,8 @@ class Leadership:
         self._is_in_trouble = False
 
     def post(self, name: str) -> Post:
-        """A post that is to be filled; no two have the same name."""
-        post = self._posts[name] = Post(name, self._leases, self._clock)
-        return post
+        """The post of this name, the same one each time. It is filled once at most."""
+        return self._posts.setdefault(name, Post(name, self._leases, self._clock))
 
     async def run(self) -> None:
         """Keep what this node has, and take what is free."""

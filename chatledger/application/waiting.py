@@ -1,10 +1,19 @@
-"""How long to wait before something is tried again."""
+"""Waiting: for how long, and for what."""
 
+import asyncio
 import email.utils
 import math
+from contextlib import suppress
 from datetime import UTC
 
 from tenacity import RetryCallState, Retrying, wait_exponential, wait_random_exponential
+
+
+async def wait_at_most(event: asyncio.Event, seconds: float) -> None:
+    """Until the event is set, or the time is over."""
+    with suppress(TimeoutError):
+        async with asyncio.timeout(seconds):
+            await event.wait()
 
 
 def backoff(failures: int, first_delay: float, longest_delay: float) -> float:

@@ -1,6 +1,7 @@
 """What forgets, joined to what it needs."""
 
 from collections.abc import Sequence
+from contextlib import AbstractAsyncContextManager
 
 import msgspec
 
@@ -14,6 +15,7 @@ from chatledger.application.erasure.erasing import Erasing
 from chatledger.application.erasure.following_keys import FollowingKeys
 from chatledger.application.erasure.holding import LegalHolds
 from chatledger.application.erasure.retaining import Retaining
+from chatledger.application.leadership import Post
 from chatledger.application.ledger.ledger import Ledger
 from chatledger.application.ledger.sealed_rows import RowSeals
 from chatledger.application.ledger.writer import GroupCommitWriter
@@ -26,20 +28,26 @@ from chatledger.application.system_clock import new_id
 
 
 class Forgetting(msgspec.Struct, frozen=True):
-    """On request, by age, what stands in the way of both, and what other processes have forgotten."""
+    """On request, by age, what stands in the way of both, and what other processes have forgotten.
+
+    Attributes:
+        indexer: keeps up the search index, which has to be rid of whoever is erased; None where there is none.
+    """
 
     erasing: Erasing
     retaining: Retaining
     holds: LegalHolds
     following: FollowingKeys | None
+    indexer: Indexer | None
 
-    def start(self, writer: GroupCommitWriter, background: Background) -> None:
-        """Let both processes hear of what is committed, and run."""
+    def fill(self, post: Post, writer: GroupCommitWriter, background: Background) -> AbstractAsyncContextManager[None]:
+        """Let both processes hear of what is committed, and run on one node, beside the index that they wait for."""
         for process in (self.erasing, self.retaining):
             writer.observe(process.committed)
-            background.start(process.run)
         if self.following is not None:
             background.start(self.following.run)
+        work = (self.erasing.run, self.retaining.run)
+        return post.filled(*work) if self.indexer is None else post.filled(*work, self.indexer.run)
 
 
 def open_forgetting(
@@ -65,4 +73,5 @@ def open_forgetting(
         Retaining(ledger, views, destroying, blobs, clock, new_id),
         LegalHolds(ledger, views, reads, new_id),
         FollowingKeys(ledger.keyring, forgetful, signing_keys) if is_shared else None,
+        indexer,
     )

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, closing
+from functools import partial
 
 import msgspec
 
@@ -56,6 +57,7 @@ from chatledger.application.generation.moderating import Gates
 from chatledger.application.generation.worker import Worker
 from chatledger.application.grace import Grace
 from chatledger.application.idempotency import IdempotencyKeys
+from chatledger.application.leadership import Post
 from chatledger.application.ledger.codec import EventCodec
 from chatledger.application.ledger.ledger import HOT_MESSAGES, Ledger
 from chatledger.application.ledger.log import LedgerLog
@@ -91,6 +93,7 @@ from chatledger.bootstrap.core import open_core
 from chatledger.bootstrap.data_folder import make_folders
 from chatledger.bootstrap.erasure import open_forgetting
 from chatledger.bootstrap.files import open_files
+from chatledger.bootstrap.leadership import open_leadership
 from chatledger.bootstrap.neighbours import hear_neighbours
 from chatledger.bootstrap.notary import OpenNotary, open_notary
 from chatledger.bootstrap.providers import built_in, by_name_of, open_features
@@ -158,6 +161,7 @@ async def open_chatledger(
         grace = Grace(settings.shutdown_grace)
         core = await open_core(stack, settings, hot_messages=HOT_MESSAGES if with_worker else 0)
         clock, database, reader, store, writer = core.clock, core.database, core.reader, core.store, core.writer
+        leadership = await stack.enter_async_context(open_leadership(settings, database, clock))
         ledger, codec, keyring, seals, views = core.ledger, core.codec, core.keyring, core.seals, core.views
 
         incarnation = await store.incarnation()
@@ -196,7 +200,17 @@ async def open_chatledger(
             Stopping(ledger, views, directory, ownership, queues.bus, clock),
             History(ledger.message, views, end_users, ownership, past, reads),
         )
-        indexer = await open_index(stack, database, reader, keyring, writer, incarnation, is_wanted=settings.search)
+        indexer = await open_index(
+            stack,
+            database,
+            reader,
+            keyring,
+            writer,
+            incarnation,
+            leadership.post("erasure").fence,
+            is_wanted=settings.search,
+            is_shared=settings.is_shared,
+        )
         notary = await open_notary(settings, ledger, reader, keyring, clock, stack)
         forgetting = open_forgetting(
             ledger,
@@ -220,7 +234,7 @@ async def open_chatledger(
         stack.push_async_callback(suggesting.close)
         facts = Facts(store, codec, views, ownership, reads)
         feed = await _open_feed(stack, store, codec, directory, lookout, reads, following)
-        deliveries = SqlDeliveries(core.writing, reader, writer.run_alone)
+        deliveries = SqlDeliveries(core.writing, reader, writer.run_alone, leadership.post("webhooks").fence)
         webhooks = open_webhooks(
             stack,
             settings,
@@ -305,10 +319,8 @@ async def open_chatledger(
             LedgerLog(store, codec),
             projections,
             handlers,
-            grace,
         )
-        stack.push_async_callback(subscriptions.close)
-        await subscriptions.start()
+        await stack.enter_async_context(subscriptions.following(leadership, grace))
 
         caches = (lookout, tail, conversation_tail, directory, end_users, annotations)
         for observer in (*caches, subscriptions, application.feed):
@@ -324,17 +336,22 @@ async def open_chatledger(
                 webhooks.webhooks.committed,
                 forgetting.erasing.committed,
                 forgetting.retaining.committed,
+                *(() if indexer is None else (indexer.committed,)),
             ),
             forget=(directory.forget, end_users.forget, annotations.forget),
             forgetful=(ledger, tail, conversation_tail),
             wake=(application.feed.hear_of, lambda _: subscriptions.wake()),
         )
-        forgetting.start(writer, await stack.enter_async_context(Background()))
+        await stack.enter_async_context(
+            forgetting.fill(leadership.post("erasure"), writer, await stack.enter_async_context(Background()))
+        )
         if with_processes:
-            await _start_notary(stack, settings, notary, writer, clock, grace)
+            await _start_notary(stack, settings, notary, writer, clock, grace, leadership.post("notary"))
         if with_worker or (with_processes and settings.is_shared):
-            await _start_webhooks(stack, webhooks.webhooks, writer, grace)
-            await start_reactions(stack, settings, application, ledger, queues.tasks, writer)
+            await _start_webhooks(stack, webhooks.webhooks, writer, grace, leadership.post("webhooks"))
+            await start_reactions(
+                stack, settings, application, ledger, queues.tasks, writer, leadership.post("sweeper")
+            )
         worker, audience = None, Audience(tail.awaited, views)
         if with_worker:
             worker = await start_worker(
@@ -393,23 +410,27 @@ def _open_generators(
 
 
 async def _start_notary(
-    stack: AsyncExitStack, settings: Settings, notary: OpenNotary, writer: GroupCommitWriter, clock: Clock, grace: Grace
+    stack: AsyncExitStack,
+    settings: Settings,
+    notary: OpenNotary,
+    writer: GroupCommitWriter,
+    clock: Clock,
+    grace: Grace,
+    post: Post,
 ) -> None:
     """Begin to sign checkpoints, and to get them out. At the end it signs once more."""
     process = NotaryProcess(notary.notarizing, notary.delivery, clock, new_id, interval=settings.checkpoint_interval)
     writer.observe(process.committed)
-    stack.push_async_callback(process.close, grace)
-    background = await stack.enter_async_context(Background())
-    background.start(process.run)
-    if notary.delivery is not None:
-        background.start(notary.delivery.run)
+    work = (process.run,) if notary.delivery is None else (process.run, notary.delivery.run)
+    await stack.enter_async_context(post.filled(*work, finish=partial(process.close, grace)))
 
 
-async def _start_webhooks(stack: AsyncExitStack, webhooks: Webhooks, writer: GroupCommitWriter, grace: Grace) -> None:
+async def _start_webhooks(
+    stack: AsyncExitStack, webhooks: Webhooks, writer: GroupCommitWriter, grace: Grace, post: Post
+) -> None:
     writer.observe(webhooks.committed)
-    background = await stack.enter_async_context(Background())
-    background.start(webhooks.run, webhooks.watch)
-    stack.push_async_callback(webhooks.close, grace)
+    work = (webhooks.run, webhooks.watch)
+    await stack.enter_async_context(post.filled(*work, finish=partial(webhooks.close, grace)))
 
 
 def _open_exporting(stack: AsyncExitStack, database: Database, clock: Clock) -> Exporting:
@@ -425,7 +446,6 @@ def _subscriptions(
     ledger_log: LedgerLog,
     projections: Sequence[Projection],
     handlers: Sequence[Handler],
-    grace: Grace,
 ) -> Subscriptions:
     pace = SubscriptionSettings(poll=settings.subscription_poll, attempts=settings.subscription_attempts)
     tracked = [SqlTrackedProjection(projection, tracking) for projection in projections]
@@ -433,6 +453,5 @@ def _subscriptions(
         [
             *(ProjectionSubscription(projection, tracking, ledger_log, pace) for projection in tracked),
             *(HandlerSubscription(handler, tracking, ledger_log, pace) for handler in handlers),
-        ],
-        grace,
+        ]
     )

@@ -70,7 +70,7 @@ def open_webhooks(
     def new_courier(endpoint: Endpoint) -> Courier:
         return Courier(endpoint, telling, deliveries, sender, clock, policy, slots, disable=disabling.disable)
 
-    webhooks = Webhooks(views, feed, deliveries, new_courier)
+    webhooks = Webhooks(views, feed, deliveries, new_courier, is_alone=not settings.is_shared)
     managing = ManagingWebhooks(
         ledger, views, deliveries, directory, feed, sender, webhooks, clock, reads=reads, new_id=new_id
     )

@@ -18,6 +18,7 @@ from chatledger.application.generation.prompts import Prompts
 from chatledger.application.generation.turns import Turns
 from chatledger.application.generation.worker import Worker, WorkerSettings
 from chatledger.application.grace import Grace
+from chatledger.application.leadership import Post
 from chatledger.application.ledger.ledger import Ledger
 from chatledger.application.ledger.writer import GroupCommitWriter
 from chatledger.application.ports.generator import Generator
@@ -33,29 +34,27 @@ async def start_reactions(
     ledger: Ledger,
     queue: TaskQueue,
     writer: GroupCommitWriter,
+    post: Post,
 ) -> None:
-    """Begin what follows the commits of this process, whether it has a worker or not."""
-    views, stopping = application.views, application.stopping
-    reactions = (
-        Dispatcher(queue),
-        Turns(views, queue),
-        Sweeper(
-            ledger,
-            views,
-            queue,
-            stopping,
-            application.clock,
-            interval=settings.heartbeat,
-            timeout=settings.generation_timeout,
-        ),
-        AutomaticNaming(ledger, views, application.naming),
-        DeletedConversations(views, stopping),
-        Interruptions(views, stopping),
+    """Begin what follows the commits of this process, whether it has a worker or not.
+
+    What this leaves undone, because it ends in between, is found by whichever node fills the post.
+    """
+    views, stopping, clock = application.views, application.stopping, application.clock
+    is_alone = not settings.is_shared
+    dispatcher, turns = Dispatcher(queue), Turns(views, queue, is_alone=is_alone)
+    sweeper = Sweeper(
+        ledger, views, queue, stopping, clock, interval=settings.heartbeat, timeout=settings.generation_timeout
     )
-    for reaction in reactions:
+    naming = AutomaticNaming(ledger, views, application.naming, clock, is_alone=is_alone)
+    deleted, interruptions = DeletedConversations(views, stopping), Interruptions(views, stopping)
+    for reaction in (dispatcher, turns, sweeper, naming, deleted, interruptions):
         writer.observe(reaction.committed)
     background = await stack.enter_async_context(Background())
-    background.start(*(reaction.run for reaction in reactions))
+    background.start(dispatcher.run, turns.run, sweeper.follow, naming.follow, deleted.follow, interruptions.follow)
+    await stack.enter_async_context(
+        post.filled(sweeper.run, naming.look_back, deleted.look_back, interruptions.look_back)
+    )
 
 
 async def start_worker(

@@ -6,8 +6,14 @@ from chatledger.application.system_clock import new_id
 async def test_the_last_note_of_each_log_is_there_after_reopening(open_notary_memory) -> None:
     async with open_notary_memory() as memory:
         assert memory.recall("log/one") is None
-        for origin, note in (("log/one", b"first"), ("log/two", b"other"), ("log/one", b"second")):
-            memory.remember(origin, note)
+        for origin, before, note in (
+            ("log/one", None, b"first"),
+            ("log/two", None, b"other"),
+            ("log/one", b"first", b"second"),
+        ):
+            assert memory.remember(origin, note, instead_of=before)
+        for before in (None, b"first", b"other"):
+            assert not memory.remember("log/one", b"a fork", instead_of=before)
         assert memory.all_notes() == [b"second", b"other"]
     async with open_notary_memory() as memory:
         assert (memory.recall("log/one"), memory.recall("log/two")) == (b"second", b"other")

@@ -60,11 +60,15 @@ class StoredNotaryMemory:
         rows = self._store.read("SELECT note FROM last_notes WHERE origin = ?", origin)
         return rows[0][0] if rows else None
 
-    def remember(self, origin: str, note: bytes) -> None:
-        """Keep this one in its place, durably. Blocks.
+    def remember(self, origin: str, note: bytes, *, instead_of: bytes | None) -> bool:
+        """Keep this one in the place of another, durably; False where that is not the last note any more. Blocks.
 
         Raises:
             StorageUnavailableError: the key store cannot be written.
         """
         with self._store.write() as writing:
+            rows = writing.execute("SELECT note FROM last_notes WHERE origin = ?", origin)
+            if (rows[0][0] if rows else None) != instead_of:
+                return False
             writing.execute(_REMEMBER, origin, note)
+        return True

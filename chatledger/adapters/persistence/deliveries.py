@@ -1,22 +1,26 @@
 """How far the endpoints of webhooks were told, on SQL."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
 import msgspec
 import sqlalchemy as sa
 
+from chatledger.adapters.persistence.leases import require_lease
 from chatledger.adapters.persistence.store import Reader
 from chatledger.adapters.persistence.tables import UNDELIVERED, WEBHOOK_PROGRESS
 from chatledger.adapters.persistence.tracking import RunWriting, insert
 from chatledger.adapters.persistence.unhurried import unhurried
-from chatledger.application.ports.webhooks import OnRecord, Progress, Standing, Undelivered
+from chatledger.application.ports.leases import Fence, no_fence
+from chatledger.application.ports.webhooks import OnRecord, Progress, RecordChangedError, Standing, Undelivered
 
 AT_ONCE = 200
 """Rows to a statement."""
 
 _UNTROUBLED: dict[str, Any] = {"failures": 0, "failing_since": None, "paused_until": 0}
+
+_REVISED: dict[str, Any] = {"revision": WEBHOOK_PROGRESS.c.revision + 1}
 
 _OF_ROW = tuple(column.name for column in UNDELIVERED.c if column.name != "endpoint_id")
 
@@ -55,32 +59,57 @@ class SqlStandings:
 
 
 class SqlDeliveries(SqlStandings):
-    """The progress of all endpoints. It does not wait for the disk: what a power cut takes is told again."""
+    """The progress of all endpoints. It does not wait for the disk: what a power cut takes is told again.
 
-    def __init__(self, writing: sa.Engine, reader: Reader, run: RunWriting) -> None:
+    Args:
+        fence: tells the lease under which couriers save.
+    """
+
+    def __init__(self, writing: sa.Engine, reader: Reader, run: RunWriting, fence: Fence = no_fence) -> None:
         super().__init__(reader)
         self._writing = writing
         self._run = run
+        self._fence = fence
 
     async def begin(self, endpoint_id: UUID, position: int) -> OnRecord:
         """Where an endpoint stands: at ``position``, if it is new."""
 
         def work() -> OnRecord:
             with unhurried(self._writing) as connection:
-                new = {"endpoint_id": endpoint_id, "position": position, "forgiven": 0} | _UNTROUBLED
+                new = {"endpoint_id": endpoint_id, "position": position, "forgiven": 0, "revision": 0} | _UNTROUBLED
                 connection.execute(insert(connection, WEBHOOK_PROGRESS).values(new).on_conflict_do_nothing())
                 return _on_record(connection, endpoint_id)
 
         return await self._run(work)
 
+    async def revisions(self) -> Mapping[UUID, int]:
+        """How often what is on record of each endpoint was changed by somebody else than its courier."""
+        query = sa.select(WEBHOOK_PROGRESS.c.endpoint_id, WEBHOOK_PROGRESS.c.revision)
+        return await self._reader.query(lambda c: {row.endpoint_id: row.revision for row in c.execute(query)})
+
     async def save(
-        self, endpoint_id: UUID, progress: Progress, undelivered: Collection[Undelivered], delivered: Collection[int]
+        self,
+        endpoint_id: UUID,
+        progress: Progress,
+        undelivered: Collection[Undelivered],
+        delivered: Collection[int],
+        *,
+        revision: int,
     ) -> None:
-        """Its progress; what it has not taken, in place of what was on record; and the positions that it has taken."""
+        """Its progress; what it has not taken, in place of what was on record; and the positions that it has taken.
+
+        Raises:
+            RecordChangedError: somebody has changed what is on record since it had this revision; nothing is saved.
+            LeaseLostError: another node tells the endpoints by now; nothing is saved.
+        """
+        lease = self._fence()
 
         def work() -> None:
             with unhurried(self._writing) as connection:
-                connection.execute(_progress_of(endpoint_id).values(msgspec.structs.asdict(progress)))
+                require_lease(connection, lease)
+                same = _progress_of(endpoint_id).where(WEBHOOK_PROGRESS.c.revision == revision)
+                if not connection.execute(same.values(msgspec.structs.asdict(progress))).rowcount:
+                    raise RecordChangedError(str(endpoint_id))
                 _delete(connection, endpoint_id, [*delivered, *(each.position for each in undelivered)])
                 if undelivered:
                     rows = [{"endpoint_id": endpoint_id} | msgspec.structs.asdict(each) for each in undelivered]
@@ -97,6 +126,7 @@ class SqlDeliveries(SqlStandings):
 
         def work() -> int:
             with unhurried(self._writing) as connection:
+                connection.execute(_progress_of(endpoint_id).values(_REVISED))
                 return connection.execute(sa.update(UNDELIVERED).where(dead).values(values)).rowcount
 
         return await self._run(work)
@@ -105,7 +135,7 @@ class SqlDeliveries(SqlStandings):
         """Have everything after a position told again; what it was not told before that is told all the same."""
         beyond = sa.and_(UNDELIVERED.c.endpoint_id == endpoint_id, UNDELIVERED.c.position > position)
         told = WEBHOOK_PROGRESS.c.position
-        anew = _UNTROUBLED | {"position": sa.case((told < position, told), else_=position)}
+        anew = _REVISED | _UNTROUBLED | {"position": sa.case((told < position, told), else_=position)}
 
         def work() -> None:
             with unhurried(self._writing) as connection:
@@ -122,7 +152,7 @@ class SqlDeliveries(SqlStandings):
 
         def work() -> None:
             with unhurried(self._writing) as connection:
-                connection.execute(_progress_of(endpoint_id).values(_UNTROUBLED | {"forgiven": dead}))
+                connection.execute(_progress_of(endpoint_id).values(_REVISED | _UNTROUBLED | {"forgiven": dead}))
                 connection.execute(waiting.values(attempts=0, due_at=0))
 
         await self._run(work)
@@ -156,7 +186,7 @@ def _on_record(connection: sa.Connection, endpoint_id: UUID) -> OnRecord:
     undelivered = sa.select(UNDELIVERED).where(of_endpoint, counts).order_by(table.position)
     dead = sa.select(sa.func.count()).select_from(UNDELIVERED).where(of_endpoint, table.is_dead)
     found = [_undelivered(each) for each in connection.execute(undelivered)]
-    return OnRecord(_progress(row), found, connection.execute(dead).scalar_one(), row.forgiven)
+    return OnRecord(_progress(row), found, connection.execute(dead).scalar_one(), row.forgiven, row.revision)
 
 
 def _progress(row: sa.Row[Any]) -> Progress:

@@ -11,6 +11,9 @@ from uuid import UUID
 import sqlalchemy as sa
 
 from chatledger.adapters.persistence.errors import storage_errors
+from chatledger.adapters.persistence.leases import require_lease
+from chatledger.adapters.persistence.statements import statements_of
+from chatledger.application.ports.leases import Fence, no_fence
 from chatledger.application.ports.search_index import FoundMessage, IndexedMessage
 from chatledger.application.ports.storage import StorageUnavailableError
 
@@ -22,23 +25,38 @@ LARGEST_NUMBER = 2**63 - 1
 
 
 class SqlSearchIndex:
-    """A search index on SQL. One thread reads and writes: a search waits for one commit of the index at most."""
+    """A search index on SQL. One thread reads and writes: a search waits for one commit of the index at most.
 
-    def __init__(self, engine: sa.Engine) -> None:
+    Args:
+        engine: connections to where it is; given back at the end.
+        fence: tells the lease under which it is written to. On PostgreSQL it lies beside the leases.
+    """
+
+    def __init__(self, engine: sa.Engine, fence: Fence = no_fence) -> None:
         self._engine = engine
+        self._fence = fence
         self._on: _Dialect = _Postgres() if engine.dialect.name == "postgresql" else _Sqlite()
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="search-index")
         self._is_purged = False
+
+    async def prepare(self) -> None:
+        """Make it where there is none: from then on it can be asked, whoever keeps it up."""
+
+        def prepare(connection: sa.Connection) -> None:
+            statements_of(connection).lock_schema()
+            for statement in self._on.schema:
+                connection.exec_driver_sql(statement)
+
+        await self._run(prepare)
 
     async def begin(self, ledger: UUID, version: int) -> int:
         """Up to which position of this ledger it is made by this version; of any other it is emptied, and this is 0.
 
         What was removed, but had not left the disk, leaves it.
         """
+        await self.prepare()
 
         def begin(connection: sa.Connection) -> int:
-            for statement in self._on.schema:
-                connection.exec_driver_sql(statement)
             row = connection.execute(sa.text("SELECT * FROM search_standing")).first()
             if row is not None and (row.ledger, row.version) == (ledger.hex, version):
                 self._is_purged = bool(row.is_purged)
@@ -50,7 +68,7 @@ class SqlSearchIndex:
             connection.execute(sa.text(standing), {"ledger": ledger.hex, "version": version})
             return 0
 
-        position = await self._run(begin)
+        position = await self._write(begin)
         await self.purge()
         return position
 
@@ -65,7 +83,7 @@ class SqlSearchIndex:
             standing = "UPDATE search_standing SET position = :position, is_purged = :is_purged"
             connection.execute(sa.text(standing), {"position": position, "is_purged": int(self._is_purged)})
 
-        await self._run(put)
+        await self._write(put)
 
     async def purge(self) -> None:
         """Have what was removed leave the disk; nothing where it has."""
@@ -75,7 +93,7 @@ class SqlSearchIndex:
 
         if not self._is_purged:
             await self._in_thread(lambda: self._execute(self._on.purge))
-            await self._run(purged)
+            await self._write(purged)
             self._is_purged = True
 
     async def find(self, terms: Collection[int], before: int | None, limit: int) -> list[FoundMessage]:
@@ -97,6 +115,16 @@ class SqlSearchIndex:
         """Release it, once what is under way is done."""
         await asyncio.to_thread(self._thread.shutdown)
         self._engine.dispose()
+
+    async def _write(self, work: Callable[[sa.Connection], T]) -> T:
+        """What only one node does: refused where it is another one's by now."""
+        lease = self._fence()
+
+        def write(connection: sa.Connection) -> T:
+            require_lease(connection, lease)
+            return work(connection)
+
+        return await self._run(write)
 
     async def _run(self, work: Callable[[sa.Connection], T]) -> T:
         def run() -> T:

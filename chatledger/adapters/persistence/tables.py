@@ -187,6 +187,7 @@ WEBHOOK_PROGRESS = sa.Table(
     _number("failing_since", nullable=True),
     _number("paused_until"),
     _number("forgiven"),
+    _number("revision"),
 )
 
 UNDELIVERED = sa.Table(

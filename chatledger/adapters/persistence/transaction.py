@@ -99,6 +99,7 @@ _UNIQUE_COLUMNS = {
     "end_user": ("end_users", ("app_id", "kind", "lookup")),
     "api_key": ("api_keys", ("key_hash",)),
     "operator_token": ("operator_tokens", ("token_hash",)),
+    "checkpoint": ("checkpoints", ("number",)),
 }
 
 

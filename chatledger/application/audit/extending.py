@@ -23,12 +23,14 @@ class LastSigned(msgspec.Struct, frozen=True):
     Attributes:
         kept: as it is on the ledger's record; None where only the notary's memory has it.
         signers: the notary's keys that have signed it.
+        remembered: what the notary's memory has of this log: this one, or an older one; None where it has nothing.
     """
 
     kept: SignedCheckpoint | None
     note: bytes
     checkpoint: Checkpoint
     signers: list[VerifierKey]
+    remembered: bytes | None
 
 
 class Extending:
@@ -52,12 +54,12 @@ class Extending:
         if own is not None and claimed != own:
             raise LedgerInconsistentError(f"the ledger says that it is {claimed}, and the key store is that of {own}")
         kept, remembered = await self._store.newest(origin), await asyncio.to_thread(self._memory.recall, origin)
-        last = LastSigned(kept, kept.note, *self._opened(kept.note)) if kept else None
+        last = LastSigned(kept, kept.note, *self._opened(kept.note), remembered) if kept else None
         if remembered is None or (last and last.note == remembered):
             return last
         checkpoint, signers = self._opened(remembered)
         is_newer = last is None or checkpoint.size >= last.checkpoint.size
-        return LastSigned(None, remembered, checkpoint, signers) if is_newer else last
+        return LastSigned(None, remembered, checkpoint, signers, remembered) if is_newer else last
 
     def _opened(self, raw: bytes) -> tuple[Checkpoint, list[VerifierKey]]:
         keys = [key.key for key in self._keys.all()]

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Callable
+from contextlib import suppress
 
 import msgspec
 
@@ -13,10 +14,11 @@ from chatledger.application.audit.tiles import TOP_LEVEL, MissingLeafError, Tile
 from chatledger.application.context import Context
 from chatledger.application.errors import LedgerInconsistentError
 from chatledger.application.ledger.envelope import to_microseconds
+from chatledger.application.ledger.hand_ins import NotUniqueError, VersionConflictError
 from chatledger.application.ledger.ledger import Ledger, Staged
 from chatledger.application.ports.clock import Clock
 from chatledger.application.ports.notary import NotaryMemory, NotaryStore, SignedCheckpoint, TreeRows
-from chatledger.application.ports.storage import Delete, Insert, Upsert
+from chatledger.application.ports.storage import Delete, Insert, UniqueGuard, Upsert
 from chatledger.domain.notary import NOTARY_ID, Notary
 
 log = logging.getLogger(__name__)
@@ -98,6 +100,15 @@ class Notarizing:
                 await self._ledger.keep(*map(_kept, tiles))
 
     async def _sign(self, context: Context) -> SignedCheckpoint:
+        while (signed := await self._try_to_sign(context)) is None:
+            log.info("another notary was signing at the same time")
+        return signed
+
+    async def _try_to_sign(self, context: Context) -> SignedCheckpoint | None:
+        """None where another notary has signed meanwhile: this one begins anew with what that one has signed.
+
+        So whatever node it is on, and however long that stood still, each checkpoint extends the one before it.
+        """
         last = await self._extending.last()
         newest = self.keys.newest()
         head = await self._extension(last)
@@ -110,7 +121,9 @@ class Notarizing:
         if kept and last and newest.key in last.signers and head.size == last.checkpoint.size:
             return kept
         note = bytes(sign_note(str(head), self._signers(last)))
-        await asyncio.to_thread(self._memory.remember, head.origin, note)
+        before = last.remembered if last else None
+        if not await asyncio.to_thread(self._memory.remember, head.origin, note, instead_of=before):
+            return None
         return await self._keep(note, head.size)
 
     def _signers(self, last: LastSigned | None) -> list[NotaryKey]:
@@ -122,13 +135,15 @@ class Notarizing:
 
     async def _introduce(self, key: VerifierKey, context: Context) -> bool:
         """Have the key on the ledger before it signs anything; whether it was not there yet."""
-        staged = await self._ledger.load(Notary, NOTARY_ID) or Staged(Notary(NOTARY_ID), None)
-        before = staged.aggregate.version
-        staged.aggregate.introduce_key(str(key))
-        if staged.aggregate.version == before:
-            return False
-        await self._ledger.hand_in(staged, context=context)
-        return True
+        while True:
+            staged = await self._ledger.load(Notary, NOTARY_ID) or Staged(Notary(NOTARY_ID), None)
+            before = staged.aggregate.version
+            staged.aggregate.introduce_key(str(key))
+            if staged.aggregate.version == before:
+                return False
+            with suppress(VersionConflictError):  # another notary was quicker
+                await self._ledger.hand_in(staged, context=context)
+                return True
 
     async def _extension(self, last: LastSigned | None) -> Checkpoint:
         """The ledger as it is, if it extends the last checkpoint. Tiles that stand against it are made anew."""
@@ -139,16 +154,19 @@ class Notarizing:
         return head
 
     async def _keep(self, note: bytes, size: int) -> SignedCheckpoint:
-        signed = SignedCheckpoint(
-            number=await self._store.last_number() + 1,
-            origin=self.keys.origin,
-            size=size,
-            note=note,
-            signed_at=to_microseconds(self._clock.now()),
-        )
-        row = msgspec.structs.asdict(signed) | {"note": note.decode(), "delivered_at": None}
-        await self._ledger.keep(Insert("checkpoints", row))
-        return signed
+        """Once, though another notary may find it in the memory and keep it, too."""
+        while True:
+            number = await self._store.last_number() + 1
+            newest = await self._store.newest(self.keys.origin)
+            if newest is not None and newest.note == note:
+                return newest
+            signed_at = to_microseconds(self._clock.now())
+            signed = SignedCheckpoint(number=number, origin=self.keys.origin, size=size, note=note, signed_at=signed_at)
+            row = msgspec.structs.asdict(signed) | {"note": note.decode(), "delivered_at": None}
+            is_free = UniqueGuard("checkpoint", (number,))
+            with suppress(NotUniqueError):
+                await self._ledger.keep(Insert("checkpoints", row), guards=[is_free])
+                return signed
 
 
 def _kept(tile: Tile) -> Upsert:

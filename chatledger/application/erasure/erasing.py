@@ -21,6 +21,7 @@ from chatledger.application.ports.files import BlobStore
 from chatledger.application.ports.storage import Transaction
 from chatledger.application.ports.views import Page
 from chatledger.application.search.indexing import Indexer
+from chatledger.application.waiting import wait_at_most
 from chatledger.domain.conversation import Conversation
 from chatledger.domain.end_user import EndUser
 from chatledger.domain.errors import LegalHoldError
@@ -36,7 +37,7 @@ AT_ONCE = 50
 """How many conversations, files or answers are taken together, and how many people are at once."""
 
 SECONDS_TO_LOOK = 1.0
-"""Between two looks for answers under way, where none is heard to end."""
+"""Between two looks for what another process may have put on record: a request, an answer's end, the end of it all."""
 
 SECONDS_TO_PURGE = 60.0
 """What the search index has to be rid of the person; then the next look goes on."""
@@ -140,10 +141,10 @@ class Erasing:
         waiting = self._waiting.setdefault(end_user_id, set())
         waiting.add(done)
         try:
-            if (await self.erasure(end_user_id)).erased_position is None:
-                with suppress(TimeoutError):
-                    async with asyncio.timeout(seconds):
-                        await done.wait()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(seconds):
+                    while (await self.erasure(end_user_id)).erased_position is None:
+                        await wait_at_most(done, SECONDS_TO_LOOK)
         finally:
             waiting.remove(done)
             if not waiting:
@@ -173,9 +174,7 @@ class Erasing:
             while True:
                 self._requested.clear()
                 last = await self._begin(last, turns, tasks)
-                with suppress(TimeoutError):
-                    async with asyncio.timeout(LOOK_INTERVAL):
-                        await self._requested.wait()
+                await wait_at_most(self._requested, SECONDS_TO_LOOK)
 
     async def _go_on(self, tasks: asyncio.TaskGroup) -> None:
         """Try again and again what is not done, in turn: those that cannot be done yet do not keep the others out."""
@@ -243,9 +242,7 @@ class Erasing:
                 self._stopped |= dict.fromkeys(message_ids, ended)
                 try:
                     await asyncio.gather(*(self._stopping.stop_for("erasure", each) for each in message_ids))
-                    with suppress(TimeoutError):
-                        async with asyncio.timeout(SECONDS_TO_LOOK):
-                            await ended.wait()
+                    await wait_at_most(ended, SECONDS_TO_LOOK)
                 finally:
                     for message_id in message_ids:
                         self._stopped.pop(message_id, None)

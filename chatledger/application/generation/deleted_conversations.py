@@ -3,7 +3,6 @@
 import asyncio
 import logging
 from collections.abc import Sequence
-from contextlib import suppress
 
 from chatledger.application.commands.stopping import Stopping
 from chatledger.application.fault_report import describe
@@ -13,8 +12,8 @@ from chatledger.domain.events import ConversationDeleted
 
 log = logging.getLogger(__name__)
 
-LOOK_INTERVAL = 10.0
-"""Seconds between two looks for answers that were passed over: by trouble in the store, or by an end."""
+LOOK_INTERVAL = 5.0
+"""Seconds between two looks for answers that were passed over: by trouble in the store, or by the end of a node."""
 
 LOOK_LIMIT = 1_000
 
@@ -22,8 +21,8 @@ LOOK_LIMIT = 1_000
 class DeletedConversations:
     """Stops what is being answered in them.
 
-    It hears of deletions as they are committed. The read model knows what still runs: what an earlier process left
-    behind is found there, too.
+    It hears of deletions as they are committed. The read model knows what still runs: what another process left
+    behind is found there, by one node for all.
     """
 
     def __init__(self, views: Views, stopping: Stopping) -> None:
@@ -36,20 +35,26 @@ class DeletedConversations:
         if any(isinstance(envelope.body, ConversationDeleted) for envelope in envelopes):
             self._news.set()
 
-    async def run(self) -> None:
-        """Stop what is there, then what comes."""
+    async def look_back(self) -> None:
+        """Stop what was left behind: one node for all."""
         while True:
+            await self._look()
+            await asyncio.sleep(LOOK_INTERVAL)
+
+    async def follow(self) -> None:
+        """Stop what is there whenever a conversation is deleted."""
+        while True:
+            await self._news.wait()
             self._news.clear()
-            try:
-                await self._look()
-            except Exception as error:  # noqa: BLE001 - the next look finds them again
-                log.warning("answers in deleted conversations are stopped later: %s", describe(error))
-            with suppress(TimeoutError):
-                async with asyncio.timeout(LOOK_INTERVAL):
-                    await self._news.wait()
+            await self._look()
 
     async def _look(self) -> None:
-        for message_id in await self._views.unseen(LOOK_LIMIT):
+        try:
+            found = await self._views.unseen(LOOK_LIMIT)
+        except Exception as error:  # noqa: BLE001 - the next look finds them
+            log.warning("answers in deleted conversations are stopped later: %s", describe(error))
+            return
+        for message_id in found:
             try:
                 await self._stopping.stop_for("user", message_id)
             except Exception as error:  # noqa: BLE001 - one answer's failure is not the others'

@@ -3,8 +3,7 @@
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Awaitable, Sequence
 from uuid import UUID
 
 from chatledger.application.commands.stopping import Stopping
@@ -82,8 +81,8 @@ class Dispatcher:
 class Sweeper:
     """Looks at the tasks themselves: those that are due, those whose worker is dead, and those out of time.
 
-    It sweeps at every interval, and at the very moment that a task which was put back falls due. Of what is out of time
-    it ends what no worker is at: the others end theirs.
+    One node sweeps for all, at every interval; each publishes at the very moment that a task which it put back itself
+    falls due. Of what is out of time the sweep ends what no worker is at: the others end theirs.
     """
 
     def __init__(
@@ -115,18 +114,25 @@ class Sweeper:
                 asyncio.get_running_loop().call_later(max(0.0, wait) + JUST_AFTER, self._is_due.set)
 
     async def run(self) -> None:
-        """Sweep at once, then again and again."""
+        """Sweep at once, then again and again: one node for all."""
         while True:
-            try:
-                await self.sweep()
-            except StorageUnavailableError as error:
-                log.warning("sweep missed: the store is in trouble: %s", error)
-            except (QueueFullError, QueueUnavailableError) as error:
-                log.warning("sweep cut short: %s", describe(error))
+            await self._try(self.sweep())
+            await asyncio.sleep(self._interval)
+
+    async def follow(self) -> None:
+        """Publish what this node has put back, once it is due."""
+        while True:
+            await self._is_due.wait()
             self._is_due.clear()
-            with suppress(TimeoutError):
-                async with asyncio.timeout(self._interval):
-                    await self._is_due.wait()
+            await self._try(self._publish())
+
+    async def _try(self, work: Awaitable[int]) -> None:
+        try:
+            await work
+        except StorageUnavailableError as error:
+            log.warning("sweep missed: the store is in trouble: %s", error)
+        except (QueueFullError, QueueUnavailableError) as error:
+            log.warning("sweep cut short: %s", describe(error))
 
     async def sweep(self) -> int:
         """End what is out of time; publish every other task that nobody works on, and tell how many there were.
@@ -138,7 +144,12 @@ class Sweeper:
         now = to_microseconds(self._clock.now())
         for message_id in await self._views.overdue(now - int(self._timeout * 1_000_000), now, SWEEP_LIMIT):
             await self._time_out(message_id)
-        tasks = await self._views.unclaimed(now, SWEEP_LIMIT)
+        return await self._publish()
+
+    async def _publish(self) -> int:
+        if self._ledger.trouble is not None:
+            return 0
+        tasks = await self._views.unclaimed(to_microseconds(self._clock.now()), SWEEP_LIMIT)
         for task in tasks:
             await self._queue.publish(item_of(task, "GenerationRequeued", dispatch=1))
         return len(tasks)

@@ -13,8 +13,8 @@ from chatledger.domain.events import MessageCreated
 
 log = logging.getLogger(__name__)
 
-LOOK_INTERVAL = 10.0
-"""Seconds between two looks for answers that were passed over: by trouble in the store, or by an end."""
+LOOK_INTERVAL = 5.0
+"""Seconds between two looks for answers that were passed over: by trouble in the store, or by the end of a node."""
 
 LOOK_LIMIT = 1_000
 
@@ -22,8 +22,9 @@ LOOK_LIMIT = 1_000
 class Interruptions:
     """Stops what came before a message that interrupts, in its conversation: what runs, and what waits.
 
-    It hears of such messages as they are committed. The read model knows what has not been asked to end yet: what an
-    earlier process left behind is found there, too. Of two that interrupt, the later one interrupts the other.
+    It hears of such messages as they are committed. The read model knows what has not been asked to end yet: what
+    another process left behind is found there, by one node for all. Of two that interrupt, the later one interrupts the
+    other.
     """
 
     def __init__(self, views: Views, stopping: Stopping) -> None:
@@ -40,15 +41,14 @@ class Interruptions:
                 self._heard_of.add(body.conversation_id)
                 self._news.set()
 
-    async def run(self) -> None:
-        """Stop what is there, then what comes."""
-        async with asyncio.TaskGroup() as group:
-            group.create_task(self._follow())
-            while True:
-                await self._look()
-                await asyncio.sleep(LOOK_INTERVAL)
+    async def look_back(self) -> None:
+        """Stop what was left behind: one node for all."""
+        while True:
+            await self._look()
+            await asyncio.sleep(LOOK_INTERVAL)
 
-    async def _follow(self) -> None:
+    async def follow(self) -> None:
+        """Stop what comes."""
         while True:
             await self._news.wait()
             self._news.clear()

@@ -26,11 +26,15 @@ class Turns:
 
     It looks up what an earlier process left waiting, and then hears of what begins to wait and of what ends; where
     nobody waits, an end costs nothing. What it misses, the sweeper finds.
+
+    Args:
+        is_alone: whether no other node may have put on record who waits: else each end of an answer is looked at.
     """
 
-    def __init__(self, views: Views, queue: TaskQueue) -> None:
+    def __init__(self, views: Views, queue: TaskQueue, *, is_alone: bool) -> None:
         self._views = views
         self._queue = queue
+        self._is_alone = is_alone
         self._waiting: set[UUID] = set()
         self._knows_the_past = False
         self._heard_of: deque[UUID] = deque(maxlen=MAX_BACKLOG)
@@ -49,7 +53,7 @@ class Turns:
                     self._waiting.discard(envelope.stream_id)
                 case body if isinstance(body, TERMINAL_EVENTS):
                     self._waiting.discard(envelope.stream_id)
-                    if self._waiting or not self._knows_the_past:
+                    if self._waiting or not (self._knows_the_past and self._is_alone):
                         self._look_at(envelope.stream_id)
 
     def _look_at(self, message_id: UUID) -> None:

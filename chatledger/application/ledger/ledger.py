@@ -233,9 +233,13 @@ class Ledger:
         """Whether somebody decides on it again because others were faster: whoever can wait lets them go first."""
         return aggregate_id in self._contended
 
-    async def keep(self, *changes: Change) -> None:
-        """Move operational state, which is no fact, with the next commit."""
-        await self._writer.hand_in(HandIn(events=(), context=0, changes=changes))
+    async def keep(self, *changes: Change, guards: Sequence[Guard] = ()) -> None:
+        """Move operational state, which is no fact, with the next commit.
+
+        Raises:
+            NotUniqueError: a guard does not hold; nothing is moved.
+        """
+        await self._writer.hand_in(HandIn(events=(), context=0, changes=changes, guards=guards))
 
     # A message that was just sent is about to be answered by a worker in this process, most of the time.
 

@@ -112,6 +112,8 @@ class Subscription(ABC):
         self._closing = asyncio.Event()
         self._moved = asyncio.Event()
         self._turn = asyncio.Lock()
+        self._at_rest = asyncio.Event()
+        self._at_rest.set()
         self._end: Exception | None = None
 
     # What a host asks
@@ -135,6 +137,8 @@ class Subscription(ABC):
             while self._position < wanted:
                 self._is_awaited.set()
                 await self._next_move()
+                if self._at_rest.is_set():  # another node follows
+                    self._went_to(self._resume_at((await self._tracking.standing(self.name)).position))
 
     async def status(self) -> SubscriptionStatus:
         """How it does."""
@@ -176,11 +180,18 @@ class Subscription(ABC):
 
     def close(self) -> None:
         """Go no further than the event at hand."""
+        self._end = self._end or SubscriptionStoppedError(self.name)
         for event in (self._closing, self._is_awaited, self._news):
             event.set()
+        self._tell()
+
+    async def until_at_rest(self) -> None:
+        """Until it does not follow, at least not on this node."""
+        await self._at_rest.wait()
 
     async def follow(self) -> None:
-        """Follow until closed, whatever fails."""
+        """Follow until closed, whatever fails. Of several nodes one does, and where it ends another goes on."""
+        self._at_rest.clear()
         try:
             while not self._closing.is_set():
                 self._news.clear()
@@ -192,7 +203,7 @@ class Subscription(ABC):
             log.error("subscription %s ends: another version of it has taken over", self.name)  # noqa: TRY400
             self._end = error
         finally:
-            self._end = self._end or SubscriptionStoppedError(self.name)
+            self._at_rest.set()
             self._tell()
 
     async def _try_to_advance(self) -> bool:

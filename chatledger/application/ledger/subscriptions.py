@@ -1,10 +1,12 @@
 """All subscriptions of a running chatledger: begun, woken and ended together, but for the rest on their own."""
 
-import asyncio
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 
 from chatledger.application.grace import Grace
+from chatledger.application.leadership import Leadership
 from chatledger.application.ledger.envelope import Envelope
 from chatledger.application.ledger.subscription import ProjectionSubscription, Subscription, SubscriptionStatus
 from chatledger.application.ports.tracking import EffectFailedError
@@ -15,16 +17,14 @@ class SubscriptionProblemError(Exception):
 
 
 class Subscriptions:
-    """Runs each subscription in a task of its own: one that is slow or fails holds up no other.
+    """Each has a task of its own, on whichever node it falls to: one that is slow or fails holds up no other.
 
     Raises:
         SubscriptionProblemError: a name is empty, or two of them share one.
     """
 
-    def __init__(self, subscriptions: Sequence[Subscription], grace: Grace) -> None:
+    def __init__(self, subscriptions: Sequence[Subscription]) -> None:
         self._by_name = {subscription.name: subscription for subscription in subscriptions}
-        self._grace = grace
-        self._tasks: list[asyncio.Task[None]] = []
         for name, count in Counter(subscription.name for subscription in subscriptions).items():
             if not name:
                 raise SubscriptionProblemError("a projection or handler has an empty name")
@@ -37,8 +37,25 @@ class Subscriptions:
     def __getitem__(self, name: str) -> Subscription:
         return self._by_name[name]
 
-    async def start(self) -> None:
-        """Find out where each one stands, then have them follow.
+    @asynccontextmanager
+    async def following(self, leadership: Leadership, grace: Grace) -> AsyncIterator[None]:
+        """Have those follow while inside that fall to this node. At the end each ends what it is at, within the grace.
+
+        Raises:
+            SubscriptionProblemError: a projection's own code failed in its preparation.
+            StorageUnavailableError: the store is in trouble.
+        """
+        await self._begin()
+        async with AsyncExitStack() as stack:
+            for subscription in self:
+                post = leadership.post(f"subscription {subscription.name}")
+                at_rest = partial(_until_at_rest, subscription, grace)
+                await stack.enter_async_context(post.filled(subscription.follow, finish=at_rest))
+            stack.callback(self._close)
+            yield
+
+    async def _begin(self) -> None:
+        """Find out where each one stands.
 
         Raises:
             SubscriptionProblemError: a projection's own code failed in its preparation.
@@ -49,7 +66,6 @@ class Subscriptions:
                 await subscription.begin()
             except EffectFailedError as failed:
                 raise _problem(subscription.name, "it could not be prepared", failed) from failed.__cause__
-        self._tasks = [asyncio.create_task(subscription.follow()) for subscription in self]
 
     def committed(self, _: Sequence[Envelope]) -> None:
         """This process has committed events."""
@@ -81,15 +97,14 @@ class Subscriptions:
         """How each one does."""
         return [await subscription.status() for subscription in self]
 
-    async def close(self) -> None:
-        """Let each one end what it is at, within the time of grace, and go no further."""
+    def _close(self) -> None:
+        """All of them, before the end of any is waited for."""
         for subscription in self:
             subscription.close()
-        if self._tasks:
-            await self._grace.wait_for(asyncio.wait(self._tasks))
-            for task in self._tasks:
-                task.cancel()
-            await asyncio.gather(*self._tasks, return_exceptions=True)
+
+
+async def _until_at_rest(subscription: Subscription, grace: Grace) -> None:
+    await grace.wait_for(subscription.until_at_rest())
 
 
 def _problem(name: str, what: str, failed: EffectFailedError) -> SubscriptionProblemError:

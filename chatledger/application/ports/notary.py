@@ -118,8 +118,8 @@ class NotaryMemory(Protocol):
         """
         ...
 
-    def remember(self, origin: str, note: bytes) -> None:
-        """Keep this one in its place, durably. Blocks.
+    def remember(self, origin: str, note: bytes, *, instead_of: bytes | None) -> bool:
+        """Keep this one in the place of another, durably; False where that is not the last note any more. Blocks.
 
         Raises:
             StorageUnavailableError: the key store cannot be written.

@@ -32,8 +32,13 @@ class SearchIndex(Protocol):
     """Disposable: what is lost is indexed anew.
 
     Everything here raises :class:`~chatledger.application.ports.storage.StorageUnavailableError` where the index is in
-    trouble; then nothing was written.
+    trouble; then nothing was written. What writes raises
+    :class:`~chatledger.application.ports.leases.LeaseLostError` where another node keeps it up by now.
     """
+
+    async def prepare(self) -> None:
+        """Make it where there is none: from then on it can be asked, whoever keeps it up."""
+        ...
 
     async def begin(self, ledger: UUID, version: int) -> int:
         """Up to which position of this ledger it is made by this version; of any other it is emptied, and this is 0.

@@ -74,9 +74,9 @@ class Head(msgspec.Struct, frozen=True):
 
 
 class UniqueGuard(msgspec.Struct, frozen=True):
-    """Holds only while no row of a read model has this key. ``index`` names the read model and its key."""
+    """Holds only while no row has this key. ``index`` names the table and its key."""
 
-    index: Literal["end_user", "api_key", "operator_token"]
+    index: Literal["end_user", "api_key", "operator_token", "checkpoint"]
     key: tuple[Any, ...]
 
 

@@ -353,8 +353,11 @@ class Views(Protocol):
         """One variable."""
         ...
 
-    async def unnamed(self, limit: int) -> list[UUID]:
-        """Conversations that are to get a name by themselves and have none yet, oldest first."""
+    async def unnamed(self, limit: int, begun_before: int | None = None) -> list[UUID]:
+        """Conversations that are to get a name by themselves and have none yet, oldest first.
+
+        With a time in microseconds only those that began before it.
+        """
         ...
 
     async def first_message(self, conversation_id: UUID) -> UUID | None:

@@ -110,12 +110,18 @@ class OnRecord(msgspec.Struct, frozen=True):
         undelivered: in order, what is to be tried again, and the dead after the position up to which it was told.
         dead: how many are dead in all.
         forgiven: how many were when it was enabled last.
+        revision: rises whenever somebody else than its courier changes what is on record.
     """
 
     progress: Progress
     undelivered: Sequence[Undelivered]
     dead: int
     forgiven: int = 0
+    revision: int = 0
+
+
+class RecordChangedError(Exception):
+    """What is on record of an endpoint is not what its courier builds on any more."""
 
 
 class Deliveries(Protocol):
@@ -133,10 +139,25 @@ class Deliveries(Protocol):
         """Where it stands; None where it was told nothing yet."""
         ...
 
+    async def revisions(self) -> Mapping[UUID, int]:
+        """How often what is on record of each endpoint was changed by somebody else than its courier."""
+        ...
+
     async def save(
-        self, endpoint_id: UUID, progress: Progress, undelivered: Collection[Undelivered], delivered: Collection[int]
+        self,
+        endpoint_id: UUID,
+        progress: Progress,
+        undelivered: Collection[Undelivered],
+        delivered: Collection[int],
+        *,
+        revision: int,
     ) -> None:
-        """Its progress; what it has not taken, in place of what was on record; and the positions that it has taken."""
+        """Its progress; what it has not taken, in place of what was on record; and the positions that it has taken.
+
+        Raises:
+            RecordChangedError: somebody has changed what is on record since it had this revision; nothing is saved.
+            LeaseLostError: another node tells the endpoints by now; nothing is saved.
+        """
         ...
 
     async def dead_letters(self, endpoint_id: UUID, after: int, limit: int) -> Sequence[Undelivered]:

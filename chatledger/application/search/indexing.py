@@ -3,17 +3,18 @@
 import asyncio
 import logging
 from collections.abc import Sequence
-from contextlib import suppress
-from typing import Protocol
+from typing import NoReturn, Protocol
 from uuid import UUID
 
 import msgspec
 
 from chatledger.application.ledger.envelope import Envelope
+from chatledger.application.ports.leases import LeaseLostError
 from chatledger.application.ports.search_index import IndexedMessage, SearchIndex
 from chatledger.application.ports.storage import StorageUnavailableError
 from chatledger.application.ports.views import MessageView
 from chatledger.application.search.terms import Terms
+from chatledger.application.waiting import wait_at_most
 from chatledger.domain.events import TERMINAL_EVENTS, ConversationErased, EndUserErased
 
 log = logging.getLogger(__name__)
@@ -23,7 +24,7 @@ VERSION = 1
 
 PACE = 0.2
 """Seconds between two commits of the index while there is news: what ends in between shares one."""
-LOOK_AGAIN = 5.0
+LOOK_AGAIN = 1.0
 """Seconds after which it looks for what it was not told of."""
 WORTH_KEEPING = 10_000
 """Positions without a message after which it is noted how far it has come."""
@@ -97,12 +98,15 @@ class Indexer:
     async def run(self) -> None:
         """Follow, whatever fails."""
         while True:
-            with suppress(StorageUnavailableError):
+            try:
                 await self._follow()
-            log.warning("search: the index or the ledger is in trouble")
+            except StorageUnavailableError:
+                log.warning("search: the index or the ledger is in trouble")
+            except LeaseLostError:
+                log.warning("search: another node keeps the index up")
             await asyncio.sleep(LOOK_AGAIN)
 
-    async def _follow(self) -> None:
+    async def _follow(self) -> NoReturn:
         position = kept = await self.index.begin(self._ledger, VERSION)
         while True:
             self._news.clear()
@@ -118,9 +122,7 @@ class Indexer:
                 await self.index.purge()
                 self._went_to(position)
                 await asyncio.sleep(PACE)
-                with suppress(TimeoutError):
-                    async with asyncio.timeout(LOOK_AGAIN):
-                        await self._news.wait()
+                await wait_at_most(self._news, LOOK_AGAIN)
 
     def _indexed(self, messages: Sequence[MessageView]) -> list[IndexedMessage]:
         return [

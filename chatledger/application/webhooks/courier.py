@@ -50,6 +50,7 @@ READ_SAVE_INTERVAL = 30.0
 """Seconds. No more often where it was told nothing since: a crash repeats the reading."""
 
 LONGEST_SLEEP = 60.0
+NOT_BEGUN = -1
 GONE = 410
 
 _encode = msgspec.json.Encoder().encode
@@ -124,6 +125,7 @@ class Courier:
         self._lines = Lines()
         self._sending: set[asyncio.Task[None]] = set()
         self._progress = Progress(position=0)
+        self._revision = NOT_BEGUN
         self._read_up_to = 0
         self._is_behind = True
         self._dead = 0
@@ -139,6 +141,11 @@ class Courier:
         self._due_until = 0
         self._cause: DisabledFor | None = None
         self._error: BaseException | None = None
+
+    @property
+    def revision(self) -> int:
+        """That of the record which it builds on; :data:`NOT_BEGUN` before it has read it."""
+        return self._revision
 
     # What others tell it
 
@@ -159,6 +166,8 @@ class Courier:
 
         Raises:
             StorageUnavailableError: the store is in trouble. It can be run again, and repeats a little.
+            RecordChangedError: it has to begin with what is on record now.
+            LeaseLostError: another node tells the endpoint.
         """
         self._reset()
         try:
@@ -193,7 +202,7 @@ class Courier:
     async def _begin(self) -> None:
         found = await self._deliveries.begin(self.endpoint.endpoint_id, self.endpoint.after)
         self._progress, self._dead = found.progress, max(0, found.dead - found.forgiven)
-        self._read_up_to = found.progress.position
+        self._read_up_to, self._revision = found.progress.position, found.revision
         self._due_until = max((each.due_at for each in found.undelivered), default=0)
         for each in found.undelivered:
             self._recorded_up_to[each.order_id] = each.position
@@ -388,7 +397,9 @@ class Courier:
         self._undelivered.clear()
         self._delivered.clear()
         self._is_saving = True  # and stays so where it fails: then nothing may be saved that builds on it
-        await self._deliveries.save(self.endpoint.endpoint_id, self._progress, undelivered, delivered)
+        await self._deliveries.save(
+            self.endpoint.endpoint_id, self._progress, undelivered, delivered, revision=self._revision
+        )
         self._is_saving = False
 
     def _now(self) -> int:

@@ -13,10 +13,12 @@ from chatledger.application.fault_report import describe
 from chatledger.application.grace import Grace
 from chatledger.application.ledger.envelope import Envelope
 from chatledger.application.ledger.ledger import Ledger, Staged
+from chatledger.application.ports.leases import LeaseLostError
 from chatledger.application.ports.storage import StorageUnavailableError
-from chatledger.application.ports.webhooks import Deliveries, Endpoint, EndpointViews
+from chatledger.application.ports.webhooks import Deliveries, Endpoint, EndpointViews, RecordChangedError
 from chatledger.application.queries.feed import Feed
-from chatledger.application.webhooks.courier import Courier
+from chatledger.application.waiting import wait_at_most
+from chatledger.application.webhooks.courier import NOT_BEGUN, Courier
 from chatledger.domain.errors import EndpointRemovedError
 from chatledger.domain.values import DisabledFor
 from chatledger.domain.webhook import Webhook
@@ -25,6 +27,9 @@ log = logging.getLogger(__name__)
 
 RESTART_PAUSE = 1.0
 """Seconds after which a courier that failed itself begins again."""
+
+LOOK_INTERVAL = 1.0
+"""Seconds between two looks for what other nodes have changed."""
 
 NewCourier = Callable[[Endpoint], Courier]
 
@@ -37,9 +42,19 @@ class Webhooks:
         feed: tells of news.
         deliveries: how far each was told.
         new_courier: makes a courier.
+        is_alone: whether no other node may change an endpoint, or what is on record of it.
     """
 
-    def __init__(self, views: EndpointViews, feed: Feed, deliveries: Deliveries, new_courier: NewCourier) -> None:
+    def __init__(
+        self,
+        views: EndpointViews,
+        feed: Feed,
+        deliveries: Deliveries,
+        new_courier: NewCourier,
+        *,
+        is_alone: bool = True,
+    ) -> None:
+        self._is_alone = is_alone
         self._views = views
         self._feed = feed
         self._deliveries = deliveries
@@ -56,15 +71,34 @@ class Webhooks:
             self._changed.set()
 
     async def run(self) -> None:
-        """Keep a courier for each endpoint that is enabled."""
-        while True:
-            self._changed.clear()
-            try:
-                await self._adjust(await self._views.endpoints())
-            except StorageUnavailableError:
-                await asyncio.sleep(RESTART_PAUSE)
-                continue
-            await self._changed.wait()
+        """Keep a courier for each endpoint that is enabled, until cancelled; then none is left."""
+        try:
+            while True:
+                self._changed.clear()
+                try:
+                    if not self._is_alone:
+                        await self._end_the_outdated()
+                    await self._adjust(await self._views.endpoints())
+                except StorageUnavailableError:
+                    await asyncio.sleep(RESTART_PAUSE)
+                    continue
+                if self._is_alone:
+                    await self._changed.wait()
+                else:
+                    await wait_at_most(self._changed, LOOK_INTERVAL)
+        finally:
+            await self._end(set(self._running))
+
+    async def _end_the_outdated(self) -> None:
+        """Another node has changed what is on record: their couriers begin anew from there."""
+        revisions = await self._deliveries.revisions()
+        await self._end(
+            [
+                endpoint_id
+                for endpoint_id, (courier, _) in self._running.items()
+                if NOT_BEGUN < courier.revision < revisions.get(endpoint_id, 0)
+            ]
+        )
 
     async def watch(self) -> None:
         """Tell the couriers of what lands; one look for all of them."""
@@ -136,8 +170,12 @@ async def _keep_running(courier: Courier) -> None:
     while True:
         try:
             return await courier.run()
+        except RecordChangedError:
+            continue
         except StorageUnavailableError:
             log.warning("webhook %s waits: the store is in trouble", courier.endpoint.endpoint_id)
+        except LeaseLostError:
+            log.warning("webhook %s waits: another node tells it", courier.endpoint.endpoint_id)
         except Exception as error:  # noqa: BLE001 - it has nobody else to tell, and the endpoint is to be told
             log.critical("webhook %s begins again: %s", courier.endpoint.endpoint_id, describe(error))
         await asyncio.sleep(RESTART_PAUSE)

@@ -86,12 +86,16 @@ class SqlConversationViews(SqlReading):
             is_erased=is_erased,
         )
 
-    async def unnamed(self, limit: int) -> list[UUID]:
-        """Conversations that are to get a name by themselves and have none yet, oldest first."""
+    async def unnamed(self, limit: int, begun_before: int | None = None) -> list[UUID]:
+        """Conversations that are to get a name by themselves and have none yet, oldest first.
+
+        With a time in microseconds only those that began before it.
+        """
         table = CONVERSATIONS.c
-        query = (
-            sa.select(table.conversation_id).where(table.is_to_be_named).order_by(table.created_position).limit(limit)
-        )
+        query = sa.select(table.conversation_id).where(table.is_to_be_named)
+        if begun_before is not None:
+            query = query.where(table.created_at < begun_before)
+        query = query.order_by(table.created_position).limit(limit)
         return await self._reader.query(lambda c: list(c.execute(query).scalars()))
 
     async def variables(self, conversation_id: UUID) -> list[VariableView]:

@@ -227,6 +227,7 @@ def _create_delivery_tables() -> None:
         _number("failing_since", nullable=True),
         _number("paused_until"),
         _number("forgiven"),
+        _number("revision"),
     )
     op.create_table(
         "undelivered",
