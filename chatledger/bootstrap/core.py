@@ -11,12 +11,15 @@ from chatledger.adapters.keys.signing import StoredSigningKeys
 from chatledger.adapters.persistence.database import Database
 from chatledger.adapters.persistence.open_ledgers import lent_ledger
 from chatledger.adapters.persistence.store import Reader, SqlLedgerStore
+from chatledger.adapters.persistence.versions import SqlVersions
 from chatledger.adapters.persistence.views import SqlViews
+from chatledger.application.background import Background
 from chatledger.application.ledger.catching_up import CatchingUp
 from chatledger.application.ledger.codec import EventCodec
 from chatledger.application.ledger.ledger import Ledger
 from chatledger.application.ledger.projections import Projections
 from chatledger.application.ledger.sealed_rows import RowSeals
+from chatledger.application.ledger.side_by_side import SideBySide
 from chatledger.application.ledger.writer import GroupCommitWriter
 from chatledger.application.system_clock import SystemClock, new_id
 from chatledger.bootstrap.data_folder import as_server, open_keys, require_keys
@@ -70,6 +73,13 @@ async def open_core(stack: AsyncExitStack, settings: Settings, *, hot_messages: 
     writer = GroupCommitWriter(store, codec, keyring, projections, clock, asyncio.get_running_loop())
     writer.start((await store.head()).position)
     stack.push_async_callback(writer.close)
+    if settings.is_shared:
+        versions = SqlVersions(reader, writing, writer.run_alone)
+        side_by_side = SideBySide(versions, writer.catch_up, clock)
+        reader.catch_up_first(side_by_side.may_lag, writer.catch_up)
+        stack.callback(reader.catch_up_first, lambda: False, writer.catch_up)
+        background = await stack.enter_async_context(Background())
+        background.start(side_by_side.run)
     return Core(
         clock=clock,
         database=database,

@@ -1,6 +1,7 @@
 """PostgreSQL: one ledger in the schema that a connection begins with, and any number of processes."""
 
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from functools import cache
 from typing import Any, Literal, LiteralString, cast
@@ -37,15 +38,31 @@ _DURABLE: LiteralString = (
     "WHERE current_setting('synchronous_commit') NOT IN ('on', 'remote_apply')"
 )
 
-_READ_SCHEMA = f"current_schema() || '_read_{READ_MODELS_VERSION}'"
+
+def _read_schema(version: int) -> str:
+    return f"current_schema() || '_read_{version:d}'"
+
+
 _REBUILD = "hashtextextended('chatledger rebuild of ' || current_schema(), 0)"
 
 # Behind the ledger's own schema, so that this one stays the current one; before any that a host has in its path.
 _FIND_READ_MODELS = cast(
     "LiteralString",
     "SELECT set_config('search_path', concat_ws(', ', quote_ident(current_schema()), "
-    f"quote_ident({_READ_SCHEMA}), nullif(current_setting('search_path'), '')), false)",
+    f"quote_ident({_read_schema(READ_MODELS_VERSION)}), nullif(current_setting('search_path'), '')), false)",
 )
+
+SECONDS_TO_BE_NOTICED = 2.0
+"""What nodes of another release may take to notice a new one, by their looks or by its writing connection."""
+
+_NODES = "hashtext('chatledger nodes of ' || current_schema())"
+_COME = cast("LiteralString", f"SELECT pg_advisory_lock_shared({_NODES}, {READ_MODELS_VERSION})")
+_VERSIONS_IN_USE = f"""
+SELECT DISTINCT objid::bigint FROM pg_locks
+WHERE locktype = 'advisory' AND granted AND objsubid = 2
+      AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
+      AND classid::bigint = {_NODES}::bigint & 4294967295
+"""  # noqa: S608 - a constant of our own
 
 _THE_SERVERS_LOCK = "hashtextextended('chatledger server of ' || current_schema(), 0)"
 
@@ -159,6 +176,8 @@ class PostgresDatabase:
             _check_server(connection, self._durability)
             if holding is not None:
                 _take_the_servers_lock(connection, self.place, holding)
+            if holding == "as a node":
+                _come(connection)
             connection.execute(_DURABLE)
             connection.autocommit = False
             # Under any other level a transaction would read what stood before it waited for the lock.
@@ -285,6 +304,14 @@ def _take_the_servers_lock(connection: BoundedConnection, place: str, holding: H
         raise StoreBusyError(reason) from None
 
 
+def _come(connection: BoundedConnection) -> None:
+    """Be seen by the nodes of other releases for as long as the connection lives, before anything is appended by it."""
+    connection.execute(_COME)
+    in_use = connection.execute(cast("LiteralString", _VERSIONS_IN_USE)).fetchall()
+    if any(version != READ_MODELS_VERSION for (version,) in in_use):
+        time.sleep(SECONDS_TO_BE_NOTICED)
+
+
 @cache
 def _marked(sql: str) -> LiteralString:
     return cast("LiteralString", sql.replace("?", "%s"))
@@ -404,10 +431,19 @@ class PostgresStatements:
         columns = [*_columns(streams, _STREAM_WIDTH), *_columns(called, len(EVENT_COLUMNS))]
         self._driver.execute(_APPEND, [*columns, head.position, head.recorded_at, head.last_stream, head.read_models])
 
-    def read_schema(self) -> str | None:
+    def read_schema(self, version: int = READ_MODELS_VERSION) -> str | None:
         """A schema for this version."""
-        ((schema,),) = self.execute(f"SELECT {_READ_SCHEMA}")
+        ((schema,),) = self.execute(f"SELECT {_read_schema(version)}")
         return str(schema)
+
+    def versions_in_use(self) -> Collection[int]:
+        """As the locks of writing connections tell."""
+        return [version for (version,) in self.execute(_VERSIONS_IN_USE)]
+
+    def holds_alone(self, version: int) -> bool:
+        """By the lock that they would share."""
+        ((is_taken,),) = self.execute(f"SELECT pg_try_advisory_xact_lock({_NODES}, ?::int)", (version,))
+        return bool(is_taken)
 
     def try_to_rebuild(self) -> bool:
         """By a lock of the connection's; whoever has it gets it once more."""

@@ -2,7 +2,7 @@
 
 import os
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from functools import lru_cache
 from pathlib import Path
@@ -22,6 +22,7 @@ from chatledger.adapters.persistence.statements import (
     insert_rows,
 )
 from chatledger.adapters.sqlite_files import connect_to_read
+from chatledger.application.ledger.projections import READ_MODELS_VERSION
 from chatledger.application.ports.storage import StorageUnavailableError
 
 BUSY_TIMEOUT_MS = 10_000
@@ -219,9 +220,17 @@ class SqliteStatements:
         for sql, parameters in insert_rows(table, columns, rows):
             self._driver.execute(sql, parameters)
 
-    def read_schema(self) -> str | None:
+    def read_schema(self, version: int = READ_MODELS_VERSION) -> str | None:  # noqa: ARG002 - a file has those of one
         """None: a file has one process that writes, and read models of one version."""
         return None
+
+    def versions_in_use(self) -> Collection[int]:
+        """That one."""
+        return (READ_MODELS_VERSION,)
+
+    def holds_alone(self, version: int) -> bool:  # noqa: ARG002 - for the same reason
+        """False: whoever asks is there."""
+        return False
 
     def try_to_rebuild(self) -> bool:
         """True, for the same reason."""

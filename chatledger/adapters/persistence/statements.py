@@ -1,6 +1,6 @@
 """What a transaction asks of a connection, and where the databases differ."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import AbstractContextManager
 from functools import cache
 from typing import Any, NamedTuple, Protocol
@@ -118,8 +118,16 @@ class Statements(Protocol):
 
     # For read models, of several versions or made anew
 
-    def read_schema(self) -> str | None:
-        """Where this release's read models are; None where they lie with the ledger."""
+    def read_schema(self, version: int = READ_MODELS_VERSION) -> str | None:
+        """Where the read models of a version are; None where they lie with the ledger."""
+        ...
+
+    def versions_in_use(self) -> Collection[int]:
+        """The versions that nodes have which may append, this one's included."""
+        ...
+
+    def holds_alone(self, version: int) -> bool:
+        """Keep nodes from coming with a version, to the end of the transaction; False where one is there."""
         ...
 
     def try_to_rebuild(self) -> bool:

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from types import MappingProxyType
@@ -285,6 +285,13 @@ class Reader:
         self._engine = engine
         self._types = EventTypes()
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix="ledger-reader")
+        self._may_lag: Callable[[], bool] = lambda: False
+        self._catch_up: Callable[[], Awaitable[object]] = _nothing
+
+    def catch_up_first(self, may_lag: Callable[[], bool], catch_up: Callable[[], Awaitable[object]]) -> None:
+        """From now on, while the read models may lag behind the ledger, see to it before anything is read."""
+        self._may_lag = may_lag
+        self._catch_up = catch_up
 
     async def run(self, read: Callable[[SqlTransaction], T]) -> T:
         """The result of ``read``, in one snapshot."""
@@ -295,11 +302,17 @@ class Reader:
         return await self.query(in_snapshot)
 
     async def query(self, read: Callable[[sa.Connection], T]) -> T:
-        """The result of ``read``, in one snapshot.
+        """The result of ``read``, in one snapshot, which shows all that was committed before, by whatever release.
 
         Raises:
             StorageUnavailableError: the store is in trouble.
         """
+        if self._may_lag() and await self.query_as_it_is(_lags_behind):
+            await self._catch_up()
+        return await self.query_as_it_is(read)
+
+    async def query_as_it_is(self, read: Callable[[sa.Connection], T]) -> T:
+        """The result of ``read``, in one snapshot, whatever another release has committed."""
 
         def work() -> T:
             with storage_errors(), self._engine.begin() as connection:
@@ -311,3 +324,11 @@ class Reader:
         """End the threads and release the connections."""
         self._threads.shutdown(wait=True)
         self._engine.dispose()
+
+
+async def _nothing() -> None:
+    """Nobody else appends."""
+
+
+def _lags_behind(connection: sa.Connection) -> bool:
+    return SqlTransaction(connection).lags_behind()

@@ -6,10 +6,15 @@ versions run side by side, each on its own. In a file, which has one process, th
 
 import sqlalchemy as sa
 
+from chatledger.adapters.persistence.errors import storage_errors
 from chatledger.adapters.persistence.statements import statements_of
+from chatledger.adapters.persistence.store import Reader
 from chatledger.adapters.persistence.tables import HEAD, METADATA, READ_MODEL_VERSIONS
+from chatledger.adapters.persistence.tracking import RunWriting
+from chatledger.adapters.persistence.transaction import SqlTransaction
 from chatledger.application.ledger.projections import READ_MODELS, READ_MODELS_VERSION
 from chatledger.application.ports.storage import SchemaError
+from chatledger.application.ports.versions import SeenVersions
 
 NO_VERSION = 0
 
@@ -52,3 +57,45 @@ def make_read_models(connection: sa.Connection) -> bool:
 def _has_others(connection: sa.Connection) -> bool:
     """Whether there are those of another version, in whose place only a rebuild puts others."""
     return connection.execute(READ_MODEL_VERSIONS.select()).first() is not None
+
+
+class SqlVersions:
+    """The versions beside this release's, on a ledger that nodes share.
+
+    Args:
+        reader: reads it.
+        writing: the node's writing connection.
+        run: runs work where it may take that.
+    """
+
+    def __init__(self, reader: Reader, writing: sa.Engine, run: RunWriting) -> None:
+        self._reader = reader
+        self._writing = writing
+        self._run = run
+
+    async def look(self) -> SeenVersions:
+        """See how they stand."""
+        return await self._reader.query_as_it_is(_seen)
+
+    async def drop(self, version: int) -> bool:
+        """Drop the tables of a version; False where a node has it, or another one has dropped them."""
+
+        def work() -> bool:
+            with storage_errors(), self._writing.begin() as connection:
+                statements = statements_of(connection)
+                schema, is_this = statements.read_schema(version), READ_MODEL_VERSIONS.c.version == version
+                if schema is None or not statements.holds_alone(version):
+                    return False
+                if not connection.execute(READ_MODEL_VERSIONS.delete().where(is_this)).rowcount:
+                    return False
+                connection.execute(sa.schema.DropSchema(schema, cascade=True, if_exists=True))
+                return True
+
+        return await self._run(work)
+
+
+def _seen(connection: sa.Connection) -> SeenVersions:
+    others = READ_MODEL_VERSIONS.c.version != READ_MODELS_VERSION
+    kept = connection.execute(sa.select(READ_MODEL_VERSIONS.c.version).where(others)).scalars().all()
+    in_use = set(statements_of(connection).versions_in_use()) - {READ_MODELS_VERSION}
+    return SeenVersions(kept, in_use, SqlTransaction(connection).lags_behind())
