@@ -89,9 +89,10 @@ async def test_commits_and_reads_go_on_and_no_row_is_lost_or_doubled(store: Stor
     tables = table_names(store)
     async with beside_traffic(store, 1) as (traffic, rebuilding):
         watching = asyncio.create_task(look())
-        busy = asyncio.create_task(traffic.run(200))
-        report = await rebuilding.rebuild()
-        await busy
+        rebuild_of_all = rebuilding.start()
+        while not rebuild_of_all.done():
+            await traffic.run(5)
+        report = await rebuild_of_all
         is_over.set()
         await watching
         created = len(traffic.messages)

@@ -165,6 +165,10 @@ class EventCodec:
         """:meth:`decode_or_erased` for each row."""
         return [self.decode_or_erased(row) for row in rows]
 
+    def decode_known(self, rows: Sequence[EventRow]) -> list[Envelope]:
+        """:meth:`decode_or_erased` for each row that this release knows: a newer one may have written others."""
+        return [self.decode_or_erased(row) for row in rows if self.knows(row)]
+
     def bodies_or_erased(self, rows: Sequence[EventRow]) -> list[Event]:
         """The events of rows of one stream, without their envelopes; empty where sealed as in :meth:`decode_or_erased`.
 

@@ -79,7 +79,7 @@ class Neighbours:
             StorageUnavailableError: the store is in trouble.
         """
         known = self._known
-        head, changes = await self._ledger.changes(self._codec.decode_all_or_erased, after=known, most=MOST)
+        head, changes = await self._ledger.changes(self._codec.decode_known, after=known, most=MOST)
         if head <= known:
             return
         self._known = max(self._known, head)
