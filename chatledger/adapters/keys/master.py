@@ -108,7 +108,7 @@ class GivenMasterKeyFile(MasterKeyFile):
 
     def __init__(self, path: Path, *, is_alone: bool = False) -> None:
         super().__init__(path)
-        self._present = path
+        self._present: bytes | None = None
         self._is_alone = is_alone
 
     def make(self) -> None:
@@ -129,8 +129,7 @@ class GivenMasterKeyFile(MasterKeyFile):
             SuccessorError: there is none, or several, or it does not hold 32 bytes.
         """
         with _file_errors():
-            present = self._present.read_bytes()
-            successors = {path: secret for path in self._others() if (secret := path.read_bytes()) != present}
+            successors = {path: secret for path in self._others() if (secret := path.read_bytes()) != self._present}
         if len(successors) != 1:
             raise SuccessorError(
                 f"put one new master key of {KEY_BYTES} random bytes on each node first, as {self.path}{_SUCCESSOR}*; "
@@ -142,8 +141,13 @@ class GivenMasterKeyFile(MasterKeyFile):
         return successor
 
     def adopt(self, successor: Path) -> None:
-        """Know which of the files is the present key."""
-        self._present = successor
+        """Know the present key; the operator may give the file another name.
+
+        Raises:
+            StorageUnavailableError: it cannot be read any more.
+        """
+        with _file_errors():
+            self._present = successor.read_bytes()
 
     def _read(self) -> bytes:
         try:

@@ -1,0 +1,80 @@
+"""A person is erased on one node: what another node of the ledger had at hand of them is gone, too."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from chatledger.application.ports.keys import KeyDestroyedError
+from chatledger.domain.message import Message
+from tests.application.chat import Chat, open_chat, until
+from tests.application.test_erasing import erase, names_of, said
+from tests.support.databases import ON_POSTGRES, settings_of
+from tests.support.master_keys import master_key
+from tests.support.server import a_context
+
+pytestmark = ON_POSTGRES
+
+
+@asynccontextmanager
+async def open_node(folder: Path, database_url: str | None) -> AsyncIterator[Chat]:
+    settings = settings_of(database_url) | {"queue": "postgres", "files_url": f"file://{folder.parent / 'files'}"}
+    (folder / "data").mkdir(parents=True)
+    master_key(folder / "data")
+    async with open_chat(folder, **settings) as chat:
+        yield chat
+
+
+@pytest.fixture
+async def nodes(tmp_path: Path, database_url: str | None) -> AsyncIterator[tuple[Chat, Chat]]:
+    async with open_node(tmp_path / "one", database_url) as one, open_node(tmp_path / "other", database_url) as other:
+        yield one, other
+
+
+async def test_what_is_erased_on_one_node_is_gone_from_the_other(nodes: tuple[Chat, Chat]) -> None:
+    one, other = nodes
+    first = await said(one, "secret", "ada")
+    kept = await said(one, "kept", "bob")
+    ledger, keyring = other.running.ledger, other.running.ledger.keyring
+    for user, message in (("ada", first), ("bob", kept)):
+        assert (await other.application.history.message(other.caller(user), message.message_id)).answer
+        await ledger.load(Message, message.message_id)
+    staged = await ledger.load(Message, first.message_id)
+    assert staged is not None
+    key = keyring.key(staged.key_id)
+
+    await erase(one, "ada")
+
+    async def is_gone() -> bool:
+        try:
+            key.seal(b"text", b"")
+        except KeyDestroyedError:
+            return keyring.cached(staged.key_id) is None
+        return False
+
+    assert await is_gone()  # by the time that it is on record as erased
+    with pytest.raises(KeyDestroyedError):
+        await ledger.load(Message, first.message_id)
+    assert (await names_of(other, first.conversation_id))[-1] == "ConversationErased"
+    assert (await other.application.history.message(other.caller("bob"), kept.message_id)).answer == "kept"
+
+
+async def test_what_one_node_rotates_the_other_checks_by(nodes: tuple[Chat, Chat]) -> None:
+    one, other = nodes
+    for chat in nodes:
+        assert chat.application.signing_keys.newest() == one.application.signing_keys.newest()
+    fresh = await asyncio.to_thread(one.application.signing_keys.rotate, forget_earlier=True)
+    message = await said(one, "secret", "ada")
+    person = await one.application.end_users.named(one.app.app_id, "service-api", "ada")
+    await one.application.rotating_keys.rotate_key_of(person, a_context())
+
+    async def is_known() -> bool:
+        return other.application.signing_keys.newest() == fresh
+
+    await until(is_known)
+    again = await said(other, "more", "ada")
+    for chat in nodes:
+        for view in (message, again):
+            assert (await chat.application.history.message(chat.caller(), view.message_id)).answer == view.answer

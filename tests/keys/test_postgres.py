@@ -1,0 +1,170 @@
+"""The key store in PostgreSQL: what is left in the database's files, and what a database in trouble costs."""
+
+from collections.abc import Collection, Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from chatledger.adapters.keys.cipher import WRAPPED_BYTES
+from chatledger.adapters.keys.keyring import StoredKeyring
+from chatledger.adapters.keys.master import GivenMasterKeyFile, MasterKeyError
+from chatledger.adapters.keys.postgres import PostgresKeyStore
+from chatledger.application.ports.keys import SuccessorError
+from chatledger.application.ports.storage import StorageUnavailableError
+from chatledger.application.system_clock import new_id
+from tests.support.databases import ON_POSTGRES
+from tests.support.master_keys import master_key
+from tests.support.postgres import PostgresServer
+
+pytestmark = ON_POSTGRES
+
+MASTER, NEXT = bytes(range(100, 132)), bytes(range(200, 232))
+
+
+@pytest.fixture
+def url(keys_url: str | None) -> str:
+    assert keys_url is not None
+    return keys_url
+
+
+@pytest.fixture
+def keyring(url: str, tmp_path: Path) -> Iterator[StoredKeyring]:
+    with closing(StoredKeyring(PostgresKeyStore(url), master_key(tmp_path, MASTER), new_id)) as keyring:
+        yield keyring
+
+
+@contextmanager
+def database(url: str) -> Iterator[psycopg.Connection]:
+    with psycopg.connect(url, autocommit=True) as connection:
+        yield connection
+
+
+def wraps_in(url: str) -> dict[bytes, bytes]:
+    with database(url) as connection:
+        return dict(connection.execute("SELECT key_id, wrapped FROM chatledger_keys.keys").fetchall())
+
+
+def files_of(server: PostgresServer, url: str) -> bytes:
+    """All that the database has in its files, but for the log of what is to be written to them."""
+    with database(url) as connection:
+        connection.execute("CHECKPOINT")
+        row = connection.execute("SELECT oid FROM pg_database WHERE datname = current_database()").fetchone()
+    assert row is not None
+    folder = server.data / "base" / str(row[0])
+    return b"".join(file.read_bytes() for file in folder.iterdir())
+
+
+def left_of(wraps: Collection[bytes], written: bytes) -> list[bytes]:
+    return [wrapped for wrapped in wraps if any(wrapped[at : at + 16] in written for at in range(0, WRAPPED_BYTES, 16))]
+
+
+def test_of_a_destroyed_or_rotated_key_no_byte_is_left_in_the_databases_files(
+    keyring: StoredKeyring, url: str, postgres_server: PostgresServer
+) -> None:
+    """Nor where somebody has a snapshot in which it could still be seen, nor where the table was analyzed."""
+    families = [
+        [person := keyring.new_key(None), *(keyring.new_key(person.key_id) for _ in range(8))] for _ in range(40)
+    ]
+    keyring.make_durable([new for family in families for new in family])
+    wraps = wraps_in(url)
+    with database(url) as connection, connection.transaction(), database(url) as analyzing:
+        connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+        connection.execute("SELECT count(*) FROM pg_class")
+        analyzing.execute("ANALYZE chatledger_keys.keys")
+        assert len(left_of(wraps.values(), files_of(postgres_server, url))) == len(wraps)
+
+        doomed = families[:20]
+        keyring.destroy([family[0].key_id for family in doomed[1:]])
+        keyring.destroy([doomed[0][3].key_id])
+        gone = [wraps[new.key_id.bytes] for family in doomed[1:] for new in family]
+        assert not left_of([*gone, wraps[doomed[0][3].key_id.bytes]], files_of(postgres_server, url))
+
+        rotated = families[20:]
+        keyring.rotate_key(rotated[0][0].key_id)
+        keyring.rotate_master_key()
+        former = [wraps[family[0].key_id.bytes] for family in rotated] + [wraps[new.key_id.bytes] for new in rotated[0]]
+        assert not left_of(former, files_of(postgres_server, url))
+    for family in rotated:
+        for new in family:
+            keyring.key(new.key_id)
+
+
+def test_one_that_is_away_says_so_and_is_used_again_when_it_is_back(
+    keyring: StoredKeyring, url: str, postgres_server: PostgresServer
+) -> None:
+    stored, new = keyring.new_key(None), keyring.new_key(None)
+    keyring.make_durable([stored])
+    name = url.rpartition("/")[2]
+    end = f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name}'"
+    with database(postgres_server.dsn) as beside:
+        try:
+            beside.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS false")
+            beside.execute(end)
+            for use in (keyring.catch_up, lambda: keyring.make_durable([new]), lambda: keyring.key(new_id())):
+                with pytest.raises(StorageUnavailableError) as told:
+                    use()
+                assert "INSERT" not in str(told.value)
+        finally:
+            beside.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS true")
+        keyring.make_durable([new])
+        beside.execute(end)
+        assert keyring.catch_up() == 0
+        beside.execute(end)
+        keyring.destroy([stored.key_id])
+
+
+# The master key of many nodes
+
+
+def given(folder: Path, secret: bytes | None) -> GivenMasterKeyFile:
+    folder.mkdir(exist_ok=True)
+    if secret is not None:
+        master_key(folder, secret)
+    return GivenMasterKeyFile(folder / "master.key")
+
+
+def test_no_node_makes_a_master_key_and_whoever_is_alone_makes_one(url: str, tmp_path: Path) -> None:
+    with closing(PostgresKeyStore(url)) as store:
+        for _ in range(2):
+            with pytest.raises(MasterKeyError, match=r"master\.key is not there: each node needs the same one"):
+                StoredKeyring(store, given(tmp_path, None), new_id)
+        assert not list(tmp_path.iterdir())
+        first = StoredKeyring(store, GivenMasterKeyFile(tmp_path / "master.key", is_alone=True), new_id)
+        assert StoredKeyring(store, given(tmp_path, None), new_id).lookup("a", "b") == first.lookup("a", "b")
+        (tmp_path / "master.key").unlink()
+        with pytest.raises(MasterKeyError, match="is there, but its master key"):
+            StoredKeyring(store, GivenMasterKeyFile(tmp_path / "master.key", is_alone=True), new_id)
+
+
+def test_a_successor_is_taken_by_each_node_that_has_it_and_none_is_taken_by_guessing(url: str, tmp_path: Path) -> None:
+    one, other = tmp_path / "one", tmp_path / "other"
+    with closing(PostgresKeyStore(url)) as first, closing(PostgresKeyStore(url)) as second:
+        rotating, following = (
+            StoredKeyring(first, given(one, MASTER), new_id),
+            StoredKeyring(second, given(other, MASTER), new_id),
+        )
+        old, new = rotating.new_key(None), following.new_key(None)
+        rotating.make_durable([old])
+        for name, secret in {"none": None, "a": NEXT[:31], "b": NEXT}.items():
+            if secret is not None:
+                (one / f"master.key.next.{name}").write_bytes(secret)
+            with pytest.raises(SuccessorError):
+                rotating.rotate_master_key()
+        (one / "master.key.next.a").unlink()
+        assert rotating.rotate_master_key() == 2
+
+        for use in (following.catch_up, lambda: following.make_durable([new]), lambda: following.key(old.key_id)):
+            with pytest.raises(StorageUnavailableError, match="master key"):
+                use()
+        (other / "master.key.next.b").write_bytes(NEXT)
+        following.make_durable([new])
+        for key in (old, new):
+            assert rotating.key(key.key_id).fingerprint(b"x") == following.key(key.key_id).fingerprint(b"x")
+        for folder in (one, other):
+            assert {file.name for file in folder.iterdir()} == {"master.key", "master.key.next.b"}
+            (folder / "master.key.next.b").rename(folder / "master.key")
+        with pytest.raises(SuccessorError, match="here are 0"):
+            rotating.rotate_master_key()
+        assert StoredKeyring(first, given(one, None), new_id).key(old.key_id)
