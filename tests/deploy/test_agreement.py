@@ -213,10 +213,14 @@ def test_the_servers_of_nats_take_their_configuration(secrets: Path, tmp_path: P
     assert result.returncode == 0, result.stderr
 
 
-def test_secrets_are_made_once_and_are_for_their_owner(secrets: Path) -> None:
-    before = {file.name: file.read_bytes() for file in secrets.iterdir()}
-    assert len(before["master.key"]) == 32
+def test_secrets_are_made_once_and_are_for_their_owner(tmp_path: Path) -> None:
+    secrets = tmp_path / "secrets"
+    make_secrets(secrets)
+    assert (secrets / "master.key").stat().st_size == 32
     assert secrets.stat().st_mode & 0o777 == 0o700
+    (secrets / "chatledger.toml").chmod(0o600)
+    (secrets / "chatledger.toml").write_text("# of whoever runs it\n")
+    before = {file.name: file.read_bytes() for file in secrets.iterdir()}
     (secrets / "nats_users.conf").unlink()
     make_secrets(secrets)
     assert {file.name: file.read_bytes() for file in secrets.iterdir()} == before

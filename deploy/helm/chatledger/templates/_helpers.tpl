@@ -62,8 +62,8 @@ volumes:
       defaultMode: 0440
   - name: master-key
     secret:
+      # All of it: before a rotation the next key lies beside the present one.
       secretName: {{ .Values.secrets.masterKey.name }}
-      items: [{key: {{ .Values.secrets.masterKey.key | quote }}, path: master.key}]
       defaultMode: 0440
   - name: data
     emptyDir: {sizeLimit: 1Gi}
@@ -85,7 +85,7 @@ securityContext:
 env:
   - {name: CHATLEDGER_CONFIG, value: /etc/chatledger/chatledger.toml}
   - {name: CHATLEDGER_DATA_DIR, value: /var/lib/chatledger}
-  - {name: CHATLEDGER_MASTER_KEY_FILE, value: /etc/chatledger-keys/master.key}
+  - {name: CHATLEDGER_MASTER_KEY_FILE, value: {{ printf "/etc/chatledger-keys/%s" .Values.secrets.masterKey.key | quote }}}
   - {name: CHATLEDGER_HOST, value: 0.0.0.0}
   - {name: CHATLEDGER_PORT, value: "8000"}
   - {name: CHATLEDGER_QUEUE, value: {{ .Values.queue }}}
