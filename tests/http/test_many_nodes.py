@@ -9,8 +9,8 @@ import httpx
 import pytest
 
 from tests.support.nats import NatsServer, NoNatsError
-from tests.support.nodes import BY_POSTGRES, Nodes, by_nats
-from tests.support.process import ServerProcess
+from tests.support.nodes import BY_POSTGRES, Nodes, by_nats, give_master_key
+from tests.support.process import ServerProcess, run_command, run_json
 from tests.support.server import answer_of, events_of, until
 
 pytestmark = pytest.mark.postgres
@@ -191,6 +191,21 @@ async def answers(client: httpx.AsyncClient, answer: str) -> bool:
 
 async def has_status(client: httpx.AsyncClient, status: int) -> bool:
     return (await client.get("/v1/info")).status_code == status
+
+
+async def test_a_command_works_beside_the_nodes_and_none_has_the_ledger_alone(nodes, app, tmp_path):
+    folder = tmp_path / "elsewhere"
+    give_master_key(folder, (nodes.apis[0].data_folder / "master.key").read_bytes())
+    assert run_json(folder, "doctor", env=nodes.env)["ok"]
+    run_json(folder, "apps", "configure", app["app_id"], "--set", "tokens=1", env=nodes.env)
+    async with nodes.client(app["api_key"], of=nodes.apis[0]) as client:
+        await until(lambda: answers(client, "t0 "))
+    refused = run_command(folder, "restored", env=nodes.env)
+    assert refused.returncode == 1
+    assert "in use by running nodes, and this needs it alone: stop them first" in refused.stderr
+    second = run_command(nodes.workers[0].data_folder, "worker", env=nodes.env)
+    assert second.returncode == 1
+    assert f"{nodes.workers[0].data_folder} is in use by another server" in second.stderr
 
 
 async def test_a_worker_that_ends_hands_over_and_one_that_is_killed_is_followed(nodes, app):
