@@ -38,6 +38,8 @@ def pytest_addoption(parser):
     parser.addoption("--recordings", default="fault-recordings", help="the folder of what clients of faults received")
     parser.addoption("--keep-recordings", action="store_true", help="keep them also where nothing was wrong")
     parser.addoption("--cuts", type=int, default=15, help="how many connections are cut in the middle of a COMMIT")
+    parser.addoption("--streams", type=int, default=8, help="how many streams run while nodes are killed")
+    parser.addoption("--outage", type=float, default=2, help="for how many seconds all of NATS is away")
     parser.addoption("--senders", type=int, default=10, help="how many histories of concurrent senders are played")
     parser.addoption("--events", type=int, default=2_000, help="how long the ledgers are that are tampered with")
     parser.addoption("--rebuilt", type=int, default=5_000, help="how many events are rebuilt while clients go on")

@@ -136,6 +136,7 @@ class PostgresListener:
         self._hear = hear
         self._ours, self._its = socketpair()
         self._is_closed = threading.Event()
+        self._is_away = False
         self._thread = threading.Thread(target=self._run, name="postgres-listener", daemon=True)
         self._thread.start()
 
@@ -145,13 +146,16 @@ class PostgresListener:
                 with self._connect() as connection:
                     self._listen(connection)
             except (psycopg.Error, StorageUnavailableError, OSError):
-                log.info("nobody tells of what others do: the database is away; it is looked for instead")
+                if not self._is_away:
+                    log.info("nobody tells of what others do: the database is away; it is looked for instead")
+                self._is_away = True
                 self._is_closed.wait(SECONDS_BETWEEN_LISTENERS)
 
     def _listen(self, connection: BoundedConnection) -> None:
         connection.autocommit = True
         channel = connection.execute(cast("LiteralString", f"SELECT quote_ident({self._channel})")).fetchone()
         connection.execute(cast("LiteralString", f"LISTEN {channel[0] if channel else ''}"))
+        self._is_away = False
         self._hear(())
         while not self._is_closed.is_set():
             self._wait(connection)

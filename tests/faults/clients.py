@@ -1,8 +1,9 @@
 """Clients as there are many: they send, follow or poll, and when the server is gone they come back as soon as it is."""
 
 import asyncio
+import itertools
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from typing import Any, Self
 
@@ -15,8 +16,6 @@ TOKENS = 150
 SECONDS = 1.5
 """How long an answer takes."""
 
-SCRIPT = f"/script tokens={TOKENS} interval_ms={1_000 * SECONDS / TOKENS:g} first_token_ms=5 vary_by_attempt=true"
-
 OVER = {"completed", "stopped", "errored"}
 PATIENCE = 60.0
 PAUSE = 0.05
@@ -24,8 +23,13 @@ LONG_PAUSE = 0.25
 """Seconds between two questions to a server that says that it is not its day."""
 
 
+def script(seconds: float) -> str:
+    """What makes an answer take so long."""
+    return f"/script tokens={TOKENS} interval_ms={1_000 * seconds / TOKENS:g} first_token_ms=5 vary_by_attempt=true"
+
+
 class Place:
-    """Where clients find the server, which dies and comes back under another address. Closed at the end."""
+    """Where clients find the servers, which die and come back under other addresses. Closed at the end."""
 
     def __init__(self, key: str) -> None:
         headers = {"Authorization": f"Bearer {key}"}
@@ -33,11 +37,11 @@ class Place:
             verify=NO_TLS, headers=headers, timeout=PATIENCE, limits=httpx.Limits(max_connections=None)
         )
         self._is_open = asyncio.Event()
-        self._url = ""
+        self._urls: Iterator[str] = iter(())
 
-    def open(self, url: str) -> None:
-        """The server is here from now on."""
-        self._url = url
+    def open(self, *urls: str) -> None:
+        """The servers are here from now on. Each request goes to the next of them."""
+        self._urls = itertools.cycle(urls)
         self._is_open.set()
 
     def close(self) -> None:
@@ -47,18 +51,18 @@ class Place:
     async def get(self, path: str, **options: Any) -> httpx.Response:
         """Ask the server that is there, or the next one."""
         await self._is_open.wait()
-        return await self._http.get(self._url + path, **options)
+        return await self._http.get(next(self._urls) + path, **options)
 
     async def post(self, path: str, **options: Any) -> httpx.Response:
         """Tell the server that is there, or the next one."""
         await self._is_open.wait()
-        return await self._http.post(self._url + path, **options)
+        return await self._http.post(next(self._urls) + path, **options)
 
     @asynccontextmanager
     async def stream(self, method: str, path: str, **options: Any) -> AsyncIterator[httpx.Response]:
         """An answer that comes by and by."""
         await self._is_open.wait()
-        async with self._http.stream(method, self._url + path, **options) as response:
+        async with self._http.stream(method, next(self._urls) + path, **options) as response:
             yield response
 
     async def __aenter__(self) -> Self:
@@ -82,7 +86,7 @@ class Client:
         is_ended: whether it knows that the answer is at its end.
     """
 
-    def __init__(self, name: str, user: str, place: Place, script: str = SCRIPT) -> None:
+    def __init__(self, name: str, user: str, place: Place, seconds: float = SECONDS) -> None:
         self.recording = Recording(name)
         self.user = user
         self.message_id: str | None = None
@@ -93,7 +97,7 @@ class Client:
         self.replacements = 0
         self.is_ended = False
         self._place = place
-        self._script = script
+        self._script = script(seconds)
 
     async def live(self) -> None:
         """Ask, and go on until the answer is there."""

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Callable, Sequence
 
-from tests.faults.clients import PATIENCE, AsyncSender, BlockingSender, Client, Follower, Place, StreamSender
+from tests.faults.clients import PATIENCE, SECONDS, AsyncSender, BlockingSender, Client, Follower, Place, StreamSender
 
 
 async def _live(client: Client) -> None:
@@ -19,17 +19,30 @@ class Crowd:
         streams: how many send by a stream.
         others: how many send blocking, and how many without waiting.
         followers: how many follow every fourth of the streams.
+        seconds: how long an answer takes.
 
     Attributes:
         senders: those who ask.
         clients: they, and those who follow.
     """
 
-    def __init__(self, name: str, place: Place, streams: int, *, others: int = 2, followers: int = 3) -> None:
+    def __init__(
+        self,
+        name: str,
+        place: Place,
+        streams: int,
+        *,
+        others: int = 2,
+        followers: int = 3,
+        seconds: float = SECONDS,
+    ) -> None:
         self.place = place
-        asking = [StreamSender(f"stream-{n}", f"{name} {n}", place, by_query=n % 2 == 1) for n in range(streams)]
-        blocking = [BlockingSender(f"blocking-{n}", f"patient {name} {n}", place) for n in range(others)]
-        polling = [AsyncSender(f"async-{n}", f"curious {name} {n}", place) for n in range(others)]
+        asking = [
+            StreamSender(f"stream-{n}", f"{name} {n}", place, by_query=n % 2 == 1, seconds=seconds)
+            for n in range(streams)
+        ]
+        blocking = [BlockingSender(f"blocking-{n}", f"patient {name} {n}", place, seconds) for n in range(others)]
+        polling = [AsyncSender(f"async-{n}", f"curious {name} {n}", place, seconds) for n in range(others)]
         self.senders: Sequence[Client] = [*asking, *blocking, *polling]
         self.clients: Sequence[Client] = [
             *self.senders,
@@ -53,13 +66,17 @@ class Crowd:
         """Whether somebody has seen a part of an answer, and not its end."""
         return any(client.text and not client.is_ended for client in self.clients)
 
+    def is_waiting(self) -> bool:
+        """Whether somebody does not have the whole answer yet."""
+        return not all(client.is_ended for client in self.senders)
+
     async def hung_up(self) -> None:
         """Until every connection that was begun at first has ended, in whatever way."""
         await self._until(lambda: all(client.recording.has_been_cut for client in self.senders))
 
-    async def end(self) -> None:
+    async def end(self, within: float = PATIENCE) -> None:
         """Until everybody has the whole answer, or knows that nothing was ever asked."""
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(within):
             await asyncio.gather(*self._living)
 
     async def leave(self) -> None:

@@ -97,7 +97,7 @@ class Findings:
             )
 
     @asynccontextmanager
-    async def crowd(self, fault: str, seed: int, place: Place, streams: int, **options: int) -> AsyncIterator[Crowd]:
+    async def crowd(self, fault: str, seed: int, place: Place, streams: int, **options: float) -> AsyncIterator[Crowd]:
         """A crowd that asks while inside; :meth:`check` it before the end.
 
         Args:
