@@ -152,7 +152,9 @@ def keys_url(database: str, request: pytest.FixtureRequest) -> str | None:
         return None
     url: str = request.getfixturevalue("database_of_keys")
     with connection_to(url) as connection:
-        connection.exec_driver_sql("DROP SCHEMA IF EXISTS chatledger_keys CASCADE")
+        tables = "SELECT format('DELETE FROM %I.%I', schemaname, tablename) FROM pg_tables WHERE schemaname = %s"
+        for (empty,) in connection.exec_driver_sql(tables.replace("%I", "%%I"), ("chatledger_keys",)).all():
+            connection.exec_driver_sql(empty)
     return url
 
 

@@ -78,13 +78,14 @@ def test_of_a_destroyed_or_rotated_key_no_byte_is_left_in_the_databases_files(
         doomed = families[:20]
         keyring.destroy([family[0].key_id for family in doomed[1:]])
         keyring.destroy([doomed[0][3].key_id])
-        gone = [wraps[new.key_id.bytes] for family in doomed[1:] for new in family]
+        # What those had wrapped is noise with them.
+        gone = [wraps[family[0].key_id.bytes] for family in doomed[1:]]
         assert not left_of([*gone, wraps[doomed[0][3].key_id.bytes]], files_of(postgres_server, url))
 
         rotated = families[20:]
         keyring.rotate_key(rotated[0][0].key_id)
         keyring.rotate_master_key()
-        former = [wraps[family[0].key_id.bytes] for family in rotated] + [wraps[new.key_id.bytes] for new in rotated[0]]
+        former = [wraps[family[0].key_id.bytes] for family in rotated]
         assert not left_of(former, files_of(postgres_server, url))
     for family in rotated:
         for new in family:

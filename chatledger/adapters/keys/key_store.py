@@ -1,6 +1,6 @@
 """Where keys are stored: one connection to a file of SQLite or to a schema in PostgreSQL, and what both promise."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from threading import RLock
 from typing import Any, Protocol
@@ -14,13 +14,6 @@ GONE = bytes(WRAPPED_BYTES)
 """What stands in place of a destroyed key, so that nothing can be put there again."""
 
 _SCHEMA = """
-CREATE TABLE IF NOT EXISTS keys (
-    number {numbered} PRIMARY KEY,
-    key_id {blob} NOT NULL UNIQUE,
-    parent_id {blob},
-    wrapped {blob} NOT NULL
-);
-CREATE INDEX IF NOT EXISTS keys_by_parent ON keys (parent_id);
 CREATE TABLE IF NOT EXISTS changes (
     number {numbered} PRIMARY KEY,
     what TEXT NOT NULL,
@@ -59,7 +52,7 @@ class NoKeyStoreError(StorageUnavailableError):
 
 
 def schema_of(*, numbered: str, blob: str) -> str:
-    """The tables, in a database that has these types for rows that it numbers and for bytes."""
+    """The tables beside ``keys``, in a database that has these types for rows that it numbers and for bytes."""
     return _SCHEMA.format(numbered=numbered, blob=blob)
 
 
@@ -74,8 +67,11 @@ class KeyStoreWriting(Protocol):
         """Run a statement for each of these; how many rows it has changed."""
         ...
 
-    def shred(self, key_ids: Iterable[bytes]) -> None:
-        """Have what was overwritten in the rows of these keys be no more, once this is committed and scrubbed."""
+    def shred(self, key_ids: Sequence[bytes] | None) -> None:
+        """Have what was overwritten in the rows of these keys, or of all, be gone once this is committed and scrubbed.
+
+        What they wrapped opens no more, wherever it is left.
+        """
         ...
 
 

@@ -35,7 +35,7 @@ _DESTROY = """
 WITH RECURSIVE doomed (key_id) AS (
     VALUES {marks} UNION SELECT keys.key_id FROM keys JOIN doomed ON keys.parent_id = doomed.key_id
 )
-UPDATE keys SET wrapped = ? WHERE key_id IN (SELECT key_id FROM doomed) AND wrapped <> ? RETURNING key_id
+UPDATE keys SET wrapped = ? WHERE key_id IN (SELECT key_id FROM doomed) AND wrapped <> ? RETURNING key_id, parent_id
 """
 _UNDER_A_KEY = (
     "SELECT number, key_id, wrapped FROM keys WHERE parent_id = ? AND wrapped <> ? AND number > ? "
@@ -146,8 +146,9 @@ class StoredKeyring:
                 writing.execute_many(_INSERT, [(key_id.bytes, None, GONE) for key_id in doomed])
                 statement = _DESTROY.format(marks=", ".join(["(?)"] * len(doomed)))
                 rows = writing.execute(statement, *(key_id.bytes for key_id in doomed), GONE, GONE)
-                doomed.update(UUID(bytes=row[0]) for row in rows)
-                writing.shred([row[0] for row in rows])
+                gone = {key_id for key_id, _ in rows}
+                doomed.update(UUID(bytes=key_id) for key_id in gone)
+                writing.shred([key_id for key_id, parent_id in rows if parent_id not in gone])
                 self.tell("destroyed", doomed, writing)
             self._cache.destroy(doomed)
             self.store.scrub()
@@ -198,7 +199,7 @@ class StoredKeyring:
             wrapping = subkey(successor.read_bytes(), b"wrapping")
             with self._writing() as writing:
                 count = self._wrap_anew(writing, None, wrapping)
-                writing.shred([LOOKUP_KEY.bytes])
+                writing.shred(None)
                 self.tell("rotated", [LOOKUP_KEY], writing)
             self._master_wrapping = wrapping
             self._master.adopt(successor)

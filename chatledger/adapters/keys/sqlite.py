@@ -3,7 +3,7 @@
 import logging
 import sqlite3
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,16 @@ TIMEOUT_MS = 10_000
 SCRUB_TIMEOUT_MS = 500
 """Commits wait behind it."""
 
-SQLITE_SCHEMA = schema_of(numbered="INTEGER", blob="BLOB")
+SQLITE_SCHEMA = f"""
+CREATE TABLE IF NOT EXISTS keys (
+    number INTEGER PRIMARY KEY,
+    key_id BLOB NOT NULL UNIQUE,
+    parent_id BLOB,
+    wrapped BLOB NOT NULL
+);
+CREATE INDEX IF NOT EXISTS keys_by_parent ON keys (parent_id);
+{schema_of(numbered="INTEGER", blob="BLOB")}
+"""
 
 
 class SqliteKeyStore:
@@ -150,7 +159,7 @@ class _Writing:
     def execute_many(self, statement: str, rows: Sequence[Row]) -> int:
         return self._connection.executemany(statement, rows).rowcount
 
-    def shred(self, key_ids: Iterable[bytes]) -> None:
+    def shred(self, key_ids: Sequence[bytes] | None) -> None:
         """Nothing: SQLite overwrites a row where it stands, and the log is emptied by :meth:`SqliteKeyStore.scrub`."""
 
 
