@@ -20,7 +20,23 @@ SLOW = "/script tokens=400 interval_ms=20"
 SWIFT = {"CHATLEDGER_LEASE": "1", "CHATLEDGER_HEARTBEAT": "0.25", "CHATLEDGER_CHECKPOINT_INTERVAL": "0"}
 
 
-@pytest.fixture(scope="module", params=["postgres", "nats"])
+OVER_EACH_QUEUE = {
+    "test_a_message_is_sent_here_answered_there_and_shown_by_all",
+    "test_a_stop_reaches_whoever_answers",
+    "test_a_worker_that_ends_hands_over_and_one_that_is_killed_is_followed",
+}
+"""The others run over NATS too where a run asks for a shape of many processes."""
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Over which queues each test runs."""
+    if "nodes" in metafunc.fixturenames:
+        is_wide = metafunc.config.getoption("--shape") != "in_process" or metafunc.function.__name__ in OVER_EACH_QUEUE
+        queues = ["postgres", "nats"] if is_wide else ["postgres"]
+        metafunc.parametrize("nodes", queues, indirect=True, scope="module")
+
+
+@pytest.fixture(scope="module")
 def nodes(request, postgres_server, migrated_database, tmp_path_factory) -> Iterator[Nodes]:
     """Two that serve and do not answer, and two that answer."""
     if request.param == "nats":

@@ -181,7 +181,8 @@ async def live_node(
     settings = {name.removeprefix("CHATLEDGER_").lower(): value for name, value in queue.items()}
     if "nats_url" in settings:
         settings["nats_url"] = settings["nats_url"].split(",")
-    beside = Nodes(folder, database_url, queue, apis=0, env={"CHATLEDGER_CHECKPOINT_INTERVAL": "0"}, master_key=key)
+    quiet = {"CHATLEDGER_CHECKPOINT_INTERVAL": "0", "CHATLEDGER_SHUTDOWN_GRACE": "1"}
+    beside = Nodes(folder, database_url, queue, apis=0, env=quiet, master_key=key)
     settings |= {"database_url": database_url, "durability": "relaxed", "files_url": beside.env["CHATLEDGER_FILES_URL"]}
     async with live_server(folder / "data", with_worker=False, **settings, **options) as live:
         await asyncio.to_thread(beside.start)
