@@ -121,9 +121,9 @@ def nats_cluster() -> Iterator[NatsCluster]:
         yield cluster
 
 
-def _nats(kind: Callable[..., Nats], *args: Any) -> Nats:
+def _nats(kind: Callable[..., Nats], **settings: Any) -> Nats:
     try:
-        return kind(*args)
+        return kind(**settings)
     except NoNatsError as error:
         if os.environ.get("CI"):
             pytest.fail(str(error))

@@ -111,6 +111,7 @@ class NatsConnection:
         self._client: Client | None = None
         self._is_up, self._is_tried = asyncio.Event(), asyncio.Event()
         self._is_told = False
+        self._last_reason = ""
         self._preparations: list[Callable[[Client], Awaitable[None]]] = []
 
     @property
@@ -190,8 +191,9 @@ class NatsConnection:
         """Of a server that could not be reached, or of one thing that went wrong on a connection that goes on."""
         if self._client is None:
             self._tell_away(error)
-        else:
-            log.warning("NATS: %s", _reason(error))
+        elif (reason := _reason(error)) != self._last_reason:
+            self._last_reason = reason
+            log.warning("NATS: %s", reason)
 
     def _tell_away(self, error: Exception | None) -> None:
         self._is_tried.set()

@@ -1,0 +1,318 @@
+"""What a queue and a bus over NATS promise beyond the contract: of servers that go, forget, refuse and hang."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager, suppress
+from functools import partial
+from pathlib import Path
+
+import nats
+import nkeys
+import pytest
+
+from chatledger.adapters.queue.nats_connection import NatsAccess
+from chatledger.adapters.queue.nats_tasks import MAX_DELIVERIES, NatsTaskQueue
+from chatledger.application.ports.queue import QueueItem, QueueUnavailableError, TaskQueue
+from chatledger.application.system_clock import new_id
+from chatledger.bootstrap.queues import Queues, nats_queues
+from tests.contracts.adapters import NatsPlace
+from tests.contracts.items import an_item
+from tests.contracts.test_task_queue import take
+from tests.support.certificates import Authority
+from tests.support.nats import NatsCluster
+
+pytestmark = pytest.mark.nats
+
+LEASE = 0.5
+SOON = 20.0
+
+Open = Callable[..., AbstractAsyncContextManager[Queues]]
+
+
+@pytest.fixture
+def open_queues(nats_place: NatsPlace) -> Open:
+    """Opens what a process would, on the server that all tests share."""
+    return partial(opened, urls=nats_place.urls, root=nats_place.root)
+
+
+def opened(
+    *, urls, root: str | None = None, replicas: int = 1, **access: object
+) -> AbstractAsyncContextManager[Queues]:
+    root = root or f"chatledger.{new_id().hex}"
+    return nats_queues(NatsAccess(urls=tuple(urls), **access), root, name="a test", lease=LEASE, replicas=replicas)
+
+
+async def published(queue: TaskQueue, item: QueueItem) -> None:
+    """As the sweeper does: again and again, until it is taken."""
+    async with asyncio.timeout(SOON):
+        while True:
+            with suppress(QueueUnavailableError):
+                await queue.publish(item)
+                return
+            await asyncio.sleep(0.02)
+
+
+def told_of(caplog: pytest.LogCaptureFixture) -> list[str]:
+    return [record.getMessage() for record in caplog.records if record.name.startswith("chatledger")]
+
+
+async def works(queues: Queues) -> None:
+    item = an_item()
+    await published(queues.tasks, item)
+    async with asyncio.timeout(SOON):
+        while (await take(queues.tasks, 1))[0] != item:
+            """What was there before."""
+
+
+async def test_a_server_that_is_away_at_the_start_is_waited_for(new_nats, caplog) -> None:
+    server = new_nats()
+    try:
+        async with asyncio.timeout(SOON), opened(urls=[server.url]) as queues:
+            with pytest.raises(QueueUnavailableError):
+                await queues.tasks.publish(an_item())
+            queues.bus.publish(an_item())
+            waiting = asyncio.create_task(take(queues.tasks, 1))
+            server.start()
+            item = an_item()
+            await published(queues.tasks, item)
+            assert await waiting == [item]
+    finally:
+        server.stop()
+    assert [text.partition(":")[0] for text in told_of(caplog)] == ["NATS is away", "NATS is back"]
+
+
+async def test_work_outlives_a_server_that_is_killed(new_nats) -> None:
+    item = an_item()
+    with new_nats() as server:
+        async with asyncio.timeout(SOON), opened(urls=[server.url]) as queues:
+            await queues.tasks.publish(item)
+            server.kill()
+            server.start()
+            assert await take(queues.tasks, 1) == [item]
+
+
+async def test_a_server_that_has_lost_its_store_gets_a_new_stream(new_nats) -> None:
+    with new_nats() as server:
+        async with asyncio.timeout(SOON), opened(urls=[server.url]) as queues:
+            await works(queues)
+            waiting = asyncio.create_task(take(queues.tasks, 1))
+            server.kill()
+            server.lose_store()
+            server.start()
+            item = an_item()
+            await published(queues.tasks, item)
+            assert await waiting == [item]
+
+
+@pytest.mark.parametrize("what", ["stream", "consumer"])
+async def test_a_stream_or_consumer_that_vanishes_is_made_anew(what: str, open_queues: Open, nats_place) -> None:
+    stream = nats_place.root.replace(".", "-")
+    async with asyncio.timeout(SOON), open_queues() as queues, await nats.connect(nats_place.urls[0]) as operator:
+        await works(queues)
+        waiting = asyncio.create_task(take(queues.tasks, 1))
+        await asyncio.sleep(0)
+        if what == "stream":
+            await operator.jetstream().delete_stream(stream)
+        else:
+            await operator.jetstream().delete_consumer(stream, "workers")
+        item = an_item()
+        await published(queues.tasks, item)
+        assert await waiting == [item]
+
+
+async def test_what_a_process_has_that_says_nothing_another_gets(open_queues: Open, monkeypatch) -> None:
+    async def say_nothing(_: NatsTaskQueue) -> None:
+        """As one that hangs, or is gone."""
+
+    item = an_item()
+    async with asyncio.timeout(SOON), open_queues() as other:
+        with monkeypatch.context() as hanging:
+            hanging.setattr(NatsTaskQueue, "keep_alive", say_nothing)
+            async with open_queues() as silent, aclosing(silent.tasks.listen()) as deliveries:
+                await silent.tasks.publish(item)
+                assert (await anext(deliveries)).item == item
+                assert await take(other.tasks, 1) == [item]
+
+
+async def test_what_comes_back_again_and_again_is_given_up(open_queues: Open) -> None:
+    item, last = an_item(), an_item()
+    async with asyncio.timeout(SOON), open_queues() as queues, aclosing(queues.tasks.listen()) as deliveries:
+        await queues.tasks.publish(item)
+        for _ in range(MAX_DELIVERIES):
+            delivery = await anext(deliveries)
+            assert delivery.item == item
+            delivery.put_back(0)
+        await queues.tasks.publish(last)
+        delivery = await anext(deliveries)
+        assert delivery.item == last
+        delivery.done()
+        assert await queues.tasks.publish(item) is True
+
+
+async def test_two_ledgers_on_one_server_never_meet(open_queues: Open, nats_place) -> None:
+    item = an_item()
+    async with asyncio.timeout(SOON), open_queues() as here, opened(urls=nats_place.urls) as elsewhere:
+        stranger, observed = elsewhere.bus.listen(item.message_id), []
+        elsewhere.bus.observe_stops(observed.append)
+        assert [await one.tasks.publish(item) for one in (here, elsewhere)] == [True, True]
+        here.bus.publish(an_item(item.message_id, event="StopRequested"))
+        assert await take(here.tasks, 1) == [item]
+        assert await stranger.wait(0.05) is False
+        assert observed == []
+        assert await elsewhere.tasks.publish(item) is False
+
+
+async def test_a_server_that_hangs_holds_nobody_up(new_nats) -> None:
+    with new_nats() as server:
+        async with asyncio.timeout(SOON), opened(urls=[server.url]) as queues:
+            await works(queues)
+            server.freeze()
+            try:
+                with pytest.raises(QueueUnavailableError):
+                    await queues.tasks.publish(an_item())
+                for _ in range(20_000):
+                    queues.bus.publish(an_item())
+            finally:
+                server.thaw()
+            await works(queues)
+
+
+# Who asks
+
+
+SEED = nkeys.encode_seed(bytes(range(32)), nkeys.PREFIX_BYTE_USER)
+
+
+def public_of(seed: bytes) -> str:
+    return nkeys.from_seed(bytearray(seed)).public_key.decode()
+
+
+@pytest.mark.parametrize(
+    ("users", "right", "wrong"),
+    [
+        (
+            "authorization { user: ann, password: geheim }",
+            {"user": "ann", "password": "geheim"},
+            {"user": "ann", "password": "geheimnis"},
+        ),
+        ("authorization { token: geheim }", {"token": "geheim"}, {"token": "geheimnis"}),
+        ("authorization { users: [ { nkey: %s } ] }", {"nkey_file": SEED}, {}),
+    ],
+    ids=["password", "token", "nkey"],
+)
+async def test_who_asks_has_to_show_it(users: str, right, wrong, new_nats, tmp_path: Path, caplog) -> None:
+    if "nkey_file" in right:
+        users, right = users % public_of(SEED), {"nkey_file": tmp_path / "seed"}
+        right["nkey_file"].write_bytes(SEED)
+    with new_nats(settings=[users]) as server:
+        async with asyncio.timeout(SOON), opened(urls=[server.url], **right) as queues:
+            await works(queues)
+        assert not told_of(caplog)
+        async with asyncio.timeout(SOON), opened(urls=[server.url], **wrong) as queues:
+            with pytest.raises(QueueUnavailableError):
+                await queues.tasks.publish(an_item())
+    assert "Authorization Violation" in caplog.text
+    assert "geheim" not in caplog.text
+
+
+@pytest.mark.parametrize("content", ["", "no credentials"])
+async def test_a_file_without_credentials_holds_nobody_up(content: str, nats_server, tmp_path: Path) -> None:
+    (tmp_path / "ann.creds").write_text(content)
+    async with asyncio.timeout(SOON), opened(urls=[nats_server.url], credentials_file=tmp_path / "ann.creds") as queues:
+        with pytest.raises(QueueUnavailableError):
+            await queues.tasks.publish(an_item())
+
+
+PERMISSIONS = """authorization { users: [ { user: ann, password: geheim, permissions {
+  publish: [
+%s
+  ]
+  subscribe: [ "chatledger.>", "_INBOX.>" ]
+} } ] }"""
+
+
+async def test_the_permissions_of_the_documentation_are_enough(new_nats, caplog) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "nats.md").read_text()
+    publish = page.partition("publish: [\n")[2].partition("\n  ]")[0]
+    with new_nats(settings=[PERMISSIONS % publish]) as server:
+        root = f"chatledger.{new_id().hex}"
+        both = [opened(urls=[server.url], root=root, user="ann", password="geheim") for _ in range(2)]
+        async with asyncio.timeout(SOON), both[0] as here, both[1] as there:
+            await works(here)
+            item = an_item()
+            listener = there.bus.listen(item.message_id)
+            here.bus.publish(item)
+            assert await listener.wait(SOON) is True
+    assert not told_of(caplog)
+
+
+# TLS
+
+
+async def test_tls_with_certificates_of_both(new_nats, tmp_path: Path, caplog) -> None:
+    authority = Authority(tmp_path)
+    (certificate, key), (own, own_key) = authority.sign("server"), authority.sign("client")
+    tls = f'tls {{ cert_file: "{certificate}", key_file: "{key}", ca_file: "{authority.file}", verify: true }}'
+    with new_nats(settings=[tls]) as server:
+        encrypted = server.url.replace("nats://", "tls://")
+        access = {"ca_file": authority.file, "certificate_file": own, "key_file": own_key}
+        async with asyncio.timeout(SOON), opened(urls=[encrypted], **access) as queues:
+            await works(queues)
+        assert not told_of(caplog)
+        # Neither without a certificate of its own nor with a server that nobody vouches for.
+        for less in ({"ca_file": authority.file}, {"certificate_file": own, "key_file": own_key}):
+            async with asyncio.timeout(SOON), opened(urls=[encrypted], **less) as queues:
+                with pytest.raises(QueueUnavailableError):
+                    await queues.tasks.publish(an_item())
+
+
+async def test_a_server_without_tls_is_told_nothing_if_tls_is_asked_for(caplog) -> None:
+    heard = asyncio.Queue()
+    async with (
+        asyncio.timeout(SOON),
+        plain_server(heard) as url,
+        opened(urls=[url], user="ann", password="geheim") as queues,
+    ):
+        assert await heard.get() == b""
+        with pytest.raises(QueueUnavailableError):
+            await queues.tasks.publish(an_item())
+    assert "the server speaks no TLS" in caplog.text
+
+
+@asynccontextmanager
+async def plain_server(heard: "asyncio.Queue[bytes]") -> AsyncIterator[str]:
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b'INFO {"server_id":"x","version":"2.11.0","headers":true,"auth_required":true}\r\n')
+        heard.put_nowait(await reader.read())
+        writer.close()
+
+    server = await asyncio.start_server(serve, "127.0.0.1")
+    async with server:
+        yield f"tls://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+
+
+# Three servers
+
+
+async def leader_of(urls: list[str], root: str) -> str:
+    async with await nats.connect(urls) as operator:
+        return (await operator.jetstream().stream_info(root.replace(".", "-"))).cluster.leader
+
+
+async def test_a_cluster_goes_on_without_the_leader_and_after_all_were_killed(nats_cluster: NatsCluster) -> None:
+    root = f"chatledger.{new_id().hex}"
+    opening = [opened(urls=nats_cluster.urls, root=root, replicas=3) for _ in range(2)]
+    async with asyncio.timeout(60), opening[0] as here, opening[1] as there:
+        await works(here)
+        leader = nats_cluster.named(await leader_of(nats_cluster.urls, root))
+        leader.kill()
+        await works(here)
+        await works(there)
+        for server in nats_cluster.servers:
+            server.kill()
+        for queues in (here, there):
+            with pytest.raises(QueueUnavailableError):
+                await queues.tasks.publish(an_item())
+        await asyncio.to_thread(nats_cluster.start)
+        await works(here)
+        await works(there)
