@@ -90,12 +90,20 @@ class NoTlsError(nats.errors.Error):
 
 
 class _Client(Client):
-    """Tells a server nothing before TLS stands, if it was asked for. The library leaves that to the server."""
+    """The library's client, and two things that it leaves out."""
 
     async def _process_info(self, info: dict[str, Any], initial_connection: bool = False) -> None:  # noqa: FBT001, FBT002 - the library's
+        """Tell a server nothing before TLS stands, if it was asked for. The library leaves that to the server."""
         if initial_connection and "tls" in self.options and not info.get("tls_required"):
             raise NoTlsError
         await super()._process_info(info, initial_connection)
+
+    def abort(self) -> None:
+        """Let go of the socket, whatever is still to be sent: closing may hang with a server that does."""
+        for name in ("_io_writer", "_bare_io_writer"):
+            writer = getattr(self._transport, name, None)
+            if writer is not None:
+                writer.transport.abort()
 
 
 class NatsConnection:
@@ -202,14 +210,17 @@ class NatsConnection:
             log.warning("NATS is away: %s", "the connection is lost" if error is None else _reason(error))
 
 
-async def _close(client: Client) -> None:
-    with suppress(*TROUBLE):
-        async with asyncio.timeout(CLOSE_WITHIN):
-            if client.is_connected:
-                await client.flush(timeout=CLOSE_WITHIN)
-    with suppress(*TROUBLE):
-        async with asyncio.timeout(CLOSE_WITHIN):
-            await client.close()
+async def _close(client: _Client) -> None:
+    try:
+        with suppress(*TROUBLE):
+            async with asyncio.timeout(CLOSE_WITHIN):
+                if client.is_connected:
+                    await client.flush(timeout=CLOSE_WITHIN)
+        with suppress(*TROUBLE):
+            async with asyncio.timeout(CLOSE_WITHIN):
+                await client.close()
+    finally:
+        client.abort()
 
 
 def _reason(error: Exception) -> str:
