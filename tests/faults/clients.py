@@ -23,9 +23,12 @@ LONG_PAUSE = 0.25
 """Seconds between two questions to a server that says that it is not its day."""
 
 
-def script(seconds: float) -> str:
+def script_of(seconds: float) -> str:
     """What makes an answer take so long."""
     return f"/script tokens={TOKENS} interval_ms={1_000 * seconds / TOKENS:g} first_token_ms=5 vary_by_attempt=true"
+
+
+SCRIPT = script_of(SECONDS)
 
 
 class Place:
@@ -86,7 +89,7 @@ class Client:
         is_ended: whether it knows that the answer is at its end.
     """
 
-    def __init__(self, name: str, user: str, place: Place, seconds: float = SECONDS) -> None:
+    def __init__(self, name: str, user: str, place: Place, script: str = SCRIPT) -> None:
         self.recording = Recording(name)
         self.user = user
         self.message_id: str | None = None
@@ -97,7 +100,7 @@ class Client:
         self.replacements = 0
         self.is_ended = False
         self._place = place
-        self._script = script(seconds)
+        self._script = script
 
     async def live(self) -> None:
         """Ask, and go on until the answer is there."""

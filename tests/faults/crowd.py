@@ -3,7 +3,17 @@
 import asyncio
 from collections.abc import Callable, Sequence
 
-from tests.faults.clients import PATIENCE, SECONDS, AsyncSender, BlockingSender, Client, Follower, Place, StreamSender
+from tests.faults.clients import (
+    PATIENCE,
+    SECONDS,
+    AsyncSender,
+    BlockingSender,
+    Client,
+    Follower,
+    Place,
+    StreamSender,
+    script_of,
+)
 
 
 async def _live(client: Client) -> None:
@@ -36,13 +46,13 @@ class Crowd:
         followers: int = 3,
         seconds: float = SECONDS,
     ) -> None:
-        self.place = place
+        self.place, script = place, script_of(seconds)
         asking = [
-            StreamSender(f"stream-{n}", f"{name} {n}", place, by_query=n % 2 == 1, seconds=seconds)
+            StreamSender(f"stream-{n}", f"{name} {n}", place, by_query=n % 2 == 1, script=script)
             for n in range(streams)
         ]
-        blocking = [BlockingSender(f"blocking-{n}", f"patient {name} {n}", place, seconds) for n in range(others)]
-        polling = [AsyncSender(f"async-{n}", f"curious {name} {n}", place, seconds) for n in range(others)]
+        blocking = [BlockingSender(f"blocking-{n}", f"patient {name} {n}", place, script) for n in range(others)]
+        polling = [AsyncSender(f"async-{n}", f"curious {name} {n}", place, script) for n in range(others)]
         self.senders: Sequence[Client] = [*asking, *blocking, *polling]
         self.clients: Sequence[Client] = [
             *self.senders,
