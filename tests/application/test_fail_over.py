@@ -146,7 +146,7 @@ async def test_what_a_node_left_undone_when_it_was_killed_is_done_by_another(ope
 async def test_two_notaries_sign_no_fork_and_no_number_twice(open_node):
     async with open_node("a", checkpoint_interval=0) as a, open_node("b", checkpoint_interval=0) as b:
         context = Context(actor=SYSTEM, correlation_id=new_id())
-        for _ in range(4):
+        for _ in range(2):
             await a.answered()
             await asyncio.gather(*(chat.application.notarizing.checkpoint(context) for chat in (a, b, a, b)))
         signed = await checkpoints(a)

@@ -42,7 +42,7 @@ async def another_worker(chat: Chat) -> AsyncIterator[Worker]:
         first._clock,
         store_made_file=first._store_made_file,
         prompts=first._prompts,
-        awaited=first._awaited,
+        audience=first._audience,
     )
     sweeper = sweeper_of(chat, queue, first._clock)
     chat.running.writer.observe(worker.committed)
