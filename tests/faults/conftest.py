@@ -10,15 +10,24 @@ from tests.support.postgres import PostgresServer
 LINKS = 10
 """How many kills one ledger lives through."""
 
+SAMPLE = 3
+"""As many kills as there are by default."""
+
 FOLDER = "tests/faults/"
 
 
 def pytest_generate_tests(metafunc):
-    """``seeds``: of all kills, a chain at a time. ``seed``: of one in ten, where each begins with a new ledger."""
+    """``seeds``: of all kills, a chain at a time. ``seed``: of one in ten, where each begins with a new ledger.
+
+    ``queue``: how many nodes share their work; a sample takes the one by which more can be killed.
+    """
     kills, first = metafunc.config.getoption("--kills"), metafunc.config.getoption("--first-seed")
     if "seeds" in metafunc.fixturenames:
         chains = [range(begin, min(begin + LINKS, first + kills)) for begin in range(first, first + kills, LINKS)]
         metafunc.parametrize("seeds", chains, ids=[f"{chain[0]}-{chain[-1]}" for chain in chains])
+    if "queue" in metafunc.fixturenames:
+        nats = pytest.param("nats", marks=pytest.mark.nats)
+        metafunc.parametrize("queue", ["postgres", nats] if kills > SAMPLE else [nats])
     if "seed" in metafunc.fixturenames:
         metafunc.parametrize("seed", range(first, first + max(min(kills, 3), kills // 10)))
 

@@ -1,6 +1,7 @@
 """``kill -9`` of nodes, of PostgreSQL and of NATS, one after the other, in the middle of many streams.
 
-At its full length, with 200 streams and NATS away for 20 seconds: ``./faults --only test_nodes``.
+At its full length, with 200 streams, NATS away for 20 seconds, and over PostgreSQL alone too:
+``./faults --only test_nodes``.
 """
 
 import asyncio
@@ -85,9 +86,9 @@ class Nats(Broker):
         await asyncio.to_thread(self._cluster.start)
 
 
-@pytest.fixture(params=["postgres", pytest.param("nats", marks=pytest.mark.nats)])
-def broker(request: pytest.FixtureRequest) -> Broker:
-    if request.param == "postgres":
+@pytest.fixture
+def broker(queue: str, request: pytest.FixtureRequest) -> Broker:
+    if queue == "postgres":
         return Broker()
     return Nats(request.getfixturevalue("nats_cluster"), request.config.getoption("--outage"))
 
