@@ -237,7 +237,7 @@ async def test_a_worker_leaves_what_is_handed_to_it_before_its_turn(open_room):
             event="MessageCreated",
             source="pipeline",
         )
-        await room.chat.running.worker._take(item)
+        assert await room.chat.running.worker._claim(item) is None
         offered = await room.chat.application.views.unclaimed(2**62, 10)
         assert [task.message_id for task in offered] == [first.message_id]
         assert await room.chat.names(queued.message_id) == ["MessageCreated"]
