@@ -377,6 +377,18 @@ async def test_what_one_has_rotated_another_uses_and_adds_to(open_keyring) -> No
             assert_opens(keyring, new, by_other)
 
 
+async def test_what_is_made_under_a_key_that_another_has_rotated_meanwhile_opens(open_keyring) -> None:
+    async with open_keyring(MASTER) as one, open_keyring() as other:
+        person = one.new_key(None)
+        one.make_durable([person])
+        other.key(person.key_id)
+        one.rotate_key(person.key_id)
+        one.rotate_master_key()
+        made = [other.new_key(person.key_id), other.new_key(None)]
+        other.make_durable(made)
+        assert_there(one, *made)
+
+
 async def test_who_begins_at_once_begins_with_the_same_keys(open_keyring) -> None:
     async with open_keyring(MASTER) as one, open_keyring() as other:
         assert one.lookup("app", "ada") == other.lookup("app", "ada")
