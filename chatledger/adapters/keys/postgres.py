@@ -92,6 +92,9 @@ class PostgresKeyStore:
         if self.is_read_only:
             raise NoKeyStoreError(f"there is no key store in {self._address.place}")
         with self.write() as writing:
+            ((is_there,),) = writing.execute(cast("str", _IS_THERE))
+            if is_there:  # another node was faster
+                return
             writing.execute("SELECT set_config('client_min_messages', 'warning', true)")
             ((schema,),) = writing.execute("SELECT current_setting('search_path')")
             writing.execute(f"CREATE SCHEMA IF NOT EXISTS {schema}")
