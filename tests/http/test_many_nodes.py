@@ -51,7 +51,8 @@ def nodes(request, postgres_server, migrated_database, tmp_path_factory) -> Iter
 
 
 def _running(queue, postgres_server, migrated_database, tmp_path_factory) -> Iterator[Nodes]:
-    url = postgres_server.fresh_database(migrated_database)
+    # Over PostgreSQL alone they make the ledger themselves, all at once.
+    url = postgres_server.fresh_database(*(() if queue == BY_POSTGRES else (migrated_database,)))
     with Nodes(tmp_path_factory.mktemp("nodes"), url, queue, workers=2, env=SWIFT) as nodes:
         yield nodes
     postgres_server.drop_database(url)
@@ -77,6 +78,12 @@ async def begin(client: httpx.AsyncClient, query: str, **more: Any) -> dict[str,
 async def state_of(client: httpx.AsyncClient, task_id: str) -> str:
     state: str = (await client.get(f"/v1/tasks/{task_id}")).json()["status"]
     return state
+
+
+def test_nodes_that_start_together_make_what_comes_first_once(nodes):
+    made = [node for node in nodes.apis if (node.data_folder / "first-credentials.toml").exists()]
+    assert len(made) == 1
+    assert sorted(app["name"] for app in nodes.run("apps", "list"))[:2] == ["Chat", "Completion"]
 
 
 async def test_a_message_is_sent_here_answered_there_and_shown_by_all(nodes, app):
