@@ -4,6 +4,7 @@ import asyncio
 import itertools
 import json
 import shutil
+from collections import Counter
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
@@ -56,6 +57,7 @@ class Clients:
         self.nodes: list[ServerProcess] = []
         self.failed: list[str] = []
         self.sent = 0
+        self.in_flight = Counter[str]()
         self._credential = credential
         self._turns = itertools.count()
         self._open = AsyncExitStack()
@@ -93,7 +95,12 @@ class Clients:
         assert message["feedback"] == {"rating": "like"}
 
     async def _ask(self, method: str, path: str, **request: Any) -> Any:
-        response = await self._next().request(method, path, **request)
+        client = self._next()
+        self.in_flight[str(client.base_url)] += 1
+        try:
+            response = await client.request(method, path, **request)
+        finally:
+            self.in_flight[str(client.base_url)] -= 1
         assert response.status_code < 300, f"{method} {path}: {response.status_code} {response.text}"
         return response.json()
 
@@ -119,6 +126,9 @@ async def replace(clients: Clients, old: ServerProcess, new: ServerProcess) -> N
     clients.nodes.append(new)
     await clients.talk_on()
     clients.nodes.remove(old)
+    async with asyncio.timeout(20):
+        while any(number for url, number in clients.in_flight.items() if url.startswith(old.url)):  # noqa: ASYNC110 - a count has no event
+            await asyncio.sleep(0.01)
     assert await asyncio.to_thread(old.stop) == 0
     await clients.talk_on()
 
