@@ -213,6 +213,11 @@ def test_the_servers_of_nats_take_their_configuration(secrets: Path, tmp_path: P
     assert result.returncode == 0, result.stderr
 
 
+def test_no_secret_goes_into_the_repository() -> None:
+    command = ["git", "check-ignore", "--quiet", "--no-index", "deploy/secrets/master.key"]
+    assert subprocess.run(command, cwd=ROOT, check=False).returncode == 0
+
+
 def test_secrets_are_made_once_and_are_for_their_owner(tmp_path: Path) -> None:
     secrets = tmp_path / "secrets"
     make_secrets(secrets)
