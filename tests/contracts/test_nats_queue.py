@@ -9,9 +9,12 @@ from pathlib import Path
 import nats
 import nkeys
 import pytest
+from nats.aio.client import Client
 
-from chatledger.adapters.queue.nats_connection import NatsAccess
+from chatledger.adapters.queue import nats_connection
+from chatledger.adapters.queue.nats_connection import NatsAccess, NatsConnection
 from chatledger.adapters.queue.nats_tasks import MAX_DELIVERIES, NatsTaskQueue
+from chatledger.application.background import Background
 from chatledger.application.ports.queue import QueueItem, QueueUnavailableError, TaskQueue
 from chatledger.application.system_clock import new_id
 from chatledger.bootstrap.queues import Queues, nats_queues
@@ -79,6 +82,29 @@ async def test_a_server_that_is_away_at_the_start_is_waited_for(new_nats, caplog
     finally:
         server.stop()
     assert [text.partition(":")[0] for text in told_of(caplog)] == ["NATS is away", "NATS is back"]
+
+
+class LookedAt(NatsConnection):
+    """Counts how often somebody looks whether it is there."""
+
+    looks = 0
+
+    @property
+    def client(self) -> Client | None:
+        self.looks += 1
+        return super().client
+
+
+async def test_a_connection_that_is_lost_and_not_yet_closed_is_waited_for(nats_server, monkeypatch) -> None:
+    monkeypatch.setattr(nats_connection, "LOOK_AGAIN", 0.05)
+    connection = LookedAt(NatsAccess(urls=(nats_server.url,)), "a test")
+    async with asyncio.timeout(SOON), Background() as background:
+        background.start(connection.run)
+        lost = await connection.up()
+        lost._status = Client.DISCONNECTED  # as while the library still wants to send
+        before = connection.looks
+        assert await connection.up() is not lost
+        assert connection.looks - before <= 3
 
 
 async def test_work_outlives_a_server_that_is_killed(new_nats) -> None:

@@ -2,6 +2,7 @@
 
 import http.client
 import json
+import os
 import shutil
 import signal
 import subprocess
@@ -153,7 +154,9 @@ class NatsServer:
 
     def freeze(self) -> None:
         """Let it hang: its connections stay open, and nothing comes of them until it goes on."""
-        self._started().send_signal(signal.SIGSTOP)
+        process = self._started()
+        process.send_signal(signal.SIGSTOP)
+        os.waitid(os.P_PID, process.pid, os.WSTOPPED)
 
     def thaw(self) -> None:
         """Let it go on."""

@@ -131,8 +131,8 @@ class NatsConnection:
     async def up(self) -> Client:
         """The connection, as soon as there is one."""
         while (client := self.client) is None:
+            self._is_up.clear()
             await self._is_up.wait()
-            await asyncio.sleep(0)
         return client
 
     def prepare(self, preparation: Callable[[Client], Awaitable[None]]) -> None:
@@ -184,7 +184,6 @@ class NatsConnection:
             self._tell_away(error)
         finally:
             self._client = None
-            self._is_up.clear()
             await _close(client)
 
     def _tell_here(self, client: Client) -> None:
