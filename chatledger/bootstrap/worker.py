@@ -14,6 +14,7 @@ from chatledger.application.generation.dispatch import Dispatcher, Sweeper
 from chatledger.application.generation.failures import RetryPolicy
 from chatledger.application.generation.interruptions import Interruptions
 from chatledger.application.generation.moderating import Gates
+from chatledger.application.generation.offering import Offering
 from chatledger.application.generation.prompts import Prompts
 from chatledger.application.generation.turns import Turns
 from chatledger.application.generation.worker import Worker, WorkerSettings
@@ -42,9 +43,10 @@ async def start_reactions(
     """
     views, stopping, clock = application.views, application.stopping, application.clock
     is_alone = not settings.is_shared
-    dispatcher, turns = Dispatcher(queue), Turns(views, queue, is_alone=is_alone)
+    offering = Offering(queue)
+    dispatcher, turns = Dispatcher(offering), Turns(views, offering, is_alone=is_alone)
     sweeper = Sweeper(
-        ledger, views, queue, stopping, clock, interval=settings.heartbeat, timeout=settings.generation_timeout
+        ledger, views, offering, stopping, clock, interval=settings.heartbeat, timeout=settings.generation_timeout
     )
     naming = AutomaticNaming(ledger, views, application.naming, clock, is_alone=is_alone)
     deleted, interruptions = DeletedConversations(views, stopping), Interruptions(views, stopping)

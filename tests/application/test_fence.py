@@ -13,6 +13,7 @@ from chatledger.adapters.persistence.tables import LEASES
 from chatledger.adapters.queue.in_process import InProcessTaskQueue
 from chatledger.application.commands.new_message import NewMessage
 from chatledger.application.generation.dispatch import Sweeper
+from chatledger.application.generation.offering import Offering
 from chatledger.application.generation.worker import Worker
 from chatledger.application.grace import Grace
 from chatledger.application.ledger.envelope import from_microseconds
@@ -61,7 +62,7 @@ def sweeper_of(chat: Chat, queue: InProcessTaskQueue, clock: Clock) -> Sweeper:
     return Sweeper(
         chat.running.ledger,
         application.views,
-        queue,
+        Offering(queue),
         application.stopping,
         clock,
         interval=settings.heartbeat,

@@ -8,10 +8,11 @@ from uuid import UUID
 
 from chatledger.application.commands.stopping import Stopping
 from chatledger.application.fault_report import describe
+from chatledger.application.generation.offering import AT_ONCE, Offering
 from chatledger.application.ledger.envelope import Envelope, to_microseconds
 from chatledger.application.ledger.ledger import Ledger
 from chatledger.application.ports.clock import Clock
-from chatledger.application.ports.queue import QueueFullError, QueueItem, QueueUnavailableError, TaskQueue
+from chatledger.application.ports.queue import QueueItem
 from chatledger.application.ports.storage import StorageUnavailableError
 from chatledger.application.ports.views import UnfinishedTask, Views
 from chatledger.domain.events import GenerationRequeued, MessageCreated
@@ -42,8 +43,8 @@ def item_of(task: UnfinishedTask, event: str, *, dispatch: int = 0) -> QueueItem
 class Dispatcher:
     """Publishes each new task that need not wait once it is committed. What it cannot publish, the sweeper does."""
 
-    def __init__(self, queue: TaskQueue) -> None:
-        self._queue = queue
+    def __init__(self, offering: Offering) -> None:
+        self._offering = offering
         self._backlog: deque[QueueItem] = deque(maxlen=MAX_BACKLOG)
         self._news = asyncio.Event()
 
@@ -52,6 +53,8 @@ class Dispatcher:
         for envelope in envelopes:
             created = envelope.body
             if isinstance(created, MessageCreated) and created.on_busy not in TURN_TAKERS:
+                if len(self._backlog) == MAX_BACKLOG:
+                    self._offering.leave(f"{MAX_BACKLOG} tasks are still to be offered")
                 self._backlog.append(
                     QueueItem(
                         task_id=created.task_id,
@@ -71,11 +74,8 @@ class Dispatcher:
             await self._news.wait()
             self._news.clear()
             while self._backlog:
-                item = self._backlog.popleft()
-                try:
-                    await self._queue.publish(item)
-                except (QueueFullError, QueueUnavailableError) as error:
-                    log.warning("task %s: left to the sweeper: %s", item.task_id, describe(error))
+                some = [self._backlog.popleft() for _ in range(min(len(self._backlog), AT_ONCE))]
+                await self._offering.offer(some)
 
 
 class Sweeper:
@@ -89,7 +89,7 @@ class Sweeper:
         self,
         ledger: Ledger,
         views: Views,
-        queue: TaskQueue,
+        offering: Offering,
         stopping: Stopping,
         clock: Clock,
         *,
@@ -99,7 +99,7 @@ class Sweeper:
         """Take the interval, and the time that a generation may take, in seconds."""
         self._ledger = ledger
         self._views = views
-        self._queue = queue
+        self._offering = offering
         self._stopping = stopping
         self._clock = clock
         self._interval = interval
@@ -131,8 +131,6 @@ class Sweeper:
             await work
         except StorageUnavailableError as error:
             log.warning("sweep missed: the store is in trouble: %s", error)
-        except (QueueFullError, QueueUnavailableError) as error:
-            log.warning("sweep cut short: %s", describe(error))
 
     async def sweep(self) -> int:
         """End what is out of time; publish every other task that nobody works on, and tell how many there were.
@@ -150,8 +148,7 @@ class Sweeper:
         if self._ledger.trouble is not None:
             return 0
         tasks = await self._views.unclaimed(to_microseconds(self._clock.now()), SWEEP_LIMIT)
-        for task in tasks:
-            await self._queue.publish(item_of(task, "GenerationRequeued", dispatch=1))
+        await self._offering.offer([item_of(task, "GenerationRequeued", dispatch=1) for task in tasks])
         return len(tasks)
 
     async def _time_out(self, message_id: UUID) -> None:

@@ -6,10 +6,9 @@ from collections import deque
 from collections.abc import Sequence
 from uuid import UUID
 
-from chatledger.application.fault_report import describe
 from chatledger.application.generation.dispatch import MAX_BACKLOG, item_of
+from chatledger.application.generation.offering import Offering
 from chatledger.application.ledger.envelope import Envelope
-from chatledger.application.ports.queue import QueueFullError, QueueUnavailableError, TaskQueue
 from chatledger.application.ports.storage import StorageUnavailableError
 from chatledger.application.ports.views import Views
 from chatledger.domain.events import TERMINAL_EVENTS, AnswerChunkAppended, GenerationStarted, MessageCreated
@@ -31,9 +30,9 @@ class Turns:
         is_alone: whether no other node may have put on record who waits: else each end of an answer is looked at.
     """
 
-    def __init__(self, views: Views, queue: TaskQueue, *, is_alone: bool) -> None:
+    def __init__(self, views: Views, offering: Offering, *, is_alone: bool) -> None:
         self._views = views
-        self._queue = queue
+        self._offering = offering
         self._is_alone = is_alone
         self._waiting: set[UUID] = set()
         self._knows_the_past = False
@@ -72,8 +71,6 @@ class Turns:
                 await self._look()
             except StorageUnavailableError as error:
                 log.warning("whose turn it is, is left to the sweeper: the store is in trouble: %s", error)
-            except (QueueFullError, QueueUnavailableError) as error:
-                log.warning("whose turn it is, is left to the sweeper: %s", describe(error))
 
     async def _look_back(self) -> None:
         for message_id in await self._views.waiting(MAX_BACKLOG):
@@ -84,5 +81,5 @@ class Turns:
     async def _look(self) -> None:
         while self._heard_of:
             some = [self._heard_of.popleft() for _ in range(min(len(self._heard_of), LOOK_LIMIT))]
-            for task in await self._views.next_in_turn(some):
-                await self._queue.publish(item_of(task, "MessageCreated"))
+            tasks = await self._views.next_in_turn(some)
+            await self._offering.offer([item_of(task, "MessageCreated") for task in tasks])
