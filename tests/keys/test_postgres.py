@@ -1,5 +1,7 @@
 """The key store in PostgreSQL: what is left in the database's files, and what a database in trouble costs."""
 
+import sqlite3
+import threading
 from collections.abc import Collection, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -8,6 +10,7 @@ import psycopg
 import pytest
 
 from chatledger.adapters.keys.cipher import WRAPPED_BYTES
+from chatledger.adapters.keys.copying import copy_key_store
 from chatledger.adapters.keys.keyring import StoredKeyring
 from chatledger.adapters.keys.master import GivenMasterKeyFile, MasterKeyError
 from chatledger.adapters.keys.postgres import PostgresKeyStore
@@ -17,9 +20,14 @@ from chatledger.application.system_clock import new_id
 from tests.support.databases import ON_POSTGRES
 from tests.support.master_keys import master_key
 from tests.support.postgres import PostgresServer
+from tests.support.process import until
 
 pytestmark = ON_POSTGRES
 
+WAITING = """
+SELECT FROM pg_locks JOIN pg_database ON pg_database.oid = pg_locks.database
+WHERE NOT granted AND datname = current_database()
+"""
 MASTER, NEXT = bytes(range(100, 132)), bytes(range(200, 232))
 
 
@@ -90,6 +98,31 @@ def test_of_a_destroyed_or_rotated_key_no_byte_is_left_in_the_databases_files(
     for family in rotated:
         for new in family:
             keyring.key(new.key_id)
+
+
+def test_a_copy_that_begins_while_keys_are_destroyed_has_all_the_others(
+    keyring: StoredKeyring, url: str, tmp_path: Path
+) -> None:
+    """To a snapshot of before, the part of the table that is written anew is empty."""
+    doomed, *others = [keyring.new_key(None) for _ in range(100)]
+    keyring.make_durable([doomed, *others])
+    target = tmp_path / "copy"
+
+    def copy() -> None:
+        with closing(PostgresKeyStore(url, read_only=True)) as source:
+            copy_key_store(source, target)
+
+    copying = threading.Thread(target=copy)
+    with database(url) as beside:
+        with keyring.store.write() as writing:
+            writing.shred([doomed.key_id.bytes])
+            copying.start()
+            until(lambda: beside.execute(WAITING).rowcount)
+        copying.join(10)
+        assert not copying.is_alive()
+        wanted = {row[0] for row in beside.execute("SELECT key_id FROM chatledger_keys.keys")}
+    with closing(sqlite3.connect(target)) as copied:
+        assert {row[0] for row in copied.execute("SELECT key_id FROM keys")} == wanted
 
 
 def test_one_that_is_away_says_so_and_is_used_again_when_it_is_back(

@@ -45,9 +45,12 @@ CREATE INDEX keys_by_parent ON keys (parent_id);
 _PART = "CREATE TABLE keys_{part} PARTITION OF keys FOR VALUES WITH (MODULUS {parts}, REMAINDER {part})"
 # Else the database would keep some of the keys among what it knows of the table.
 _UNWATCHED = "ALTER TABLE keys ALTER COLUMN wrapped SET STATISTICS 0"
-_PARTS_OF: LiteralString = (
-    "SELECT DISTINCT tableoid::regclass::text FROM keys WHERE %s::bytea[] IS NULL OR key_id = ANY(%s)"
-)
+# In the order in which whoever reads the whole table locks them.
+_PARTS_OF: LiteralString = """
+SELECT part::regclass::text FROM (
+    SELECT DISTINCT tableoid AS part FROM keys WHERE %s::bytea[] IS NULL OR key_id = ANY(%s)
+) AS parts ORDER BY part
+"""
 # Not by vacuuming: that leaves the bytes where they are, and whole rows that an old snapshot could see.
 _WRITE_ANEW = """
 CREATE TEMPORARY TABLE living ON COMMIT DROP AS SELECT * FROM {part};
@@ -225,7 +228,10 @@ def _begin(connection: BoundedConnection) -> BoundedConnection:
 
 
 def _begin_snapshot(connection: BoundedConnection) -> BoundedConnection:
-    connection.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
+    """The lock comes first, which takes no snapshot: to one of before, a part that is written anew is empty."""
+    with connection.pipeline():
+        connection.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
+        connection.execute("LOCK TABLE keys IN ACCESS SHARE MODE")
     return connection
 
 
