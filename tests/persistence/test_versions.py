@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, closing
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import psycopg
 import pytest
@@ -15,6 +16,7 @@ from chatledger.adapters.persistence.transaction import EventTypes
 from chatledger.adapters.persistence.versions import SqlVersions
 from chatledger.application.errors import RebuildRunningError
 from chatledger.application.ledger import catching_up, side_by_side
+from chatledger.application.ledger.catching_up import CatchingUp
 from chatledger.application.ledger.hand_ins import HandIn, NotUniqueError
 from chatledger.application.ledger.projections import READ_MODELS, READ_MODELS_VERSION
 from chatledger.application.ledger.side_by_side import SideBySide
@@ -102,6 +104,30 @@ async def test_what_another_release_has_appended_is_projected_before_anything_is
     assert store.query("SELECT read_models FROM head") == [(READ_MODELS_VERSION,)]
     assert store.query(f"SELECT position FROM read_model_versions WHERE version = {OTHER}") == [(last,)]
     assert (await rebuild(store)).differences == 0
+
+
+async def test_whoever_appends_more_each_time_keeps_nobody_of_another_release_from_committing(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await keep_busy(store, 3, 40)
+    live = read_models(store)
+    monkeypatch.setattr(catching_up, "PAGE", 10)
+    fall_behind(store)
+    rounds, approach = list[int](), CatchingUp.approach
+
+    def outrun(catching: CatchingUp, *asked: Any) -> None:
+        approach(catching, *asked)
+        rounds.append(1)
+        if len(rounds) < 9:  # what they append before the lock is had is more than a page
+            for table in READ_MODELS:
+                store.execute(f"DELETE FROM {table}")
+            store.execute(f"UPDATE read_model_versions SET position = 0 WHERE version = {READ_MODELS_VERSION}")
+
+    monkeypatch.setattr(CatchingUp, "approach", outrun)
+    async with running_writer(store, asyncio.get_running_loop()) as writer:
+        await writer.catch_up()
+    assert read_models(store) == live
+    assert len(rounds) < 5
 
 
 async def test_whoever_reads_beside_another_release_sees_what_it_has_committed(store: Store) -> None:

@@ -1,5 +1,7 @@
 """Read models that lag behind the ledger: a release with others has appended since, or they are new."""
 
+from collections.abc import Callable
+
 from chatledger.application.ledger.codec import EventCodec
 from chatledger.application.ledger.projections import InlineProjections
 from chatledger.application.ledger.rebuild import Progress, Replay
@@ -8,10 +10,11 @@ from chatledger.application.ports.storage import LedgerStore, Transaction
 PAGE = 500
 """Events that are moved in one transaction, and that others may have to wait for."""
 
+ROUNDS = 2
+"""Beside all commits. Whatever is left then is moved under the lock: others may append more than a page each time."""
 
-def catch_up(
-    transaction: Transaction, codec: EventCodec, projections: InlineProjections, most: int | None = PAGE
-) -> bool:
+
+def catch_up(transaction: Transaction, codec: EventCodec, projections: InlineProjections, most: int | None) -> bool:
     """Move this release's read models to the head, under the ledger's lock.
 
     False where more than ``most`` events are left to be moved. Where there are no read models nothing is.
@@ -41,9 +44,22 @@ class CatchingUp:
         self._codec = codec
         self._projections = projections
 
-    def finish(self, transaction: Transaction) -> bool:
-        """Move them to the head, under the ledger's lock; False where too many events are left for that."""
-        return catch_up(transaction, self._codec, self._projections)
+    def finish(self, transaction: Transaction, most: int | None) -> bool:
+        """Move them to the head, under the ledger's lock; False where more than ``most`` events are left."""
+        return catch_up(transaction, self._codec, self._projections, most)
+
+    def before(self, work: Callable[[int | None], bool], progress: Progress = lambda _done, _total: None) -> None:
+        """Have work done that begins with :meth:`finish`, of so many events, and is tried again where that failed.
+
+        Raises:
+            StorageUnavailableError: the store is in trouble; they are moved as far as they came.
+            SchemaError: there are none of this release.
+        """
+        for _ in range(ROUNDS):
+            if work(PAGE):
+                return
+            self.approach(progress)
+        work(None)
 
     def approach(self, progress: Progress = lambda _done, _total: None) -> None:
         """Move them page by page beside all commits, until few events are left: those go with the next commit.
@@ -72,9 +88,8 @@ class CatchingUp:
             StorageUnavailableError: the store is in trouble; they are moved as far as they came.
             SchemaError: there are none of this release.
         """
-        while not self._has_finished():
-            self.approach(progress)
+        self.before(self._has_finished, progress)
 
-    def _has_finished(self) -> bool:
+    def _has_finished(self, most: int | None) -> bool:
         with self._store.write() as transaction:
-            return self.finish(transaction)
+            return self.finish(transaction, most)

@@ -249,15 +249,14 @@ class GroupCommitWriter:
         return True
 
     def _write(self, members: Sequence[_Member]) -> None:
-        while not self._has_written(members):
-            self._catching_up.approach()
+        self._catching_up.before(lambda most: self._has_written(members, most))
 
-    def _has_written(self, members: Sequence[_Member]) -> bool:
-        """False where others have moved on so far, with read models of another version, that these lag behind."""
+    def _has_written(self, members: Sequence[_Member], most: int | None) -> bool:
+        """False where others, with read models of another version, are more than so many events ahead of these."""
         with self._store.write() as transaction:
             self._keyring.require_current()
             head = transaction.head()
-            if not self._catching_up.finish(transaction):
+            if not self._catching_up.finish(transaction, most):
                 return False
             if head.position != self._left_at:  # others have committed since
                 self._head_position = max(self._head_position, head.position)
