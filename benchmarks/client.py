@@ -15,7 +15,7 @@ from itertools import accumulate
 import msgspec
 import uvloop
 
-from benchmarks.cpu import database_cpu, process_cpu
+from benchmarks.cpu import database_cpu, process_cpu, processes_cpu
 from benchmarks.loads import Load, Outcome, Times
 
 END = b"0\r\n\r\n"
@@ -134,8 +134,9 @@ def _requests(load: Load) -> list[bytes]:
     for number in range(load.streams):
         body = BODY % (number % load.users)
         head = (
-            f"POST {load.path} HTTP/1.1\r\nHost: 127.0.0.1:{load.port}\r\nAuthorization: Bearer {load.api_key}\r\n"
-            f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+            f"POST {load.path} HTTP/1.1\r\nHost: 127.0.0.1:{load.port(number)}\r\n"
+            f"Authorization: Bearer {load.api_key}\r\nContent-Type: application/json\r\n"
+            f"Content-Length: {len(body)}\r\n\r\n"
         )
         requests.append(head.encode() + body)
     return requests
@@ -154,12 +155,15 @@ async def _round(load: Load, streams: list[Stream], requests: list[bytes]) -> No
 async def run(load: Load) -> Outcome:
     """All rounds."""
     loop = asyncio.get_running_loop()
-    streams = [(await loop.create_connection(Stream, "127.0.0.1", load.port))[1] for _ in range(load.streams)]
+    streams = [
+        (await loop.create_connection(Stream, "127.0.0.1", load.port(number)))[1] for number in range(load.streams)
+    ]
     requests, tally = _requests(load), Tally(load)
     for number in range(-load.warm_up, load.rounds):
         gc.collect()
         gc.disable()
         server_cpu, of_database = process_cpu(load.server_pid), database_cpu(load.postmaster)
+        of_parts = {part: processes_cpu(pids) for part, pids in load.parts.items()}
         client_cpu, began = time.process_time(), time.perf_counter()
         async with asyncio.timeout(load.timeout):
             await _round(load, streams, requests)
@@ -168,12 +172,15 @@ async def run(load: Load) -> Outcome:
         await asyncio.sleep(0.02)  # what the server still does for these streams is part of their price
         server_cpu = process_cpu(load.server_pid) - server_cpu
         of_database = database_cpu(load.postmaster) - of_database
+        of_parts = {part: processes_cpu(pids) - of_parts[part] for part, pids in load.parts.items()}
         gc.enable()
         if number >= 0:
             tally.outcome.wall += wall
             tally.outcome.client_cpu += client_cpu
             tally.outcome.server_cpu += server_cpu
             tally.outcome.database_cpu += of_database
+            for part, used in of_parts.items():
+                tally.outcome.parts_cpu[part] = tally.outcome.parts_cpu.get(part, 0.0) + used
             for stream in streams:
                 tally.add(stream)
         await asyncio.sleep(load.pause)

@@ -16,7 +16,10 @@ class Load(msgspec.Struct, kw_only=True):
         stamped: whether each token tells when it was due, by the clock that all processes share.
         skip_first: seconds at the beginning of each stamped stream that do not count.
         pause: seconds between two rounds.
+        ports: where to connect, in turn.
+        server_pid: the process whose CPU is the server's.
         postmaster: the process of the database's server, where there is one.
+        parts: more processes whose CPU is told, by what they are.
     """
 
     path: str = "/v1/chat-messages"
@@ -30,10 +33,15 @@ class Load(msgspec.Struct, kw_only=True):
     pause: float = 0.0
     users: int = 8
     timeout: float = 120.0
-    port: int = 0
+    ports: list[int] = []
     api_key: str = ""
     server_pid: int = 0
     postmaster: int | None = None
+    parts: dict[str, list[int]] = {}
+
+    def port(self, number: int) -> int:
+        """Where this stream goes."""
+        return self.ports[number % len(self.ports)]
 
 
 class Times(msgspec.Struct, frozen=True, kw_only=True):
@@ -52,6 +60,7 @@ class Outcome(msgspec.Struct, kw_only=True):
     Attributes:
         server_cpu: what the server's process used, all threads, user and system, while the rounds ran.
         database_cpu: the same of the database's own processes, where it has any.
+        parts_cpu: the same of the further parts that were named.
         wall: how long the rounds took, without what the client did between them.
         first_token: of each stream, from its request to the first frame with text.
         delays: of each token of a stamped load, from when it was due to its arrival.
@@ -67,3 +76,4 @@ class Outcome(msgspec.Struct, kw_only=True):
     wall: float
     first_token: Times = Times()
     delays: Times = Times()
+    parts_cpu: dict[str, float] = {}

@@ -16,6 +16,7 @@ from contextlib import contextmanager
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
+from types import ModuleType
 from typing import get_args
 
 import msgspec
@@ -40,6 +41,10 @@ FIGURES = (
     "open_followers",
     "stop_latency",
     "take_over",
+    "across_nodes",
+    "stop_across_nodes",
+    "take_over_across_nodes",
+    "two_nodes",
     "cold_start",
     "import_cost",
 )
@@ -121,7 +126,7 @@ def measure(
     failed: list[str] = []
     for name in names:
         module = import_module(f"benchmarks.{name}")
-        for database in databases[:1] if getattr(module, "NEEDS_NO_STORE", False) else databases:
+        for database in measured_on(module, databases):
             print(f"... {name}, {database}", file=sys.stderr, flush=True)
             gc.collect()
             on_database = options if database == "postgres" else msgspec.structs.replace(options, postgres=None)
@@ -140,6 +145,13 @@ def measure(
             measured += figures
             print(f"    {time.perf_counter() - began:.0f} s", file=sys.stderr, flush=True)
     return measured, failed
+
+
+def measured_on(module: ModuleType, databases: Sequence[DatabaseName]) -> Sequence[DatabaseName]:
+    """Those of the databases on which there is something to measure."""
+    if getattr(module, "NEEDS_NO_STORE", False):
+        return databases[:1]
+    return [name for name in databases if name in getattr(module, "DATABASES", DATABASES)]
 
 
 def _report(told: Sequence[str], measured: Sequence[Figure], failed: Sequence[str]) -> dict[str, object]:

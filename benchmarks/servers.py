@@ -19,13 +19,14 @@ from benchmarks.stores import Store
 
 ROOT = Path(__file__).resolve().parent.parent
 
+SERVE = ("serve", "--port", "0")
 COMMAND = ("-c", "import sys; from chatledger.adapters.cli.main import main; sys.exit(main())")
 READY_WITHIN = 30.0
 STOP_WITHIN = 40.0
 
 
 class Server(msgspec.Struct):
-    """A server that answers at ``port``.
+    """A server that answers at ``port``, if it serves.
 
     Attributes:
         postmaster: the process of its database's server, where it has one.
@@ -59,8 +60,7 @@ def chatledger(store: Store, script: dict[str, Any], *, launcher: Sequence[str] 
 @contextmanager
 def serve(store: Store, *, launcher: Sequence[str] = COMMAND) -> Iterator[Server]:
     """``chatledger serve`` on this store, with default settings otherwise."""
-    with _running([*launcher, "serve", "--port", "0", "--json"], store.folder, store.settings) as server:
-        server.postmaster = store.postmaster
+    with node(store, *SERVE, launcher=launcher) as server:
         yield server
 
 
@@ -97,8 +97,8 @@ def _running(arguments: Sequence[str], folder: Path, settings: dict[str, str]) -
         ) as process,
     ):
         try:
-            url = json.loads(_first_line(process, errors))["url"]
-            yield Server(process, int(url.rpartition(":")[2]))
+            url = json.loads(_first_line(process, errors)).get("url", "")
+            yield Server(process, int(url.rpartition(":")[2] or 0))
         finally:
             process.send_signal(signal.SIGTERM)
             try:
@@ -116,10 +116,22 @@ def _first_line(process: "subprocess.Popen[str]", errors: Any) -> str:
     return line
 
 
+@contextmanager
+def node(store: Store, *command: str, launcher: Sequence[str] = COMMAND) -> Iterator[Server]:
+    """``serve`` or ``worker`` as one process of several; a worker has no port."""
+    with _running([*launcher, *command, "--json"], store.folder, store.settings) as server:
+        server.postmaster = store.postmaster
+        yield server
+
+
 def drive(server: Server, load: Load) -> Outcome:
     """Put a load on a server, from a client that is a process of its own."""
     load = msgspec.structs.replace(
-        load, port=server.port, api_key=server.api_key, server_pid=server.pid, postmaster=server.postmaster
+        load,
+        ports=load.ports or [server.port],
+        api_key=server.api_key,
+        server_pid=server.pid,
+        postmaster=server.postmaster,
     )
     client = subprocess.run(
         [sys.executable, "-m", "benchmarks.client"],

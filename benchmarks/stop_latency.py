@@ -22,7 +22,7 @@ EARLIEST, LATEST = 0.1, 0.6
 """Seconds from its first text to the stop of a stream."""
 
 
-class _Stop(msgspec.Struct):
+class Stop(msgspec.Struct):
     """Milliseconds from the request: to the end of the stream, and to the answer of the request itself."""
 
     end: float
@@ -35,11 +35,9 @@ def measure(options: Options) -> list[Figure]:
     rounds = options.choose(full=8, quick=4, tiny=1)
     script = {"tokens": TOKENS, "interval_ms": INTERVAL_MS}
     with empty_store(options) as store, chatledger(store, script) as server:
-        run(lambda: _stop_many(server, streams, 1))
-        runs = [
-            run(lambda: _stop_many(server, streams, rounds)) for _ in range(options.choose(full=5, quick=3, tiny=1))
-        ]
-        work = lambda: run(lambda: _stop_many(server, streams, rounds))  # noqa: E731
+        run(lambda: stop_many(server, streams, 1))
+        runs = [run(lambda: stop_many(server, streams, rounds)) for _ in range(options.choose(full=5, quick=3, tiny=1))]
+        work = lambda: run(lambda: stop_many(server, streams, rounds))  # noqa: E731
         shares = profile(options, server.pid, "stop_latency", work)
     ends, answers = ([[getattr(stop, kind) for stop in stops] for stops in runs] for kind in ("end", "answer"))
     p99 = [percentile(times, 0.99) for times in ends]
@@ -58,18 +56,24 @@ def measure(options: Options) -> list[Figure]:
     ]
 
 
-async def _stop_many(server: Server, streams: int, rounds: int) -> list[_Stop]:
-    stops: list[_Stop] = []
+async def stop_many(server: Server, streams: int, rounds: int, *, asked: Server | None = None) -> list[Stop]:
+    """Rounds of streams on a server, each stopped by a request to ``asked``, which is the same server if none is named.
+
+    Raises:
+        ValueError: a stream did not end by its stop.
+    """
+    asked = asked or server
+    stops: list[Stop] = []
     for _ in range(rounds):
-        stops += await asyncio.gather(*(_stop_one(server, f"user {number}") for number in range(streams)))
+        stops += await asyncio.gather(*(_stop_one(server, asked, f"user {number}") for number in range(streams)))
     return stops
 
 
-async def _stop_one(server: Server, user: str) -> _Stop:
+async def _stop_one(server: Server, asked: Server, user: str) -> Stop:
     stream = await send_message(server, user)
     events = stream.events()
     task_id = (await until_text(events))["task_id"]
-    stopping = asyncio.create_task(_stop_later(server, user, task_id))
+    stopping = asyncio.create_task(_stop_later(asked, user, task_id))
     words, last = 1, ""
     async for event in events:
         last = event["event"]
@@ -79,7 +83,7 @@ async def _stop_one(server: Server, user: str) -> _Stop:
     asked_at, answered_at = await stopping
     if last != "message_end" or words >= TOKENS:
         raise ValueError(f"a stream ended with {last} after {words} words")
-    return _Stop(1000 * (ended_at - asked_at), 1000 * (answered_at - asked_at))
+    return Stop(1000 * (ended_at - asked_at), 1000 * (answered_at - asked_at))
 
 
 async def _stop_later(server: Server, user: str, task_id: str) -> tuple[float, float]:

@@ -6,6 +6,7 @@ event loop is part of the price. The floor's application stamps and paces its to
 """
 
 import sys
+from collections.abc import Mapping
 
 import msgspec
 
@@ -46,16 +47,17 @@ def measure(options: Options) -> list[Figure]:
         runs = options.choose(full=3, quick=1, tiny=1)
         floors, ours = [], []
         for _ in range(runs):
-            floors.append(_delays(drive(floor, _load(few, tokens, options, floor=True))))
-            ours.append(_delays(drive(server, _load(few, tokens, options))))
-        few_shares = profile(options, server.pid, NAME_OF_FEW, lambda: drive(server, _load(few, tokens, options)))
+            floors.append(delays_of(drive(floor, paced(few, tokens, options, floor=True))))
+            ours.append(delays_of(drive(server, paced(few, tokens, options))))
+        few_shares = profile(options, server.pid, NAME_OF_FEW, lambda: drive(server, paced(few, tokens, options)))
         figures = [_added(few, ours, floors, few_shares)]
         if options.size != "tiny":
             figures += _capacity(options, server, floor, tokens)
     return figures
 
 
-def _load(streams: int, tokens: int, options: Options, *, floor: bool = False) -> Load:
+def paced(streams: int, tokens: int, options: Options, *, floor: bool = False) -> Load:
+    """Streams that begin one after another; their tokens tell when they were due."""
     return Load(
         path=f"/paced/{tokens}/{INTERVAL_MS}" if floor else "/v1/chat-messages",
         streams=streams,
@@ -66,7 +68,8 @@ def _load(streams: int, tokens: int, options: Options, *, floor: bool = False) -
     )
 
 
-def _delays(outcome: Outcome) -> Delays:
+def delays_of(outcome: Outcome) -> Delays:
+    """What was added to the tokens, and at what price."""
     return Delays(
         outcome.delays.p50,
         outcome.delays.p99,
@@ -101,8 +104,8 @@ def _capacity(options: Options, server: Server, floor: Server, tokens: int) -> l
     def attempt(count: int) -> None:
         print(f"    {count} streams", file=sys.stderr, flush=True)
         if count not in floors:
-            floors[count] = _delays(drive(floor, _load(count, tokens, options, floor=True)))
-        tried[count] = _delays(drive(server, _load(count, tokens, options)))
+            floors[count] = delays_of(drive(floor, paced(count, tokens, options, floor=True)))
+        tried[count] = delays_of(drive(server, paced(count, tokens, options)))
 
     for count in counts:
         attempt(count)
@@ -110,14 +113,14 @@ def _capacity(options: Options, server: Server, floor: Server, tokens: int) -> l
             break
     if options.size == "full":
         for bound in BOUNDS:
-            held, missed = _bounds(tried, bound)
+            held, missed = bounds(tried, bound)
             if missed - held > 200:
                 attempt((held + missed) // 2)
-    shares = profile(options, server.pid, NAME_OF_MANY, lambda: drive(server, _load(1_000, tokens, options)))
+    shares = profile(options, server.pid, NAME_OF_MANY, lambda: drive(server, paced(1_000, tokens, options)))
     return [_held(tried, floors, bound, wanted, shares) for bound, wanted in BOUNDS.items()]
 
 
-def _bounds(tried: dict[int, Delays], bound: float) -> tuple[int, int]:
+def bounds(tried: Mapping[int, Delays], bound: float) -> tuple[int, int]:
     """The most streams up to which all were within the bound, and the fewest that were not."""
     missed = min((count for count, delays in tried.items() if delays.p99 > bound), default=MOST_STREAMS)
     return max((count for count, delays in tried.items() if delays.p99 <= bound and count <= missed), default=0), missed
@@ -126,11 +129,11 @@ def _bounds(tried: dict[int, Delays], bound: float) -> tuple[int, int]:
 def _held(
     tried: dict[int, Delays], floors: dict[int, Delays], bound: float, wanted: int, shares: list[Share]
 ) -> Figure:
-    held, floor = _bounds(tried, bound)[0], _bounds(floors, bound)[0]
+    held, floor = bounds(tried, bound)[0], bounds(floors, bound)[0]
     return Figure(
         name=f"streams at {PACE} tokens/s with p99 added delay <= {bound} ms",
-        measured=f"{held:,} (p99 in ms at {_curve(tried)})",
-        floor=f"{floor:,} ({_curve(floors)})",
+        measured=f"{held:,} (p99 in ms at {curve(tried)})",
+        floor=f"{floor:,} ({curve(floors)})",
         ratio=held / floor if floor else None,
         goals=[at_least(held, wanted)] if wanted <= max(tried) else [],
         profile=shares,
@@ -141,5 +144,6 @@ def _held(
     )
 
 
-def _curve(runs: dict[int, Delays]) -> str:
+def curve(runs: Mapping[int, Delays]) -> str:
+    """The 99th percentile at each number of streams."""
     return ", ".join(f"{count}: {delays.p99:.0f}" for count, delays in sorted(runs.items()))

@@ -41,6 +41,7 @@ def pytest_addoption(parser):
     parser.addoption("--streams", type=int, default=8, help="how many streams run while nodes are killed")
     parser.addoption("--outage", type=float, default=2, help="for how many seconds all of NATS is away")
     parser.addoption("--senders", type=int, default=10, help="how many histories of concurrent senders are played")
+    parser.addoption("--all-figures", action="store_true", help="try each benchmark of many nodes, not one of them")
     parser.addoption("--events", type=int, default=2_000, help="how long the ledgers are that are tampered with")
     parser.addoption("--rebuilt", type=int, default=5_000, help="how many events are rebuilt while clients go on")
     parser.addoption("--histories", type=int, default=1, help="how many histories are asked at each of their moments")

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterator
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,8 @@ from benchmarks.figure import Figure, Share, at_least, at_most, profiles, table
 from benchmarks.profiles import largest_shares
 from benchmarks.stores import Options
 from tests.support.postgres import NoPostgresError, PostgresServer
+
+DEAR = {"stop_across_nodes", "take_over_across_nodes", "two_nodes"}
 
 pytestmark = pytest.mark.slow
 
@@ -34,7 +37,11 @@ def options(request: pytest.FixtureRequest, tmp_path: Path) -> Options:
 
 
 @pytest.mark.parametrize("name", run.FIGURES)
-def test_a_figure_can_be_measured(name: str, options: Options, tmp_path: Path) -> None:
+def test_a_figure_can_be_measured(name: str, options: Options, tmp_path: Path, pytestconfig: pytest.Config) -> None:
+    if name in DEAR and not pytestconfig.getoption("all_figures"):
+        pytest.skip("starts many processes, as across_nodes does: with --all-figures")
+    if not run.measured_on(import_module(f"benchmarks.{name}"), [options.database]):
+        pytest.skip("many nodes need PostgreSQL")
     figures, failed = run.measure([name], [options.database], options)
     assert not failed
     assert figures

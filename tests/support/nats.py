@@ -66,6 +66,11 @@ class NatsServer:
         self._guard: subprocess.Popen[bytes] | None = None
 
     @property
+    def pid(self) -> int:
+        """Its process."""
+        return self._started().pid
+
+    @property
     def url(self) -> str:
         """Where it is."""
         return f"nats://127.0.0.1:{self.port}"

@@ -1,0 +1,55 @@
+"""From the request to stop, at one API process, to the end of the stream at another; a third process is answering."""
+
+import statistics
+from contextlib import ExitStack
+
+from benchmarks.figure import Figure, at_most, median_ratio, percentile, spread
+from benchmarks.ledgers import run
+from benchmarks.nodes import MEASURED_ON, Queue, each_queue, nodes
+from benchmarks.servers import Server, chatledger
+from benchmarks.stop_latency import INTERVAL_MS, TOKENS, Stop, stop_many
+from benchmarks.stores import Options, empty_store
+
+NAME = "stop to end of stream across nodes"
+DATABASES = MEASURED_ON
+BOUND_MS = 150
+
+
+def measure(options: Options) -> list[Figure]:
+    """The same streams as those of ``stop_latency``, on one process and across nodes in turn."""
+    streams = options.choose(full=25, quick=25, tiny=3)
+    rounds = options.choose(full=4, quick=2, tiny=1)
+    script = {"tokens": TOKENS, "interval_ms": INTERVAL_MS}
+    with ExitStack() as running:
+        queues = running.enter_context(each_queue(options))
+        one = running.enter_context(chatledger(running.enter_context(empty_store(options)), script))
+        many = [running.enter_context(nodes(options, queue, script, apis=2)) for queue in queues]
+        pairs = [(one, one), *((started.apis[0], started.apis[1]) for started in many)]
+        for pair in pairs:
+            _stop_many(pair, streams, 1)
+        turns = [
+            [_stop_many(pair, streams, rounds) for pair in pairs]
+            for _ in range(options.choose(full=4, quick=2, tiny=1))
+        ]
+    of_one, *across = zip(*turns, strict=True)
+    return [_figure(queue, found, of_one) for queue, found in zip(queues, across, strict=True)]
+
+
+def _stop_many(pair: tuple[Server, Server], streams: int, rounds: int) -> list[Stop]:
+    followed, asked = pair
+    return run(lambda: stop_many(followed, streams, rounds, asked=asked))
+
+
+def _figure(queue: Queue, across: tuple[list[Stop], ...], of_one: tuple[list[Stop], ...]) -> Figure:
+    p99, p99_of_one = ([percentile([stop.end for stop in stops], 0.99) for stops in runs] for runs in (across, of_one))
+    p50, p50_of_one = (statistics.median(stop.end for stops in runs for stop in stops) for runs in (across, of_one))
+    answer = statistics.median(stop.answer for stops in across for stop in stops)
+    return Figure(
+        name=f"{NAME}, over {queue.name}, p99",
+        measured=f"{spread(p99, '.1f')} ms; p50 {p50:.1f}; the answer to the request itself p50 {answer:.1f}",
+        floor=f"one process: {spread(p99_of_one, '.1f')} ms; p50 {p50_of_one:.1f}",
+        ratio=median_ratio(p99, p99_of_one),
+        less_is_better=True,
+        goals=[at_most(statistics.median(p99), BOUND_MS, " ms")] if queue.is_nats else [],
+        detail={"p99": p99, "p50": p50, "one_process_p99": p99_of_one, "stops": len(across[0])},
+    )
