@@ -185,6 +185,14 @@ def new_ledger(database: str, request: pytest.FixtureRequest) -> NewLedger:
     return in_postgres
 
 
+@pytest.fixture(scope="session")
+def shared_database(postgres_server: PostgresServer, migrated_database: str) -> Iterator[str]:
+    """An empty ledger in PostgreSQL for tests that leave nothing in it."""
+    url = postgres_server.fresh_database(migrated_database)
+    yield url
+    postgres_server.drop_database(url)
+
+
 @pytest.fixture
 def database_url(new_ledger: NewLedger) -> Iterator[str | None]:
     """Where the ledger of this test is: a place for itself alone."""

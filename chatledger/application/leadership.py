@@ -77,9 +77,10 @@ class Post:
                         await self._change()
                     if finish is not None and self._is_held:
                         await self._while_held(finish)
-                await self._step_down()
             else:
                 await self._change()
+            if not (self._is_open and self._is_held):
+                await self._step_down()
 
     async def _while_held(self, finish: Work) -> None:
         finishing = asyncio.create_task(finish())
@@ -92,7 +93,7 @@ class Post:
             await asyncio.gather(finishing, return_exceptions=True)
 
     async def _step_down(self) -> None:
-        """The work has ended: another node may begin."""
+        """The work has ended, or its lease came too late for it to begin: another node may."""
         if self._leases is None or self._lease is None:
             return
         log.info("%s: not done by this node any more", self.name)

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 
 from chatledger.adapters.persistence.database import Database
-from chatledger.adapters.persistence.leases import SqlLeases
+from chatledger.adapters.persistence.leases import PostgresLeases
 from chatledger.application.background import Background
 from chatledger.application.leadership import Leadership
 from chatledger.application.ports.clock import Clock
@@ -18,7 +18,7 @@ async def open_leadership(settings: Settings, database: Database, clock: Clock) 
     async with AsyncExitStack() as stack:
         leases = None
         if settings.is_shared:
-            leases = SqlLeases(database.beside("leases"))
+            leases = PostgresLeases(database.beside("leases"))
             stack.push_async_callback(leases.close)
         holder = f"{settings.worker_name}:{secrets.token_hex(4)}"
         leadership = Leadership(leases, holder, clock, seconds=settings.lease, interval=settings.heartbeat)

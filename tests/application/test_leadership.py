@@ -12,14 +12,16 @@ from chatledger.application.ports.leases import Lease
 from chatledger.application.ports.storage import StorageUnavailableError
 from chatledger.application.system_clock import SystemClock
 from tests.application.chat import until
-from tests.contracts.adapters import sql_leases
+from tests.contracts.adapters import postgres_leases
+
+pytestmark = pytest.mark.postgres
 
 SECONDS, INTERVAL = 1.0, 0.02
 
 
 @pytest.fixture
-async def nodes(tmp_path):
-    async with sql_leases(tmp_path, None) as opened:
+async def nodes(shared_database):
+    async with postgres_leases(shared_database) as opened:
         yield opened
 
 
@@ -138,6 +140,22 @@ async def test_a_node_that_was_away_does_it_again_when_the_other_has_gone(nodes)
         await second.close()
         await journal.says("a begins", "a ends", "b begins", "b ends", "a begins")
         assert first.post.fence().token > lost.token
+
+
+async def test_a_lease_that_comes_when_its_time_is_nearly_over_is_asked_for_anew(nodes):
+    class Slow(Away):
+        async def acquire(self, *asked) -> object:
+            taken = await self._leases.acquire(*asked)
+            await asyncio.sleep(0 if answers else 0.9 * SECONDS)
+            answers.append(taken)
+            return taken
+
+    answers: list[object] = []
+    node = Node(Slow(nodes[0]), "a", Journal())
+    await node.open()
+    await node.journal.says("a begins")
+    assert node.post.fence() in answers[1]
+    await node.close()
 
 
 async def test_what_another_has_taken_is_left_to_it_at_the_next_beat(nodes):

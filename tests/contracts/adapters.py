@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import NamedTuple, TypeVar
 
 import obstore
-import sqlalchemy as sa
 
 from chatledger.adapters.checkpoint_sink.file import FileSink
 from chatledger.adapters.checkpoint_sink.s3 import S3Sink
@@ -21,10 +20,11 @@ from chatledger.adapters.keys.notary_memory import StoredNotaryMemory
 from chatledger.adapters.keys.postgres import PostgresKeyStore
 from chatledger.adapters.keys.signing import StoredSigningKeys
 from chatledger.adapters.keys.sqlite import SqliteKeyStore
+from chatledger.adapters.persistence.database import database_at
 from chatledger.adapters.persistence.deliveries import SqlDeliveries
-from chatledger.adapters.persistence.leases import SqlLeases
-from chatledger.adapters.persistence.sqlite import sqlite_engine
+from chatledger.adapters.persistence.leases import PostgresLeases
 from chatledger.adapters.persistence.store import SqlLedgerStore
+from chatledger.adapters.persistence.tables import PROCESS_LEASES
 from chatledger.adapters.persistence.tracking import SqlTracking
 from chatledger.adapters.queue.in_process import InProcessLiveBus, InProcessTaskQueue
 from chatledger.adapters.queue.nats_connection import NatsAccess
@@ -44,6 +44,7 @@ from chatledger.application.system_clock import SystemClock, new_id
 from chatledger.bootstrap.checkpoint_sinks import EVERY_NETWORK
 from chatledger.bootstrap.queues import Queues, nats_queues, postgres_queues
 from tests.persistence.stores import open_store
+from tests.support.databases import connection_to
 from tests.support.master_keys import master_key
 from tests.support.receiver import Answer, Hook, Receiver
 from tests.support.s3 import BUCKET, S3Server
@@ -155,19 +156,15 @@ async def sql_deliveries(folder: Path, url: str | None) -> AsyncIterator[Deliver
 
 
 @asynccontextmanager
-async def sql_leases(folder: Path, url: str | None) -> AsyncIterator[Sequence[Leases]]:
+async def postgres_leases(url: str) -> AsyncIterator[Sequence[Leases]]:
     """Two nodes on one ledger."""
-    with open_store(folder, url) as store:
-
-        def engine() -> sa.Engine:
-            database = store.database
-            return sqlite_engine(Path(database.place)) if database.has_one_writer else database.beside("leases")
-
-        nodes = SqlLeases(engine()), SqlLeases(engine())
-        try:
-            yield nodes
-        finally:
-            await asyncio.gather(*(node.close() for node in nodes))
+    nodes = [PostgresLeases(database_at(url).beside("leases")) for _ in range(2)]
+    try:
+        yield nodes
+    finally:
+        await asyncio.gather(*(node.close() for node in nodes))
+        with connection_to(url) as connection:
+            connection.execute(PROCESS_LEASES.delete())
 
 
 @asynccontextmanager
@@ -252,7 +249,7 @@ LEDGER_STORES: dict[str, Opener] = {"sql": sql_ledger_store}
 WITHHELD_LEDGER_STORES: dict[str, Opener] = {"sql": withheld_sql_ledger_store}
 TRACKINGS: dict[str, Opener] = {"sql": sql_trackings}
 DELIVERIES: dict[str, Opener] = {"sql": sql_deliveries}
-LEASES: dict[str, Opener] = {"sql": sql_leases}
+LEASES: dict[str, Opener] = {"postgres": postgres_leases}
 RATE_LIMITERS: dict[str, Opener] = {"in process": in_process_rate_limiter}
 
 REFUSED_MASTER_KEY = MasterKeyError

@@ -31,7 +31,6 @@ from tests.contracts.adapters import (
 from tests.contracts.text_models import TEXT_MODELS, Told
 from tests.support.databases import connection_to
 from tests.support.nats import NatsServer
-from tests.support.postgres import PostgresServer
 from tests.support.small_disk import no_room_in_files
 
 LEASE = 0.5
@@ -54,13 +53,6 @@ async def open_search_index(tmp_path: Path, database_url: str | None) -> AsyncIt
             return index
 
         yield open_one
-
-
-@pytest.fixture(scope="session")
-def shared_database(postgres_server: PostgresServer, migrated_database: str) -> Iterator[str]:
-    url = postgres_server.fresh_database(migrated_database)
-    yield url
-    postgres_server.drop_database(url)
 
 
 @pytest.fixture
@@ -173,9 +165,9 @@ async def deliveries(request: pytest.FixtureRequest, tmp_path: Path, database_ur
 
 
 @pytest.fixture(params=LEASES)
-async def nodes(request: pytest.FixtureRequest, tmp_path: Path, database_url: str | None) -> AsyncIterator[object]:
-    """Two, each on each database."""
-    async with LEASES[request.param](tmp_path, database_url) as opened:
+async def nodes(request: pytest.FixtureRequest, shared_database: str) -> AsyncIterator[object]:
+    """Two on one ledger."""
+    async with LEASES[request.param](shared_database) as opened:
         yield opened
 
 

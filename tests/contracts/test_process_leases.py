@@ -6,11 +6,13 @@ from itertools import pairwise
 import pytest
 
 from chatledger.adapters.persistence.database import database_at
-from chatledger.adapters.persistence.leases import SqlLeases
+from chatledger.adapters.persistence.leases import PostgresLeases, require_lease
 from chatledger.application.ports.leases import Lease
 from chatledger.application.ports.storage import StorageUnavailableError
 from tests.application.chat import until
-from tests.support.databases import ON_POSTGRES, connection_to
+from tests.support.databases import connection_to
+
+pytestmark = pytest.mark.postgres
 
 LONG, SHORT = 60.0, 0.05
 
@@ -82,11 +84,26 @@ async def test_what_is_released_is_free_at_once_and_its_token_is_not_given_out_a
     assert await one.acquire(["notary"], "a", LONG) == []
 
 
-@ON_POSTGRES
-async def test_a_connection_that_was_lost_is_made_anew(nodes, database_url):
+async def test_while_it_is_written_under_a_lease_nobody_takes_it_and_its_holder_renews_all_that_it_has(
+    nodes, shared_database
+):
+    one, other = nodes
+    written, idle = [await take(one, name, "a", 0.4) for name in ("written", "idle")]
+    writing = database_at(shared_database).beside("search")
+    with writing.begin() as connection:
+        require_lease(connection, written)
+        assert await one.renew([written, idle], 0.4) == [written, idle]
+        taken = await until(lambda: other.acquire(["written", "idle"], "b", LONG))
+        assert taken == [Lease("idle", "b", idle.token + 1)]
+        assert await one.renew([written], LONG) == []
+    assert await other.acquire(["written"], "b", LONG) == [Lease("written", "b", written.token + 1)]
+    writing.dispose()
+
+
+async def test_a_connection_that_was_lost_is_made_anew(nodes, shared_database):
     one, other = nodes
     lease = await take(one, "notary", "a")
-    with connection_to(database_url) as connection:
+    with connection_to(shared_database) as connection:
         connection.exec_driver_sql(
             "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
             "WHERE datname = current_database() AND pid <> pg_backend_pid()"
@@ -95,9 +112,10 @@ async def test_a_connection_that_was_lost_is_made_anew(nodes, database_url):
     assert await other.acquire(["notary"], "b", LONG) == []
 
 
-@ON_POSTGRES
-async def test_a_database_that_is_away_is_trouble_in_the_store(database_url):
-    leases = SqlLeases(database_at(f"postgresql://nobody@127.0.0.1:1/{database_url.rpartition('/')[2]}").beside("x"))
+async def test_a_database_that_is_away_is_trouble_in_the_store(shared_database):
+    leases = PostgresLeases(
+        database_at(f"postgresql://nobody@127.0.0.1:1/{shared_database.rpartition('/')[2]}").beside("x")
+    )
     for asked in (leases.acquire(["notary"], "a", LONG), leases.renew([Lease("notary", "a", 1)], LONG)):
         with pytest.raises(StorageUnavailableError):
             await asked

@@ -1,4 +1,8 @@
-"""Leases on SQL, by the clock of the database."""
+"""Leases in PostgreSQL, by the clock of the database: where there are nodes, the ledger lies there.
+
+Whoever writes under a lease has its row ``FOR KEY SHARE``: nobody takes it over meanwhile, and its holder renews it all
+the same. Nothing here waits for a lock of others: what cannot be had now may be had at the next beat.
+"""
 
 import asyncio
 from collections.abc import Callable, Collection, Sequence
@@ -6,24 +10,23 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
 import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql import insert
 
 from chatledger.adapters.persistence.errors import storage_errors
 from chatledger.adapters.persistence.tables import PROCESS_LEASES
-from chatledger.adapters.persistence.tracking import insert
 from chatledger.application.ports.leases import Lease, LeaseLostError
 
 T = TypeVar("T")
 
-_NOW = {
-    "postgresql": "CAST(extract(epoch FROM clock_timestamp()) * 1000000 AS BIGINT)",
-    "sqlite": "CAST((julianday('now') - 2440587.5) * 86400000000 AS INTEGER)",
-}
+_NOW: sa.ColumnElement[int] = sa.literal_column(
+    "CAST(extract(epoch FROM clock_timestamp()) * 1000000 AS BIGINT)", sa.BigInteger
+)
 """Microseconds since the epoch, when a row's turn has come: not when the transaction began."""
 
 _row = PROCESS_LEASES.c
 
 
-class SqlLeases:
+class PostgresLeases:
     """A thread and a connection of its own: no commit and no long read keeps a lease from being renewed.
 
     Args:
@@ -32,7 +35,6 @@ class SqlLeases:
 
     def __init__(self, engine: sa.Engine) -> None:
         self._engine = engine
-        self._now: sa.ColumnElement[int] = sa.literal_column(_NOW[engine.dialect.name], sa.BigInteger)
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="leases")
 
     async def acquire(self, names: Collection[str], holder: str, seconds: float) -> Sequence[Lease]:
@@ -41,35 +43,22 @@ class SqlLeases:
         Raises:
             StorageUnavailableError: the store is in trouble. They may have been taken all the same.
         """
-        is_taken = sa.and_(_row.expires_at > self._now, _row.holder != holder)
+        is_free = sa.or_(_row.expires_at <= _NOW, _row.holder == holder)
+        mine: dict[str, Any] = {"holder": holder, "expires_at": _end(seconds)}
+        nobodys = [{"name": name, "holder": "", "token": 0, "expires_at": 0} for name in sorted(names)]
 
         def acquire(connection: sa.Connection) -> list[Lease]:
-            wanted = sorted(set(names))
-            taken = set(connection.scalars(sa.select(_row.name).where(_row.name.in_(wanted), is_taken)))
-            free = [name for name in wanted if name not in taken]
-            if free and connection.dialect.name == "postgresql":
-                # A token that a crash of the database took back would be given out twice.
-                connection.execute(sa.text("SET LOCAL synchronous_commit TO on"))
-            leases = [self._take(connection, name, holder, seconds) for name in free]
-            return [lease for lease in leases if lease is not None]
+            connection.execute(insert(PROCESS_LEASES).on_conflict_do_nothing(), nobodys)
+            free = _lock(connection, _row.name.in_(names), is_free)
+            if not free:
+                return []
+            # A token that a crash of the database took back would be given out twice.
+            connection.execute(sa.text("SET LOCAL synchronous_commit TO on"))
+            taken = sa.update(PROCESS_LEASES).where(_row.name.in_(free)).values(mine | {"token": _row.token + 1})
+            tokens = connection.execute(taken.returning(_row.name, _row.token))
+            return sorted((Lease(row.name, holder, row.token) for row in tokens), key=lambda lease: lease.name)
 
-        return await self._run(acquire)
-
-    def _take(self, connection: sa.Connection, name: str, holder: str, seconds: float) -> Lease | None:
-        """Unless another holder was quicker."""
-        mine: dict[str, Any] = {"holder": holder, "expires_at": self._end(seconds)}
-        taken = (
-            insert(connection, PROCESS_LEASES)
-            .values(mine | {"name": name, "token": 1})
-            .on_conflict_do_update(
-                index_elements=[_row.name],
-                set_=mine | {"token": _row.token + 1},
-                where=sa.or_(_row.expires_at <= self._now, _row.holder == holder),
-            )
-            .returning(_row.token)
-        )
-        token = connection.scalar(taken)
-        return None if token is None else Lease(name, holder, token)
+        return await self._run(acquire) if names else []
 
     async def renew(self, leases: Collection[Lease], seconds: float) -> Sequence[Lease]:
         """Let them last so long from now on; those that have ended, or were taken by another, are not among the result.
@@ -77,15 +66,12 @@ class SqlLeases:
         Raises:
             StorageUnavailableError: the store is in trouble. They may have been renewed all the same.
         """
-        renewed = (
-            sa.update(PROCESS_LEASES)
-            .where(sa.or_(sa.false(), *map(_is, leases)), _row.expires_at > self._now)
-            .values(expires_at=self._end(seconds))
-            .returning(_row.name)
-        )
 
         def renew(connection: sa.Connection) -> list[Lease]:
-            names = set(connection.scalars(renewed))
+            held = sa.or_(*map(_is, leases))
+            names = _lock(connection, held, _row.expires_at > _NOW, key_share=True)
+            renewed = sa.update(PROCESS_LEASES).where(_row.name.in_(names))
+            connection.execute(renewed.values(expires_at=_end(seconds)))
             return [lease for lease in leases if lease.name in names]
 
         return await self._run(renew) if leases else []
@@ -102,9 +88,6 @@ class SqlLeases:
         """Give the connection back, once what is under way is done."""
         await asyncio.to_thread(self._thread.shutdown)
         self._engine.dispose()
-
-    def _end(self, seconds: float) -> sa.ColumnElement[int]:
-        return self._now + int(seconds * 1_000_000)
 
     async def _run(self, work: Callable[[sa.Connection], T]) -> T:
         def run() -> T:
@@ -125,9 +108,19 @@ def require_lease(connection: sa.Connection, lease: Lease | None) -> None:
         LeaseLostError: another holder has taken it.
     """
     if lease is not None:
-        held = sa.select(_row.token).where(_is(lease)).with_for_update(read=True)
+        held = sa.select(_row.token).where(_is(lease)).with_for_update(read=True, key_share=True)
         if connection.execute(held).first() is None:
             raise LeaseLostError(lease.name)
+
+
+def _end(seconds: float) -> sa.ColumnElement[int]:
+    return _NOW + int(seconds * 1_000_000)
+
+
+def _lock(connection: sa.Connection, *conditions: sa.ColumnElement[bool], key_share: bool = False) -> Collection[str]:
+    """The names of those that nobody else is about to change; with ``key_share`` whoever writes under one may go on."""
+    rows = sa.select(_row.name).where(*conditions).with_for_update(skip_locked=True, key_share=key_share)
+    return connection.scalars(rows).all()
 
 
 def _is(lease: Lease) -> sa.ColumnElement[bool]:
