@@ -8,7 +8,7 @@ import pytest
 
 from chatledger.adapters.queue.postgres_link import PostgresLink
 from chatledger.adapters.queue.postgres_tasks import PostgresTaskQueue
-from chatledger.application.ports.queue import QueueItem, QueueUnavailableError, TaskQueue
+from chatledger.application.ports.queue import QueueFullError, QueueItem, QueueUnavailableError, TaskQueue
 from chatledger.bootstrap.queues import postgres_queues
 from tests.contracts.items import an_item
 from tests.contracts.test_task_queue import take, take_all
@@ -40,6 +40,35 @@ async def until_left(url: str, rows: int) -> None:
             return bool(connection.exec_driver_sql("SELECT count(*) FROM queued_tasks").scalar_one() == rows)
 
     await until(are_left)
+
+
+class Counting(PostgresLink):
+    """Counts the statements, and those which count what waits."""
+
+    statements = counts = 0
+
+    async def run(self, statement, parameters):
+        self.statements += 1
+        self.counts += parameters.get("room") is None
+        return await super().run(statement, parameters)
+
+
+async def test_many_are_offered_at_once_and_what_waits_is_not_counted_each_time(queue_database: str) -> None:
+    link = Counting(queue_database)
+    queue = PostgresTaskQueue(link, lease=LEASE, bound=200)
+    items = [an_item() for _ in range(64)]
+    async with asyncio.timeout(20):
+        assert all(await asyncio.gather(*map(queue.publish, items)))
+        assert not any(await asyncio.gather(*map(queue.publish, items)))
+        twice = [an_item()] * 2
+        assert sorted(await asyncio.gather(*map(queue.publish, twice))) == [False, True]
+        assert link.statements <= 6
+        assert link.counts < link.statements
+        many = [an_item() for _ in range(200)]
+        outcomes = await asyncio.gather(*map(queue.publish, many), return_exceptions=True)
+    assert outcomes[:135] == [True] * 135
+    assert all(isinstance(outcome, QueueFullError) for outcome in outcomes[135:])
+    await link.close()
 
 
 async def test_what_a_dead_process_had_taken_is_delivered_again(queue_database: str) -> None:

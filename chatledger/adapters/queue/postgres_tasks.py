@@ -3,9 +3,10 @@
 import asyncio
 import logging
 from collections import deque
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import suppress
 from typing import Any, LiteralString
+from uuid import UUID
 
 import msgspec
 
@@ -26,22 +27,33 @@ JUST_AFTER = 0.005
 
 # Past `due_at` a row is whose comes first: what waits, what was put back, and what a holder did not keep alive.
 
-_PUBLISH: LiteralString = """
-WITH room AS MATERIALIZED (
-    SELECT count(*) < %(bound)s AS is_there
-    FROM (SELECT FROM queued_tasks WHERE holder IS NULL LIMIT %(bound)s) AS waiting
+# How much room there is, is counted where it is not given.
+_OFFER: LiteralString = """
+WITH wanted AS (
+    SELECT wanted.*, EXISTS (
+        SELECT FROM queued_tasks AS waiting
+        WHERE holder IS NULL AND waiting.task_id = wanted.task_id
+          AND waiting.attempt = wanted.attempt AND waiting.dispatch = wanted.dispatch
+    ) AS waits
+    FROM unnest(%(task_ids)s::uuid[], %(attempts)s::integer[], %(dispatches)s::integer[], %(items)s::text[])
+         WITH ORDINALITY AS wanted (task_id, attempt, dispatch, item, place)
+), room AS MATERIALIZED (
+    SELECT coalesce(
+        %(room)s::bigint,
+        %(bound)s - (SELECT count(*) FROM (SELECT FROM queued_tasks WHERE holder IS NULL LIMIT %(bound)s) AS waiting)
+    ) AS places
+), fitting AS (
+    SELECT wanted.*, count(*) FILTER (WHERE NOT waits) OVER (ORDER BY place) <= places AS fits FROM wanted, room
 ), offered AS (
     INSERT INTO queued_tasks (task_id, attempt, dispatch, item)
-    SELECT %(task_id)s, %(attempt)s, %(dispatch)s, %(item)s::json FROM room WHERE is_there
+    SELECT task_id, attempt, dispatch, item::json FROM fitting WHERE fits AND NOT waits ORDER BY place
     ON CONFLICT DO NOTHING
-    RETURNING sequence
+    RETURNING task_id, attempt, dispatch
 )
-SELECT (SELECT count(pg_notify(queue_channel(), %(told)s)::text) = 1 FROM offered),
-       is_there OR EXISTS (
-           SELECT FROM queued_tasks
-           WHERE holder IS NULL AND task_id = %(task_id)s AND attempt = %(attempt)s AND dispatch = %(dispatch)s
-       )
-FROM room
+SELECT offered.task_id IS NOT NULL, waits OR fits, places,
+       (SELECT pg_notify(queue_channel(), %(told)s)::text FROM offered LIMIT 1)
+FROM room, fitting LEFT JOIN offered USING (task_id, attempt, dispatch)
+ORDER BY place
 """
 
 _TAKE: LiteralString = """
@@ -98,6 +110,11 @@ class _Taken(msgspec.Struct, frozen=True):
         self.let_go(self.sequence, max(0.0, delay))
 
 
+class _Offer(msgspec.Struct, frozen=True):
+    item: QueueItem
+    outcome: asyncio.Future[bool | QueueFullError | QueueUnavailableError]
+
+
 class PostgresTaskQueue:
     """Takes as much as listeners wait for, and no more: what is not taken may be another process's.
 
@@ -107,12 +124,18 @@ class PostgresTaskQueue:
     def __init__(
         self, link: PostgresLink, *, lease: float, bound: int = MAX_QUEUED, deliveries: int = MAX_DELIVERIES
     ) -> None:
-        """``lease`` is in seconds; ``bound`` is how many may wait, for all processes together."""
+        """``lease`` is in seconds; ``bound`` is how many may wait, for all processes together.
+
+        Each counts once a second: so what others offer meanwhile may come on top of it.
+        """
         self._link = link
         self._lease = lease
         self._bound = bound
         self._deliveries = deliveries
         self._told = msgspec.json.encode(Told(link.node)).decode()
+        self._offers: dict[tuple[UUID, int, int], _Offer] = {}
+        self._offering = asyncio.Lock()
+        self._room, self._count_at = 0, 0.0
         self._listeners: deque[asyncio.Future[_Taken | None]] = deque()
         self._held: set[int] = set()
         self._let_go: dict[int, float | None] = {}
@@ -128,22 +151,59 @@ class PostgresTaskQueue:
             QueueFullError: the bound is reached.
             QueueUnavailableError: the database cannot be reached.
         """
-        ((is_offered, is_no_fault),) = await self._link.run(
-            _PUBLISH,
+        key = item.task_id, item.attempt, item.dispatch
+        is_first = key not in self._offers
+        offer = self._offers.setdefault(key, _Offer(item, asyncio.get_running_loop().create_future()))
+        async with self._offering:  # in which others join those that go next
+            if not offer.outcome.done():
+                await self._offer()
+        outcome = offer.outcome.result()
+        if isinstance(outcome, Exception):
+            raise outcome
+        return outcome and is_first
+
+    async def _offer(self) -> None:
+        """All that there is to be offered, in one statement."""
+        offers = list(self._offers.values())
+        self._offers.clear()
+        try:
+            outcomes = await self._outcomes([offer.item for offer in offers])
+        except BaseException as error:
+            away = error if isinstance(error, QueueUnavailableError) else QueueUnavailableError(type(error).__name__)
+            for offer in offers:
+                offer.outcome.set_result(away)
+            if error is not away:
+                raise
+            return
+        for offer, outcome in zip(offers, outcomes, strict=True):
+            offer.outcome.set_result(outcome)
+
+    async def _outcomes(self, items: Sequence[QueueItem]) -> list[bool | QueueFullError]:
+        """For each whether it waits now and did not before.
+
+        How many wait is counted once in a while, and whenever there may be too little room.
+        """
+        now = asyncio.get_running_loop().time()
+        is_counted = now < self._count_at and len(items) <= self._room
+        rows = await self._link.run(
+            _OFFER,
             {
-                "task_id": item.task_id,
-                "attempt": item.attempt,
-                "dispatch": item.dispatch,
-                "item": msgspec.json.encode(item).decode(),
+                "task_ids": [item.task_id for item in items],
+                "attempts": [item.attempt for item in items],
+                "dispatches": [item.dispatch for item in items],
+                "items": [msgspec.json.encode(item).decode() for item in items],
+                "room": self._room if is_counted else None,
                 "bound": self._bound,
                 "told": self._told,
             },
         )
-        if is_offered:
+        offered = sum(is_offered for is_offered, *_ in rows)
+        self._room = rows[0][2] - offered
+        if not is_counted:
+            self._count_at = now + POLL
+        if offered:
             self.look()
-        elif not is_no_fault:
-            raise QueueFullError
-        return bool(is_offered)
+        return [is_offered if is_no_fault else QueueFullError() for is_offered, is_no_fault, *_ in rows]
 
     async def listen(self) -> AsyncGenerator[Delivery, None]:
         """Take work, one delivery at a time, until :meth:`stop_listen`. Several listeners share the work."""
