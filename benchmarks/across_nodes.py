@@ -20,7 +20,7 @@ WARM_UP = 1
 def measure(options: Options) -> list[Figure]:
     """All stand side by side, each with a store of its own, and take turns."""
     streams = options.choose(full=100, quick=100, tiny=3)
-    tokens = PACE * options.choose(full=6, quick=3, tiny=1)
+    tokens = PACE * options.choose(full=5, quick=3, tiny=1)
     script = {"tokens": tokens, "interval_ms": INTERVAL_MS}
     load = paced(streams, tokens, options)
     with ExitStack() as running:

@@ -40,7 +40,7 @@ class _Answer(msgspec.Struct):
 def measure(options: Options) -> list[Figure]:
     """Over NATS, and over PostgreSQL alone; the killed worker is started again for the next time."""
     streams = options.choose(full=16, quick=16, tiny=4)
-    times = options.choose(full=4, quick=1, tiny=1)
+    times = options.choose(full=3, quick=1, tiny=1)
     with each_queue(options) as queues:
         return [_measure(options, queue, streams, times) for queue in queues]
 
