@@ -392,3 +392,34 @@ async def test_what_is_made_under_a_key_that_another_has_rotated_meanwhile_opens
 async def test_who_begins_at_once_begins_with_the_same_keys(open_keyring) -> None:
     async with open_keyring(MASTER) as one, open_keyring() as other:
         assert one.lookup("app", "ada") == other.lookup("app", "ada")
+
+
+async def test_the_master_key_is_rotated_again_and_again(open_keyring) -> None:
+    async with open_keyring(MASTER) as keyring:
+        stored = keyring.new_key(None)
+        keyring.make_durable([stored])
+        for _ in range(3):
+            assert keyring.rotate_master_key() == 2
+    async with open_keyring() as keyring:
+        assert_there(keyring, stored)
+
+
+async def test_who_was_away_for_longer_than_changes_are_kept_knows_all_the_same(open_keyring, monkeypatch) -> None:
+    monkeypatch.setattr("chatledger.adapters.keys.keyring.CHANGES_KEPT", 3)
+    async with open_keyring(MASTER) as one, open_keyring() as other:
+        erased, rotated = one.new_key(None), one.new_key(None)
+        one.make_durable([erased, rotated])
+        held, begun = other.key(erased.key_id), other.new_key(rotated.key_id)
+        other.key(rotated.key_id)
+        one.destroy([erased.key_id])
+        one.rotate_key(rotated.key_id)
+        one.rotate_master_key()
+        for _ in range(5):
+            one.destroy([new_id()])
+        assert one.store.read("SELECT count(*) FROM changes") == [(3,)]
+        other.catch_up()
+        assert_gone(other, erased)
+        with pytest.raises(KeyDestroyedError):
+            held.seal(b"text", b"")
+        other.make_durable([begun, other.new_key(None)])
+        assert_there(one, begun)

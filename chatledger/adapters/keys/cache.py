@@ -2,7 +2,7 @@
 
 import threading
 from collections import OrderedDict
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from uuid import UUID
 from weakref import WeakValueDictionary
 
@@ -43,6 +43,11 @@ class KeyCache:
             if len(self._known) > CACHED_KEYS:
                 self._known.popitem(last=False)
         return known
+
+    def at_hand(self) -> Collection[UUID]:
+        """The keys that are known here, or in the hands of somebody."""
+        with self._guard:
+            return self._known.keys() | set(self._in_use.keys())
 
     def forget(self, key_id: UUID) -> None:
         """Have it no longer at hand."""

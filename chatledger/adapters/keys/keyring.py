@@ -28,6 +28,9 @@ PAGE = 1_000
 
 LONGEST_SILENCE = 0.9 * SECONDS_TO_BE_KNOWN
 
+CHANGES_KEPT = 1_000
+"""Whoever has missed more of them looks at each key that is at hand."""
+
 LOOKUP_KEY = UUID(int=0)
 """The key of lookups is one like any other, and so outlives the master key that wraps it. Every key store has it."""
 
@@ -54,6 +57,8 @@ _INSERT = "INSERT INTO keys (key_id, parent_id, wrapped) VALUES (?, ?, ?) ON CON
 _AGREE = "INSERT INTO agreement VALUES (1, ?) ON CONFLICT (singleton) DO UPDATE SET position = excluded.position"
 _CHANGES = "SELECT number, what, key_ids FROM changes WHERE number > ? ORDER BY number"
 _TELL = "INSERT INTO changes (what, key_ids) VALUES (?, ?)"
+_KEEP_THE_LAST = "DELETE FROM changes WHERE number <= (SELECT max(number) FROM changes) - ?"
+_AT_HAND = "SELECT key_id, wrapped FROM keys WHERE key_id IN ({marks})"
 _ID_BYTES = 16
 
 Change = Literal["destroyed", "rotated", "signing"]
@@ -195,9 +200,10 @@ class StoredKeyring:
             StorageUnavailableError: the key store is in trouble. Rotate once more: the former key may open some of it.
         """
         with self.store.turn:
-            successor = self._master.propose()
-            wrapping = subkey(successor.read_bytes(), b"wrapping")
             with self._writing() as writing:
+                # Not before: whoever catches up with a rotation removes all master keys but the present one.
+                successor = self._master.propose()
+                wrapping = subkey(successor.read_bytes(), b"wrapping")
                 count = self._wrap_anew(writing, None, wrapping)
                 writing.shred(None)
                 self.tell("rotated", [LOOKUP_KEY], writing)
@@ -288,7 +294,11 @@ class StoredKeyring:
         """
         with self.store.turn:
             looked_at = time.monotonic()
-            for number, what, key_ids in self.store.read(_CHANGES, self._known_change):
+            changes = self.store.read(_CHANGES, self._known_change)
+            # Or a number was lost with a transaction that came to nothing.
+            if changes and changes[0][0] > self._known_change + 1:
+                self._look_at_all()
+            for number, what, key_ids in changes:
                 self._follow(
                     what, [UUID(bytes=key_ids[at : at + _ID_BYTES]) for at in range(0, len(key_ids), _ID_BYTES)]
                 )
@@ -314,6 +324,17 @@ class StoredKeyring:
             for key_id in key_ids:
                 self._cache.forget(key_id)
 
+    def _look_at_all(self) -> None:
+        """Have at hand only what nobody else can have changed: keys that no disk knows yet."""
+        self._look_again(None)
+        at_hand = list(self._cache.at_hand())
+        for first in range(0, len(at_hand), PAGE):
+            page = [key_id.bytes for key_id in at_hand[first : first + PAGE]]
+            stored = self.store.read(_AT_HAND.format(marks=", ".join("?" * len(page))), *page)
+            self._cache.destroy(UUID(bytes=key_id) for key_id, wrapped in stored if wrapped == GONE)
+            for key_id, _ in stored:
+                self._cache.forget(UUID(bytes=key_id))
+
     def _last_change(self) -> int:
         ((number,),) = self.store.read("SELECT coalesce(max(number), 0) FROM changes")
         return int(number)
@@ -328,6 +349,7 @@ class StoredKeyring:
     def tell(self, what: Change, key_ids: Iterable[UUID], writing: KeyStoreWriting) -> None:
         """Have all others who have the key store open hear of a change, once this transaction is committed."""
         writing.execute(_TELL, what, b"".join(key_id.bytes for key_id in key_ids))
+        writing.execute(_KEEP_THE_LAST, CHANGES_KEPT)
 
     def close(self) -> None:
         """Close the key store."""
