@@ -396,7 +396,12 @@ class Settings(BaseModel):
     @property
     def key_store_url(self) -> str | None:
         """The PostgreSQL that the keys are in; None where they are in the data folder."""
-        return self.keys_url or (self.ledger_url if self.is_shared else None)
+        return self.key_database_url if self.keys_url or self.is_shared else None
+
+    @property
+    def key_database_url(self) -> str | None:
+        """The PostgreSQL that the keys could be in; None where no setting names one."""
+        return self.keys_url or (self.ledger_url if self.database_path is None else None)
 
     @property
     def master_key_path(self) -> Path:

@@ -6,17 +6,19 @@ import threading
 from collections.abc import Callable, Sequence
 from itertools import zip_longest
 from socket import socketpair
-from typing import Any, LiteralString, TypeVar, cast
+from typing import Any, Literal, LiteralString, TypeVar, cast
 
 import psycopg
 from psycopg.abc import PQGen
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
-from chatledger.application.ports.storage import StorageUnavailableError
+from chatledger.application.ports.storage import SchemaError, StorageUnavailableError
 
 T = TypeVar("T")
 
 log = logging.getLogger(__name__)
+
+OLDEST_SERVER = 14
 
 PATIENCE = 30.0
 
@@ -111,6 +113,30 @@ def _place(url: str) -> str:
     hosts, ports = (str(parts.get(name) or "").split(",") for name in ("host", "port"))
     servers = (":".join(filter(None, server)) for server in zip_longest(hosts, ports))
     return f"postgresql://{','.join(servers)}/{parts.get('dbname') or ''}"
+
+
+def require_durable(connection: BoundedConnection, durability: Literal["full", "relaxed"]) -> None:
+    """Refuse a server that would lose what was acknowledged; ``relaxed`` lets one pass that does not sync.
+
+    Raises:
+        SchemaError: it would; the text says why.
+    """
+    row = connection.execute(
+        "SELECT current_setting('server_version_num')::int / 10000, current_setting('fsync') = 'on', "
+        "current_setting('full_page_writes') = 'on', pg_is_in_recovery(), current_setting('server_encoding')"
+    ).fetchone()
+    version, fsync, full_page_writes, is_standby, encoding = row or (0, False, False, False, "")
+    if version < OLDEST_SERVER:
+        raise SchemaError(f"the server is PostgreSQL {version}, chatledger needs {OLDEST_SERVER} or newer")
+    if is_standby:
+        raise SchemaError("the server is a standby: chatledger writes to the primary")
+    if encoding != "UTF8":
+        raise SchemaError(f"the database has the encoding {encoding}, chatledger needs UTF8")
+    if durability == "full" and not (fsync and full_page_writes):
+        raise SchemaError(
+            "the server runs without fsync or full_page_writes: a power cut would cost what was acknowledged; "
+            "set them to on, or set durability to relaxed"
+        )
 
 
 def _first_line(error: Exception) -> str:

@@ -2,6 +2,8 @@
 
 from chatledger.bootstrap.blobs import blobs_to_read as blobs_to_read
 from chatledger.bootstrap.blobs import object_storage as object_storage
+from chatledger.bootstrap.copying_keys import KeyPlace as KeyPlace
+from chatledger.bootstrap.copying_keys import copy_keys_to as copy_keys_to
 from chatledger.bootstrap.notary import extending_of as extending_of
 from chatledger.bootstrap.notary import log_origin as log_origin
 from chatledger.bootstrap.providers import make_generators as make_generators

@@ -69,13 +69,19 @@ def open_key_store(settings: Settings, *, read_only: bool = False) -> KeyStore:
 
     Raises:
         NoKeyStoreError: there is nothing yet, and nothing may be made.
+        SchemaError: its database would lose keys that were acknowledged.
         StorageUnavailableError: it cannot be opened.
     """
-    if settings.key_store_url is None:
+    return key_store_at(settings.key_store_url, settings, read_only=read_only)
+
+
+def key_store_at(url: str | None, settings: Settings, *, read_only: bool = False) -> KeyStore:
+    """The same at another place: in this PostgreSQL, or, without a URL, in the data folder."""
+    if url is None:
         return SqliteKeyStore(settings.data_dir / KEY_STORE, read_only=read_only)
     from chatledger.adapters.keys.postgres import PostgresKeyStore  # noqa: PLC0415 - psycopg is an extra
 
-    return PostgresKeyStore(settings.key_store_url, read_only=read_only)
+    return PostgresKeyStore(url, settings.durability, read_only=read_only)
 
 
 @contextmanager
@@ -101,7 +107,11 @@ def open_keys(settings: Settings, clock: Clock) -> Iterator[tuple[StoredKeyring,
 
 
 def require_keys(connection: Connection, keyring: StoredKeyring) -> None:
-    """A ledger in a database could be opened with another folder's keys: then nothing on it could be read."""
+    """A ledger could be opened with the keys of another one: then nothing on it could be read.
+
+    Raises:
+        MasterKeyError: these are not its keys.
+    """
     key_id = connection.execute(select(APPS.c.key_id).limit(1)).scalar()
     if key_id is None and SqlTransaction(connection).lags_behind():
         of_an_app = select(STREAMS.c.key_id).where(STREAMS.c.category == "app").order_by(STREAMS.c.number).limit(1)
@@ -110,4 +120,7 @@ def require_keys(connection: Connection, keyring: StoredKeyring) -> None:
         try:
             keyring.key(key_id)
         except KeyDestroyedError as error:
-            raise MasterKeyError("the key store of this data folder is not the one of the ledger") from error
+            raise MasterKeyError(
+                f"{keyring.store.place} is not the one of the ledger; if its keys are elsewhere yet, see "
+                "`chatledger keys copy`"
+            ) from error

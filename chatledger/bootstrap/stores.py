@@ -195,7 +195,7 @@ async def open_for_import(settings: Settings) -> AsyncIterator[ForImport]:
         store = SqlLedgerStore(writing, Reader(database.reading()), has_one_writer=database.has_one_writer)
         stack.push_async_callback(store.close)
         await asyncio.to_thread(upgrade, writing)
-        keyring = stack.enter_context(open_keyring(settings))
+        keyring = stack.enter_context(open_keyring(settings, is_alone=True))
         blobs = await asyncio.to_thread(blob_store, settings)
         await asyncio.to_thread(_take_key_store, writing, keyring)
 

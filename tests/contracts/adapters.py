@@ -106,7 +106,7 @@ def queues_over_nats(place: NatsPlace, *, bound: int, lease: float) -> AbstractA
 async def stored_keyring(folder: Path, url: str | None, secret: bytes | None = None) -> AsyncIterator[StoredKeyring]:
     """Under this master key; without one, under the one that it has."""
     master = MasterKeyFile(folder / "master.key") if secret is None else master_key(folder, secret)
-    with closing(SqliteKeyStore(folder / "keys.db") if url is None else PostgresKeyStore(url)) as store:
+    with closing(SqliteKeyStore(folder / "keys.db") if url is None else PostgresKeyStore(url, "relaxed")) as store:
         yield StoredKeyring(store, master, new_id)
 
 

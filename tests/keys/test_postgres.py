@@ -39,7 +39,7 @@ def url(keys_url: str | None) -> str:
 
 @pytest.fixture
 def keyring(url: str, tmp_path: Path) -> Iterator[StoredKeyring]:
-    with closing(StoredKeyring(PostgresKeyStore(url), master_key(tmp_path, MASTER), new_id)) as keyring:
+    with closing(StoredKeyring(PostgresKeyStore(url, "relaxed"), master_key(tmp_path, MASTER), new_id)) as keyring:
         yield keyring
 
 
@@ -160,7 +160,7 @@ def given(folder: Path, secret: bytes | None) -> GivenMasterKeyFile:
 
 
 def test_no_node_makes_a_master_key_and_whoever_is_alone_makes_one(url: str, tmp_path: Path) -> None:
-    with closing(PostgresKeyStore(url)) as store:
+    with closing(PostgresKeyStore(url, "relaxed")) as store:
         for _ in range(2):
             with pytest.raises(MasterKeyError, match=r"master\.key is not there: each node needs the same one"):
                 StoredKeyring(store, given(tmp_path, None), new_id)
@@ -174,7 +174,7 @@ def test_no_node_makes_a_master_key_and_whoever_is_alone_makes_one(url: str, tmp
 
 def test_a_successor_is_taken_by_each_node_that_has_it_and_none_is_taken_by_guessing(url: str, tmp_path: Path) -> None:
     one, other = tmp_path / "one", tmp_path / "other"
-    with closing(PostgresKeyStore(url)) as first, closing(PostgresKeyStore(url)) as second:
+    with closing(PostgresKeyStore(url, "relaxed")) as first, closing(PostgresKeyStore(url, "relaxed")) as second:
         rotating, following = (
             StoredKeyring(first, given(one, MASTER), new_id),
             StoredKeyring(second, given(other, MASTER), new_id),

@@ -40,7 +40,9 @@ def doctor(settings: Settings) -> Result:
     findings = [
         Finding("settings", "ok", "the environment and the file are understood"),
         *_check_folder(settings.data_dir),
+        *_check_master_key(settings.master_key_file),
         _check_server(settings),
+        *_check_key_store(settings),
         *asyncio.run(_check_files(settings)),
         *asyncio.run(_check_store(settings)),
     ]
@@ -72,6 +74,18 @@ def _private_files(folder: Path) -> Iterator[tuple[Path, int]]:
     for name in PRIVATE_FILES:
         if (file := folder / name).exists():
             yield file, _mode(file)
+
+
+def _check_master_key(file: Path | None) -> Iterator[Finding]:
+    """Elsewhere than in the data folder. A secret that was mounted may have a mode that nobody can change."""
+    if file is None:
+        return
+    if not file.exists():
+        yield Finding("master key", "failed", f"there is no {file.absolute()}")
+    elif (mode := _mode(file)) & OPEN_TO_OTHERS:
+        yield Finding("master key", "warning", f"{file.absolute()} is open to others (mode {mode:04o})")
+    else:
+        yield Finding("master key", "ok", f"{file.absolute()}, mode {mode:04o}")
 
 
 def _mode(path: Path) -> int:
@@ -107,6 +121,27 @@ def _check_lock(settings: Settings) -> Finding:
     except StoreBusyError as error:
         return Finding("server", "warning", f"{error}, which takes no orders: it starts, stops, or is another command")
     return Finding("server", "ok", "none is running")
+
+
+def _check_key_store(settings: Settings) -> Iterator[Finding]:
+    """In a database; a file is looked at with the data folder. Whether its keys open, the store's check tells."""
+    url = settings.key_store_url
+    if url is None:
+        return
+    from chatledger.adapters.postgres_connections import PostgresAddress, require_durable  # noqa: PLC0415
+    from chatledger.application.ports.storage import SchemaError, StorageUnavailableError  # noqa: PLC0415
+
+    address = PostgresAddress(url)
+    try:
+        with address.connect() as connection:
+            require_durable(connection, settings.durability)
+    except (SchemaError, StorageUnavailableError) as error:
+        yield Finding("key store", "failed", f"{address.place}: {error}")
+        return
+    yield Finding("key store", "ok", address.place)
+    if (left := settings.data_dir / "keys.db").exists():
+        told = f"{left.absolute()} is not used, and keeps keys of whoever is erased; see `chatledger keys copy`"
+        yield Finding("keys elsewhere", "warning", told)
 
 
 async def _check_files(settings: Settings) -> list[Finding]:

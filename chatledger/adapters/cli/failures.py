@@ -21,6 +21,8 @@ def foreseen(error: Exception) -> CommandFailedError | None:
 
 def _refusal(error: Exception) -> CommandFailedError | None:
     # Imported here: whoever comes this far has loaded them, and whoever does not is spared half a second.
+    from chatledger.adapters.keys.copying import OtherKeysError  # noqa: PLC0415
+    from chatledger.adapters.keys.key_store import NoKeyStoreError  # noqa: PLC0415
     from chatledger.adapters.keys.master import MasterKeyError  # noqa: PLC0415
     from chatledger.application.audit.export_file import ExportFileError  # noqa: PLC0415
     from chatledger.application.audit.export_lines import UnexportableError  # noqa: PLC0415
@@ -45,7 +47,7 @@ def _refusal(error: Exception) -> CommandFailedError | None:
         case InvalidParameterError():
             named = str(error).startswith(error.field)
             return CommandFailedError(str(error) if named else f"{error.field}: {error}", WRONG_USAGE)
-        case StorageUnavailableError():
+        case StorageUnavailableError() if not isinstance(error, NoKeyStoreError):
             return CommandFailedError(f"the store is in trouble: {error}")
         case KeyDestroyedError() | SealBrokenError():
             return CommandFailedError(f"something sealed does not open ({error}): run `chatledger doctor`")
@@ -53,6 +55,8 @@ def _refusal(error: Exception) -> CommandFailedError | None:
             StoreBusyError()
             | SchemaError()
             | MasterKeyError()
+            | OtherKeysError()
+            | NoKeyStoreError()
             | NoStoreError()
             | ApplicationError()
             | BadExportError()

@@ -47,9 +47,12 @@ def import_ledger(settings: Settings, path: Path, files: Path | None) -> Result:
         missing = f"; {imported.missing_files:,} are not in {files}" if imported.missing_files else ""
         lines.append(f"The bytes of {imported.files:,} files were copied{missing}.")
     if not imported.has_keys:
+        then = "`chatledger rebuild`"
+        if settings.key_store_url is not None:
+            then = f"`chatledger keys copy --to database --remove-source` and {then}"
         lines.append(
             "Its keys are not here: what it sealed reads as erased, and no server opens it. Put the exported key store "
-            f"and its master key into {settings.data_dir} as keys.db and master.key, then run `chatledger rebuild`."
+            f"into {settings.data_dir} as keys.db and its master key to {settings.master_key_path}, then run {then}."
         )
     return Result(imported, "\n".join(lines))
 

@@ -258,6 +258,13 @@ def _rotate_user_key(arguments: argparse.Namespace) -> Result:
     return keys.rotate_user(load_settings(), wanted)
 
 
+def _copy_keys(arguments: argparse.Namespace) -> Result:
+    from chatledger.adapters.cli import keys  # noqa: PLC0415
+    from chatledger.server_settings import load_settings  # noqa: PLC0415
+
+    return keys.copy(load_settings(), arguments.to, remove_source=arguments.remove_source)
+
+
 def _list_dead_letters(arguments: argparse.Namespace) -> Result:
     from chatledger.adapters.cli import dead_letters  # noqa: PLC0415
     from chatledger.server_settings import load_settings  # noqa: PLC0415
@@ -532,10 +539,13 @@ def _add_notary(commands: "Subcommands") -> None:
 
 
 def _add_keys(commands: "Subcommands") -> None:
-    keys = commands.add_parser("keys", help="the keys that wrap all others", allow_abbrev=False)
+    keys = commands.add_parser("keys", help="the keys that wrap all others, and where they are", allow_abbrev=False)
     actions = keys.add_subparsers(title="commands", metavar="COMMAND", required=True)
     _add(actions, "rotate-master", _rotate_master_key, "put a new master key in the place of the present one")
     _add_person(_add(actions, "rotate-user", _rotate_user_key, "wrap the keys of what is a person's by a new secret"))
+    copied = _add(actions, "copy", _copy_keys, "copy all keys into the database, or back into the data folder")
+    copied.add_argument("--to", choices=("database", "folder"), required=True, help="where they are to be")
+    copied.add_argument("--remove-source", action="store_true", help="then destroy them where they were")
 
 
 def _add_dead_letters(commands: "Subcommands") -> None:

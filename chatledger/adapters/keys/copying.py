@@ -1,18 +1,104 @@
-"""A copy of the key store, for whoever takes a ledger elsewhere."""
+"""Copies of the key store: a file for whoever takes a ledger elsewhere, and another place for the keys of this one."""
 
 import os
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
 
-from chatledger.adapters.keys.key_store import SMALL_TABLES, KeyStore, Row
+from chatledger.adapters.keys.key_store import GONE, SMALL_TABLES, KeyStore, KeyStoreWriting, Row
+from chatledger.adapters.keys.keyring import LOOKUP_KEY
 from chatledger.adapters.keys.sqlite import SQLITE_SCHEMA, TIMEOUT_MS, key_store_errors
 from chatledger.adapters.sqlite_files import connect_to_read
 
 PAGE = 1_000
 
 _PAGE = "SELECT number, key_id, parent_id, wrapped FROM keys WHERE number > ? ORDER BY number LIMIT ?"
+_OF_IDS = "SELECT key_id, parent_id, wrapped FROM keys WHERE key_id IN ({marks})"
+# What is destroyed stays destroyed.
+_PUT = (
+    "INSERT INTO keys (key_id, parent_id, wrapped) VALUES (?, ?, ?) ON CONFLICT (key_id) "
+    "DO UPDATE SET parent_id = excluded.parent_id, wrapped = excluded.wrapped WHERE keys.wrapped <> ?"
+)
+_IN_USE = (
+    "SELECT count(*) FROM keys WHERE wrapped <> ? AND key_id <> ? AND key_id NOT IN (SELECT key_id FROM signing_keys)"
+)
+Progress = Callable[[int, int], None]
+"""How many keys are done, of how many."""
+
+
+class OtherKeysError(Exception):
+    """There are other keys already where keys are to be copied to; the text says what to do."""
+
+
+def copy_keys(source: KeyStore, target: KeyStore, progress: Progress) -> int:
+    """Bring all that is in a key store into another, where nobody uses either; how many keys. Blocks.
+
+    All of it, or nothing: in one transaction. What was destroyed in either is destroyed in the target then. Where the
+    target has been opened once and never used, its own keys give way. Of a later copy of the source the rest stays.
+
+    Raises:
+        OtherKeysError: what is in the target is neither unused nor a copy of the source.
+        StorageUnavailableError: a key store is in trouble; the target has not changed.
+    """
+    with source.snapshot():
+        ((total,),) = source.read("SELECT count(*) FROM keys")
+        with target.write() as writing:
+            is_unused = _is_unused(target)
+            if not is_unused and not has_all_keys(target, source):
+                raise OtherKeysError(f"{target.place} has other keys: move them out of the way first")
+            ((before,),) = target.read("SELECT count(*) FROM keys")
+            if is_unused:
+                _destroy_what_gives_way(source, target, writing)
+                _copy_small_tables(source, writing)
+            done = 0
+            for rows in _pages(source):
+                writing.execute_many(_PUT, [(*row[1:], GONE) for row in rows])
+                done += len(rows)
+                progress(done, total)
+            if before:
+                writing.shred(None)
+    target.scrub()
+    return int(total)
+
+
+def has_all_keys(target: KeyStore, source: KeyStore) -> bool:
+    """Whether a key store has each key of another as it is there, or one of the two has it destroyed. Blocks.
+
+    Raises:
+        StorageUnavailableError: one of them cannot be read.
+    """
+    for rows in _pages(source):
+        wanted = {key_id: (parent_id, wrapped) for _, key_id, parent_id, wrapped in rows if wrapped != GONE}
+        query = _OF_IDS.format(marks=", ".join("?" * len(wanted)))
+        for key_id, parent_id, wrapped in target.read(query, *wanted) if wanted else ():
+            if wrapped == GONE or wanted[key_id] == (parent_id, wrapped):
+                del wanted[key_id]
+        if wanted:
+            return False
+    return True
+
+
+def _is_unused(store: KeyStore) -> bool:
+    """Whether nothing was ever sealed or noted by what is in it: whoever opens one makes the first keys."""
+    ((keys,),) = store.read(_IN_USE, GONE, LOOKUP_KEY.bytes)
+    return not keys and not store.read("SELECT 1 FROM last_notes")
+
+
+def _destroy_what_gives_way(source: KeyStore, target: KeyStore, writing: KeyStoreWriting) -> None:
+    """A master key that was made with the target may be gone: what it wraps would be in the way of each rotation."""
+    for (key_id,) in target.read("SELECT key_id FROM signing_keys"):
+        if not source.read("SELECT 1 FROM keys WHERE key_id = ?", key_id):
+            writing.execute("UPDATE keys SET wrapped = ? WHERE key_id = ?", GONE, key_id)
+
+
+def _copy_small_tables(source: KeyStore, writing: KeyStoreWriting) -> None:
+    for table, columns in SMALL_TABLES.items():
+        if table != "ledger":  # an import has said already of which one the target is
+            writing.execute(f"DELETE FROM {table}")  # noqa: S608 - names of our own
+        rows = source.read(f"SELECT {', '.join(columns)} FROM {table}")  # noqa: S608
+        marks = ", ".join("?" * len(columns))
+        writing.execute_many(f"INSERT INTO {table} VALUES ({marks}) ON CONFLICT DO NOTHING", rows)  # noqa: S608
 
 
 def copy_key_store(source: KeyStore, target: Path) -> None:

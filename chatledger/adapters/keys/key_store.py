@@ -137,6 +137,14 @@ class KeyStore(Protocol):
         """
         ...
 
+    def remove(self) -> None:
+        """Destroy all that is in it, for whoever has taken it elsewhere. Nobody uses it after that.
+
+        Raises:
+            StorageUnavailableError: it cannot be written.
+        """
+        ...
+
     def close(self) -> None:
         """Give the connection back."""
         ...

@@ -4,13 +4,13 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
-from typing import Any, LiteralString, TypeVar, cast
+from typing import Any, Literal, LiteralString, TypeVar, cast
 
 import psycopg
 
-from chatledger.adapters.keys.key_store import NoKeyStoreError, Row, schema_of
-from chatledger.adapters.postgres_connections import BoundedConnection, PostgresAddress
-from chatledger.application.ports.storage import StorageUnavailableError
+from chatledger.adapters.keys.key_store import SMALL_TABLES, NoKeyStoreError, Row, schema_of
+from chatledger.adapters.postgres_connections import BoundedConnection, PostgresAddress, require_durable
+from chatledger.application.ports.storage import SchemaError, StorageUnavailableError
 
 T = TypeVar("T")
 
@@ -65,6 +65,9 @@ class PostgresKeyStore:
 
     A connection that was lost is made anew by whoever needs it next.
 
+    Args:
+        durability: ``relaxed`` lets a server pass that does not sync.
+
     Attributes:
         place: the server and the database, without user and password.
         is_read_only: whether nothing may be written by this connection.
@@ -72,11 +75,14 @@ class PostgresKeyStore:
 
     Raises:
         NoKeyStoreError: it is not there, and is not to be made.
+        SchemaError: the server would lose keys that were acknowledged.
         StorageUnavailableError: the key store cannot be read or written.
     """
 
-    def __init__(self, url: str, *, read_only: bool = False) -> None:
+    def __init__(self, url: str, durability: Literal["full", "relaxed"] = "full", *, read_only: bool = False) -> None:
         self._address = PostgresAddress(url)
+        self._durability: Literal["full", "relaxed"] = durability
+        self._is_open = False
         self.place = f"the key store in {self._address.place}"
         self.is_read_only = read_only
         self.turn = threading.RLock()
@@ -87,6 +93,7 @@ class PostgresKeyStore:
         except BaseException:
             self.close()
             raise
+        self._is_open = True
 
     def _open(self) -> None:
         ((is_there,),) = self.read(cast("str", _IS_THERE))
@@ -162,6 +169,15 @@ class PostgresKeyStore:
             # A row that nobody reads; the next one takes its place.
             writing.execute("INSERT INTO agreement VALUES (1, 0) ON CONFLICT (singleton) DO UPDATE SET singleton = 1")
 
+    def remove(self) -> None:
+        """Have no key and no other row in it any more; the schema stays, as its account may not be able to make it.
+
+        Raises:
+            StorageUnavailableError: it cannot be written; nothing has changed.
+        """
+        with self.write() as writing:
+            writing.execute_all(f"TRUNCATE keys, changes, {', '.join(SMALL_TABLES)}")
+
     def close(self) -> None:
         """Give the connection back."""
         if self._connection is not None:
@@ -182,12 +198,23 @@ class PostgresKeyStore:
     def _connect(self) -> BoundedConnection:
         connection = self._address.connect()
         try:
+            if not self.is_read_only:
+                self._require_durable(connection)
             for statement in (_USE_SCHEMA, _DURABLE, *((_READ_ONLY,) if self.is_read_only else ())):
                 connection.execute(statement)
         except BaseException:
             connection.close()
             raise
         return connection
+
+    def _require_durable(self, connection: BoundedConnection) -> None:
+        try:
+            require_durable(connection, self._durability)
+        except SchemaError as error:
+            if not self._is_open:
+                raise
+            # The database was not what it has become: a standby, another server.
+            raise StorageUnavailableError(f"{self.place}: {error}") from error
 
     def _undo(self) -> None:
         if self._connection is not None:

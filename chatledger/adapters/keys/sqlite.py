@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from chatledger.adapters.keys.key_store import NoKeyStoreError, Row, schema_of
+from chatledger.adapters.keys.key_store import GONE, NoKeyStoreError, Row, schema_of
 from chatledger.adapters.sqlite_files import connect_to_read
 from chatledger.application.ports.storage import StorageUnavailableError
 
@@ -47,6 +47,7 @@ class SqliteKeyStore:
     """
 
     def __init__(self, path: Path, *, read_only: bool = False) -> None:
+        self._path = path
         self.place = str(path)
         self.is_read_only = read_only
         self.turn = threading.RLock()
@@ -143,6 +144,19 @@ class SqliteKeyStore:
         with self.turn, key_store_errors():
             # Nobody reads it; SQLite writes it whatever it was.
             self._connection.execute("PRAGMA user_version = 1")
+
+    def remove(self) -> None:
+        """Overwrite all keys, and remove the file.
+
+        Raises:
+            StorageUnavailableError: it cannot be written; what was overwritten may be in its log still.
+        """
+        with self.turn:
+            with self.write() as writing:
+                writing.execute("UPDATE keys SET wrapped = ?", GONE)
+            self.scrub()
+            self.close()
+            self._path.unlink()
 
     def close(self) -> None:
         """Close the file."""

@@ -18,12 +18,11 @@ from chatledger.adapters.postgres_connections import (
     BoundedConnection,
     PostgresAddress,
     PostgresListener,
+    require_durable,
 )
 from chatledger.application.ledger.projections import READ_MODELS_VERSION
 from chatledger.application.ports.read_models import ReadersInTheWayError
-from chatledger.application.ports.storage import SchemaError, StoreBusyError
-
-OLDEST_SERVER = 14
+from chatledger.application.ports.storage import StoreBusyError
 
 COPY_FROM = 64
 """Events in one commit from which on COPY is cheaper than one call with arrays."""
@@ -126,7 +125,7 @@ class PostgresDatabase:
             SchemaError: it cannot keep what a ledger promises.
         """
         with self._address.connect() as connection:
-            _check_server(connection, self._durability)
+            require_durable(connection, self._durability)
             _take_the_servers_lock(connection, self.place, "as a node" if as_node else "alone")
 
     @contextmanager
@@ -173,7 +172,7 @@ class PostgresDatabase:
 
         @sa.event.listens_for(engine, "connect")
         def _prepare(connection: BoundedConnection, _record: object) -> None:
-            _check_server(connection, self._durability)
+            require_durable(connection, self._durability)
             if holding is not None:
                 _take_the_servers_lock(connection, self.place, holding)
             if holding == "as a node":
@@ -258,30 +257,6 @@ def _reset(connection: BoundedConnection, record: sa.pool.ConnectionPoolEntry, s
         connection.rollback()
     except psycopg.OperationalError as error:
         record.invalidate(error)
-
-
-def _check_server(connection: BoundedConnection, durability: Durability) -> None:
-    """Refuse a server that would lose what was acknowledged.
-
-    Raises:
-        SchemaError: it would.
-    """
-    row = connection.execute(
-        "SELECT current_setting('server_version_num')::int / 10000, current_setting('fsync') = 'on', "
-        "current_setting('full_page_writes') = 'on', pg_is_in_recovery(), current_setting('server_encoding')"
-    ).fetchone()
-    version, fsync, full_page_writes, is_standby, encoding = row or (0, False, False, False, "")
-    if version < OLDEST_SERVER:
-        raise SchemaError(f"the server is PostgreSQL {version}, a ledger needs {OLDEST_SERVER} or newer")
-    if is_standby:
-        raise SchemaError("the server is a standby: a ledger is written to the primary")
-    if encoding != "UTF8":
-        raise SchemaError(f"the database has the encoding {encoding}, a ledger needs UTF8")
-    if durability == "full" and not (fsync and full_page_writes):
-        raise SchemaError(
-            "the server runs without fsync or full_page_writes: a power cut would cost what was acknowledged; "
-            "set them to on, or set durability to relaxed"
-        )
 
 
 def _take_the_servers_lock(connection: BoundedConnection, place: str, holding: Holding) -> None:
