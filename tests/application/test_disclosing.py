@@ -12,6 +12,7 @@ from chatledger.application.commands import suggesting
 from chatledger.application.commands.speaking import Speaking
 from chatledger.application.erasure.disclosing import Disclosing
 from chatledger.application.ports.keys import KeyDestroyedError
+from chatledger.application.ports.storage import StorageUnavailableError
 from tests.application.chat import DEADLINE, Chat, until
 from tests.application.test_suggesting import SCRIPT, Asked, suggest, switched_on
 from tests.support.databases import ON_SQLITE
@@ -85,7 +86,8 @@ async def test_an_answer_of_the_erased_is_not_spoken_on(open_chat):
 
     async with open_chat() as chat:
         keyring, features = chat.running.ledger.keyring, SimpleNamespace(text_to_speech=SimpleNamespace(speak=speak))
-        speaking = Speaking(chat.running.ledger, chat.application.history, features, Disclosing(keyring), 1_000)
+        disclosing = Disclosing(keyring)
+        speaking = Speaking(chat.running.ledger, chat.application.history, features, disclosing, 1_000)
         sent = await chat.send("tokens=1")
         await chat.to_the_end(sent)
         key_id = sent.created.key_id
@@ -95,3 +97,13 @@ async def test_an_answer_of_the_erased_is_not_spoken_on(open_chat):
         assert [piece async for piece in pieces] == []
         assert [piece async for piece in speaking.follow_up(chat.app, "four", key_id)] == []
         assert said == ["one"]
+
+        person = keyring.new_key(None)
+
+        async def disclose() -> None:
+            async with disclosing.while_sealed(person.key_id):
+                disclosing.forget_erased(lambda key_id: key_id == person.key_id)
+                await asyncio.Event().wait()
+
+        with pytest.raises(StorageUnavailableError):  # who is there yet is told to come again
+            await asyncio.wait_for(disclose(), DEADLINE)

@@ -2,12 +2,17 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
+from typing import cast
 
 import pytest
 
+from chatledger.adapters.keys.keyring import StoredKeyring
+from chatledger.adapters.keys.postgres import PostgresKeyStore
+from chatledger.adapters.postgres_connections import PostgresAddress
 from chatledger.application.ports.keys import KeyDestroyedError
+from chatledger.application.ports.storage import StorageUnavailableError
 from chatledger.domain.message import Message
 from tests.application.chat import Chat, open_chat, until
 from tests.application.test_erasing import erase, names_of, said
@@ -59,6 +64,44 @@ async def test_what_is_erased_on_one_node_is_gone_from_the_other(nodes: tuple[Ch
         await ledger.load(Message, first.message_id)
     assert (await names_of(other, first.conversation_id))[-1] == "ConversationErased"
     assert (await other.application.history.message(other.caller("bob"), kept.message_id)).answer == "kept"
+
+
+async def test_a_node_that_cannot_know_what_is_erased_shows_nothing_until_it_can(nodes: tuple[Chat, Chat]) -> None:
+    one, other = nodes
+    erased, kept = await said(one, "secret", "ada"), await said(one, "kept", "bob")
+    ledger, history = other.running.ledger, other.application.history
+    store = cast("StoredKeyring", ledger.keyring).store
+    assert isinstance(store, PostgresKeyStore)
+    staged = await ledger.load(Message, erased.message_id)
+    assert staged is not None
+    ledger.keep_hot(staged)
+    assert (await history.message(other.caller("ada"), erased.message_id)).answer
+
+    address, store._address = store._address, PostgresAddress("postgresql://nobody@127.0.0.1:1/nothing")
+    store.close()
+
+    async def shows_nothing() -> bool:
+        try:
+            await history.message(other.caller("bob"), kept.message_id)
+        except StorageUnavailableError:
+            return not ledger._hot
+        return False
+
+    await until(shows_nothing)
+    await erase(one, "ada")
+    with pytest.raises(StorageUnavailableError):
+        await ledger.load(Message, erased.message_id)
+
+    store._address = address
+
+    async def shows_again() -> bool:
+        with suppress(StorageUnavailableError):
+            return bool((await history.message(other.caller("bob"), kept.message_id)).answer)
+        return False
+
+    await until(shows_again)
+    with pytest.raises(KeyDestroyedError):
+        await ledger.load(Message, erased.message_id)
 
 
 async def test_what_one_node_rotates_the_other_checks_by(nodes: tuple[Chat, Chat]) -> None:

@@ -23,7 +23,7 @@ class KnownKey:
 
 
 class KeyCache:
-    """The keys used last, and an end to those that are destroyed, whoever still has one in its hands."""
+    """The keys that came last, and an end to those that are destroyed, whoever still has one in its hands."""
 
     def __init__(self) -> None:
         self._known: OrderedDict[UUID, KnownKey] = OrderedDict()

@@ -27,6 +27,8 @@ from chatledger.application.ports.storage import StorageUnavailableError
 PAGE = 1_000
 
 LONGEST_SILENCE = 0.9 * SECONDS_TO_BE_KNOWN
+SECONDS_BETWEEN_TRIES = 0.5
+"""To read a shared key store that is away. Whoever asks in between is told so at once."""
 
 CHANGES_KEPT = 1_000
 """Whoever has missed more of them looks at each key that is at hand."""
@@ -85,6 +87,7 @@ class StoredKeyring:
         self.store = store
         self._is_shared = is_shared
         self._looked_at = time.monotonic()
+        self._failed_at = -SECONDS_BETWEEN_TRIES
         self._new_id = new_id
         self._master = master
         self._cache = KeyCache()
@@ -221,6 +224,7 @@ class StoredKeyring:
             numbers = [row[0] for row in rows]
             writing.execute_many("UPDATE keys SET wrapped = ? WHERE number = ?", list(zip(wraps, numbers, strict=True)))
             number, count = numbers[-1], count + len(rows)
+            self.catch_up()  # whoever reads beside this has to know that nobody else has destroyed anything
         return count
 
     def _under(self, parent: UUID | None, beyond: int) -> Sequence[Row]:
@@ -256,8 +260,8 @@ class StoredKeyring:
         self.store.require_writable()
 
     def cached(self, key_id: UUID) -> AesDataKey | None:
-        """The key, if it is at hand. Never blocks."""
-        known = self._cache.get(key_id)
+        """The key, if it is at hand, and nobody can have destroyed it for long. Never blocks."""
+        known = self._cache.get(key_id) if self.is_current else None
         return known.data_key if known else None
 
     def key(self, key_id: UUID) -> AesDataKey:
@@ -268,6 +272,7 @@ class StoredKeyring:
             SealBrokenError: it does not open under its parent.
             StorageUnavailableError: the key store cannot be read.
         """
+        self.require_current()
         return self._find(key_id).data_key
 
     def secret(self, key_id: UUID) -> bytes:
@@ -278,6 +283,7 @@ class StoredKeyring:
             SealBrokenError: it does not open under its parent.
             StorageUnavailableError: the key store cannot be read.
         """
+        self.require_current()
         return sealing_half(self._find(key_id).secret)
 
     def lookup(self, scope: str, text: str) -> str:
@@ -312,8 +318,23 @@ class StoredKeyring:
         Raises:
             StorageUnavailableError: the key store cannot be read, or its new master key is not here.
         """
-        if self._is_shared and time.monotonic() - self._looked_at > LONGEST_SILENCE:
-            self.catch_up()
+        if self.is_current:
+            return
+        with self.store.turn:
+            if self.is_current:  # since somebody else, who was waited for, has looked
+                return
+            if time.monotonic() - self._failed_at < SECONDS_BETWEEN_TRIES:
+                raise StorageUnavailableError(f"{self.store.place} was away a moment ago")
+            try:
+                self.catch_up()
+            except StorageUnavailableError:
+                self._failed_at = time.monotonic()
+                raise
+
+    @property
+    def is_current(self) -> bool:
+        """Whether all is known here that others did until :data:`SECONDS_TO_BE_KNOWN` ago. Never blocks."""
+        return not self._is_shared or time.monotonic() - self._looked_at <= LONGEST_SILENCE
 
     def _follow(self, what: Change, key_ids: Collection[UUID]) -> None:
         if what == "destroyed":

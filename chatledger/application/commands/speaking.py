@@ -19,6 +19,7 @@ from chatledger.application.files.content_type import HEAD_BYTES, mime_type_of
 from chatledger.application.ledger.ledger import Ledger
 from chatledger.application.ports.generator import GeneratorError
 from chatledger.application.ports.keys import KeyDestroyedError
+from chatledger.application.ports.storage import StorageUnavailableError
 from chatledger.application.ports.views import AppView
 from chatledger.application.queries.history import History
 
@@ -112,6 +113,8 @@ class Speaking:
             log.warning("app %s: an answer is not spoken: %s", app.app_id, error.kind)
         except KeyDestroyedError:
             log.info("app %s: an answer was erased before it was spoken to the end", app.app_id)
+        except StorageUnavailableError:
+            log.warning("app %s: an answer is not spoken to the end: the store is in trouble", app.app_id)
 
     async def _spoken(self, text: str, voice: str, key_id: UUID | None) -> AsyncGenerator[bytes, None]:
         async with aclosing(self._features.text_to_speech.speak(text, voice)) as pieces:

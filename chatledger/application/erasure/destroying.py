@@ -103,3 +103,9 @@ def let_go(forgetful: Sequence[Forgetful], keyring: Keyring) -> None:
 
     for keeper in forgetful:
         keeper.forget_erased(is_gone)
+
+
+def let_go_of_all(forgetful: Sequence[Forgetful]) -> None:
+    """Have all content in memory forgotten that was sealed: which keys are destroyed is not known."""
+    for keeper in forgetful:
+        keeper.forget_erased(lambda key_id: key_id is not None)

@@ -6,7 +6,8 @@ from contextlib import asynccontextmanager
 from uuid import UUID
 
 from chatledger.application.ports.erasure import IsGone
-from chatledger.application.ports.keys import KeyDestroyedError, Keyring
+from chatledger.application.ports.keys import Keyring
+from chatledger.application.ports.storage import StorageUnavailableError
 
 
 class Disclosing:
@@ -18,10 +19,11 @@ class Disclosing:
 
     @asynccontextmanager
     async def while_sealed(self, key_id: UUID | None) -> AsyncIterator[None]:
-        """Do something with what is sealed under a key; it is broken off as soon as that is destroyed.
+        """Do something with what is sealed under a key; it is broken off as soon as that is destroyed, or may be.
 
         Raises:
             KeyDestroyedError: it is, or has been meanwhile.
+            StorageUnavailableError: that could not be known for a while.
         """
         end = asyncio.timeout(None)
         try:
@@ -36,7 +38,9 @@ class Disclosing:
         except TimeoutError:
             if not end.expired():
                 raise
-            raise KeyDestroyedError(str(key_id)) from None
+            if key_id is not None:
+                await asyncio.to_thread(self._keyring.key, key_id)
+            raise StorageUnavailableError("the key store was away") from None
 
     def forget_erased(self, is_gone: IsGone) -> None:
         """Break off what is under way with what was sealed under keys that are gone."""

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Sequence
 from contextlib import suppress
 
-from chatledger.application.erasure.destroying import let_go
+from chatledger.application.erasure.destroying import let_go, let_go_of_all
 from chatledger.application.ports.erasure import Forgetful
 from chatledger.application.ports.keys import Keyring, SigningKeys
 from chatledger.application.ports.storage import StorageUnavailableError
@@ -14,6 +14,8 @@ SECONDS_BETWEEN_LOOKS = 0.5
 
 class FollowingKeys:
     """Where processes share a key store, each of them looks into it all the time.
+
+    One that cannot has nothing in memory any more of what was sealed, and its keys are of no use, until it can again.
 
     Args:
         forgetful: what keeps content in memory.
@@ -28,9 +30,21 @@ class FollowingKeys:
 
     async def run(self) -> None:
         """Look on until it is stopped. A key store that is away is asked again."""
+        async with asyncio.TaskGroup() as both:
+            both.create_task(self._look_on())
+            both.create_task(self._watch())
+
+    async def _look_on(self) -> None:
         while True:
             with suppress(StorageUnavailableError):
                 await self._look()
+            await asyncio.sleep(SECONDS_BETWEEN_LOOKS)
+
+    async def _watch(self) -> None:
+        """By itself: a look at a server that says nothing takes long."""
+        while True:
+            if not self._keyring.is_current:
+                let_go_of_all(self._forgetful)
             await asyncio.sleep(SECONDS_BETWEEN_LOOKS)
 
     async def _look(self) -> None:

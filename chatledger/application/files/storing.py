@@ -58,9 +58,11 @@ class StoringFiles:
             FileTooLargeError: there are more of them than their kind may have; nothing is stored.
             StorageUnavailableError: the store is in trouble; nothing is stored.
         """
-        file_id, key = self._new_id(), self._ledger.keyring.new_key(None)
+        keyring = self._ledger.keyring
+        file_id, key = self._new_id(), keyring.new_key(None)
         measured = _Measured(content, limits)
-        sealed = seal_content(self._ledger.keyring.key(key.key_id), file_id, measured)
+        data_key = keyring.cached(key.key_id) or await asyncio.to_thread(keyring.key, key.key_id)
+        sealed = seal_content(data_key, file_id, measured)
         async with aclosing(sealed):
             await self._blobs.write(file_id, sealed)
         return StoredBytes(

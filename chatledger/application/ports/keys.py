@@ -147,6 +147,11 @@ class Keyring(Protocol):
         """
         ...
 
+    @property
+    def is_current(self) -> bool:
+        """Whether all is known here that others did until :data:`SECONDS_TO_BE_KNOWN` ago. Never blocks."""
+        ...
+
     def require_current(self) -> None:
         """Pass if all is known here that others did until :data:`SECONDS_TO_BE_KNOWN` ago. Blocks if it was not.
 
@@ -166,7 +171,7 @@ class Keyring(Protocol):
         ...
 
     def cached(self, key_id: UUID) -> DataKey | None:
-        """The key, if it is at hand. Never blocks."""
+        """The key, if it is at hand, and nobody can have destroyed it for long. Never blocks."""
         ...
 
     def key(self, key_id: UUID) -> DataKey:
@@ -175,6 +180,7 @@ class Keyring(Protocol):
         Raises:
             KeyDestroyedError: there is none.
             SealBrokenError: it does not open under its parent.
+            StorageUnavailableError: what others have destroyed cannot be known.
         """
         ...
 
