@@ -3,10 +3,10 @@
 import os
 import tomllib
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BeforeValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 from pydantic_settings import (
     BaseSettings,
     NoDecode,
@@ -74,6 +74,8 @@ class ServerSettings(Settings, BaseSettings):
     host: NotEmpty = "127.0.0.1"
     port: int = Field(default=8000, ge=0, le=65535)
     http_server: Literal["granian", "uvicorn"] = "granian"
+    drain_delay: float = Field(default=0, ge=0)
+    """Seconds of the grace in which new work is still let in, while balancers learn that there is to be none."""
 
     ping_interval: float = Field(default=10, gt=0)
     max_body_bytes: int = Field(default=1024 * 1024, ge=1024)
@@ -90,6 +92,12 @@ class ServerSettings(Settings, BaseSettings):
     blocked_file_extensions: Annotated[Extensions, NoDecode, BeforeValidator(_listed)] = BLOCKED_EXTENSIONS
     webhook_allowed_networks: Annotated[Networks, NoDecode, BeforeValidator(_listed)] = ()
     passport_lifetime: float = Field(default=30 * 24 * 3_600, ge=60)
+
+    @model_validator(mode="after")
+    def _has_time_to_drain(self) -> Self:
+        if self.drain_delay > self.shutdown_grace:
+            raise ValueError("drain_delay: must not be longer than shutdown_grace, of which it is the beginning")
+        return self
 
     @classmethod
     def settings_customise_sources(

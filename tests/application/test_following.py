@@ -39,6 +39,21 @@ async def test_what_is_committed_by_then_is_told_before_the_stream_is_closed(cha
     assert (text_of(seen), type(seen[-1].body).__name__) == ("t0 t1 t2 ", "MessageCompleted")
 
 
+async def test_what_another_node_has_committed_by_then_is_told_too(chat):
+    sent = await chat.send("tokens=2 interval_ms=60000")
+    batches, following = chat.batches(sent), chat.application.following
+    await chat.first_text(batches)
+    following._lookout.is_alone = False
+    context = Context(actor=SYSTEM, correlation_id=chat.application.new_id())
+    with untold(chat):
+        await chat.running.ledger.decide(
+            Message, sent.message_id, lambda staged: staged.aggregate.fail(1, "internal_server_error", ""), context
+        )
+    following.close()
+    rest = [envelope async for batch in batches for envelope in batch]
+    assert [type(envelope.body) for envelope in rest] == [MessageErrored]
+
+
 async def test_a_stream_that_is_closed_has_no_end(chat):
     sent = await chat.send("tokens=2 interval_ms=60000")
     batches = chat.batches(sent)

@@ -1,9 +1,10 @@
 """A server that is told to end: what it finishes, what it hands over, and whom it does not wait for."""
 
 import asyncio
+import json
 import signal
 import socket
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
@@ -110,6 +111,13 @@ def draining(server: ServerProcess) -> Any:
     return until(is_draining)
 
 
+async def until_not(condition: Callable[[], Awaitable[bool]]) -> None:
+    async def is_over() -> bool:
+        return not await condition()
+
+    await until(is_over)
+
+
 async def types_of(client: httpx.AsyncClient, message_id: str) -> list[str]:
     page = (await client.get(f"/v1/messages/{message_id}/events", params={"limit": 100})).json()
     return [event["type"] for event in page["data"] if event["type"] != "AnswerChunkAppended"]
@@ -168,6 +176,34 @@ async def test_within_the_grace_answers_end_and_reads_are_served(
         assert reading.kinds[-1] == "message_end"
     for reading, told in ((plain, 0), (last, 0), (with_ids, 1), (followed, 1), (joined, 1)):
         assert reading.text.count("retry: 1000\n\n") == told
+
+
+@ON_SQLITE
+@pytest.mark.parametrize("http_server", ["granian", "uvicorn"])
+async def test_new_work_is_let_in_until_balancers_know_and_what_came_before_is_answered(
+    data_folder: Path, app: dict[str, str], http_server: str
+) -> None:
+    env = {"CHATLEDGER_HTTP_SERVER": http_server, "CHATLEDGER_DRAIN_DELAY": "2"}
+    query = json.dumps(body("/script tokens=2", "blocking")).encode()
+    with ServerProcess(data_folder, env=env) as server:
+        async with client_of(server, app["api_key"]) as client:
+            assert "connection" not in (await client.get("/health/ready")).headers
+            server.signal(signal.SIGTERM)
+
+            async def is_ready() -> bool:
+                return (await client.get("/health/ready")).status_code == 200
+
+            await until_not(is_ready)
+            with unread(server, app["api_key"], f"POST {SEND}", query, held_back=1) as slow:
+                answered = await client.post(SEND, json=body("/script tokens=3", "blocking"))
+                assert answered.json()["answer"] == "t0 t1 t2 "
+                assert answered.headers["connection"] == "close"
+                await draining(server)
+                refused = await client.post(SEND, json=body("too late", "blocking"))
+                assert (refused.status_code, refused.headers["retry-after"]) == (503, "1")
+                slow.sendall(query[-1:])
+                assert b'"answer":"t0 t1 "' in await asyncio.to_thread(read_to_the_end, slow)
+        assert await exit_code(server) == 0
 
 
 @EACH_HTTP_SERVER
@@ -331,15 +367,21 @@ async def test_a_provider_that_hangs_is_left_past_the_grace(data_folder: Path) -
 
 
 @contextmanager
-def unread(server: ServerProcess, key: str, request: str, content: bytes = b"") -> Iterator[socket.socket]:
-    """A connection whose answer nobody reads yet, and which holds little of it by itself."""
+def unread(
+    server: ServerProcess, key: str, request: str, content: bytes = b"", held_back: int = 0
+) -> Iterator[socket.socket]:
+    """A connection whose answer nobody reads yet, and which holds little of it by itself.
+
+    So many bytes of the content are left to be sent.
+    """
     host, port = server.url.removeprefix("http://").split(":")
     with socket.socket() as connection:
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096)
         connection.settimeout(SHORTLY)
         connection.connect((host, int(port)))
-        head = f"{request} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {key}\r\nContent-Length: {len(content)}\r\n\r\n"
-        connection.sendall(head.encode() + content)
+        head = f"{request} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {key}\r\nContent-Length: {len(content)}\r\n"
+        kind = "Content-Type: application/json\r\n\r\n"
+        connection.sendall((head + kind).encode() + content[: len(content) - held_back])
         yield connection
 
 

@@ -8,7 +8,8 @@ import msgspec
 import pytest
 
 from chatledger.adapters.http.app import create_http_app
-from chatledger.adapters.http.settings import HttpSettings, Shutdown
+from chatledger.adapters.http.settings import HttpSettings
+from chatledger.adapters.http.shutdown import Shutdown
 from tests.support.server import LiveServer, chat_body
 
 

@@ -15,7 +15,8 @@ import pytest
 
 from chatledger.adapters.http.app import create_http_app
 from chatledger.adapters.http.server import ServerKind, serving
-from chatledger.adapters.http.settings import HttpSettings, Shutdown
+from chatledger.adapters.http.settings import HttpSettings
+from chatledger.adapters.http.shutdown import Shutdown
 from chatledger.adapters.http.stream_events import StreamEvent
 from chatledger.application.commands.managing_apps import CreatedApp
 from chatledger.application.context import SYSTEM, Context

@@ -110,7 +110,7 @@ async def until_told_to_end(running: Running, stop: StopSignals) -> None:
     await stop.is_asked.wait()
     stop.at_the_second(running.grace.end)
     _end_at_last(running.grace.seconds + SECONDS_TO_CLOSE)
-    log.info("draining, for up to %g s", running.grace.seconds)
+    log.info("told to end, with a grace of %g s", running.grace.seconds)
 
 
 async def drain(running: Running, settings: Settings) -> None:

@@ -1,5 +1,6 @@
 """``chatledger serve``: the server, from its first line to its last."""
 
+import asyncio
 import logging
 import sys
 from functools import partial
@@ -9,7 +10,8 @@ from chatledger.adapters.cli.daemon import StopSignals, drain, run_daemon, say_r
 from chatledger.adapters.cli.first_start import make_first_credentials
 from chatledger.adapters.http.app import create_http_app
 from chatledger.adapters.http.server import ServerError, serving
-from chatledger.adapters.http.settings import HttpSettings, Shutdown
+from chatledger.adapters.http.settings import HttpSettings
+from chatledger.adapters.http.shutdown import Shutdown
 from chatledger.bootstrap import open_chatledger
 from chatledger.server_settings import ServerSettings
 from chatledger.version import __version__
@@ -53,7 +55,13 @@ async def _serve(settings: ServerSettings, stop: StopSignals, *, with_worker: bo
                         log.warning("no worker runs here: messages stay queued until a server with workers runs")
                     say_ready(f"at {url}", settings, as_json=as_json, url=url)
                     await until_told_to_end(running, stop)
+                    if settings.drain_delay:
+                        log.info("not ready any more: new work is let in for another %g s", settings.drain_delay)
+                        shutdown.leaving.set()
+                        await running.grace.wait_for(asyncio.sleep(settings.drain_delay))
                     shutdown.draining.set()
+                    log.info("draining")
+                    await running.grace.wait_for(shutdown.until_settled())
                     await drain(running, settings)
         except ServerError as error:
             raise CommandFailedError(str(error)) from error

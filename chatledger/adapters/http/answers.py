@@ -38,6 +38,8 @@ def answer_headers(request: HttpRequest) -> dict[str, str]:
     if request.app.cors_config is not None:
         # Said to all: what a cache keeps of an answer to no page could not be read by the page that asks next.
         headers["vary"] = "Origin"
+    if request.app.state.shutdown.has_begun:
+        headers["connection"] = "close"  # the next request is another server's
     return headers
 
 

@@ -38,7 +38,8 @@ from chatledger.adapters.http.message_api.stopping import stop_routes
 from chatledger.adapters.http.message_api.suggestions import suggestion_routes
 from chatledger.adapters.http.message_api.variables import variable_routes
 from chatledger.adapters.http.options import with_options
-from chatledger.adapters.http.settings import HttpSettings, Shutdown
+from chatledger.adapters.http.settings import HttpSettings
+from chatledger.adapters.http.shutdown import Shutdown, note_arrivals
 from chatledger.adapters.http.site.health import ReadinessCheck, health_routes
 from chatledger.adapters.http.site.pages import page_routes
 from chatledger.adapters.http.surface import Surface
@@ -106,7 +107,8 @@ def create_http_app(
         cors_config=cors_config(settings.cors_origins),
         logging_config=None,
         openapi_config=None,
-        state=State({"new_id": application.new_id, "rate_limiting": surface.rate_limiting}),
+        state=State({"new_id": application.new_id, "rate_limiting": surface.rate_limiting, "shutdown": shutdown}),
     )
     pass_over_other_origins(app)
+    note_arrivals(app, shutdown)
     return app

@@ -1,6 +1,4 @@
-"""What the HTTP surface can be told, and how it learns that the process goes down."""
-
-import asyncio
+"""What the HTTP surface can be told."""
 
 import msgspec
 
@@ -33,14 +31,3 @@ class HttpSettings(msgspec.Struct, frozen=True, kw_only=True):
     requests_per_minute: int = 0
     user_requests_per_minute: int = 0
     version: str = __version__
-
-
-class Shutdown:
-    """Whether the process is on its way down; the composition root sets it.
-
-    Attributes:
-        draining: no new work; streams go on, and those that can be resumed are told so.
-    """
-
-    def __init__(self) -> None:
-        self.draining = asyncio.Event()

@@ -4,10 +4,12 @@ from collections.abc import Callable, Sequence
 
 from litestar.handlers import HTTPRouteHandler
 
+from chatledger.adapters.http.answers import HttpRequest
 from chatledger.adapters.http.entrance import Entrance, ServiceEntrance
 from chatledger.adapters.http.errors import unavailable
 from chatledger.adapters.http.passports import Passports
-from chatledger.adapters.http.settings import HttpSettings, Shutdown
+from chatledger.adapters.http.settings import HttpSettings
+from chatledger.adapters.http.shutdown import Shutdown, arrival_of
 from chatledger.adapters.http.web_entrance import WebEntrance
 from chatledger.application.application import Application
 from chatledger.application.caller import Reader
@@ -44,13 +46,13 @@ class Surface:
         """The handlers of these routes, at every entrance."""
         return [handler for entrance in self.entrances for handler in routes(self, entrance)]
 
-    def require_open(self) -> None:
+    def require_open(self, request: HttpRequest) -> None:
         """Let new work in.
 
         Raises:
-            HttpError: the process drains.
+            HttpError: the process drained already when the request came.
         """
-        if self.shutdown.draining.is_set():
+        if arrival_of(request.scope).is_late:
             raise unavailable()
 
     def take_place(self) -> "Place":

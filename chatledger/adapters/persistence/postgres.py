@@ -425,6 +425,10 @@ class PostgresStatements:
         ((is_taken,),) = self.execute(f"SELECT pg_try_advisory_lock({_REBUILD})")
         return bool(is_taken)
 
+    def end_rebuild(self) -> None:
+        """Give that lock back: a connection that is closed keeps it until the server takes note."""
+        self.execute(f"SELECT pg_advisory_unlock({_REBUILD})")
+
     def is_rebuilding(self) -> bool:
         """Whether another connection has that lock."""
         ((is_free,),) = self.execute(f"SELECT pg_try_advisory_xact_lock({_REBUILD})")

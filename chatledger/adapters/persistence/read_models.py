@@ -73,9 +73,7 @@ class SqlReadModels:
         reader = self._open_reader()
         successors = SqlSuccessors(self._store, self._writing, reader, self._run)
         try:
-            if not await reader.query(lambda connection: statements_of(connection).try_to_rebuild()):
-                raise RebuildRunningError("A rebuild of the read models is under way on another node.")
-            async with self._cleared(successors):
+            async with as_the_only_one(reader), self._cleared(successors):
                 for table in await self._run(self._tables):
                     await self._run(lambda: self._create(table))  # noqa: B023 - awaited
                 yield successors
@@ -263,6 +261,23 @@ class SqlSuccessors:
             raise
         self.are_given_up = True
         return time.perf_counter() - began
+
+
+@asynccontextmanager
+async def as_the_only_one(reader: Reader) -> AsyncIterator[None]:
+    """Make read models anew while no other node does. The next may begin as soon as it is left.
+
+    Raises:
+        RebuildRunningError: another node does.
+    """
+    if not await reader.query(lambda connection: statements_of(connection).try_to_rebuild()):
+        raise RebuildRunningError("A rebuild of the read models is under way on another node.")
+    try:
+        yield
+    finally:
+        with suppress(StorageUnavailableError):  # then the server sees that the connection is gone
+            ending = reader.query_as_it_is(lambda connection: statements_of(connection).end_rebuild())
+            await asyncio.shield(ending)
 
 
 def _require_successors(transaction: SqlTransaction) -> None:

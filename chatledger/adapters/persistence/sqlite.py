@@ -236,6 +236,9 @@ class SqliteStatements:
         """True, for the same reason."""
         return True
 
+    def end_rebuild(self) -> None:
+        """Nothing, for the same reason."""
+
     def is_rebuilding(self) -> bool:
         """False: whoever asks is the one who would."""
         return False

@@ -134,6 +134,10 @@ class Statements(Protocol):
         """Take it on, to the end of the connection, to be the one who makes read models anew; False where one is."""
         ...
 
+    def end_rebuild(self) -> None:
+        """Let another one take it on."""
+        ...
+
     def is_rebuilding(self) -> bool:
         """Whether somebody does so; nobody begins to, before the transaction ends."""
         ...

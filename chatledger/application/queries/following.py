@@ -71,7 +71,8 @@ class Follower(Listening):
             if held is not None and (held or (self.has_come(told=told) and not is_last)):
                 newer = held
                 continue
-            newer = () if (held is not None and is_last) or self._has_all(told=told) else await self._page()
+            has_all = (held is not None and is_last and self._lookout.is_alone) or self._has_all(told=told)
+            newer = () if has_all else await self._page()
             if is_last and not newer:
                 return
             if not newer and (trouble := self._ledger.trouble) is not None:

@@ -168,7 +168,7 @@ def dead_letter_routes(surface: Surface) -> Sequence[HTTPRouteHandler]:
         force = body.get("force", False)
         if not isinstance(force, bool):
             raise invalid("force", "force must be a boolean")
-        surface.require_open()
+        surface.require_open(request)
         sent = await application.replaying.replay(message_id, context, force=force)
         accepted = Accepted(task_id=sent.task_id, message_id=sent.message_id, conversation_id=sent.conversation_id)
         return answer(request, accepted, status=202, headers={"location": f"/v1/tasks/{sent.task_id}"})

@@ -64,14 +64,14 @@ def key_routes(surface: Surface) -> Sequence[HTTPRouteHandler]:
     @post("/v1/admin/keys/rotate-master", status_code=200, opt=documented(_ROTATE_MASTER))
     async def rotate_master_key(request: HttpRequest) -> ASGIResponse:
         context = await require_operator(request, credentials)
-        surface.require_open()
+        surface.require_open(request)
         return answer(request, MasterKeyRotation(await rotating.rotate_master_key(context)))
 
     @post(f"{USERS}/rotate-key", status_code=200, opt=documented(_ROTATE_USER))
     async def rotate_user_key(request: HttpRequest) -> ASGIResponse:
         context = await require_operator(request, credentials)
         person = await named_person(application, await read_body(request, surface.settings))
-        surface.require_open()
+        surface.require_open(request)
         return answer(request, UserKeyRotation(person, await rotating.rotate_key_of(person, context)))
 
     return rotate_master_key, rotate_user_key

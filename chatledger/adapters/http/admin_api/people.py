@@ -174,7 +174,7 @@ def erasure_routes(surface: Surface) -> Sequence[HTTPRouteHandler]:
     async def erase_person(request: HttpRequest) -> ASGIResponse:
         context = await require_operator(request, credentials, "erase")
         person = await named_person(application, await read_body(request, surface.settings))
-        surface.require_open()
+        surface.require_open(request)
         erasure = await erasing.request(person, context)
         headers = {"location": f"{ERASURES}/{erasure.end_user_id}"}
         return answer(request, _erasure_object(erasure), status=202, headers=headers)

@@ -60,7 +60,7 @@ def rebuild_routes(surface: Surface) -> Sequence[HTTPRouteHandler]:
     @post(PATH, status_code=202, opt=documented(_START))
     async def start_rebuild(request: HttpRequest) -> ASGIResponse:
         await require_operator(request, application.credentials)
-        surface.require_open()
+        surface.require_open(request)
         rebuilding.start()
         return answer(request, _rebuild_object(rebuilding.status), status=202, headers={"location": PATH})
 

@@ -73,7 +73,7 @@ def audio_routes(surface: Surface, entrance: Entrance) -> Sequence[HTTPRouteHand
     @post(f"{entrance.prefix}/audio-to-text", status_code=200, opt=entrance.documented(_HEAR))
     async def write_down(request: HttpRequest) -> ASGIResponse:
         visit = await entrance.admit(request)
-        surface.require_open()
+        surface.require_open(request)
         speaking.require_hearing(visit.app)
         visit.count_visitor()
         with surface.hearing:
@@ -85,7 +85,7 @@ def audio_routes(surface: Surface, entrance: Entrance) -> Sequence[HTTPRouteHand
     @post(f"{entrance.prefix}/text-to-audio", status_code=200, opt=entrance.documented(_SPEAK))
     async def say(request: HttpRequest) -> ASGIResponse:
         visit = await entrance.admit(request)
-        surface.require_open()
+        surface.require_open(request)
         body = await read_body(request, surface.settings, optional=True)
         caller = visit.by_body(body)
         message_id = (text_field(body, "message_id") or "").strip()

@@ -108,7 +108,7 @@ def file_routes(surface: Surface, entrance: Entrance) -> Sequence[HTTPRouteHandl
     @post(f"{entrance.prefix}/files/upload", status_code=201, opt=entrance.documented(_UPLOAD))
     async def upload_file(request: HttpRequest) -> ASGIResponse:
         visit = await entrance.admit(request)
-        surface.require_open()
+        surface.require_open(request)
         visit.count_visitor()
         place = surface.take_place()
         try:

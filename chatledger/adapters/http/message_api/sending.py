@@ -34,6 +34,7 @@ from chatledger.adapters.http.openapi import (
 )
 from chatledger.adapters.http.reading import Query, header, idempotency_key, trace_id
 from chatledger.adapters.http.rendering import Rendering
+from chatledger.adapters.http.shutdown import arrival_of
 from chatledger.adapters.http.sse import EventStream, followed_by_speech, frames
 from chatledger.adapters.http.surface import Surface
 from chatledger.application.caller import Caller, require_chat, require_completion
@@ -137,7 +138,7 @@ async def send(
     surface: Surface, request: HttpRequest, caller: Caller, new: NewMessage, mode: ResponseMode
 ) -> ASGIResponse:
     """Send under the request's idempotency key, if it has one, and answer as the caller asked for."""
-    surface.require_open()
+    surface.require_open(request)
     new = msgspec.structs.replace(new, idempotency_key=idempotency_key(request))
     match mode:
         case "async":
@@ -150,6 +151,7 @@ async def send(
 
 async def _sent(surface: Surface, request: HttpRequest, caller: Caller, new: NewMessage) -> Sent:
     sent = await surface.application.sending.send(caller, new)
+    arrival_of(request.scope).settle()
     if sent.is_repeat:
         add_header(request, "idempotent-replayed", "true")
     return sent

@@ -48,7 +48,8 @@ def health_routes(surface: Surface, is_ready: ReadinessCheck) -> Sequence[HTTPRo
 
     @route("/health/ready", http_method=["GET", "HEAD"], opt=documented(_READY))
     async def say_ready(request: HttpRequest) -> ASGIResponse:
-        surface.require_open()
+        if surface.shutdown.has_begun:
+            raise unavailable()
         try:
             async with asyncio.timeout(READY_WITHIN):
                 await is_ready()

@@ -54,7 +54,7 @@ def passport_routes(surface: Surface) -> Sequence[HTTPRouteHandler]:
         counted(request, Caller(app=app, user=None, correlation_id=correlation_id(request), kind="browser"))
         visitor_id = await known_visitor(request, app)
         if visitor_id is None:
-            surface.require_open()
+            surface.require_open(request)
             visitor_id = await visiting.begin(app, correlation_id(request))
         return answer(request, GivenPassport(passports.issue(Passport(app.app_id, code, visitor_id))))
 
