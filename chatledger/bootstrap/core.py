@@ -2,6 +2,7 @@
 
 import asyncio
 from contextlib import AsyncExitStack
+from functools import partial
 
 import msgspec
 from sqlalchemy import Connection, Engine
@@ -9,6 +10,7 @@ from sqlalchemy import Connection, Engine
 from chatledger.adapters.keys.keyring import StoredKeyring
 from chatledger.adapters.keys.signing import StoredSigningKeys
 from chatledger.adapters.persistence.database import Database
+from chatledger.adapters.persistence.database_clock import DatabaseClock
 from chatledger.adapters.persistence.open_ledgers import lent_ledger
 from chatledger.adapters.persistence.store import Reader, SqlLedgerStore
 from chatledger.adapters.persistence.versions import SqlVersions
@@ -21,6 +23,7 @@ from chatledger.application.ledger.projections import Projections
 from chatledger.application.ledger.sealed_rows import RowSeals
 from chatledger.application.ledger.side_by_side import SideBySide
 from chatledger.application.ledger.writer import GroupCommitWriter
+from chatledger.application.ports.clock import Clock
 from chatledger.application.system_clock import SystemClock, new_id
 from chatledger.bootstrap.data_folder import as_server, open_keys, require_keys
 from chatledger.bootstrap.erased_keys import destroy_erased_keys
@@ -31,7 +34,7 @@ from chatledger.settings import Settings
 class Core(msgspec.Struct, frozen=True):
     """What all use cases stand on. ``writing`` is for the writer's thread alone."""
 
-    clock: SystemClock
+    clock: Clock
     database: Database
     writing: Engine
     reader: Reader
@@ -55,7 +58,9 @@ async def open_core(stack: AsyncExitStack, settings: Settings, *, hot_messages: 
         SchemaError: the store was written by a newer release.
         MasterKeyError: the master key is missing, or is not the one of the key store.
     """
-    clock, database = SystemClock(), database_of(settings)
+    machine, database = SystemClock(), database_of(settings)
+    shared_clock = DatabaseClock(machine) if settings.is_shared else None
+    clock = shared_clock or machine
     writing = await asyncio.to_thread(stack.enter_context, as_server(settings, database))
     await asyncio.to_thread(bring_up_to_date, writing)
     lent = lent_ledger(settings.ledger_url, database, settings.durability, writing, clock, new_id)
@@ -73,13 +78,14 @@ async def open_core(stack: AsyncExitStack, settings: Settings, *, hot_messages: 
     writer = GroupCommitWriter(store, codec, keyring, projections, clock, asyncio.get_running_loop())
     writer.start((await store.head()).position)
     stack.push_async_callback(writer.close)
-    if settings.is_shared:
+    if shared_clock is not None:
+        await reader.query_as_it_is(shared_clock.read)
         versions = SqlVersions(reader, writing, writer.run_alone)
         side_by_side = SideBySide(versions, writer.catch_up, clock)
         reader.catch_up_first(side_by_side.may_lag, writer.catch_up)
         stack.callback(reader.catch_up_first, lambda: False, writer.catch_up)
         background = await stack.enter_async_context(Background())
-        background.start(side_by_side.run)
+        background.start(side_by_side.run, partial(shared_clock.run, reader))
     return Core(
         clock=clock,
         database=database,

@@ -86,7 +86,7 @@ from chatledger.application.queries.history import History
 from chatledger.application.queries.listening import Lookout
 from chatledger.application.queries.past import Past
 from chatledger.application.queries.searching import Searching
-from chatledger.application.system_clock import SystemClock, new_id
+from chatledger.application.system_clock import new_id
 from chatledger.application.webhooks.webhooks import Webhooks
 from chatledger.bootstrap.blobs import blob_store
 from chatledger.bootstrap.core import open_core
@@ -379,7 +379,7 @@ def _open_past(
     projections: Projections,
     scratches: SqlScratches,
     reader: Reader,
-    clock: SystemClock,
+    clock: Clock,
 ) -> Past:
     stack.push_async_callback(scratches.close)
     return Past(store, codec, projections, SqlPastPlaces(reader), scratches, clock)

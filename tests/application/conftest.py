@@ -1,9 +1,12 @@
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from functools import partial
 
 import pytest
 
 from tests.application import chat as chats
 from tests.support.databases import settings_of
+from tests.support.master_keys import master_key
 
 
 @pytest.fixture
@@ -28,3 +31,21 @@ def open_host(open_chat):
 def quick_leases(open_chat):
     """A chat whose dead workers are noticed within half a second."""
     return partial(open_chat, lease=0.5, heartbeat=0.1)
+
+
+@pytest.fixture
+def open_node(tmp_path, database_url) -> Callable:
+    """Opens a node; each has a data folder of its own, and all have the same master key."""
+
+    @asynccontextmanager
+    async def open_one(name: str, *, with_worker: bool = True, **more) -> AsyncIterator[chats.Chat]:
+        folder = tmp_path / name
+        if not folder.exists():
+            (folder / "data").mkdir(parents=True, mode=0o700)
+            master_key(folder / "data")
+        shared = {"queue": "postgres", "files_url": f"file://{tmp_path / 'files'}", "worker_name": name}
+        settings = settings_of(database_url) | shared | {"lease": 2.0, "heartbeat": 0.1}
+        async with chats.open_chat(folder, with_worker=with_worker, **(settings | more)) as chat:
+            yield chat
+
+    return open_one

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 
@@ -19,31 +19,10 @@ from chatledger.application.ports.webhooks import Progress
 from chatledger.application.system_clock import new_id
 from chatledger.bootstrap.stores import database_of
 from chatledger.domain.events import MessageCreated
-from tests.application.chat import Chat, open_chat, until
-from tests.support.databases import ON_POSTGRES, settings_of
-from tests.support.master_keys import master_key
+from tests.application.chat import Chat, until
+from tests.support.databases import ON_POSTGRES
 
 pytestmark = ON_POSTGRES
-
-LEASE, HEARTBEAT = 2.0, 0.1
-
-
-@pytest.fixture
-def open_node(tmp_path, database_url) -> Callable:
-    """Opens a node; each has a data folder of its own, and all have the same master key."""
-
-    @asynccontextmanager
-    async def open_one(name: str, **more) -> AsyncIterator[Chat]:
-        folder = tmp_path / name
-        if not folder.exists():
-            (folder / "data").mkdir(parents=True, mode=0o700)
-            master_key(folder / "data")
-        shared = {"queue": "postgres", "files_url": f"file://{tmp_path / 'files'}", "worker_name": name}
-        settings = settings_of(database_url) | shared | {"lease": LEASE, "heartbeat": HEARTBEAT}
-        async with open_chat(folder, **(settings | more)) as chat:
-            yield chat
-
-    return open_one
 
 
 async def holders(chat: Chat) -> dict[str, str]:

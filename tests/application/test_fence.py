@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 from functools import partial
 
 import msgspec
@@ -12,7 +12,8 @@ import sqlalchemy as sa
 from chatledger.adapters.persistence.tables import LEASES
 from chatledger.adapters.queue.in_process import InProcessTaskQueue
 from chatledger.application.commands.new_message import NewMessage
-from chatledger.application.generation.dispatch import Sweeper
+from chatledger.application.context import SYSTEM, Context
+from chatledger.application.generation.dispatch import Sweeper, item_of
 from chatledger.application.generation.offering import Offering
 from chatledger.application.generation.worker import Worker
 from chatledger.application.grace import Grace
@@ -20,8 +21,11 @@ from chatledger.application.ledger.envelope import from_microseconds
 from chatledger.application.ports.clock import Clock
 from chatledger.application.ports.generator import Finish, Text
 from chatledger.application.ports.storage import StorageUnavailableError, Update
+from chatledger.application.ports.views import UnfinishedTask
 from chatledger.domain.events import TERMINAL_EVENTS, GenerationStarted
-from tests.application.chat import Chat, text_of, until, words
+from chatledger.domain.message import Message
+from tests.application.chat import DEADLINE, Chat, text_of, until, words
+from tests.support.databases import ON_SQLITE
 
 TOKENS = 40
 SLOW = f"tokens={TOKENS} interval_ms=25 vary_by_attempt=true"
@@ -123,6 +127,53 @@ async def test_a_task_is_offered_when_its_lease_ends_and_not_before(quick_leases
         assert await sweeper.sweep() == 1
         item = (await anext(queue.listen())).item
         assert (item.message_id, item.attempt) == (sent.message_id, 1)
+
+
+@ON_SQLITE
+async def test_a_node_offers_what_it_has_put_back_itself_and_nothing_else(open_chat):
+    async with open_chat(with_worker=False) as chat:
+        queue = InProcessTaskQueue()
+        sweeper = sweeper_of(chat, queue, chat.application.clock)
+        chat.running.writer.observe(sweeper.committed)
+        following = asyncio.create_task(sweeper.follow())
+        sent = [await chat.send() for _ in range(4)]
+        context = Context(actor=SYSTEM, correlation_id=chat.application.new_id())
+
+        def put_back(staged):
+            attempt = staged.aggregate.start_attempt("told to go")
+            staged.aggregate.requeue(attempt, "handed_over", "", chat.application.clock.now())
+
+        async with asyncio.timeout(DEADLINE), aclosing(queue.listen()) as deliveries:
+            for one in (sent[2], sent[1]):
+                await chat.running.ledger.decide(Message, one.message_id, put_back, context)
+                assert (await anext(deliveries)).item.message_id == one.message_id
+        following.cancel()
+
+
+@ON_SQLITE
+async def test_the_next_attempt_waits_until_the_one_before_has_ended_here(open_chat):
+    async with open_chat(heartbeat=60, lease=300) as chat:  # no sweep is in time
+        await chat.running.worker.drain(Grace(0))
+        sent = await chat.send(SLOW)
+        async with another_worker(chat) as worker:
+            batches = chat.batches(sent)
+            await chat.first_text(batches)
+            (first,) = worker._running.values()
+            task = UnfinishedTask(
+                task_id=sent.task_id,
+                message_id=sent.message_id,
+                conversation_id=sent.conversation_id,
+                mode="chat",
+                state="running",
+                attempt=1,
+            )
+            assert await worker._queue.publish(item_of(task, "GenerationRequeued")) is True
+            await until(lambda: asyncio.sleep(0, not worker._queue._waiting))  # it has been delivered
+            first.leave()
+            async for _ in batches:
+                pass
+            view = await chat.view(sent.message_id)
+    assert (view.state, view.attempt, view.answer) == ("completed", 2, words(2, TOKENS))
 
 
 class StoppedClock:

@@ -9,11 +9,13 @@ from uuid import UUID
 import msgspec
 import pytest
 
+from chatledger.adapters.queue.in_process import InProcessTaskQueue
 from chatledger.application.commands import sending
 from chatledger.application.commands.new_message import NewMessage, Sent
 from chatledger.application.commands.stopping import Stopping
 from chatledger.application.errors import ConversationBusyError, InvalidParameterError
 from chatledger.application.generation.interruptions import Interruptions
+from chatledger.application.generation.offering import Offering
 from chatledger.application.generation.turns import Turns
 from chatledger.application.ports.queue import QueueItem
 from chatledger.domain.configuration import AppConfiguration, Switch
@@ -243,6 +245,16 @@ async def test_a_worker_leaves_what_is_handed_to_it_before_its_turn(open_room):
         assert await room.chat.names(queued.message_id) == ["MessageCreated"]
         await room.stop(first)
         assert await room.end(queued) == ["completed"]
+
+
+@ON_SQLITE
+async def test_a_node_without_a_worker_keeps_no_list_of_who_waits(open_room):
+    async with open_room(with_worker=False) as room:
+        turns = Turns(room.chat.application.views, Offering(InProcessTaskQueue()), is_alone=False)
+        room.chat.running.writer.observe(turns.committed)
+        for _ in range(3):
+            await room.send()
+        assert turns._waiting == set()
 
 
 async def test_turns_outlive_a_restart(open_room):

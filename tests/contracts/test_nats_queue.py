@@ -196,13 +196,20 @@ async def test_a_server_that_hangs_holds_nobody_up(new_nats) -> None:
             await works(queues)
             server.freeze()
             try:
+                waiting = asyncio.create_task(take(queues.tasks, 1))
+                while not queues.tasks.is_away:  # noqa: ASYNC110 - it is a question, not an event
+                    await asyncio.sleep(0.01)
                 with pytest.raises(QueueUnavailableError):
                     await queues.tasks.publish(an_item())
                 for _ in range(20_000):
                     queues.bus.publish(an_item())
             finally:
                 server.thaw()
+            await published(queues.tasks, an_item())
+            await waiting
             await works(queues)
+            while queues.tasks.is_away:  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
 
 
 # Who asks

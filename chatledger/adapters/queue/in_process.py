@@ -26,6 +26,11 @@ class InProcessTaskQueue:
         self._listeners = 0
         self._is_stopped = False
 
+    @property
+    def is_away(self) -> bool:
+        """Never."""
+        return False
+
     async def publish(self, item: QueueItem) -> bool:
         """Offer work; False if the same task, attempt and dispatch is waiting already.
 

@@ -101,6 +101,11 @@ class NatsTaskQueue:
         self._is_told = False
         connection.prepare(self._prepare)
 
+    @property
+    def is_away(self) -> bool:
+        """Whether NATS is, or gave no answer that is one to who asked last for work."""
+        return self._connection.client is None or self._is_told
+
     # Publishing
 
     async def publish(self, item: QueueItem) -> bool:

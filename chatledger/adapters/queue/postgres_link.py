@@ -49,6 +49,7 @@ class PostgresLink:
 
     Attributes:
         node: who this process is on the channel, and as a holder of tasks.
+        is_away: whether the last statement failed, or got no answer in time.
     """
 
     def __init__(self, url: str) -> None:
@@ -57,7 +58,7 @@ class PostgresLink:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="queue")
         self._connection: BoundedConnection | None = None
         self._away_until = 0.0
-        self._is_away = False
+        self.is_away = False
         self._listener: PostgresListener | None = None
 
     async def run(self, statement: LiteralString, parameters: Mapping[str, Any]) -> list[tuple[Any, ...]]:
@@ -109,11 +110,11 @@ class PostgresLink:
         except (psycopg.Error, StorageUnavailableError) as error:
             self._disconnect()
             self._away_until = time.monotonic() + PAUSE
-            if not self._is_away:
+            if not self.is_away:
                 log.warning("queue: %s is away; the ledger is looked at instead", self._address.place)
-            self._is_away = True
+            self.is_away = True
             raise QueueUnavailableError(f"{self._address.place}: {type(error).__name__}") from error
-        self._is_away = False
+        self.is_away = False
         return rows
 
     def _executed(self, statement: LiteralString, parameters: Mapping[str, Any]) -> list[tuple[Any, ...]]:

@@ -144,6 +144,11 @@ class PostgresTaskQueue:
         self._news = asyncio.Event()
         self._is_stopped = False
 
+    @property
+    def is_away(self) -> bool:
+        """Whether the database has not answered last."""
+        return self._link.is_away
+
     async def publish(self, item: QueueItem) -> bool:
         """Offer work; False if the same task, attempt and dispatch is waiting already.
 

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Collection, Sequence
 from uuid import UUID
 
 from chatledger.application.commands.stopping import Stopping
@@ -104,6 +104,7 @@ class Sweeper:
         self._clock = clock
         self._interval = interval
         self._timeout = timeout
+        self._due: set[UUID] = set()
         self._is_due = asyncio.Event()
 
     def committed(self, envelopes: Sequence[Envelope]) -> None:
@@ -111,7 +112,12 @@ class Sweeper:
         for envelope in envelopes:
             if isinstance(envelope.body, GenerationRequeued):
                 wait = (envelope.body.not_before - self._clock.now()).total_seconds()
-                asyncio.get_running_loop().call_later(max(0.0, wait) + JUST_AFTER, self._is_due.set)
+                asyncio.get_running_loop().call_later(max(0.0, wait) + JUST_AFTER, self._fall_due, envelope.stream_id)
+
+    def _fall_due(self, message_id: UUID) -> None:
+        if len(self._due) < MAX_BACKLOG:  # what is more is left to the sweep
+            self._due.add(message_id)
+            self._is_due.set()
 
     async def run(self) -> None:
         """Sweep at once, then again and again: one node for all."""
@@ -124,7 +130,9 @@ class Sweeper:
         while True:
             await self._is_due.wait()
             self._is_due.clear()
-            await self._try(self._publish())
+            while self._due:
+                due = [self._due.pop() for _ in range(min(len(self._due), SWEEP_LIMIT))]
+                await self._try(self._publish(due))
 
     async def _try(self, work: Awaitable[int]) -> None:
         try:
@@ -144,10 +152,10 @@ class Sweeper:
             await self._time_out(message_id)
         return await self._publish()
 
-    async def _publish(self) -> int:
+    async def _publish(self, among: Collection[UUID] | None = None) -> int:
         if self._ledger.trouble is not None:
             return 0
-        tasks = await self._views.unclaimed(to_microseconds(self._clock.now()), SWEEP_LIMIT)
+        tasks = await self._views.unclaimed(to_microseconds(self._clock.now()), SWEEP_LIMIT, among)
         await self._offering.offer([item_of(task, "GenerationRequeued", dispatch=1) for task in tasks])
         return len(tasks)
 

@@ -46,14 +46,19 @@ class Turns:
                 case AnswerChunkAppended():
                     pass
                 case MessageCreated(on_busy=on_busy) if on_busy in TURN_TAKERS:
-                    self._waiting.add(envelope.stream_id)
-                    self._look_at(envelope.stream_id)
+                    self._wait_for(envelope.stream_id)
                 case GenerationStarted(attempt=1):
                     self._waiting.discard(envelope.stream_id)
                 case body if isinstance(body, TERMINAL_EVENTS):
                     self._waiting.discard(envelope.stream_id)
                     if self._waiting or not (self._knows_the_past and self._is_alone):
                         self._look_at(envelope.stream_id)
+
+    def _wait_for(self, message_id: UUID) -> None:
+        """Its turn may have come already. Who else waits need not be known where each end is looked at anyway."""
+        if self._is_alone:
+            self._waiting.add(message_id)
+        self._look_at(message_id)
 
     def _look_at(self, message_id: UUID) -> None:
         self._heard_of.append(message_id)
@@ -74,8 +79,7 @@ class Turns:
 
     async def _look_back(self) -> None:
         for message_id in await self._views.waiting(MAX_BACKLOG):
-            self._waiting.add(message_id)
-            self._look_at(message_id)  # its turn may have come meanwhile
+            self._wait_for(message_id)
         self._knows_the_past = True
 
     async def _look(self) -> None:

@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from contextlib import aclosing, suppress
 from datetime import datetime
 from functools import partial
@@ -21,6 +21,7 @@ from chatledger.application.generation.moderating import Gates
 from chatledger.application.generation.prompts import Prompts
 from chatledger.application.generation.reading import Reading
 from chatledger.application.generation.steps import Steps
+from chatledger.application.generation.taking import listen_or_look
 from chatledger.application.generation.tally import Tally
 from chatledger.application.grace import Grace
 from chatledger.application.ledger.envelope import Envelope, to_microseconds
@@ -103,6 +104,7 @@ class Worker:
         self._clock = clock
         self._running: dict[UUID, Attempt] = {}
         self._tasks: dict[UUID, asyncio.Task[None]] = {}
+        self._taken: dict[UUID, int] = {}
         self._places = asyncio.Semaphore(settings.concurrency)
         self._orphans: set[UUID] = set()
         self._asked_to_stop: set[UUID] = set()
@@ -115,20 +117,31 @@ class Worker:
 
     async def run(self) -> None:
         """Take tasks until the queue ends listening."""
-        async with aclosing(self._queue.listen()) as deliveries:
+        async with aclosing(self._deliveries()) as deliveries:
             # A place first: what waits for one here could be another worker's.
             while await self._places.acquire() and (delivery := await anext(deliveries, None)) is not None:
-                message_id = delivery.item.message_id
-                if message_id in self._tasks:
-                    delivery.done()
-                elif await self._takes_more():
-                    task = asyncio.create_task(self._guarded(delivery))
-                    self._tasks[message_id] = task
-                    task.add_done_callback(lambda _, message_id=message_id: self._leave(message_id))
-                    continue
-                else:
-                    delivery.put_back(LOOK_AGAIN)
-                self._places.release()
+                if not await self._take(delivery):
+                    self._places.release()
+
+    def _deliveries(self) -> AsyncGenerator[Delivery, None]:
+        if self._settings.is_alone:
+            return self._queue.listen()
+        return listen_or_look(self._queue, self._views, self._clock, interval=self._settings.heartbeat)
+
+    async def _take(self, delivery: Delivery) -> bool:
+        """Work on it from now on; else it is over, or it is for later or others."""
+        message_id, attempt = delivery.item.message_id, delivery.item.attempt
+        is_under_way = message_id in self._tasks
+        if is_under_way and attempt <= self._taken[message_id]:
+            delivery.done()
+        elif is_under_way or not await self._takes_more():
+            delivery.put_back(LOOK_AGAIN)
+        else:
+            self._taken[message_id] = attempt
+            self._tasks[message_id] = task = asyncio.create_task(self._guarded(delivery))
+            task.add_done_callback(lambda _: self._leave(message_id))
+            return True
+        return False
 
     async def _takes_more(self) -> bool:
         return not self._is_leaving and (
@@ -136,7 +149,7 @@ class Worker:
         )
 
     def _leave(self, message_id: UUID) -> None:
-        del self._tasks[message_id]
+        del self._tasks[message_id], self._taken[message_id]
         self._places.release()
 
     async def drain(self, grace: Grace) -> None:

@@ -70,6 +70,11 @@ class TaskQueue(Protocol):
     It may forget: whatever is unfinished on the ledger is found there by the sweeper.
     """
 
+    @property
+    def is_away(self) -> bool:
+        """Whether it cannot be reached, as far as this process has noticed: then no work comes."""
+        ...
+
     async def publish(self, item: QueueItem) -> bool:
         """Offer work; False if the same task, attempt and dispatch is waiting already.
 

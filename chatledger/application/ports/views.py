@@ -492,10 +492,10 @@ class Views(Protocol):
         """How many messages that came before one in its conversation are unfinished."""
         ...
 
-    async def unclaimed(self, now: int, limit: int) -> list[UnfinishedTask]:
+    async def unclaimed(self, now: int, limit: int, among: Collection[UUID] | None = None) -> list[UnfinishedTask]:
         """Tasks that are due and that no worker holds a living lease on, at this time in microseconds.
 
-        None among them waits for its turn.
+        None among them waits for its turn. With ``among``, those of these messages alone.
         """
         ...
 

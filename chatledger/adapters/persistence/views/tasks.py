@@ -136,10 +136,10 @@ class SqlTaskViews(SqlReading):
             lambda c: c.execute(query.where(MESSAGES.c.message_id == message_id)).scalar_one()
         )
 
-    async def unclaimed(self, now: int, limit: int) -> list[UnfinishedTask]:
+    async def unclaimed(self, now: int, limit: int, among: Collection[UUID] | None = None) -> list[UnfinishedTask]:
         """Tasks that are due and that no worker holds a living lease on, at this time in microseconds.
 
-        None among them waits for its turn.
+        None among them waits for its turn. With ``among``, those of these messages alone.
         """
         table = MESSAGES.c
         due = sa.or_(table.not_before.is_(None), table.not_before <= now)
@@ -149,6 +149,8 @@ class SqlTaskViews(SqlReading):
             .order_by(table.position)
             .limit(limit)
         )
+        if among is not None:
+            query = query.where(table.message_id.in_(among))
         return await self._reader.query(lambda c: [_task(row) for row in c.execute(query)])
 
     async def overdue(self, began_before: int, now: int, limit: int) -> list[UUID]:
