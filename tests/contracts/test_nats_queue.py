@@ -22,7 +22,6 @@ from tests.contracts.adapters import NatsPlace
 from tests.contracts.items import an_item
 from tests.contracts.test_task_queue import take
 from tests.support.certificates import Authority
-from tests.support.nats import NatsCluster
 
 pytestmark = pytest.mark.nats
 
@@ -39,10 +38,10 @@ def open_queues(nats_place: NatsPlace) -> Open:
 
 
 def opened(
-    *, urls, root: str | None = None, replicas: int = 1, **access: object
+    *, urls, root: str | None = None, replicas: int = 1, lease: float = LEASE, **access: object
 ) -> AbstractAsyncContextManager[Queues]:
     root = root or f"chatledger.{new_id().hex}"
-    return nats_queues(NatsAccess(urls=tuple(urls), **access), root, name="a test", lease=LEASE, replicas=replicas)
+    return nats_queues(NatsAccess(urls=tuple(urls), **access), root, name="a test", lease=lease, replicas=replicas)
 
 
 async def published(queue: TaskQueue, item: QueueItem) -> None:
@@ -146,6 +145,17 @@ async def test_a_stream_or_consumer_that_vanishes_is_made_anew(what: str, open_q
         # What it was done with a moment ago, a new consumer may not know of.
         while await waiting != [item]:
             waiting = asyncio.create_task(take(queues.tasks, 1))
+
+
+async def test_the_longest_lease_of_all_nodes_counts(open_queues: Open, nats_place, caplog) -> None:
+    async with asyncio.timeout(SOON), await nats.connect(nats_place.urls[0]) as operator:
+        for lease, counts in ((LEASE, LEASE), (2 * LEASE, 2 * LEASE), (LEASE, 2 * LEASE)):
+            async with open_queues(lease=lease) as queues:
+                await works(queues)
+            stream = nats_place.root.replace(".", "-")
+            there = await operator.jetstream().consumer_info(stream, "workers")
+            assert there.config.backoff[0] == counts
+    assert told_of(caplog) == ["lease is 0.5 here and 1 at other nodes, which counts: make them equal"]
 
 
 async def test_what_a_process_has_that_says_nothing_another_gets(open_queues: Open, monkeypatch) -> None:
@@ -324,30 +334,3 @@ async def plain_server(heard: "asyncio.Queue[bytes]") -> AsyncIterator[str]:
     server = await asyncio.start_server(serve, "127.0.0.1")
     async with server:
         yield f"tls://127.0.0.1:{server.sockets[0].getsockname()[1]}"
-
-
-# Three servers
-
-
-async def leader_of(urls: list[str], root: str) -> str:
-    async with await nats.connect(urls) as operator:
-        return (await operator.jetstream().stream_info(root.replace(".", "-"))).cluster.leader
-
-
-async def test_a_cluster_goes_on_without_the_leader_and_after_all_were_killed(nats_cluster: NatsCluster) -> None:
-    root = f"chatledger.{new_id().hex}"
-    opening = [opened(urls=nats_cluster.urls, root=root, replicas=3) for _ in range(2)]
-    async with asyncio.timeout(60), opening[0] as here, opening[1] as there:
-        await works(here)
-        leader = nats_cluster.named(await leader_of(nats_cluster.urls, root))
-        leader.kill()
-        await works(here)
-        await works(there)
-        for server in nats_cluster.servers:
-            server.kill()
-        for queues in (here, there):
-            with pytest.raises(QueueUnavailableError):
-                await queues.tasks.publish(an_item())
-        await asyncio.to_thread(nats_cluster.start)
-        await works(here)
-        await works(there)

@@ -17,8 +17,9 @@ from contextlib import suppress
 import msgspec
 from nats.aio.client import Client
 from nats.aio.msg import Msg
+from nats.js import JetStreamContext
 from nats.js.api import AckPolicy, ConsumerConfig, DiscardPolicy, RetentionPolicy, StorageType, StreamConfig
-from nats.js.errors import APIError, BadRequestError, NoStreamResponseError
+from nats.js.errors import APIError, BadRequestError, NoStreamResponseError, NotFoundError
 
 from chatledger.adapters.queue.nats_connection import TROUBLE, NatsConnection
 from chatledger.application.ports.queue import Delivery, QueueFullError, QueueItem, QueueUnavailableError
@@ -63,7 +64,8 @@ class NatsTaskQueue:
 
     def __init__(self, connection: NatsConnection, root: str, *, lease: float, replicas: int, bound: int) -> None:
         self._connection = connection
-        self._lease = lease
+        self._lease, self._replicas = lease, replicas
+        self._outdone: set[str] = set()
         self._subjects = f"{root}.work"
         self._stream = root.replace(".", "-")
         self._stream_wanted = StreamConfig(
@@ -157,14 +159,34 @@ class NatsTaskQueue:
             if self._made_on is client:
                 return
             streams = client.jetstream(timeout=ANSWER_WITHIN)
-            try:
-                await streams.add_stream(self._stream_wanted)
-            except BadRequestError as error:
-                if error.err_code != ANOTHER_CONFIGURATION:
-                    raise
-                await streams.update_stream(self._stream_wanted)
-            await streams.add_consumer(self._stream, self._consumer_wanted)
+            await self._make_stream(streams)
+            await self._make_consumer(streams)
             self._made_on = client
+
+    async def _make_stream(self, streams: JetStreamContext) -> None:
+        try:
+            await streams.add_stream(self._stream_wanted)
+        except BadRequestError as error:
+            if error.err_code != ANOTHER_CONFIGURATION:
+                raise
+            replicas = (await streams.stream_info(self._stream)).config.num_replicas or 1
+            if self._is_outdone("nats_replicas", self._replicas, by=replicas):
+                return
+            await streams.update_stream(self._stream_wanted)
+
+    async def _make_consumer(self, streams: JetStreamContext) -> None:
+        with suppress(NotFoundError):
+            leases = (await streams.consumer_info(self._stream, CONSUMER)).config.backoff or [0.0]
+            if self._is_outdone("lease", self._lease, by=leases[0] / REDELIVERIES[0]):
+                return
+        await streams.add_consumer(self._stream, self._consumer_wanted)
+
+    def _is_outdone(self, setting: str, own: float, *, by: float) -> bool:
+        """Whether other nodes want more than this one does: else each would undo what another has just done."""
+        if by > own and setting not in self._outdone:
+            self._outdone.add(setting)
+            log.warning("%s is %g here and %g at other nodes, which counts: make them equal", setting, own, by)
+        return by > own
 
     # Taking
 
