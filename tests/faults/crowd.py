@@ -53,6 +53,7 @@ class Crowd:
         ]
         blocking = [BlockingSender(f"blocking-{n}", f"patient {name} {n}", place, script) for n in range(others)]
         polling = [AsyncSender(f"async-{n}", f"curious {name} {n}", place, script) for n in range(others)]
+        self._name = name
         self.senders: Sequence[Client] = [*asking, *blocking, *polling]
         self.clients: Sequence[Client] = [
             *self.senders,
@@ -67,6 +68,14 @@ class Crowd:
     def begin(self) -> None:
         """Let all of them ask."""
         self._living = [asyncio.create_task(_live(client)) for client in self.clients]
+
+    async def ask(self, user: str, seconds: float) -> Client:
+        """Let one more ask, until that one has the whole answer, or knows that nothing was ever asked."""
+        name = f"{user}-{len(self.clients)}"
+        asking = StreamSender(name, f"{name} {self._name}", self.place, script=script_of(seconds))
+        self.senders, self.clients = [*self.senders, asking], [*self.clients, asking]
+        await _live(asking)
+        return asking
 
     async def first_text(self) -> None:
         """Until somebody sees a part of an answer."""

@@ -68,11 +68,14 @@ class Nats(Broker):
         return next((cluster["leader"] for cluster in clusters if cluster.get("leader")), None)
 
     async def _goes_on(self, crowd: Crowd) -> None:
-        """Answers that have begun go on without NATS, and messages are let in."""
+        """Without NATS answers that have begun go on, and one that is asked for now is given."""
         seen = sum(client.received for client in crowd.clients)
         async with asyncio.timeout(PATIENCE):
             while sum(client.received for client in crowd.clients) == seen:  # noqa: ASYNC110 - many clients' state
                 await asyncio.sleep(0.01)
+            # Whoever meets a node that is just dead has asked nothing.
+            while not (await crowd.ask("in-the-outage", seconds=0.2)).is_ended:  # noqa: ASYNC110 - it asks anew
+                await asyncio.sleep(MOST_BETWEEN)
 
     async def _kill(self, *servers: NatsServer, seconds: float = 0, meanwhile: Awaitable[None] | None = None) -> None:
         for server in servers:
