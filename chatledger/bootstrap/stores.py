@@ -1,6 +1,7 @@
 """A store for those who only read, repair or migrate it; nothing answers messages there."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, closing
 from uuid import UUID
@@ -19,7 +20,7 @@ from chatledger.adapters.persistence.read_models import SqlReadModels, remove_le
 from chatledger.adapters.persistence.store import Reader, SqlLedgerStore, write_transaction
 from chatledger.adapters.persistence.tables import HEAD
 from chatledger.adapters.persistence.tracking import RunWriting
-from chatledger.adapters.persistence.transaction import EventTypes
+from chatledger.adapters.persistence.transaction import EventTypes, SqlTransaction
 from chatledger.adapters.persistence.views import SqlViews
 from chatledger.adapters.persistence.views.belongings import SqlBelongingsViews
 from chatledger.adapters.persistence.views.dead_letters import SqlDeadLetterViews
@@ -37,7 +38,7 @@ from chatledger.application.ledger.projections import Projections
 from chatledger.application.ledger.sealed_rows import RowSeals
 from chatledger.application.ports.clock import Clock
 from chatledger.application.ports.files import BlobStore
-from chatledger.application.ports.storage import Update
+from chatledger.application.ports.storage import SchemaError, Update
 from chatledger.application.queries.dead_letters import DeadLetters
 from chatledger.application.system_clock import SystemClock, new_id
 from chatledger.bootstrap.blobs import blob_store, blobs_to_read
@@ -47,6 +48,11 @@ from chatledger.settings import Settings
 
 OPERATIONAL_STATE = ("leases",)
 SECONDS_FOR_A_COMMAND = 3_600.0
+
+SECONDS_TO_CATCH_UP = 3.0
+"""What a node of this release has to move its read models: it looks twice a second."""
+
+PAUSE = 0.1
 
 
 class Reading(msgspec.Struct, frozen=True):
@@ -84,12 +90,15 @@ class NoStoreError(Exception):
 
 
 @asynccontextmanager
-async def open_for_reading(settings: Settings) -> AsyncIterator[Reading]:
+async def open_for_reading(settings: Settings, *, may_lag: bool = False) -> AsyncIterator[Reading]:
     """Open an existing store on connections that cannot write; a server may go on beside it.
+
+    ``may_lag`` is for whoever says by itself how far the read models are.
 
     Raises:
         NoStoreError: there is no store yet.
-        SchemaError: the store's schema is not the one of this release.
+        SchemaError: the store's schema is not the one of this release, or its read models lag behind the ledger and no
+            node of this release moves them.
         MasterKeyError: the master key is missing, or is not the one of the key store.
     """
     _require_store(settings)
@@ -100,6 +109,8 @@ async def open_for_reading(settings: Settings) -> AsyncIterator[Reading]:
         keyring = stack.enter_context(open_keyring(settings, read_only=True))
         reader = Reader(engine)
         stack.push_async_callback(asyncio.to_thread, reader.close)
+        if not may_lag:
+            await _require_all_shown(reader)
         await reader.query(lambda connection: destroy_erased_keys(connection, keyring))
         seals, codec = RowSeals(keyring), EventCodec(keyring)
 
@@ -123,6 +134,25 @@ async def open_for_reading(settings: Settings) -> AsyncIterator[Reading]:
             standings=SqlStandings(reader),
             origins=Origins(store),
         )
+
+
+async def _require_all_shown(reader: Reader) -> None:
+    """Wait until the read models show all that is committed by now: a node of this release moves them in a moment."""
+    head = await reader.run(lambda transaction: transaction.position())
+    deadline = time.monotonic() + SECONDS_TO_CATCH_UP
+    while (behind := head - await reader.run(_shown)) > 0:
+        if time.monotonic() > deadline:
+            raise SchemaError(
+                f"another release has committed {behind:,} events that the read models of this one do not show: "
+                "ask by that release, or start a node of this one"
+            )
+        await asyncio.sleep(PAUSE)
+
+
+def _shown(transaction: SqlTransaction) -> int:
+    """Up to which position; those that are not there are for others to miss."""
+    moved_to = transaction.moved_to()
+    return transaction.position() if moved_to is None else moved_to
 
 
 @asynccontextmanager

@@ -176,6 +176,9 @@ async def test_no_request_fails_and_no_release_writes_rows_of_another(
             await asyncio.gather(*going_on)
             assert clients.failed == []
 
+            listing = await asyncio.to_thread(run_command, new[0].data_folder, "apps", "list", env=old.env)
+            assert (listing.returncode, "another release has committed" in listing.stderr) == (1, True), listing.stderr
+
             for release, launcher in ((1, ()), (2, NEXT_RELEASE)):
                 env = new_env if launcher else old.env
                 folder = new[0].data_folder

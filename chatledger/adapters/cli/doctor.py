@@ -167,7 +167,7 @@ async def _check_store(settings: Settings) -> list[Finding]:
     from chatledger.bootstrap import open_for_reading  # noqa: PLC0415
 
     try:
-        async with open_for_reading(settings) as reading:
+        async with open_for_reading(settings, may_lag=True) as reading:
             findings = [Finding("store", "ok", database_at(settings.ledger_url).place)]
             findings += await reading.reader.query(lambda connection: _look_into(connection, reading))
             findings.append(await _check_checkpoints(settings, reading))

@@ -71,9 +71,11 @@ async def _alone(settings: Settings, progress: "Progress") -> "RebuildReport":
 
 def check(settings: Settings) -> Result:
     """Replay the ledger beside the live read models and compare them row by row."""
-    comparison = asyncio.run(_check(settings, ProgressLine("replay")))
+    comparison, head = asyncio.run(_check(settings, ProgressLine("replay")))
     verdict = f"At position {comparison.position:,} the read models "
     verdict += f"differ in {comparison.differences:,} rows." if comparison.differences else "are what the ledger says."
+    if comparison.position < head:
+        verdict += f"\nAnother release has committed {head - comparison.position:,} events that they do not show."
     text = f"{_overview(comparison.tables)}\n\n{verdict}"
     return Result(comparison, text, REFUSED if comparison.differences else SUCCESS)
 
@@ -89,15 +91,17 @@ def _named(compared: "ComparedTable") -> str:
     return ", ".join(compared.different)
 
 
-async def _check(settings: Settings, progress: "Progress") -> "Comparison":
+async def _check(settings: Settings, progress: "Progress") -> "tuple[Comparison, int]":
     from chatledger.bootstrap import open_for_reading  # noqa: PLC0415
 
-    async with open_for_reading(settings) as reading:
+    async with open_for_reading(settings, may_lag=True) as reading:
         return await reading.reader.query(lambda connection: _compare(connection, reading, progress))
 
 
-def _compare(live: "sa.Connection", reading: "Reading", progress: "Progress") -> "Comparison":
-    """All of it in the snapshot of one read transaction: a server may go on writing, or change the read models.
+def _compare(live: "sa.Connection", reading: "Reading", progress: "Progress") -> "tuple[Comparison, int]":
+    """The comparison, and where the ledger ends.
+
+    All of it in the snapshot of one read transaction: a server may go on writing, or change the read models.
 
     Raises:
         SchemaError: the live read models are of another version: there is nothing to compare.
@@ -114,7 +118,7 @@ def _compare(live: "sa.Connection", reading: "Reading", progress: "Progress") ->
         for changes in replay.pages(source, last):
             target.apply(changes)
             progress(replay.position, last)
-        return compare(live, scratch)
+        return compare(live, scratch), source.position()
 
 
 @contextmanager
