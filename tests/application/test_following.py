@@ -8,12 +8,15 @@ import msgspec
 import pytest
 import sqlalchemy as sa
 
+from chatledger.adapters.queue.in_process import InProcessLiveBus
 from chatledger.application.context import SYSTEM, Context
 from chatledger.application.ledger.envelope import Envelope
-from chatledger.application.ledger.ledger import Staged
-from chatledger.application.ledger.tail import Tail
+from chatledger.application.ledger.ledger import Ledger, Staged
+from chatledger.application.ledger.tail import ConversationTail, Tail
 from chatledger.application.queries import listening
+from chatledger.application.queries.following import Following
 from chatledger.application.queries.following_conversations import MESSAGES_AT_ONCE
+from chatledger.application.queries.pages import Pages
 from chatledger.domain.events import (
     TERMINAL_EVENTS,
     AgentThoughtRecorded,
@@ -207,7 +210,7 @@ async def test_followers_that_wait_share_one_look(tmp_path, monkeypatch):
     """However many they are: nobody reads a message or a conversation of which nothing can have been missed."""
     count, rounds, statements = 10, 3, []
     monkeypatch.setattr(listening, "SILENCE", 0.3)
-    async with open_chat(tmp_path, with_worker=False) as chat, asyncio.timeout(DEADLINE):
+    async with open_chat(tmp_path, with_worker=False, search=False) as chat, asyncio.timeout(DEADLINE):
         sent, following = await chat.send(), chat.application.following
         with ExitStack() as stack:
             stack.callback(sent.follower.close)
@@ -230,3 +233,56 @@ async def test_followers_that_wait_share_one_look(tmp_path, monkeypatch):
                 await stream.aclose()
     assert 0 < len(statements) < count
     assert not [statement for statement in statements if "conversations" in statement or "events" in statement]
+
+
+async def test_who_is_told_of_the_same_by_others_shares_one_reading(tmp_path, monkeypatch):
+    count, bus, read, readings = 10, InProcessLiveBus(), Ledger.read, []
+
+    async def noted(*args):
+        readings.append(args)
+        return await read(*args)
+
+    async with open_chat(tmp_path, with_worker=False) as chat, asyncio.timeout(DEADLINE):
+        running, context = chat.running, Context(actor=SYSTEM, correlation_id=chat.application.new_id())
+        sent = await chat.send()
+        sent.follower.close()
+        lookout = listening.Lookout(running.store.head, is_alone=False)
+        elsewhere = Following(running.ledger, chat.application.views, Tail(), ConversationTail(), bus, lookout)
+        with ExitStack() as stack:
+            streams = [stack.enter_context(elsewhere.follow(sent.message_id)).batches() for _ in range(count)]
+            await asyncio.gather(*map(anext, streams))
+            waiting = asyncio.gather(*map(anext, streams))
+            await asyncio.sleep(0)
+            await running.ledger.decide(Message, sent.message_id, lambda staged: staged.aggregate.save(), context)
+            monkeypatch.setattr(Ledger, "read", noted)
+            bus.rouse()
+            shown = await waiting
+            for stream in streams:
+                await stream.aclose()
+    assert [[type(envelope.body) for envelope in batch] for batch in shown] == [[MessageSaved]] * count
+    assert len(readings) == 1
+
+
+async def test_a_reading_that_has_begun_is_not_what_somebody_gets_who_comes_later(chat, monkeypatch):
+    sent = await chat.send("tokens=2 interval_ms=3600000")
+    await chat.first_text(chat.batches(sent))
+    ledger, context = chat.running.ledger, Context(actor=SYSTEM, correlation_id=chat.application.new_id())
+    read, has_read, may_end = ledger.read, asyncio.Event(), asyncio.Event()
+
+    async def slow(*args):
+        found = await read(*args)
+        has_read.set()
+        await may_end.wait()
+        return found
+
+    pages = Pages(ledger, are_shared=True)
+    monkeypatch.setattr(ledger, "read", slow)
+    first, gone = [asyncio.create_task(pages.after(sent.message_id, 1)) for _ in range(2)]
+    await has_read.wait()
+    monkeypatch.setattr(ledger, "read", read)
+    await ledger.decide(Message, sent.message_id, lambda staged: staged.aggregate.save(), context)
+    async with asyncio.timeout(DEADLINE):
+        later = await pages.after(sent.message_id, 1)
+    gone.cancel()
+    may_end.set()
+    assert [type(envelope.body) for envelope in later[len(await first) :]] == [MessageSaved]

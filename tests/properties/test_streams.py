@@ -26,7 +26,7 @@ from chatledger.application.ledger import tail as tails
 from chatledger.application.ledger.ledger import Staged
 from chatledger.application.ledger.tail import ConversationTail, Tail
 from chatledger.application.ports.queue import QueueItem
-from chatledger.application.queries import following, following_conversations, listening
+from chatledger.application.queries import following, following_conversations, listening, pages
 from chatledger.application.queries.following import Following
 from chatledger.application.queries.listening import up_to_end
 from chatledger.application.system_clock import new_id
@@ -48,11 +48,12 @@ SHOWN = {"shows_resources": True, "link": LINK}
 class Talk:
     """One conversation on a real ledger, and who follows it."""
 
-    def __init__(self, place: Place) -> None:
+    def __init__(self, place: Place, *, is_alone: bool) -> None:
+        """``is_alone``: whether followers may rely on having been told of all that they are woken for."""
         self.place = place
         self.views = place.views
         self.bus, tail, conversation_tail = InProcessLiveBus(), Tail(), ConversationTail()
-        lookout = listening.Lookout(place.store.ledger.head)
+        lookout = listening.Lookout(place.store.ledger.head, is_alone=is_alone)
         self.following = Following(place.ledger, place.views, tail, conversation_tail, self.bus, lookout)
         self.observers = (lookout.committed, tail.committed, conversation_tail.committed)
         for observer in self.observers:
@@ -205,7 +206,7 @@ steps = st.tuples(
 def small_pages(monkeypatch: pytest.MonkeyPatch) -> None:
     """So that short histories have many pages, and a tail lets events go."""
     monkeypatch.setattr(following_conversations, "MESSAGES_AT_ONCE", 2)
-    for module in (following, following_conversations):
+    for module in (following, following_conversations, pages):
         monkeypatch.setattr(module, "EVENTS_AT_ONCE", 3)
     monkeypatch.setattr(tails, "MAX_CHARACTERS", 5 * tails.ENVELOPE)
     monkeypatch.setattr(listening, "SILENCE", 0.02)
@@ -215,8 +216,8 @@ def small_pages(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_every_follower_is_shown_exactly_the_rest(place: Place) -> None:
     seen: Counter[str] = Counter()
 
-    async def run(history: list[tuple[str, int, str, bool]], points: list[int]) -> None:
-        talk = Talk(place)
+    async def run(history: list[tuple[str, int, str, bool]], points: list[int], *, is_alone: bool) -> None:
+        talk = Talk(place, is_alone=is_alone)
         try:
             await talk.begin()
             for step in (("ask", 0, "", True), ("start", 0, "", True), *history):
@@ -241,9 +242,11 @@ def test_every_follower_is_shown_exactly_the_rest(place: Place) -> None:
             talk.leave()
 
     @settings(max_examples=15, deadline=None)
-    @given(st.lists(steps, min_size=10, max_size=40), st.lists(st.integers(0, 999), min_size=1, max_size=4))
-    def histories(history: list[tuple[str, int, str, bool]], points: list[int]) -> None:
-        place.runner.run(run(history, points))
+    @given(
+        st.lists(steps, min_size=10, max_size=40), st.lists(st.integers(0, 999), min_size=1, max_size=4), st.booleans()
+    )
+    def histories(history: list[tuple[str, int, str, bool]], points: list[int], is_alone: bool) -> None:
+        place.runner.run(run(history, points, is_alone=is_alone))
 
     histories()
     assert min(seen["live"], seen["interleaved"], seen["replaced"]) > 0, seen

@@ -13,6 +13,7 @@ from chatledger.application.ports.storage import StorageUnavailableError
 from chatledger.application.ports.views import Views
 from chatledger.application.queries.following_conversations import ConversationFollower
 from chatledger.application.queries.listening import EVENTS_AT_ONCE, Listening, Lookout, require_recorded, up_to_end
+from chatledger.application.queries.pages import Pages
 
 
 class Follower(Listening):
@@ -24,11 +25,19 @@ class Follower(Listening):
     """
 
     def __init__(
-        self, message_id: UUID, ledger: Ledger, tail: Tail, bus: LiveBus, lookout: Lookout, closing: asyncio.Event
+        self,
+        message_id: UUID,
+        ledger: Ledger,
+        pages: Pages,
+        tail: Tail,
+        bus: LiveBus,
+        lookout: Lookout,
+        closing: asyncio.Event,
     ) -> None:
         super().__init__(message_id, bus, tail.follow(message_id), lookout)
         self._message_id = message_id
         self._ledger = ledger
+        self._pages = pages
         self._tail = tail
         self._closing = closing
         self.version = 0
@@ -84,7 +93,7 @@ class Follower(Listening):
 
     async def _page(self) -> Sequence[Envelope]:
         self.begin_to_read()
-        page = await self._ledger.read(self._message_id, self.version, EVENTS_AT_ONCE)
+        page = await self._pages.after(self._message_id, self.version)
         self._is_behind = len(page) == EVENTS_AT_ONCE
         return page
 
@@ -110,6 +119,7 @@ class Following:
         lookout: Lookout,
     ) -> None:
         self._ledger = ledger
+        self._pages = Pages(ledger, are_shared=not lookout.is_alone)
         self._views = views
         self._tail = tail
         self._conversation_tail = conversation_tail
@@ -125,7 +135,7 @@ class Following:
         """
         if self.closing.is_set():
             raise ClosedError
-        return Follower(message_id, self._ledger, self._tail, self._bus, self._lookout, self.closing)
+        return Follower(message_id, self._ledger, self._pages, self._tail, self._bus, self._lookout, self.closing)
 
     def follow_conversation(self, conversation_id: UUID) -> ConversationFollower:
         """Begin to follow a conversation. The caller closes the follower.
