@@ -8,6 +8,7 @@ from typing import Any
 import httpx
 import pytest
 
+from tests.support.databases import connection_to
 from tests.support.nats import NatsServer, NoNatsError
 from tests.support.nodes import BY_POSTGRES, Nodes, by_nats, give_master_key
 from tests.support.process import ServerProcess, run_command, run_json
@@ -28,38 +29,49 @@ OVER_EACH_QUEUE = {
 """The others run over NATS too where a run asks for a shape of many processes."""
 
 
+def is_wide(config: pytest.Config) -> bool:
+    return bool(config.getoption("--shape") != "in_process")
+
+
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Over which queues each test runs."""
     if "nodes" in metafunc.fixturenames:
-        is_wide = metafunc.config.getoption("--shape") != "in_process" or metafunc.function.__name__ in OVER_EACH_QUEUE
-        queues = ["postgres", "nats"] if is_wide else ["postgres"]
+        is_over_each = is_wide(metafunc.config) or metafunc.function.__name__ in OVER_EACH_QUEUE
+        queues = ["postgres", "nats"] if is_over_each else ["postgres"]
         metafunc.parametrize("nodes", queues, indirect=True, scope="module")
 
 
 @pytest.fixture(scope="module")
 def nodes(request, postgres_server, migrated_database, tmp_path_factory) -> Iterator[Nodes]:
-    """Two that serve and do not answer, and two that answer."""
+    """Two that serve and do not answer, and two that answer. For a few tests over NATS one that serves is enough."""
+    apis = 1 if request.param == "nats" and not is_wide(request.config) else 2
     if request.param == "nats":
         try:
             server = NatsServer()
         except NoNatsError as error:
             pytest.skip(str(error))
         with server:
-            yield from _running(by_nats(server.url), postgres_server, migrated_database, tmp_path_factory)
+            yield from _running(by_nats(server.url), apis, postgres_server, migrated_database, tmp_path_factory)
     else:
-        yield from _running(BY_POSTGRES, postgres_server, migrated_database, tmp_path_factory)
+        yield from _running(BY_POSTGRES, apis, postgres_server, migrated_database, tmp_path_factory)
 
 
-def _running(queue, postgres_server, migrated_database, tmp_path_factory) -> Iterator[Nodes]:
+def _running(queue, apis, postgres_server, migrated_database, tmp_path_factory) -> Iterator[Nodes]:
     # Over PostgreSQL alone they make the ledger themselves, all at once.
     url = postgres_server.fresh_database(*(() if queue == BY_POSTGRES else (migrated_database,)))
-    with Nodes(tmp_path_factory.mktemp("nodes"), url, queue, workers=2, env=SWIFT) as nodes:
+    with Nodes(tmp_path_factory.mktemp("nodes"), url, queue, apis=apis, workers=2, env=SWIFT) as nodes:
         yield nodes
     postgres_server.drop_database(url)
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def app(nodes: Nodes) -> dict[str, str]:
+    """For all tests that change nothing about it."""
+    return nodes.new_app(tokens=5)
+
+
+@pytest.fixture
+def own_app(nodes: Nodes) -> dict[str, str]:
     return nodes.new_app(tokens=5)
 
 
@@ -87,7 +99,7 @@ def test_nodes_that_start_together_make_what_comes_first_once(nodes):
 
 
 async def test_a_message_is_sent_here_answered_there_and_shown_by_all(nodes, app):
-    first, second = (nodes.client(app["api_key"], of=node) for node in nodes.apis)
+    first, second = (nodes.client(app["api_key"], of=node) for node in (nodes.apis[0], nodes.apis[-1]))
     async with first, second:
         answered = await first.post(SEND, json=body("hello"))
         assert answered.json()["answer"] == "t0 t1 t2 t3 t4 "
@@ -116,7 +128,7 @@ async def test_what_is_asked_next_is_answered_with_all_that_was_said_before(node
 
 
 async def test_a_stop_reaches_whoever_answers(nodes, app):
-    first, second = (nodes.client(app["api_key"], of=node) for node in nodes.apis)
+    first, second = (nodes.client(app["api_key"], of=node) for node in (nodes.apis[0], nodes.apis[-1]))
     async with first, second:
         sent = await begin(first, SLOW)
         following = asyncio.create_task(
@@ -193,17 +205,17 @@ async def test_a_key_that_comes_to_two_nodes_at_once_makes_one_message(nodes, ap
             assert len({answer.json()["message_id"] for answer in answers}) == 1
 
 
-async def test_what_changes_about_an_app_is_known_to_all_in_a_moment(nodes, app):
-    first, second = (nodes.client(app["api_key"], of=node) for node in nodes.apis)
+async def test_what_changes_about_an_app_is_known_to_all_in_a_moment(nodes, own_app):
+    first, second = (nodes.client(own_app["api_key"], of=node) for node in nodes.apis)
     async with first, second:
         assert [(await client.get("/v1/info")).status_code for client in (first, second)] == [200, 200]
-        nodes.run("apps", "configure", app["app_id"], "--set", "tokens=2")
+        nodes.run("apps", "configure", own_app["app_id"], "--set", "tokens=2")
         await until(lambda: answers(second, "t0 t1 "))
-        nodes.run("apps", "disable", app["app_id"])
+        nodes.run("apps", "disable", own_app["app_id"])
         await until(lambda: has_status(second, 403))
-        nodes.run("apps", "enable", app["app_id"])
+        nodes.run("apps", "enable", own_app["app_id"])
         await until(lambda: has_status(second, 200))
-        nodes.run("apps", "rotate-key", app["app_id"])
+        nodes.run("apps", "rotate-key", own_app["app_id"])
         await until(lambda: has_status(second, 401))
 
 
@@ -216,12 +228,12 @@ async def has_status(client: httpx.AsyncClient, status: int) -> bool:
     return (await client.get("/v1/info")).status_code == status
 
 
-async def test_a_command_works_beside_the_nodes_and_none_has_the_ledger_alone(nodes, app, tmp_path):
+async def test_a_command_works_beside_the_nodes_and_none_has_the_ledger_alone(nodes, own_app, tmp_path):
     folder = tmp_path / "elsewhere"
     give_master_key(folder, (nodes.apis[0].data_folder / "master.key").read_bytes())
     assert run_json(folder, "doctor", env=nodes.env)["ok"]
-    run_json(folder, "apps", "configure", app["app_id"], "--set", "tokens=1", env=nodes.env)
-    async with nodes.client(app["api_key"], of=nodes.apis[0]) as client:
+    run_json(folder, "apps", "configure", own_app["app_id"], "--set", "tokens=1", env=nodes.env)
+    async with nodes.client(own_app["api_key"], of=nodes.apis[0]) as client:
         await until(lambda: answers(client, "t0 "))
     refused = run_command(folder, "restored", env=nodes.env)
     assert refused.returncode == 1
@@ -240,9 +252,15 @@ async def test_a_worker_that_ends_hands_over_and_one_that_is_killed_is_followed(
                 client.get(f"/v1/messages/{sent['message_id']}/stream", params={"user": "ada"}, timeout=30)
             )
             await until(lambda task=sent["task_id"]: is_running(client, task))
-            for node in nodes.workers:  # which of them answers, nobody tells: the other one goes on
-                await asyncio.to_thread(restart, node, end)
+            await asyncio.to_thread(restart, answering(nodes, sent["message_id"]), end)
             assert answer_of(events_of((await following).text)) == "".join(f"t{number} " for number in range(60))
+
+
+def answering(nodes: Nodes, message_id: str) -> ServerProcess:
+    with connection_to(nodes.env["CHATLEDGER_DATABASE_URL"]) as connection:
+        found = connection.exec_driver_sql("SELECT worker FROM leases WHERE message_id = %s", (message_id,))
+        name = found.scalar_one().partition(":")[0]
+    return next(node for node in nodes.workers if node.data_folder.name == name)
 
 
 def restart(node: ServerProcess, number: int) -> None:
