@@ -25,7 +25,7 @@ def test_the_version(data_folder: Path) -> None:
     ("arguments", "named"),
     [
         ((), "COMMAND"),
-        (("worker",), "worker"),
+        (("work",), "work"),
         (("apps",), "COMMAND"),
         (("apps", "create", "--mode", "chat"), "--name"),
         (("apps", "create", "--mode", "workflow", "--name", "x"), "workflow"),
