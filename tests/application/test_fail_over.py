@@ -86,24 +86,18 @@ async def test_a_handler_gets_each_event_on_one_node_and_the_other_goes_on_where
     assert [len(seen[node]) for node in "ab"] == [2, 1]
 
 
-async def test_who_asks_any_node_is_erased_by_the_one_that_leads(open_node):
+async def test_who_leads_erases_for_any_node_and_does_what_a_killed_one_left_undone(open_node, monkeypatch):
+    for module in ("deleted_conversations", "interruptions"):
+        monkeypatch.setattr(f"chatledger.application.generation.{module}.LOOK_INTERVAL", 0.05)
     async with open_node("a") as a:
         await led_by(a, "a", 4)
-        async with open_node("b") as b:
+        async with open_node("b", with_worker=False) as b:
             view = await b.answered()
             person = (await b.application.history.message(b.caller(), view.message_id)).end_user_id
             context = Context(actor=SYSTEM, correlation_id=new_id())
             await b.application.erasing.request(person, context)
             erased = await b.application.erasing.until_done(person, 15)
             assert erased.erased_position is not None
-
-
-async def test_what_a_node_left_undone_when_it_was_killed_is_done_by_another(open_node, monkeypatch):
-    for module in ("deleted_conversations", "interruptions"):
-        monkeypatch.setattr(f"chatledger.application.generation.{module}.LOOK_INTERVAL", 0.05)
-    async with open_node("a") as a:
-        await led_by(a, "a", 4)
-        async with open_node("b", with_worker=False) as b:
             b.running.writer._observers.clear()  # as if it were killed right after each commit
             deleted = await b.send("tokens=1000 interval_ms=20")
             interrupted = await b.send("tokens=1000 interval_ms=20")
@@ -122,7 +116,7 @@ async def test_what_a_node_left_undone_when_it_was_killed_is_done_by_another(ope
             await until(have_ended)
 
 
-async def test_two_notaries_sign_no_fork_and_no_number_twice(open_node):
+async def test_two_notaries_sign_no_fork_and_no_number_twice_even_if_one_stood_still(open_node, monkeypatch):
     async with open_node("a", checkpoint_interval=0) as a, open_node("b", checkpoint_interval=0) as b:
         context = Context(actor=SYSTEM, correlation_id=new_id())
         for _ in range(2):
@@ -132,10 +126,6 @@ async def test_two_notaries_sign_no_fork_and_no_number_twice(open_node):
         assert [number for number, _ in signed] == list(range(1, len(signed) + 1))
         assert [size for _, size in signed] == sorted({size for _, size in signed})
 
-
-async def test_a_notary_that_stood_still_does_not_put_back_what_was_signed_last(open_node, monkeypatch):
-    async with open_node("a", checkpoint_interval=0) as a, open_node("b", checkpoint_interval=0) as b:
-        context = Context(actor=SYSTEM, correlation_id=new_id())
         await a.answered()
         first = await a.application.notarizing.checkpoint(context)
         await a.answered()
@@ -155,7 +145,7 @@ async def test_a_notary_that_stood_still_does_not_put_back_what_was_signed_last(
         second = await b.application.notarizing.checkpoint(context)
         thaw.set()
         assert await late == second
-        assert [size for _, size in await checkpoints(b)] == [first.size, second.size]
+        assert [size for _, size in await checkpoints(b)][-2:] == [first.size, second.size]
         assert memory.recall(second.origin) == second.note
 
 
@@ -169,8 +159,8 @@ async def fenced(chat: Chat) -> AsyncIterator[tuple[Lease, Lease]]:
     yield posts["a"], posts["b"]
 
 
-async def test_a_late_courier_saves_no_progress(open_node):
-    async with open_node("a", with_worker=False) as chat, fenced(chat) as (lost, held):
+async def test_a_late_courier_saves_no_progress_and_a_late_indexer_puts_nothing_of_the_erased_back(open_node):
+    async with open_node("a", with_worker=False, search=False) as chat, fenced(chat) as (lost, held):
         running, endpoint = chat.running, new_id()
         open_deliveries = partial(SqlDeliveries, running.store._writer, running.reader, running.writer.run_alone)
         late, present = open_deliveries(lambda: lost), open_deliveries(lambda: held)
@@ -180,9 +170,6 @@ async def test_a_late_courier_saves_no_progress(open_node):
             await late.save(endpoint, Progress(position=20), [], [], revision=0)
         assert (await present.begin(endpoint, 0)).progress == Progress(position=30)
 
-
-async def test_a_late_indexer_puts_nothing_of_the_erased_back(open_node):
-    async with open_node("a", with_worker=False, search=False) as chat, fenced(chat) as (lost, held):
         database = database_of(chat.settings)
         late, present = (SqlSearchIndex(database.beside("search"), lambda lease=lease: lease) for lease in (lost, held))
         ledger, erased = new_id(), new_id()
