@@ -236,7 +236,7 @@ async def test_followers_that_wait_share_one_look(tmp_path, monkeypatch):
 
 
 async def test_who_is_told_of_the_same_by_others_shares_one_reading(tmp_path, monkeypatch):
-    count, bus, read, readings = 10, InProcessLiveBus(), Ledger.read, []
+    count, bus, read, readings = 10, InProcessLiveBus(), Ledger.read_many, []
 
     async def noted(*args):
         readings.append(args)
@@ -254,7 +254,7 @@ async def test_who_is_told_of_the_same_by_others_shares_one_reading(tmp_path, mo
             waiting = asyncio.gather(*map(anext, streams))
             await asyncio.sleep(0)
             await running.ledger.decide(Message, sent.message_id, lambda staged: staged.aggregate.save(), context)
-            monkeypatch.setattr(Ledger, "read", noted)
+            monkeypatch.setattr(Ledger, "read_many", noted)
             bus.rouse()
             shown = await waiting
             for stream in streams:
@@ -267,7 +267,7 @@ async def test_a_reading_that_has_begun_is_not_what_somebody_gets_who_comes_late
     sent = await chat.send("tokens=2 interval_ms=3600000")
     await chat.first_text(chat.batches(sent))
     ledger, context = chat.running.ledger, Context(actor=SYSTEM, correlation_id=chat.application.new_id())
-    read, has_read, may_end = ledger.read, asyncio.Event(), asyncio.Event()
+    read, has_read, may_end = ledger.read_many, asyncio.Event(), asyncio.Event()
 
     async def slow(*args):
         found = await read(*args)
@@ -275,11 +275,11 @@ async def test_a_reading_that_has_begun_is_not_what_somebody_gets_who_comes_late
         await may_end.wait()
         return found
 
-    pages = Pages(ledger, are_shared=True)
-    monkeypatch.setattr(ledger, "read", slow)
+    pages = Pages(ledger, are_gathered=True)
+    monkeypatch.setattr(ledger, "read_many", slow)
     first, gone = [asyncio.create_task(pages.after(sent.message_id, 1)) for _ in range(2)]
     await has_read.wait()
-    monkeypatch.setattr(ledger, "read", read)
+    monkeypatch.setattr(ledger, "read_many", read)
     await ledger.decide(Message, sent.message_id, lambda staged: staged.aggregate.save(), context)
     async with asyncio.timeout(DEADLINE):
         later = await pages.after(sent.message_id, 1)

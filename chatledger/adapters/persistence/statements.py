@@ -112,6 +112,13 @@ class Statements(Protocol):
         """Insert new streams and events and move the head."""
         ...
 
+    def select_streams(self, wanted: Sequence[tuple[UUID, int]], most: int) -> Sequence[Row]:
+        """Of each stream the events after a version, so many versions on at most.
+
+        A row is the place among those that are wanted, the stream's category and key, and the event's columns.
+        """
+        ...
+
     def scrub(self) -> bool:
         """Outside of a transaction: empty the log of what was overwritten; False where a reader is in the way."""
         ...

@@ -167,6 +167,12 @@ class SqlLedgerReading:
         """Committed rows of one stream in order of version. ``decode`` runs off the event loop."""
         return await self._reader.run(lambda tx: decode(tx.read_stream(stream_id, after, limit, beyond, up_to)))
 
+    async def streams(
+        self, wanted: Sequence[tuple[UUID, int]], decode: Callable[[Sequence[EventRow]], T], *, most: int
+    ) -> list[T]:
+        """For each stream and version the committed rows after it, in one snapshot. ``decode`` runs off the loop."""
+        return await self._reader.run(lambda tx: [decode(rows) for rows in tx.read_streams(wanted, most)])
+
     async def stream_head(self, stream_id: UUID) -> StoredStream | None:
         """What is on record of a stream, without its events; None where there is no such stream."""
         return (await self._reader.run(lambda tx: tx.streams([stream_id]))).get(stream_id)

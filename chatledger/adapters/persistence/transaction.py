@@ -464,6 +464,15 @@ class SqlTransaction:
         found = self._statements.execute(_SELECT_STREAM, (number, after, beyond, up_to, most))
         return self._event_rows(found, {number: (stream_id, category, self._shared_id(key_id))})
 
+    def read_streams(self, wanted: Sequence[tuple[UUID, int]], most: int) -> list[list[EventRow]]:
+        """For each stream and version the rows after it, so many versions on at most."""
+        found: list[list[Row]] = [[] for _ in wanted]
+        streams: dict[int, _Stream] = {}
+        for place, category, key_id, *event in self._statements.select_streams(wanted, most):
+            found[place].append(tuple(event))
+            streams[event[1]] = wanted[place][0], category, self._shared_id(key_id)
+        return [self._event_rows(rows, streams) for rows in found]
+
     def read_log(self, after: int, limit: int) -> list[EventRow]:
         """Rows in order of position."""
         return self._log_rows(self._statements.execute(_SELECT_LOG, (after, limit)))

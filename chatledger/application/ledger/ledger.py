@@ -17,7 +17,7 @@ from chatledger.application.ledger.writer import GroupCommitWriter
 from chatledger.application.ports.clock import IdFactory
 from chatledger.application.ports.erasure import IsGone
 from chatledger.application.ports.keys import Keyring, NewKey
-from chatledger.application.ports.storage import Category, Change, Guard, LedgerStore, StoredStream
+from chatledger.application.ports.storage import Category, Change, EventRow, Guard, LedgerStore, StoredStream
 from chatledger.domain.aggregate import Aggregate
 from chatledger.domain.app import App
 from chatledger.domain.conversation import Conversation
@@ -103,6 +103,21 @@ class Ledger:
     async def read(self, stream_id: UUID, after: int = 0, limit: int | None = None) -> list[Envelope]:
         """The committed events of a stream after a version; with a limit no more than so many."""
         return await self._store.stream(stream_id, self._codec.decode_all, after=after, limit=limit)
+
+    async def read_many(self, wanted: Sequence[tuple[UUID, int]], most: int) -> list[list[Envelope] | Exception]:
+        """For each stream and version the committed events after it; what is wrong with one is no matter of the others.
+
+        Raises:
+            StorageUnavailableError: nothing can be read.
+        """
+
+        def decode(rows: Sequence[EventRow]) -> list[Envelope] | Exception:
+            try:
+                return self._codec.decode_all(rows)
+            except Exception as error:  # noqa: BLE001 - whoever wanted this one is told of it
+                return error
+
+        return await self._store.streams(wanted, decode, most=most)
 
     async def first(self, stream_id: UUID) -> Envelope | None:
         """The event that a stream began with, or None where there is no such stream."""

@@ -309,6 +309,18 @@ class LedgerReading(Protocol):
         """
         ...
 
+    async def streams(
+        self, wanted: Sequence[tuple[UUID, int]], decode: Callable[[Sequence[EventRow]], T], *, most: int
+    ) -> list[T]:
+        """For each stream and version the committed rows after it, in one snapshot; ``decode`` runs off the event loop.
+
+        Args:
+            wanted: streams, each with the version that its rows come after. One may be wanted twice.
+            decode: makes of the rows of one what is wanted.
+            most: how many versions on at most.
+        """
+        ...
+
     async def stream_head(self, stream_id: UUID) -> StoredStream | None:
         """What is on record of a stream, without its events; None where there is no such stream."""
         ...

@@ -119,7 +119,7 @@ class Following:
         lookout: Lookout,
     ) -> None:
         self._ledger = ledger
-        self._pages = Pages(ledger, are_shared=not lookout.is_alone)
+        self._pages = Pages(ledger, are_gathered=not lookout.is_alone)
         self._views = views
         self._tail = tail
         self._conversation_tail = conversation_tail

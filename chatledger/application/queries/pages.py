@@ -8,30 +8,66 @@ from chatledger.application.ledger.envelope import Envelope
 from chatledger.application.ledger.ledger import Ledger
 from chatledger.application.queries.listening import EVENTS_AT_ONCE
 
+AT_ONCE = 64
+"""Followers that one query serves."""
+
+LANES = 2
+"""Queries at a time. Whoever wants something meanwhile is served by the next one, with all others who do."""
+
+_Wanted = tuple[UUID, int]
+
 
 class Pages:
-    """The next events of a message; those who are told of the same at the same moment share one reading.
+    """The next events of messages, :data:`EVENTS_AT_ONCE` at most, as they are on the ledger when they are asked for.
 
-    A reading is shared up to its beginning only: whoever is told of something after that might miss it there.
+    Where other nodes commit, each of their commits has all who follow its messages read at the same moment: what is
+    wanted while queries run is read by one, and what many want by none but that one.
     """
 
-    def __init__(self, ledger: Ledger, *, are_shared: bool) -> None:
-        """``are_shared``: whether others commit, too, so that all followers of a message have to read what came."""
+    def __init__(self, ledger: Ledger, *, are_gathered: bool) -> None:
+        """``are_gathered``: whether many are to be read at once, as others than this process commit."""
         self._ledger = ledger
-        self._are_shared = are_shared
-        self._to_begin: dict[tuple[UUID, int], asyncio.Task[Sequence[Envelope]]] = {}
+        self._are_gathered = are_gathered
+        self._wanted: dict[_Wanted, asyncio.Future[Sequence[Envelope]]] = {}
+        self._reading = 0
+        self._lanes: set[asyncio.Task[None]] = set()
 
     async def after(self, message_id: UUID, version: int) -> Sequence[Envelope]:
-        """The events after a version as they are on the ledger by now, :data:`EVENTS_AT_ONCE` at most."""
-        if not self._are_shared:
-            return await self._ledger.read(message_id, version, EVENTS_AT_ONCE)
-        key = (message_id, version)
-        reading = self._to_begin.get(key)
-        if reading is None:
-            reading = self._to_begin[key] = asyncio.create_task(self._read(key))
-        # Who goes away takes it from nobody. It ends by itself: reading has its time.
-        return await asyncio.shield(reading)
+        """The events after a version.
 
-    async def _read(self, key: tuple[UUID, int]) -> Sequence[Envelope]:
-        del self._to_begin[key]
-        return await self._ledger.read(*key, EVENTS_AT_ONCE)
+        Raises:
+            StorageUnavailableError: the ledger cannot be read.
+        """
+        if not self._are_gathered:
+            return await self._ledger.read(message_id, version, EVENTS_AT_ONCE)
+        page = self._wanted.get((message_id, version))
+        if page is None:
+            page = self._wanted[message_id, version] = asyncio.get_running_loop().create_future()
+            if self._reading < LANES:
+                self._reading += 1
+                lane = asyncio.create_task(self._read())
+                self._lanes.add(lane)
+                lane.add_done_callback(self._lanes.discard)
+        return await asyncio.shield(page)  # others may wait for it too
+
+    async def _read(self) -> None:
+        try:
+            await self._read_all()
+        finally:
+            self._reading -= 1
+
+    async def _read_all(self) -> None:
+        while self._wanted:
+            wanted = dict(list(self._wanted.items())[:AT_ONCE])
+            for key in wanted:
+                del self._wanted[key]
+            try:
+                found = await self._ledger.read_many(list(wanted), EVENTS_AT_ONCE)
+            except Exception as error:  # noqa: BLE001 - whoever waits is told of it
+                found = [error] * len(wanted)
+            for page, outcome in zip(wanted.values(), found, strict=True):
+                if isinstance(outcome, Exception):
+                    page.set_exception(outcome)
+                    page.exception()  # it may be that nobody waits any more
+                else:
+                    page.set_result(outcome)
