@@ -4,13 +4,15 @@ import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, closing
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any
 
 import psycopg
 import pytest
 import sqlalchemy as sa
 
-from chatledger.adapters.persistence.read_models import as_the_only_one, remove_leftovers
+from chatledger.adapters.persistence.read_models import remove_leftovers
+from chatledger.adapters.persistence.rebuild_turn import as_the_only_one
 from chatledger.adapters.persistence.store import Reader, SqlLedgerStore
 from chatledger.adapters.persistence.transaction import EventTypes
 from chatledger.adapters.persistence.versions import SqlVersions
@@ -21,7 +23,7 @@ from chatledger.application.ledger.hand_ins import HandIn, NotUniqueError
 from chatledger.application.ledger.projections import READ_MODELS, READ_MODELS_VERSION
 from chatledger.application.ledger.side_by_side import SideBySide
 from chatledger.application.ledger.writer import GroupCommitWriter
-from chatledger.application.ports.storage import UniqueGuard
+from chatledger.application.ports.storage import Increase, StorageUnavailableError, UniqueGuard
 from chatledger.application.ports.versions import SeenVersions
 from tests.persistence.stores import Store, open_rebuilding, running_writer
 from tests.persistence.test_live_rebuild import leftovers_of, rebuilding_changes
@@ -98,6 +100,39 @@ async def test_a_rebuild_may_follow_another_before_its_connection_is_gone(store:
 
 
 @ON_POSTGRES
+async def test_a_rebuild_whose_connection_was_lost_leaves_that_of_another_node_alone(store: Store) -> None:
+    await keep_busy(store, 1, 40)
+    end = """
+    SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory' AND objsubid = 1 AND granted
+    AND (classid::bigint << 32) | objid::bigint = hashtextextended('chatledger rebuild of public', 0)
+    AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
+    """
+    live = read_models(store)
+    lost = partial(pytest.raises, StorageUnavailableError, match="the connection was lost")
+    async with (
+        open_rebuilding(store) as rebuilding,
+        another_node(store) as (beside, other),
+        open_rebuilding(beside, other.run_alone) as second,
+    ):
+        async with rebuilding._read_models.successors() as successors:
+            changes = await successors.read(lambda ledger: rebuilding_changes(store, ledger))
+            async with asyncio.timeout(20):
+                while store.query(end):  # noqa: ASYNC110 - what it is of has no event
+                    await asyncio.sleep(0.01)
+            async with second._read_models.successors() as theirs:
+                await theirs.apply(await theirs.read(lambda ledger: rebuilding_changes(store, ledger)))
+                with lost():  # what adds to sums would add to them twice
+                    await successors.apply([change for change in changes if isinstance(change, Increase)])
+                await theirs.join(lambda _locked: ())
+                with lost():
+                    await rebuilding._read_models._remove_leftovers(successors._turn)
+                assert (await theirs.compare()).differences == 0
+            with lost():
+                await successors.join(lambda _locked: ())
+        assert (await second.rebuild()).differences == 0
+    assert read_models(store) == live
+
+
 async def test_what_another_release_has_appended_is_projected_before_anything_is_decided(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:

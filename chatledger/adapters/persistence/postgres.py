@@ -43,6 +43,14 @@ def _read_schema(version: int) -> str:
 
 
 _REBUILD = "hashtextextended('chatledger rebuild of ' || current_schema(), 0)"
+_HAS_REBUILD_LOCK = f"""
+SELECT EXISTS (
+    SELECT FROM pg_locks
+    WHERE locktype = 'advisory' AND granted AND objsubid = 1 AND pid = ?
+          AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
+          AND (classid::bigint << 32) | objid::bigint = {_REBUILD}
+)
+"""  # noqa: S608 - a constant of our own
 
 # Behind the ledger's own schema, so that this one stays the current one; before any that a host has in its path.
 _FIND_READ_MODELS = cast(
@@ -432,10 +440,15 @@ class PostgresStatements:
         ((is_taken,),) = self.execute(f"SELECT pg_try_advisory_xact_lock({_NODES}, ?::int)", (version,))
         return bool(is_taken)
 
-    def try_to_rebuild(self) -> bool:
+    def try_to_rebuild(self) -> int | None:
         """By a lock of the connection's; whoever has it gets it once more."""
-        ((is_taken,),) = self.execute(f"SELECT pg_try_advisory_lock({_REBUILD})")
-        return bool(is_taken)
+        ((is_taken, process),) = self.execute(f"SELECT pg_try_advisory_lock({_REBUILD}), pg_backend_pid()")
+        return int(process) if is_taken else None
+
+    def is_rebuilt_by(self, rebuilder: int) -> bool:
+        """Whether its connection has that lock: one that was lost is made anew without."""
+        ((has_lock,),) = self.execute(_HAS_REBUILD_LOCK, (rebuilder,))
+        return bool(has_lock)
 
     def end_rebuild(self) -> None:
         """Give that lock back: a connection that is closed keeps it until the server takes note."""

@@ -10,13 +10,13 @@ from typing import TypeVar
 import sqlalchemy as sa
 
 from chatledger.adapters.persistence.comparing import compare
+from chatledger.adapters.persistence.rebuild_turn import RebuildTurn, as_the_only_one
 from chatledger.adapters.persistence.statements import statements_of
 from chatledger.adapters.persistence.store import Reader, SqlLedgerStore
 from chatledger.adapters.persistence.tables import METADATA, successor_of
 from chatledger.adapters.persistence.tracking import RunWriting
 from chatledger.adapters.persistence.transaction import SqlTransaction, coalesced, for_successors
 from chatledger.adapters.persistence.unhurried import unhurried
-from chatledger.application.errors import RebuildRunningError
 from chatledger.application.ledger.projections import READ_MODELS, READ_MODELS_VERSION
 from chatledger.application.ports.read_models import Comparison, ReadersInTheWayError
 from chatledger.application.ports.storage import Change, Insert, StorageUnavailableError, Transaction, Update
@@ -71,76 +71,83 @@ class SqlReadModels:
             StorageUnavailableError: the store is in trouble; the live read models are as they were.
         """
         reader = self._open_reader()
-        successors = SqlSuccessors(self._store, self._writing, reader, self._run)
         try:
-            async with as_the_only_one(reader), self._cleared(successors):
-                for table in await self._run(self._tables):
-                    await self._run(lambda: self._create(table))  # noqa: B023 - awaited
-                yield successors
+            async with as_the_only_one(reader) as rebuilder:
+                turn = RebuildTurn(self._writing, rebuilder)
+                successors = SqlSuccessors(self._store, turn, reader, self._run)
+                async with self._cleared(successors, turn):
+                    for table in await self._run(lambda: _tables(turn)):
+                        await self._run(lambda: _create(turn, table))  # noqa: B023 - awaited
+                    yield successors
         finally:
             await asyncio.shield(asyncio.to_thread(reader.close))
 
     @asynccontextmanager
-    async def _cleared(self, successors: "SqlSuccessors") -> AsyncIterator[None]:
+    async def _cleared(self, successors: "SqlSuccessors", turn: RebuildTurn) -> AsyncIterator[None]:
         """Without anything of an earlier rebuild, and at the end of this one."""
         try:
-            await self._remove_leftovers()
+            await self._remove_leftovers(turn)
             yield
         except Exception:
-            await self._end(successors)
+            await self._end(successors, turn)
             raise
         except BaseException:
             # Whoever breaks it off does not wait: the next one, or the next start, clears up.
             successors.are_given_up = True
             with suppress(StorageUnavailableError):
-                await asyncio.shield(self._run(self._let_go))
+                await asyncio.shield(self._run(lambda: self._let_go(turn)))
             raise
-        await self._end(successors)
+        await self._end(successors, turn)
 
-    def _tables(self) -> Sequence[sa.Table]:
-        with unhurried(self._writing) as connection:
-            return _tables_beside(connection)
-
-    def _create(self, table: sa.Table) -> None:
-        with unhurried(self._writing) as connection:
-            table.create(connection)
-
-    async def _end(self, successors: "SqlSuccessors") -> None:
+    async def _end(self, successors: "SqlSuccessors", turn: RebuildTurn) -> None:
         successors.are_given_up = True
         try:
-            await self._remove_leftovers()
+            await self._remove_leftovers(turn)
         except StorageUnavailableError as error:
             log.warning("what a rebuild left behind stays until the next one, or the next start: %s", error)
 
-    async def _remove_leftovers(self) -> None:
+    async def _remove_leftovers(self, turn: RebuildTurn) -> None:
         """In small pieces: no commit waits for long, and none that begins from now on changes them."""
-        await self._run(self._let_go)
-        for table in await self._run(self._leftovers):
+        await self._run(lambda: self._let_go(turn))
+        for table in await self._run(lambda: _leftovers(turn)):
             rows = FEWEST_ROWS
-            while (seconds := await self._run(lambda: self._remove_rows(table, rows))) is not None:  # noqa: B023 - awaited
+            while (seconds := await self._run(lambda: _remove_rows(turn, table, rows))) is not None:  # noqa: B023 - awaited
                 rows = at_this_pace(rows, seconds)
-            await self._run(lambda: self._drop(table))  # noqa: B023 - awaited
+            await self._run(lambda: _drop(turn, table))  # noqa: B023 - awaited
 
-    def _let_go(self) -> None:
+    def _let_go(self, turn: RebuildTurn) -> None:
         with self._store.write() as transaction:
             if transaction.has_successors:
                 transaction.apply([_are_successors(there=False)])
+                turn.require(transaction.connection)
 
-    def _leftovers(self) -> Sequence[str]:
-        with unhurried(self._writing) as connection:
-            return leftovers(connection)
 
-    def _remove_rows(self, table: str, rows: int) -> float | None:
-        """How long it took to remove so many rows; None where there is none to be removed."""
-        began = time.perf_counter()
-        with unhurried(self._writing) as connection:
-            if not statements_of(connection).remove_rows(table, rows):
-                return None
-        return time.perf_counter() - began
+def _tables(turn: RebuildTurn) -> Sequence[sa.Table]:
+    with turn.write() as connection:
+        return _tables_beside(connection)
 
-    def _drop(self, table: str) -> None:
-        with unhurried(self._writing) as connection:
-            connection.exec_driver_sql(f"DROP TABLE {table}")
+
+def _create(turn: RebuildTurn, table: sa.Table) -> None:
+    with turn.write() as connection:
+        table.create(connection)
+
+
+def _leftovers(turn: RebuildTurn) -> Sequence[str]:
+    with turn.write() as connection:
+        return leftovers(connection)
+
+
+def _remove_rows(turn: RebuildTurn, table: str, rows: int) -> float | None:
+    """How long it took to remove so many rows; None where there is none to be removed."""
+    began = time.perf_counter()
+    with turn.write() as connection:
+        has_removed = statements_of(connection).remove_rows(table, rows)
+    return time.perf_counter() - began if has_removed else None
+
+
+def _drop(turn: RebuildTurn, table: str) -> None:
+    with turn.write() as connection:
+        connection.exec_driver_sql(f"DROP TABLE {table}")
 
 
 class SqlSuccessors:
@@ -150,9 +157,9 @@ class SqlSuccessors:
         are_given_up: they never become the live ones. Set by any thread, and never taken back.
     """
 
-    def __init__(self, store: SqlLedgerStore, writing: sa.Engine, reader: Reader, run: RunWriting) -> None:
+    def __init__(self, store: SqlLedgerStore, turn: RebuildTurn, reader: Reader, run: RunWriting) -> None:
         self._store = store
-        self._writing = writing
+        self._turn = turn
         self._reader = reader
         self._run = run
         self._joined_at = ""
@@ -175,7 +182,7 @@ class SqlSuccessors:
     def _make(self, changes: Sequence[Change]) -> float:
         """For how many seconds commits had to wait."""
         began = time.perf_counter()
-        with unhurried(self._writing) as connection:
+        with self._turn.write() as connection:
             transaction, new = SqlTransaction(connection), list(_leading_inserts(changes))
             transaction.fill(new)
             transaction.make(changes[len(new) :])
@@ -189,6 +196,7 @@ class SqlSuccessors:
                 began = time.perf_counter()
                 self._joined_at = transaction.name()
                 transaction.apply([*for_successors(last_changes(transaction)), _are_successors(there=True)])
+                self._turn.require(transaction.connection)
             return time.perf_counter() - began
 
         return await self._run(work)
@@ -231,7 +239,7 @@ class SqlSuccessors:
             raise
 
     def _analyze(self, table: str) -> None:
-        with unhurried(self._writing) as connection:
+        with self._turn.write() as connection:
             statements_of(connection).analyze(table)
 
     def _take_the_names(self) -> float | None:
@@ -254,6 +262,7 @@ class SqlSuccessors:
                     transaction.apply([_are_successors(there=False)])
                 else:
                     transaction.become_this_version()
+                self._turn.require(transaction.connection)
         except ReadersInTheWayError:
             return None
         except BaseException:
@@ -261,23 +270,6 @@ class SqlSuccessors:
             raise
         self.are_given_up = True
         return time.perf_counter() - began
-
-
-@asynccontextmanager
-async def as_the_only_one(reader: Reader) -> AsyncIterator[None]:
-    """Make read models anew while no other node does. The next may begin as soon as it is left.
-
-    Raises:
-        RebuildRunningError: another node does.
-    """
-    if not await reader.query(lambda connection: statements_of(connection).try_to_rebuild()):
-        raise RebuildRunningError("A rebuild of the read models is under way on another node.")
-    try:
-        yield
-    finally:
-        with suppress(StorageUnavailableError):  # then the server sees that the connection is gone
-            ending = reader.query_as_it_is(lambda connection: statements_of(connection).end_rebuild())
-            await asyncio.shield(ending)
 
 
 def _require_successors(transaction: SqlTransaction) -> None:

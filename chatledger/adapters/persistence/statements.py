@@ -137,8 +137,15 @@ class Statements(Protocol):
         """Keep nodes from coming with a version, to the end of the transaction; False where one is there."""
         ...
 
-    def try_to_rebuild(self) -> bool:
-        """Take it on, to the end of the connection, to be the one who makes read models anew; False where one is."""
+    def try_to_rebuild(self) -> int | None:
+        """Take it on, to the end of the connection, to be the one who makes read models anew; who that is then.
+
+        None where another one is.
+        """
+        ...
+
+    def is_rebuilt_by(self, rebuilder: int) -> bool:
+        """Whether that one still does."""
         ...
 
     def end_rebuild(self) -> None:
