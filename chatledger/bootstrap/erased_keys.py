@@ -23,10 +23,16 @@ def destroy_erased_keys(connection: Connection, keyring: StoredKeyring, *, from_
         StorageUnavailableError: the key store is in trouble.
     """
     erased, agreed = ErasedKeys(connection, from_events=from_events), keyring.agreed_position
-    destroy = keyring.withhold if keyring.store.is_read_only else keyring.destroy
+    gone = 0
     position = agreed if agreed <= erased.head else 0  # else the ledger is the older copy
     while page := erased.page(position, PAGE):
-        destroy(key_id for _, key_id in page)
+        key_ids = [key_id for _, key_id in page]
+        if keyring.store.is_read_only:
+            keyring.withhold(key_ids)
+        else:
+            gone += keyring.destroy(key_ids)
         position = page[-1][0]
+    if gone:
+        keyring.scrub()
     if position != agreed and not keyring.store.is_read_only:
         keyring.agree(position)

@@ -14,6 +14,7 @@ from chatledger.adapters.keys.copying import copy_key_store
 from chatledger.adapters.keys.keyring import StoredKeyring
 from chatledger.adapters.keys.master import GivenMasterKeyFile, MasterKeyError
 from chatledger.adapters.keys.postgres import PostgresKeyStore
+from chatledger.adapters.keys.postgres_parts import rewrite_overwritten
 from chatledger.application.ports.keys import SuccessorError
 from chatledger.application.ports.storage import StorageUnavailableError
 from chatledger.application.system_clock import new_id
@@ -86,6 +87,7 @@ def test_of_a_destroyed_or_rotated_key_no_byte_is_left_in_the_databases_files(
         doomed = families[:20]
         keyring.destroy([family[0].key_id for family in doomed[1:]])
         keyring.destroy([doomed[0][3].key_id])
+        keyring.scrub()
         # What those had wrapped is noise with them.
         gone = [wraps[family[0].key_id.bytes] for family in doomed[1:]]
         assert not left_of([*gone, wraps[doomed[0][3].key_id.bytes]], files_of(postgres_server, url))
@@ -113,9 +115,10 @@ def test_a_copy_that_begins_while_keys_are_destroyed_has_all_the_others(
             copy_key_store(source, target)
 
     copying = threading.Thread(target=copy)
-    with database(url) as beside:
-        with keyring.store.write() as writing:
-            writing.shred([doomed.key_id.bytes])
+    with database(url) as beside, closing(keyring.store._connect()) as rewriting:
+        keyring.destroy([doomed.key_id])
+        with rewriting.transaction():  # it ends with this one
+            rewrite_overwritten(rewriting, threading.Event())
             copying.start()
             until(lambda: beside.execute(WAITING).rowcount)
         copying.join(10)

@@ -122,10 +122,11 @@ class KeyStore(Protocol):
         ...
 
     def scrub(self) -> None:
-        """Leave nothing in any file of what was overwritten and shredded.
+        """Leave nothing in any file of what was overwritten and shredded, by this process or another.
 
         Raises:
             StorageUnavailableError: the key store cannot be written, or somebody else has been reading it for long.
+                What is left is known to whoever scrubs next.
         """
         ...
 

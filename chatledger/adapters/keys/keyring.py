@@ -140,15 +140,15 @@ class StoredKeyring:
                 for new in new_keys:
                     self._stored(new.key_id)
 
-    def destroy(self, key_ids: Iterable[UUID]) -> None:
-        """Destroy keys and all that stand under them, for good. Blocks; when it is back, no file has them any more.
+    def destroy(self, key_ids: Iterable[UUID]) -> int:
+        """Destroy keys and all that stand under them, for good; how many were there. Blocks.
 
         Raises:
             StorageUnavailableError: the key store is in trouble. Some of them may be gone: destroy them once more.
         """
         doomed = set(key_ids)
         if not doomed:
-            return
+            return 0
         with self.store.turn:
             with self._writing() as writing:
                 writing.execute_many(_INSERT, [(key_id.bytes, None, GONE) for key_id in doomed])
@@ -159,7 +159,15 @@ class StoredKeyring:
                 writing.shred([key_id for key_id, parent_id in rows if parent_id not in gone])
                 self.tell("destroyed", doomed, writing)
             self._cache.destroy(doomed)
-            self.store.scrub()
+        return len(rows)
+
+    def scrub(self) -> None:
+        """Have no file with a key that was destroyed, or with what a rotated one had wrapped. Blocks.
+
+        Raises:
+            StorageUnavailableError: the key store is in trouble, or somebody else has been reading it for long.
+        """
+        self.store.scrub()
 
     def destroyed_alone(self) -> Iterator[Collection[UUID]]:
         """The keys that were destroyed while what wrapped them was not, a bounded number at a time. Blocks.
@@ -192,7 +200,7 @@ class StoredKeyring:
                 writing.shred([key_id.bytes])
                 self.tell("rotated", [key_id], writing)
             known.secret = renewed
-            self.store.scrub()
+        self.store.scrub()
         return count
 
     def rotate_master_key(self) -> int:
@@ -212,7 +220,7 @@ class StoredKeyring:
                 self.tell("rotated", [LOOKUP_KEY], writing)
             self._master_wrapping = wrapping
             self._master.adopt(successor)
-            self.store.scrub()
+        self.store.scrub()
         return count
 
     def _wrap_anew(self, writing: KeyStoreWriting, parent: UUID | None, wrapping: bytes) -> int:

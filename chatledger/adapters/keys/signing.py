@@ -93,6 +93,7 @@ class StoredSigningKeys:
     def _forget(self, key_ids: Collection[UUID]) -> None:
         # In this order: of a key that is on no list nobody would know that it is still to be destroyed.
         self._keyring.destroy(key_ids)
+        self._keyring.scrub()
         with self._keyring.store.write() as writing:
             writing.execute_many("DELETE FROM signing_keys WHERE key_id = ?", [(key_id.bytes,) for key_id in key_ids])
             self._keyring.tell("signing", key_ids, writing)

@@ -16,7 +16,7 @@ log = logging.getLogger(__name__)
 
 TIMEOUT_MS = 10_000
 SCRUB_TIMEOUT_MS = 500
-"""Commits wait behind it."""
+"""New keys wait behind it, and with them commits."""
 
 SQLITE_SCHEMA = f"""
 CREATE TABLE IF NOT EXISTS keys (
@@ -160,7 +160,8 @@ class SqliteKeyStore:
 
     def close(self) -> None:
         """Close the file."""
-        self._connection.close()
+        with self.turn:  # whoever scrubs in another thread
+            self._connection.close()
 
 
 class _Writing:

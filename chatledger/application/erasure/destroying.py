@@ -50,9 +50,12 @@ class Destroying:
         self._run_alone = run_alone
         self._forgetful = forgetful
         self._scrubbing = asyncio.Lock()
+        self._settling = asyncio.Lock()
 
     async def destroy(self, choose: Choose) -> Collection[UUID]:
         """Destroy the keys that may go, with all that they wrap; which those were. Those that are gone stay gone.
+
+        They are of no use here from then on. Nothing is put on record before :meth:`settle`.
 
         Raises:
             StorageUnavailableError: the ledger or the key store is in trouble; asking again finishes it.
@@ -67,9 +70,21 @@ class Destroying:
         chosen = await self._run_alone(work)
         if chosen:
             let_go(self._forgetful, self._keyring)
-            # What another process commits until then, sealed by one of them, comes before whatever puts them on record.
-            await asyncio.sleep(self._seconds_to_be_known)
         return chosen
+
+    async def settle(self) -> None:
+        """Come back when every process knows what was destroyed until now, and no file of the key store has it.
+
+        Whoever destroys much settles it together: beside commits, but each time a part of the store is written anew.
+
+        Raises:
+            StorageUnavailableError: the key store is in trouble, or somebody else has been reading it for long; asking
+                again finishes it, in another process too.
+        """
+        # What another process commits until then, sealed by one of them, comes before whatever puts them on record.
+        await asyncio.sleep(self._seconds_to_be_known)
+        async with self._settling:  # the first one finds what others have destroyed before it, and they find it done
+            await asyncio.to_thread(self._keyring.scrub)
 
     async def destroyed_alone(self) -> AsyncGenerator[Collection[UUID], None]:
         """The keys that are gone while what wrapped them is there, some at a time.

@@ -218,6 +218,7 @@ class Erasing:
         )
         while not await self._destroy(erasure):
             await self._stop_answers(erasure)
+        await self._destroying.settle()
         await self._each(self._views.unerased_conversations, erasure, lambda one: self._conversation(one, context))
         await self._each(self._views.unerased_files, erasure, lambda one: self._file(one, context))
         if self._indexer is not None:

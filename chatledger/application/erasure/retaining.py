@@ -27,12 +27,15 @@ LOOK_INTERVAL = 600.0
 
 AT_ONCE = 50
 
+LONGEST_RUN = 10_000
+"""How many things lose their keys before they are put on record: the key store is rid of these keys at one go."""
+
 
 class Retaining:
     """A process manager. What is no longer kept loses its own key, and its person and their other things stay.
 
     The keys of a batch are destroyed between two commits, as far as nothing has happened and nobody holds the person
-    by then; what is erased is put on record after that. What an end or a failure kept from the record is known by the
+    by then; what is erased is put on record after that, once no file has the keys of the whole run. What an end or a failure kept from the record is known by the
     keys that are gone, whoever is held and whatever an app keeps by then. One thing's trouble is not the others'.
     """
 
@@ -77,9 +80,7 @@ class Retaining:
         Raises:
             StorageUnavailableError: the store is in trouble; the rest is erased later.
         """
-        if self._may_be_unrecorded:
-            self._may_be_unrecorded = False
-            await self._try("what was begun earlier", self._record_the_rest())
+        await self._try("what was begun earlier", self._finish())
         for retention in await self._views.retentions():
             await self._try(f"what app {retention.app_id} keeps no longer", self._erase(retention))
 
@@ -97,6 +98,13 @@ class Retaining:
                 raise
             log.warning("%s is erased later: %s", what, describe(error))
 
+    async def _finish(self) -> None:
+        """Finish what this process or another has begun: files may have keys that somebody destroyed and then ended."""
+        is_unrecorded, self._may_be_unrecorded = self._may_be_unrecorded, False
+        await self._destroying.settle()
+        if is_unrecorded:
+            await self._record_the_rest()
+
     async def _record_the_rest(self) -> None:
         async with aclosing(self._destroying.destroyed_alone()) as pages:
             async for key_ids in pages:
@@ -109,16 +117,38 @@ class Retaining:
     async def _erase(self, retention: Retention) -> None:
         before = to_microseconds(self._clock.now()) - retention.days * MICROSECONDS_PER_DAY
         app_id, context = retention.app_id, self._context(retention.app_id)
+        await self._erase_each(
+            lambda last: self._views.resting_conversations(app_id, before, last, AT_ONCE),
+            lambda ledger, one: ledger.is_conversation_at_rest(one, before),
+            lambda one: self._conversation(one, context),
+        )
+        await self._erase_each(
+            lambda last: self._views.resting_files(app_id, before, last, AT_ONCE),
+            lambda ledger, one: ledger.is_file_at_rest(one, before),
+            lambda one: self._file(one, context),
+        )
+
+    async def _erase_each(
+        self,
+        find: Callable[[Resting | None], Awaitable[Sequence[Resting]]],
+        rests: Callable[[Transaction, UUID], bool],
+        record: Callable[[UUID], Awaitable[None]],
+    ) -> None:
         last: Resting | None = None
-        while found := await self._views.resting_conversations(app_id, before, last, AT_ONCE):
-            erased = await self._destroy(found, lambda ledger, one: ledger.is_conversation_at_rest(one, before))
-            await asyncio.gather(*(self._conversation(one, context) for one in erased))
+        erased: list[UUID] = []
+        while found := await find(last):
+            erased += await self._destroy(found, rests)
             last = found[-1]
-        last = None
-        while found := await self._views.resting_files(app_id, before, last, AT_ONCE):
-            erased = await self._destroy(found, lambda ledger, one: ledger.is_file_at_rest(one, before))
-            await asyncio.gather(*(self._file(one, context) for one in erased))
-            last = found[-1]
+            if len(erased) >= LONGEST_RUN:
+                await self._record(erased, record)
+                erased.clear()
+        await self._record(erased, record)
+
+    async def _record(self, erased: Sequence[UUID], record: Callable[[UUID], Awaitable[None]]) -> None:
+        if erased:
+            await self._destroying.settle()
+        for first in range(0, len(erased), AT_ONCE):
+            await asyncio.gather(*map(record, erased[first : first + AT_ONCE]))
 
     async def _destroy(self, found: Sequence[Resting], rests: Callable[[Transaction, UUID], bool]) -> list[UUID]:
         """Destroy the keys of what is still at rest; which that was."""

@@ -96,14 +96,26 @@ class Keyring(Protocol):
         """
         ...
 
-    def destroy(self, key_ids: Iterable[UUID]) -> None:
-        """Destroy keys and all that stand under them, for good. Blocks; when it is back, no file has them any more.
+    def destroy(self, key_ids: Iterable[UUID]) -> int:
+        """Destroy keys and all that stand under them, for good; how many were there. Blocks.
 
         Whoever has one of them in hand can do nothing more with it. Keys that are gone already are no error. To be
-        called between two commits: then no event is committed that one of them has sealed.
+        called between two commits: then no event is committed that one of them has sealed. The bytes are left in files
+        until :meth:`scrub`, which need not be called by the same process.
 
         Raises:
             StorageUnavailableError: the key store is in trouble. Some of them may be gone: destroy them once more.
+        """
+        ...
+
+    def scrub(self) -> None:
+        """Have no file with a key that was destroyed by then, whoever has done so. Blocks, and may take long.
+
+        Commits go on beside it. Where nothing is left it costs next to nothing.
+
+        Raises:
+            StorageUnavailableError: the key store is in trouble, or somebody else has been reading it for long. What is
+                left is known to whoever scrubs next.
         """
         ...
 
