@@ -1,11 +1,15 @@
 """A person is erased on one node: what another node of the ledger had at hand of them is gone, too."""
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager, suppress
+from datetime import timedelta
+from functools import partial
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
+from uuid import UUID
 
+import psycopg
 import pytest
 
 from chatledger.adapters.keys.keyring import StoredKeyring
@@ -14,8 +18,8 @@ from chatledger.adapters.postgres_connections import PostgresAddress
 from chatledger.application.ports.keys import KeyDestroyedError
 from chatledger.application.ports.storage import StorageUnavailableError
 from chatledger.domain.message import Message
-from tests.application.chat import Chat, open_chat, until
-from tests.application.test_erasing import erase, names_of, said
+from tests.application.chat import DEADLINE, Chat, open_chat, until
+from tests.application.test_erasing import erase, is_erased, names_of, person, said
 from tests.support.databases import ON_POSTGRES, settings_of
 from tests.support.master_keys import master_key
 from tests.support.server import a_context
@@ -121,3 +125,87 @@ async def test_what_one_node_rotates_the_other_checks_by(nodes: tuple[Chat, Chat
     for chat in nodes:
         for view in (message, again):
             assert (await chat.application.history.message(chat.caller(), view.message_id)).answer == view.answer
+
+
+connect = partial(psycopg.connect, autocommit=True)
+
+
+@contextmanager
+def held_parts(database_url: str | None) -> Iterator[psycopg.Connection]:
+    """No part of the table of keys that was written anew can take its place, as somebody is reading."""
+    assert database_url is not None
+    with connect(database_url) as beside, connect(database_url) as reading, reading.transaction():
+        reading.execute("LOCK TABLE chatledger_keys.keys IN ACCESS SHARE MODE")
+        yield beside
+
+
+def parts_to_write(connection: psycopg.Connection) -> Sequence[Any]:
+    return connection.execute("SELECT part FROM chatledger_keys.overwritten").fetchall()
+
+
+async def test_while_keys_are_still_in_files_every_node_commits_and_no_erasure_is_done(
+    nodes: tuple[Chat, Chat], database_url: str | None
+) -> None:
+    one, other = nodes
+    first = await said(one, "secret", "ada")
+    erasing = one.application.erasing
+    with held_parts(database_url) as beside:
+        erasure = await erasing.request(await person(one), a_context())
+
+        async def is_waiting() -> bool:
+            return bool(beside.execute("SELECT FROM pg_locks WHERE NOT granted AND mode ~ 'AccessExcl'").rowcount)
+
+        await until(is_waiting)
+        for chat, user in ((one, "bob"), (other, "eve"), (other, "bob")):
+            assert (await said(chat, "beside", user)).answer == "beside"
+        assert (await erasing.erasure(erasure.end_user_id)).erased_position is None
+        assert "ConversationErased" not in await names_of(other, first.conversation_id)
+    assert (await erasing.until_done(erasure.end_user_id, DEADLINE)).erased_position is not None
+    assert (await names_of(other, first.conversation_id))[-1] == "ConversationErased"
+    with held_parts(database_url) as beside:
+        assert not parts_to_write(beside)
+
+
+async def test_a_retention_puts_nothing_on_record_before_all_its_keys_are_out_of_the_files(
+    nodes: tuple[Chat, Chat], database_url: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("chatledger.application.erasure.retaining.AT_ONCE", 1)
+    one, other = nodes
+    old = [(await said(one, "old", "ada")).conversation_id for _ in range(3)]
+    now, clock = one.application.clock.now, type(one.application.clock)
+    monkeypatch.setattr(clock, "now", lambda _: now() + timedelta(days=31))
+
+    async def is_gone(conversation_id: UUID) -> bool:
+        try:
+            await other.running.ledger.read(conversation_id)
+        except KeyDestroyedError:
+            return True
+        return False
+
+    with held_parts(database_url):
+        await one.application.apps.set_retention(one.app.app_id, 30, a_context())
+        for conversation_id in old:
+            await until(partial(is_gone, conversation_id))
+            assert "ConversationErased" not in await names_of(other, conversation_id)
+    for conversation_id in old:
+        await until(partial(is_erased, other, conversation_id))
+
+
+async def test_what_a_node_that_died_has_left_in_files_goes_with_the_next_one(
+    tmp_path: Path, database_url: str | None
+) -> None:
+    async with open_node(tmp_path / "one", database_url) as one:
+        message = await said(one, "secret", "ada")
+        key_id = (await one.running.ledger.read(message.conversation_id))[0].key_id
+        await one.running.writer.run_alone(lambda: one.running.ledger.keyring.destroy([key_id]))
+        with held_parts(database_url) as beside:
+            assert parts_to_write(beside)
+
+    async with open_node(tmp_path / "other", database_url) as other:
+
+        async def is_rid_of_it() -> bool:
+            with held_parts(database_url) as beside:
+                return not parts_to_write(beside)
+
+        await until(is_rid_of_it)
+        await until(partial(is_erased, other, message.conversation_id))

@@ -3,8 +3,10 @@
 import sqlite3
 import threading
 from collections.abc import Collection, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from pathlib import Path
+from uuid import UUID
 
 import psycopg
 import pytest
@@ -15,7 +17,7 @@ from chatledger.adapters.keys.keyring import StoredKeyring
 from chatledger.adapters.keys.master import GivenMasterKeyFile, MasterKeyError
 from chatledger.adapters.keys.postgres import PostgresKeyStore
 from chatledger.adapters.keys.postgres_parts import rewrite_overwritten
-from chatledger.application.ports.keys import SuccessorError
+from chatledger.application.ports.keys import KeyDestroyedError, SuccessorError
 from chatledger.application.ports.storage import StorageUnavailableError
 from chatledger.application.system_clock import new_id
 from tests.support.databases import ON_POSTGRES
@@ -26,7 +28,7 @@ from tests.support.process import until
 pytestmark = ON_POSTGRES
 
 WAITING = """
-SELECT FROM pg_locks JOIN pg_database ON pg_database.oid = pg_locks.database
+SELECT pid FROM pg_locks JOIN pg_database ON pg_database.oid = pg_locks.database
 WHERE NOT granted AND datname = current_database()
 """
 MASTER, NEXT = bytes(range(100, 132)), bytes(range(200, 232))
@@ -126,6 +128,73 @@ def test_a_copy_that_begins_while_keys_are_destroyed_has_all_the_others(
         wanted = {row[0] for row in beside.execute("SELECT key_id FROM chatledger_keys.keys")}
     with closing(sqlite3.connect(target)) as copied:
         assert {row[0] for row in copied.execute("SELECT key_id FROM keys")} == wanted
+
+
+@contextmanager
+def held_while_scrubbing(keyring: StoredKeyring, url: str, key_id: UUID) -> Iterator[Future[None]]:
+    """What scrubs has written a part anew, and waits for a reader until this is left."""
+    keyring.destroy([key_id])
+    with ThreadPoolExecutor() as pool, database(url) as beside, database(url) as reading, reading.transaction():
+        reading.execute("LOCK TABLE chatledger_keys.keys IN ACCESS SHARE MODE")
+        done = pool.submit(keyring.scrub)
+        until(lambda: beside.execute(WAITING).rowcount)
+        yield done
+
+
+def test_while_a_part_is_written_anew_other_nodes_make_read_and_destroy_keys(
+    keyring: StoredKeyring, url: str, tmp_path: Path, postgres_server: PostgresServer
+) -> None:
+    doomed, also_doomed, kept, person = [keyring.new_key(None) for _ in range(4)]
+    child = keyring.new_key(person.key_id)
+    keyring.make_durable([doomed, also_doomed, kept, person, child])
+    wraps = wraps_in(url)
+    with (
+        closing(StoredKeyring(PostgresKeyStore(url), master_key(tmp_path, MASTER), new_id)) as other,
+        ThreadPoolExecutor() as rotating,
+        database(url) as beside,
+    ):
+        with held_while_scrubbing(keyring, url, doomed.key_id) as done:
+            new = [other.new_key(None) for _ in range(100)]  # some in each part
+            other.make_durable(new)
+            assert other.destroy([also_doomed.key_id, new[0].key_id]) == 2
+            other.key(kept.key_id)
+            rotated = rotating.submit(other.rotate_key, person.key_id)
+            until(lambda: beside.execute("SELECT FROM chatledger_keys.changes WHERE what = 'rotated'").rowcount)
+            assert not done.done()
+            assert left_of([wraps[doomed.key_id.bytes]], files_of(postgres_server, url))
+        done.result(10)
+        assert rotated.result(10) == 1
+    keyring.scrub()
+    gone = [wraps[each.key_id.bytes] for each in (doomed, also_doomed, person)]
+    assert not left_of(gone, files_of(postgres_server, url))
+    with closing(StoredKeyring(PostgresKeyStore(url), master_key(tmp_path, MASTER), new_id)) as after:
+        for there in (kept, person, child, *new[1:]):
+            after.key(there.key_id)
+        for lost in (doomed, also_doomed, new[0]):
+            with pytest.raises(KeyDestroyedError):
+                after.key(lost.key_id)
+
+
+@pytest.mark.parametrize("how", ["killed", "closed"])
+def test_what_one_that_ended_on_the_way_has_left_is_gone_once_another_scrubs(
+    keyring: StoredKeyring, url: str, tmp_path: Path, postgres_server: PostgresServer, how: str
+) -> None:
+    doomed = keyring.new_key(None)
+    keyring.make_durable([doomed])
+    wrapped = wraps_in(url)[doomed.key_id.bytes]
+    with held_while_scrubbing(keyring, url, doomed.key_id) as done, database(url) as beside:
+        if how == "closed":
+            keyring.close()
+        else:
+            beside.execute(f"SELECT pg_terminate_backend(pid) FROM ({WAITING}) AS waiting")
+        with pytest.raises(StorageUnavailableError):
+            done.result(10)
+    assert left_of([wrapped], files_of(postgres_server, url))
+    with closing(StoredKeyring(PostgresKeyStore(url), master_key(tmp_path, MASTER), new_id)) as after:
+        after.scrub()
+        assert not left_of([wrapped], files_of(postgres_server, url))
+        with pytest.raises(KeyDestroyedError):
+            after.key(doomed.key_id)
 
 
 def test_one_that_is_away_says_so_and_is_used_again_when_it_is_back(

@@ -57,14 +57,14 @@ WRITERS_LOCK: LiteralString = (
 _REWRITERS_LOCK: LiteralString = (
     "SELECT pg_advisory_xact_lock(hashtextextended('chatledger key parts ' || current_setting('search_path'), 0))"
 )
-_NOTED: LiteralString = "ON CONFLICT (part) DO UPDATE SET number = excluded.number"
-_NOTE: LiteralString = (
-    f"INSERT INTO overwritten (part) SELECT DISTINCT tableoid::regclass::text FROM keys WHERE key_id = ANY(%s) {_NOTED}"
-)
-_NOTE_ALL: LiteralString = (
-    "INSERT INTO overwritten (part) "
-    f"SELECT inhrelid::regclass::text FROM pg_inherits WHERE inhparent = 'keys'::regclass {_NOTED}"
-)
+_NOTE: LiteralString = """
+INSERT INTO overwritten (part) SELECT DISTINCT tableoid::regclass::text FROM keys WHERE key_id = ANY(%s)
+ON CONFLICT (part) DO UPDATE SET number = excluded.number
+"""
+_NOTE_ALL: LiteralString = """
+INSERT INTO overwritten (part) SELECT inhrelid::regclass::text FROM pg_inherits WHERE inhparent = 'keys'::regclass
+ON CONFLICT (part) DO UPDATE SET number = excluded.number
+"""
 _BOUNDS: LiteralString = (
     "SELECT pg_get_expr(relpartbound, oid), pg_get_partition_constraintdef(oid) FROM pg_class WHERE oid = %s::regclass"
 )
@@ -142,7 +142,7 @@ def _has_rewritten(connection: BoundedConnection, part: str, is_over: Event) -> 
         if noted is None:  # another process was at it
             return True
         known = _one(connection, "SELECT coalesce(max(number), 0) FROM changes")
-        bounds, check = connection.execute(_BOUNDS, (part,)).fetchone() or ()
+        ((bounds, check),) = connection.execute(_BOUNDS, (part,)).fetchall()
         _run(connection, _BUILD, part=part, check=check)
         last = _copy(connection, part, 0, is_over)
         _lock(connection, part, is_over)

@@ -27,7 +27,7 @@ LOOK_INTERVAL = 600.0
 
 AT_ONCE = 50
 
-LONGEST_RUN = 10_000
+LONGEST_RUN = 100_000
 """How many things lose their keys before they are put on record: the key store is rid of these keys at one go."""
 
 
@@ -35,8 +35,9 @@ class Retaining:
     """A process manager. What is no longer kept loses its own key, and its person and their other things stay.
 
     The keys of a batch are destroyed between two commits, as far as nothing has happened and nobody holds the person
-    by then; what is erased is put on record after that, once no file has the keys of the whole run. What an end or a failure kept from the record is known by the
-    keys that are gone, whoever is held and whatever an app keeps by then. One thing's trouble is not the others'.
+    by then; what is erased is put on record after that, once no file has the keys of the whole run. What an end or a
+    failure kept from the record is known by the keys that are gone, whoever is held and whatever an app keeps by then.
+    One thing's trouble is not the others'.
     """
 
     def __init__(
