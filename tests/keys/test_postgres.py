@@ -149,7 +149,7 @@ def test_while_a_part_is_written_anew_other_nodes_make_read_and_destroy_keys(
     keyring.make_durable([doomed, also_doomed, kept, person, child])
     wraps = wraps_in(url)
     with (
-        closing(StoredKeyring(PostgresKeyStore(url), master_key(tmp_path, MASTER), new_id)) as other,
+        closing(StoredKeyring(PostgresKeyStore(url, "relaxed"), master_key(tmp_path, MASTER), new_id)) as other,
         ThreadPoolExecutor() as rotating,
         database(url) as beside,
     ):
@@ -167,7 +167,7 @@ def test_while_a_part_is_written_anew_other_nodes_make_read_and_destroy_keys(
     keyring.scrub()
     gone = [wraps[each.key_id.bytes] for each in (doomed, also_doomed, person)]
     assert not left_of(gone, files_of(postgres_server, url))
-    with closing(StoredKeyring(PostgresKeyStore(url), master_key(tmp_path, MASTER), new_id)) as after:
+    with closing(StoredKeyring(PostgresKeyStore(url, "relaxed"), master_key(tmp_path, MASTER), new_id)) as after:
         for there in (kept, person, child, *new[1:]):
             after.key(there.key_id)
         for lost in (doomed, also_doomed, new[0]):
@@ -190,7 +190,7 @@ def test_what_one_that_ended_on_the_way_has_left_is_gone_once_another_scrubs(
         with pytest.raises(StorageUnavailableError):
             done.result(10)
     assert left_of([wrapped], files_of(postgres_server, url))
-    with closing(StoredKeyring(PostgresKeyStore(url), master_key(tmp_path, MASTER), new_id)) as after:
+    with closing(StoredKeyring(PostgresKeyStore(url, "relaxed"), master_key(tmp_path, MASTER), new_id)) as after:
         after.scrub()
         assert not left_of([wrapped], files_of(postgres_server, url))
         with pytest.raises(KeyDestroyedError):
