@@ -4,6 +4,7 @@ import asyncio
 import random
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -15,14 +16,17 @@ import sqlalchemy as sa
 from chatledger.adapters.persistence.statements import statements_of
 from chatledger.adapters.persistence.tables import METADATA
 from chatledger.adapters.persistence.views.people import SqlPeopleViews
+from chatledger.application.commands import rebuilding
 from chatledger.application.commands.rebuilding import RebuildReport
 from chatledger.application.context import SYSTEM, Context
+from chatledger.application.ledger import rebuild as replaying
 from chatledger.application.ledger.hand_ins import HandIn, NewEvent
 from chatledger.application.ledger.ledger import CATEGORIES
 from chatledger.application.ledger.projections import READ_MODELS
 from chatledger.application.ledger.rebuild import PAGE, Replay
 from chatledger.application.ledger.sealed_rows import RowSeals
 from chatledger.application.ledger.writer import GroupCommitWriter
+from chatledger.application.ports.storage import LAST_POSITION
 from chatledger.application.system_clock import new_id
 from chatledger.domain.aggregate import Aggregate
 from chatledger.domain.app import App
@@ -386,6 +390,23 @@ async def test_a_replay_gives_the_same_rows(store: Store, tmp_path: Path, seed: 
         assert read_models(second) == live
         assert second.positions() == []
     assert store.positions() == list(range(1, last + 1))
+
+
+async def test_a_page_ends_earlier_where_events_are_long(busy_store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    live, most, read_at_once = read_models(busy_store), 10_000, 10
+    with busy_store.ledger.write() as transaction:
+        sizes = [len(row.public) + len(row.sealed or b"") for row in transaction.read_log(0, LAST_POSITION)]
+    assert sum(sizes) > 5 * most
+    monkeypatch.setattr(rebuilding, "PAGE_BYTES", most)
+    monkeypatch.setattr(rebuilding, "NEAR", 0)
+    monkeypatch.setattr(replaying, "READ", read_at_once)
+    ends = [0]
+    async with open_rebuilding(busy_store) as rebuilds:
+        report = await rebuilds.rebuild(lambda done, _total: ends.append(done))
+    assert report.differences == 0
+    assert read_models(busy_store) == live
+    for begin, end in pairwise(ends):
+        assert sum(sizes[begin : end - read_at_once]) < most
 
 
 async def test_a_rebuild_repairs_what_was_changed_or_lost(busy_store: Store) -> None:

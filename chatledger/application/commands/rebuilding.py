@@ -23,6 +23,9 @@ log = logging.getLogger(__name__)
 PAGE = 4_000
 """Events that are replayed at a time. What they do to one row is written once."""
 
+PAGE_BYTES = 16 * 1024 * 1024
+"""Of their bodies, as they are stored: a page ends once it has so many, or that many events."""
+
 NEAR = 200
 """Events that are left to be replayed under the ledger's lock."""
 
@@ -212,7 +215,7 @@ class Rebuilding:
 def _next_page(replay: Replay, ledger: Transaction) -> tuple[Sequence[Change], int]:
     """What it changes, and where the ledger ends: right there if nothing came, whatever the ledger says."""
     before = replay.position
-    changes = replay.read_on(ledger, PAGE)
+    changes = replay.read_on(ledger, PAGE, PAGE_BYTES)
     return changes, before if replay.position == before else ledger.position()
 
 

@@ -1,5 +1,6 @@
 """Replaying the ledger into read models: to make them anew, or to prove that the live ones are right."""
 
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from uuid import UUID
 
@@ -11,6 +12,9 @@ from chatledger.domain.events import MessageCreated, MessageEvent
 from chatledger.domain.message import Message
 
 PAGE = 1_000
+
+READ = 500
+"""Events that are in memory at a time, sealed."""
 
 Progress = Callable[[int, int], None]
 """Told of the positions done and of the positions in all."""
@@ -34,13 +38,22 @@ class Replay:
         self._running: dict[UUID, _Running] = {}
         self.position = position
 
-    def read_on(self, source: Transaction, limit: int) -> Sequence[Change]:
-        """What the next events change, ``limit`` of them at most. At the end of the ledger the position stays."""
+    def read_on(self, source: Transaction, limit: int, most_bytes: int = sys.maxsize) -> Sequence[Change]:
+        """What the next events change, ``limit`` of them at most. At the end of the ledger the position stays.
+
+        No more are read once the bodies of those that were are ``most_bytes`` long, as they are stored.
+        """
         changes: list[Change] = []
-        for row in source.read_log(self.position, limit):
-            if not row.category.startswith(LIBRARY) and self._codec.knows(row):
-                changes += self._changes(row, source)
-            self.position = row.position
+        while limit > 0 and most_bytes > 0:
+            rows = source.read_log(self.position, min(limit, READ))
+            if not rows:
+                break
+            for row in rows:
+                if not row.category.startswith(LIBRARY) and self._codec.knows(row):
+                    changes += self._changes(row, source)
+                self.position = row.position
+                most_bytes -= len(row.public) + len(row.sealed or b"")
+            limit -= len(rows)
         return changes
 
     def pages(self, source: Transaction, last: int = LAST_POSITION) -> Iterator[Sequence[Change]]:
