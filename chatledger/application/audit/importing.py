@@ -213,7 +213,7 @@ def _told_so_far(row: EventRow, through: int) -> Change:
     key = {"endpoint_id": row.stream_id}
     if row.name == "EndpointRemoved":
         return Delete("webhook_progress", key)
-    place = {"position": through, "failures": 0, "paused_until": 0, "forgiven": 0}
+    place = {"position": through, "failures": 0, "paused_until": 0, "forgiven": 0, "revision": 0}
     return Upsert("webhook_progress", key, key | place, {})
 
 
