@@ -13,6 +13,7 @@ import psycopg
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from benchmarks.stores import Store
+from chatledger.application.ledger.projections import READ_MODELS_VERSION
 
 EVENT_COLUMNS = 12
 NONCE_BYTES = 12
@@ -136,6 +137,7 @@ class BarePostgres:
 
     def __init__(self, url: str) -> None:
         self._connection = psycopg.connect(url, autocommit=True)
+        self._connection.execute(f"SET search_path TO public, public_read_{READ_MODELS_VERSION}")
         self._cursor = self._connection.cursor(binary=True)
 
     def select(self, sql: str, *parameters: Any) -> Iterable[Sequence[Any]]:
