@@ -7,7 +7,7 @@ of each commit (docs/nats.md has the figures).
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
 from itertools import islice
 from uuid import UUID
@@ -15,22 +15,20 @@ from uuid import UUID
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 
-from chatledger.adapters.queue.in_process import TERMINAL, InProcessListener, InProcessLiveBus
+from chatledger.adapters.queue.in_process import TERMINAL
 from chatledger.adapters.queue.nats_connection import TROUBLE, NatsConnection
-from chatledger.application.ports.queue import Listener, QueueItem
-from chatledger.domain.events import REGISTRY, StopRequested
+from chatledger.adapters.queue.shared_bus import STOP_REQUESTED, SharedLiveBus
+from chatledger.application.ports.queue import QueueItem
 
 MAX_UNTOLD = 10_000
 MAX_IN_NOTICE = 1_000
 GATHER = 0.002
 
-STOP_REQUESTED = REGISTRY.of(StopRequested).name
-
 _ID = 16
 _ENTRY = 1 + 2 * _ID
 
 
-class NatsLiveBus:
+class NatsLiveBus(SharedLiveBus):
     """Listeners of this process are told at once, those of others by :meth:`run`, which runs all the time.
 
     Args:
@@ -38,35 +36,18 @@ class NatsLiveBus:
     """
 
     def __init__(self, connection: NatsConnection, root: str) -> None:
+        super().__init__()
         self._connection = connection
         self._news, self._stops = f"{root}.news", f"{root}.stops"
-        self._local = InProcessLiveBus()
         self._untold: deque[QueueItem] = deque(maxlen=MAX_UNTOLD)
         self._has_work = asyncio.Event()
-        self._observers: list[Callable[[UUID], None]] = []
         connection.prepare(self._prepare)
 
     def publish(self, item: QueueItem) -> None:
         """Tell all listeners of ``item.message_id`` and of ``item.conversation_id``. Never waits for them."""
-        self._local.publish(item)
+        self._here.publish(item)
         self._untold.append(item)
         self._has_work.set()
-
-    def rouse(self) -> None:
-        """Wake all listeners of this process, as if each had been told something."""
-        self._local.rouse()
-
-    def listen(self, subject_id: UUID) -> InProcessListener:
-        """Begin to listen to one message, up to its terminal event, or to all messages of a conversation."""
-        return self._local.listen(subject_id)
-
-    def stop_listen(self, subject_id: UUID, listener: Listener) -> None:
-        """End listening."""
-        self._local.stop_listen(subject_id, listener)
-
-    def observe_stops(self, observer: Callable[[UUID], None]) -> None:
-        """Call ``observer`` with each message that another process has asked the end of. It must not block or raise."""
-        self._observers.append(observer)
 
     async def run(self) -> None:
         """Tell other processes, and hear of them."""
@@ -94,16 +75,14 @@ class NatsLiveBus:
             await client.publish(self._news, notice)
 
     async def _hear_news(self, notice: Msg) -> None:
-        if not self._local.has_listeners:
+        if not self._here.has_listeners:
             return
         for is_terminal, message_id, conversation_id in _entries(notice.data):
-            self._local.tell(message_id, conversation_id, is_terminal=is_terminal)
+            self._here.tell(message_id, conversation_id, is_terminal=is_terminal)
 
     async def _hear_stops(self, notice: Msg) -> None:
         for start in range(0, len(notice.data) - _ID + 1, _ID):
-            message_id = UUID(bytes=notice.data[start : start + _ID])
-            for observer in self._observers:
-                observer(message_id)
+            self._hear_stop(UUID(bytes=notice.data[start : start + _ID]))
 
 
 def _entry(item: QueueItem) -> bytes:
