@@ -1,7 +1,7 @@
 """An open chatledger without a server, and messages to append to."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 from uuid import UUID
@@ -91,24 +91,34 @@ async def converse(running: Running, conversations: int, messages: int, pieces: 
     """Hold conversations, many at a time, in which each message is answered in so many pieces; their keys."""
     app_id, end_user_id, lanes = new_id(), new_id(), asyncio.Semaphore(50)
 
+    async def answer(answering: Open) -> None:
+        for number in range(pieces):
+            answering.message.append_chunk(1, f"some ten words of an answer, number {number}, and more of it ")
+
     async def one() -> UUID:
         async with lanes:
-            key = running.ledger.keyring.new_key(None)
-            conversation = start_conversation(app_id, end_user_id)
-            await running.ledger.hand_in(Staged(conversation, key.key_id), context=WORKER, new_keys=(key,))
-            for _ in range(messages):
-                message = Message.create(new_id(), question(app_id, end_user_id, conversation.id))
-                staged = Staged(message, key.key_id)
-                await running.ledger.hand_in(staged, context=WORKER)
-                message.start_attempt("bench")
-                started = await running.ledger.hand_in(staged, context=WORKER)
-                answering = Open(staged, started[0].context_position)
-                for number in range(pieces):
-                    message.append_chunk(1, f"some ten words of an answer, number {number}, and more of it ")
-                await complete(running, answering)
-            return key.key_id
+            return await hold(running, app_id, end_user_id, messages, answer)
 
     return await asyncio.gather(*(one() for _ in range(conversations)))
+
+
+async def hold(
+    running: Running, app_id: UUID, end_user_id: UUID, messages: int, answer: Callable[[Open], Awaitable[None]]
+) -> UUID:
+    """Hold one conversation, in which each message is answered so, and completed; its key."""
+    key = running.ledger.keyring.new_key(None)
+    conversation = start_conversation(app_id, end_user_id)
+    await running.ledger.hand_in(Staged(conversation, key.key_id), context=WORKER, new_keys=(key,))
+    for _ in range(messages):
+        message = Message.create(new_id(), question(app_id, end_user_id, conversation.id))
+        staged = Staged(message, key.key_id)
+        await running.ledger.hand_in(staged, context=WORKER)
+        message.start_attempt("bench")
+        started = await running.ledger.hand_in(staged, context=WORKER)
+        answering = Open(staged, started[0].context_position)
+        await answer(answering)
+        await complete(running, answering)
+    return key.key_id
 
 
 def start_conversation(app_id: UUID, end_user_id: UUID) -> Conversation:

@@ -13,12 +13,10 @@ import msgspec
 
 from benchmarks.bare import Bare, bare, sqlite_file, used_bytes
 from benchmarks.figure import Figure
-from benchmarks.ledgers import WORKER, Open, complete, opened, question, run, start_conversation
+from benchmarks.ledgers import Open, hold, opened, run
 from benchmarks.stores import Options, Store, empty_store
-from chatledger.application.ledger.ledger import Staged
 from chatledger.application.system_clock import new_id
 from chatledger.bootstrap import Running
-from chatledger.domain.message import Message
 
 NAME = "bytes of a message"
 
@@ -81,20 +79,14 @@ async def _between(store: Store, conversations: int, pieces: int) -> tuple[_Size
 
 async def _converse(running: Running, pieces: int) -> None:
     """One conversation; each piece is handed in by itself, and shares a commit with those of other conversations."""
-    app_id, end_user_id, key = new_id(), new_id(), running.ledger.keyring.new_key(None)
-    conversation = start_conversation(app_id, end_user_id)
-    await running.ledger.hand_in(Staged(conversation, key.key_id), context=WORKER, new_keys=(key,))
-    for _ in range(MESSAGES_OF_A_CONVERSATION):
-        message = Message.create(new_id(), question(app_id, end_user_id, conversation.id))
-        staged = Staged(message, key.key_id)
-        await running.ledger.hand_in(staged, context=WORKER)
-        message.start_attempt("bench")
-        started = await running.ledger.hand_in(staged, context=WORKER)
-        answering = Open(staged, started[0].context_position)
+
+    async def answer(answering: Open) -> None:
         for number in range(pieces):
-            message.append_chunk(1, TEXT[len(TEXT) * number // pieces : len(TEXT) * (number + 1) // pieces])
-            await running.ledger.hand_in(staged, context=answering.context_position)
-        await complete(running, answering)
+            piece = TEXT[len(TEXT) * number // pieces : len(TEXT) * (number + 1) // pieces]
+            answering.message.append_chunk(1, piece)
+            await running.ledger.hand_in(answering.staged, context=answering.context_position)
+
+    await hold(running, new_id(), new_id(), MESSAGES_OF_A_CONVERSATION, answer)
 
 
 def _size(store: Store) -> _Size:
