@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Sequence
+from itertools import islice
 from uuid import UUID
 
 from chatledger.application.ledger.envelope import Envelope
@@ -58,7 +59,7 @@ class Pages:
 
     async def _read_all(self) -> None:
         while self._wanted:
-            wanted = dict(list(self._wanted.items())[:AT_ONCE])
+            wanted = dict(islice(self._wanted.items(), AT_ONCE))
             for key in wanted:
                 del self._wanted[key]
             try:
