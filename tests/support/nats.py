@@ -14,12 +14,12 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Self
 
+from tests.support.guard import Guard
 from tests.support.ports import free_port
 
 START_WITHIN = 30.0
 STOP_WITHIN = 20.0
 
-# Only the end of the test process, in whatever way, closes the pipe that it reads; then it does what was left undone.
 GUARD = """
 cat >/dev/null
 kill -KILL "$1"
@@ -63,7 +63,7 @@ class NatsServer:
         self._settings = list(settings)
         self.folder = Path(tempfile.mkdtemp(prefix=f"chatledger-nats-{name}-"))
         self._process: subprocess.Popen[bytes] | None = None
-        self._guard: subprocess.Popen[bytes] | None = None
+        self._guard: Guard | None = None
 
     @property
     def pid(self) -> int:
@@ -107,12 +107,7 @@ class NatsServer:
                 stderr=log,
                 start_new_session=True,  # an interrupt from the keyboard is the test run's to deal with
             )
-        self._guard = subprocess.Popen(
-            ["/bin/sh", "-c", GUARD, "guard", str(self._process.pid), str(self.folder)],
-            stdin=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            start_new_session=True,
-        )
+        self._guard = Guard(GUARD, self._process.pid, self.folder)
         return self
 
     def start(self) -> Self:
@@ -187,9 +182,7 @@ class NatsServer:
         if self._process is None:
             return
         if self._guard is not None:
-            # It goes first: it must not find another process under this one's number.
-            self._guard.kill()
-            self._guard.communicate()
+            self._guard.dismiss()
             self._guard = None
         process, self._process = self._process, None
         process.send_signal(number)

