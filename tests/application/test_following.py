@@ -101,15 +101,21 @@ async def test_a_page_of_a_conversation_costs_the_same_however_long_it_is(chat, 
         statements.append((statement, parameters))
 
     sa.event.listen(engine, "before_cursor_execute", note)
-    prices = []
-    for count in (2 * MESSAGES_AT_ONCE, 6 * MESSAGES_AT_ONCE):
-        conversation_id = await conversation_of(chat, count)
+
+    async def price_of(conversation_id):
         with chat.application.following.follow_conversation(conversation_id) as follower:
             statements.clear()
             batches = follower.batches()
             first = await anext(batches)
-            prices.append((len(statements), len({envelope.stream_id for envelope in first})))
+            price = len(statements), len({envelope.stream_id for envelope in first})
             await batches.aclose()
+        return price
+
+    prices = []
+    for count in (2 * MESSAGES_AT_ONCE, 6 * MESSAGES_AT_ONCE):
+        conversation_id = await conversation_of(chat, count)
+        # Others may read meanwhile: the sweeper, say.
+        prices.append(min([await price_of(conversation_id) for _ in range(3)]))
     assert prices[0] == prices[1]
     assert prices[0][1] == MESSAGES_AT_ONCE
     # Where somebody goes on in the middle, what is under way there is found by an index.

@@ -13,6 +13,8 @@ from pathlib import Path
 import psycopg
 import pytest
 
+from chatledger.adapters.persistence.errors import storage_errors
+from chatledger.application.ports.storage import StorageUnavailableError
 from tests.faults.checking import messages_of
 from tests.faults.clients import Place
 from tests.faults.findings import Findings
@@ -112,13 +114,18 @@ async def test_a_full_disk_of_the_database_loses_nothing(
 
 
 def ask_for_log(server: PostgresServer) -> None:
-    """Let it need another file for its log, for which there is no room: it dies of that."""
-    try:
-        with closing(psycopg.connect(server.dsn, autocommit=True)) as connection:
-            while True:
-                connection.execute("SELECT pg_logical_emit_message(false, 'x', repeat('x', 100000)), pg_switch_wal()")
-    except psycopg.OperationalError:
-        pass
+    """Let it need another file for its log, for which there is no room: it dies of that.
+
+    Whether its last words are heard or only the end of the connection, it is the store that is in trouble.
+    """
+    with closing(psycopg.connect(server.dsn, autocommit=True)) as connection, pytest.raises(StorageUnavailableError):
+        write_for_ever(connection)
+
+
+def write_for_ever(connection: psycopg.Connection) -> None:
+    with storage_errors():
+        while True:
+            connection.execute("SELECT pg_logical_emit_message(false, 'x', repeat('x', 100000)), pg_switch_wal()")
 
 
 def log_position(server: PostgresServer) -> str:

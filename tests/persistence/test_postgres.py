@@ -12,10 +12,12 @@ from urllib.parse import urlsplit
 import psycopg
 import pytest
 import sqlalchemy as sa
+from psycopg.pq import DiagnosticField
 
 from chatledger.adapters import postgres_connections
 from chatledger.adapters.persistence import postgres
 from chatledger.adapters.persistence.database import database_at
+from chatledger.adapters.persistence.errors import is_gone, storage_errors
 from chatledger.adapters.persistence.postgres import COPY_FROM
 from chatledger.adapters.persistence.statements import statements_of
 from chatledger.adapters.persistence.store import Reader, SqlLedgerStore, write_transaction
@@ -64,6 +66,17 @@ def test_a_limit_of_files_that_are_spilled_to_is_no_lack_of_room(url):
 
 
 # Who may write
+
+
+@pytest.mark.parametrize("severity", ["ERROR", "FATAL", "PANIC"])
+def test_the_last_words_of_a_database_are_trouble_whatever_their_state(severity):
+    """A full disk of the log makes it panic with the state of a bug."""
+    told = {DiagnosticField.SQLSTATE: b"XX000", DiagnosticField.SEVERITY_NONLOCALIZED: severity.encode()}
+    error = psycopg.errors.InternalError_("could not write to log file", info=told)
+    expected = psycopg.errors.InternalError_ if severity == "ERROR" else StorageUnavailableError
+    with pytest.raises(expected), storage_errors():
+        raise error
+    assert is_gone(error) is (severity != "ERROR")
 
 
 def test_a_ledger_has_one_server(url):
@@ -115,10 +128,26 @@ def test_a_node_that_lost_its_part_to_who_is_alone_does_not_write(url):
         assert append(node) == [3]
 
 
+@pytest.mark.parametrize("kind", ["a node", "its leases"])
+def test_a_node_that_stands_still_in_the_middle_of_a_transaction_lets_go(url, monkeypatch, kind):
+    monkeypatch.setattr(postgres, "SECONDS_TO_STAND_STILL", 0.2)
+    database = database_at(url, "relaxed")
+    with ExitStack() as stack:
+        still = stack.enter_context(database.as_node()) if kind == "a node" else database.beside("leases")
+        stack.callback(still.dispose)
+        connection = stack.enter_context(still.connect())
+        connection.exec_driver_sql("SELECT ledger_lock()")
+        beside = stack.enter_context(database.as_node())
+        assert append(beside) == [1]
+        with pytest.raises(sa.exc.DBAPIError):
+            connection.exec_driver_sql("SELECT 1")
+
+
 def test_a_server_that_was_killed_lets_go(url):
     program = """
 import sys
 from chatledger.adapters.persistence.database import database_at
+from chatledger.adapters.persistence.errors import is_gone, storage_errors
 with database_at(sys.argv[1], "relaxed").alone():
     print("alone", flush=True)
     sys.stdin.readline()

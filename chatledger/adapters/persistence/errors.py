@@ -3,10 +3,14 @@
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING, cast
 
 import sqlalchemy as sa
 
 from chatledger.application.ports.storage import StorageUnavailableError
+
+if TYPE_CHECKING:
+    import psycopg
 
 _PRIMARY_CODE = 0xFF
 _SQLITE_IN_TROUBLE = frozenset(
@@ -57,12 +61,22 @@ def _is_trouble(error: BaseException) -> bool:
         return _PRIMARY_CODE & getattr(error, "sqlite_errorcode", 0) in _SQLITE_IN_TROUBLE
     if type(error).__module__.partition(".")[0] != "psycopg":
         return False
-    from psycopg import OperationalError  # noqa: PLC0415 - it is loaded, or this error would not be
+    from psycopg import Error, OperationalError  # noqa: PLC0415 - it is loaded, or this error would not be
 
-    state = getattr(error, "sqlstate", None)
-    if state is None:
+    if not isinstance(error, Error):
+        return False
+    if error.sqlstate is None:
         return isinstance(error, OperationalError)
-    return state[:2] in _POSTGRES_IN_TROUBLE or state in _POSTGRES_STATES_IN_TROUBLE
+    return (
+        error.sqlstate[:2] in _POSTGRES_IN_TROUBLE
+        or error.sqlstate in _POSTGRES_STATES_IN_TROUBLE
+        or _ends_the_session(error)
+    )
+
+
+def _ends_the_session(error: "psycopg.Error") -> bool:
+    """After which there is no connection, whatever the state: a panic over a full disk has that of a bug."""
+    return error.diag.severity_nonlocalized in {"FATAL", "PANIC"}
 
 
 def is_gone(error: BaseException) -> bool:
@@ -71,7 +85,9 @@ def is_gone(error: BaseException) -> bool:
     state = getattr(cause, "sqlstate", None)
     if state is None:
         return _is_trouble(cause)
-    return state[:2] in {"08", "53", "58"} or state.startswith("57P0")
+    return (
+        state[:2] in {"08", "53", "58"} or state.startswith("57P0") or _ends_the_session(cast("psycopg.Error", cause))
+    )
 
 
 def kind_of(error: BaseException) -> str | None:

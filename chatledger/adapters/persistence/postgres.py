@@ -32,6 +32,9 @@ SECONDS_TO_BE_ALONE = 3
 SECONDS_TO_BE_A_NODE = 5
 """Who waits to be alone stands before a node that comes later, and gives up sooner."""
 
+SECONDS_TO_STAND_STILL = 5.0
+"""A node that is frozen in the middle of a transaction holds others up for so long: they wait longer for the lock."""
+
 _DURABLE: LiteralString = (
     "SELECT set_config('synchronous_commit', 'on', false) "
     "WHERE current_setting('synchronous_commit') NOT IN ('on', 'remote_apply')"
@@ -185,6 +188,7 @@ class PostgresDatabase:
                 _take_the_servers_lock(connection, self.place, holding)
             if holding == "as a node":
                 _come(connection)
+                _end_if_still(connection)
             connection.execute(_DURABLE)
             connection.autocommit = False
             # Under any other level a transaction would read what stood before it waited for the lock.
@@ -218,6 +222,7 @@ class PostgresDatabase:
         @sa.event.listens_for(engine, "connect")
         def _prepare(connection: BoundedConnection, _record: object) -> None:
             connection.execute("SELECT set_config('statement_timeout', %s, false)", (f"{PATIENCE:.0f}s",))
+            _end_if_still(connection)
             connection.autocommit = False
 
         return engine
@@ -263,7 +268,7 @@ def _reset(connection: BoundedConnection, record: sa.pool.ConnectionPoolEntry, s
         return
     try:
         connection.rollback()
-    except psycopg.OperationalError as error:
+    except psycopg.Error as error:
         record.invalidate(error)
 
 
@@ -293,6 +298,11 @@ def _come(connection: BoundedConnection) -> None:
     in_use = connection.execute(cast("LiteralString", _VERSIONS_IN_USE)).fetchall()
     if any(version != READ_MODELS_VERSION for (version,) in in_use):
         time.sleep(SECONDS_TO_BE_NOTICED)
+
+
+def _end_if_still(connection: BoundedConnection) -> None:
+    bound = f"{SECONDS_TO_STAND_STILL * 1000:.0f}ms"
+    connection.execute("SELECT set_config('idle_in_transaction_session_timeout', %s, false)", (bound,))
 
 
 @cache
