@@ -25,6 +25,7 @@ from chatledger.application.ledger.side_by_side import SideBySide
 from chatledger.application.ledger.writer import GroupCommitWriter
 from chatledger.application.ports.storage import Increase, StorageUnavailableError, UniqueGuard
 from chatledger.application.ports.versions import SeenVersions
+from chatledger.application.system_clock import SystemClock
 from tests.persistence.stores import Store, open_rebuilding, running_writer
 from tests.persistence.test_live_rebuild import leftovers_of, rebuilding_changes
 from tests.persistence.test_rebuild import Traffic, keep_busy, read_models, rebuild
@@ -223,21 +224,39 @@ async def test_a_version_is_dropped_once_no_node_has_it(store: Store) -> None:
         url = connection.connection.driver_connection.info.dsn
     with psycopg.connect(url, autocommit=True) as node:
         node.execute(f"SELECT pg_advisory_lock_shared(hashtext('chatledger nodes of public'), {OTHER})")
-        assert await versions.look() == SeenVersions([OTHER], {OTHER}, lags_behind=False)
+        assert await versions.look() == SeenVersions([OTHER], {OTHER}, is_here=True, lags_behind=False)
         assert not await versions.drop(OTHER)
         node.execute("SELECT pg_advisory_unlock_all()")  # the server takes a while to note that a connection is closed
-    assert await versions.look() == SeenVersions([OTHER], set(), lags_behind=False)
+    assert await versions.look() == SeenVersions([OTHER], set(), is_here=True, lags_behind=False)
     assert await versions.drop(OTHER)
     assert not await versions.drop(OTHER)
-    assert await versions.look() == SeenVersions([], set(), lags_behind=False)
+    assert await versions.look() == SeenVersions([], set(), is_here=True, lags_behind=False)
     assert store.query(f"SELECT FROM pg_namespace WHERE nspname = 'public_read_{OTHER}'") == []
+
+
+@ON_POSTGRES
+async def test_a_node_whose_tables_were_dropped_while_it_was_away_makes_them_anew(store: Store) -> None:
+    async with running_writer(store, asyncio.get_running_loop()) as writer:
+        traffic = Traffic(3, store, writer)
+        await traffic.run(20)
+        live = read_models(store)
+        versions = SqlVersions(store.ledger._reader, store.writing, asyncio.to_thread)
+        store.execute("DELETE FROM read_model_versions")
+        store.execute(f"DROP SCHEMA public_read_{READ_MODELS_VERSION} CASCADE")
+        assert await versions.look() == SeenVersions([], set(), is_here=False, lags_behind=True)
+        looking = SideBySide(versions, writer.catch_up, SystemClock())
+        await looking.look()
+        assert await versions.look() == SeenVersions([], set(), is_here=True, lags_behind=False)
+        assert read_models(store) == live
+        await traffic.run(5)
+    assert (await rebuild(store)).differences == 0
 
 
 class SomeVersions:
     """What a look shows is set; what is dropped is noted."""
 
     def __init__(self) -> None:
-        self.seen = SeenVersions((), (), lags_behind=False)
+        self.seen = SeenVersions((), (), is_here=True, lags_behind=False)
         self.dropped: list[int] = []
 
     async def look(self) -> SeenVersions:
@@ -246,6 +265,9 @@ class SomeVersions:
     async def drop(self, version: int) -> bool:
         self.dropped.append(version)
         return True
+
+    async def make(self) -> None:
+        raise AssertionError("there are tables")
 
 
 class Clock:
@@ -279,9 +301,9 @@ async def test_nobody_is_taken_to_be_alone_without_having_looked_a_moment_ago(
     clock.seconds += side_by_side.SECONDS_TRUSTED + 0.1
     assert looking.may_lag()
     for seen, may_lag in (
-        (SeenVersions([2], [2], lags_behind=False), True),
-        (SeenVersions([2], [], lags_behind=True), True),
-        (SeenVersions([2], [], lags_behind=False), False),
+        (SeenVersions([2], [2], is_here=True, lags_behind=False), True),
+        (SeenVersions([2], [], is_here=True, lags_behind=True), True),
+        (SeenVersions([2], [], is_here=True, lags_behind=False), False),
     ):
         versions.seen = seen
         await looking.look()
@@ -296,7 +318,7 @@ async def test_tables_that_nobody_has_used_for_an_hour_are_dropped(
 
     async def after(seconds: float, *in_use: int) -> Sequence[int]:
         clock.seconds += seconds
-        versions.seen = SeenVersions([2, 3], in_use, lags_behind=False)
+        versions.seen = SeenVersions([2, 3], in_use, is_here=True, lags_behind=False)
         await looking.look()
         return versions.dropped
 

@@ -93,9 +93,19 @@ class SqlVersions:
 
         return await self._run(work)
 
+    async def make(self) -> None:
+        """Make this release's tables, empty, where there are none."""
+
+        def work() -> None:
+            with storage_errors(), self._writing.begin() as connection:
+                statements_of(connection).lock_schema()
+                make_read_models(connection)
+
+        await self._run(work)
+
 
 def _seen(connection: sa.Connection) -> SeenVersions:
     others = READ_MODEL_VERSIONS.c.version != READ_MODELS_VERSION
     kept = connection.execute(sa.select(READ_MODEL_VERSIONS.c.version).where(others)).scalars().all()
     in_use = set(statements_of(connection).versions_in_use()) - {READ_MODELS_VERSION}
-    return SeenVersions(kept, in_use, SqlTransaction(connection).lags_behind())
+    return SeenVersions(kept, in_use, has_read_models(connection), SqlTransaction(connection).lags_behind())

@@ -60,6 +60,9 @@ class SideBySide:
         seen = await self._versions.look()
         self._has_others = bool(seen.in_use) or seen.lags_behind
         self._looked_at = began
+        if not seen.is_here:
+            log.warning("the read models were dropped while this node was away: they are made anew")
+            await self._versions.make()
         if seen.lags_behind:
             await self._catch_up()
         await self._drop_unused(seen, began)
