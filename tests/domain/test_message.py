@@ -1,5 +1,7 @@
 """The life of a message, as a table: what was, what is commanded, what follows."""
 
+from datetime import timedelta
+
 import msgspec
 import pytest
 
@@ -300,6 +302,14 @@ def test_after_the_end_feedback_goes_on_and_a_request_to_stop_is_nothing(history
 
 def test_the_number_of_an_attempt_is_told_to_who_starts_it() -> None:
     assert Message.fold(AN_ID, [asked, started(1), started(2)]).start_attempt("w") == 3
+
+
+def test_the_next_attempt_waits_until_its_time_unless_it_is_stopped() -> None:
+    early, waiting = LATER - timedelta(seconds=1), [asked, started(1), requeued(1)]
+    moments = [Message.fold(AN_ID, waiting).is_put_back_at(moment) for moment in (early, LATER)]
+    assert moments == [True, False]
+    assert not Message.fold(AN_ID, [asked]).is_put_back_at(early)
+    assert not Message.fold(AN_ID, [*waiting, stop_requested]).is_put_back_at(early)
 
 
 SEEN = [
