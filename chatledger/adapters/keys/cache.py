@@ -27,6 +27,7 @@ class KeyCache:
 
     def __init__(self) -> None:
         self._known: OrderedDict[UUID, KnownKey] = OrderedDict()
+        self._made_under: dict[UUID, set[UUID]] = {}  # of the known ones: a scan of all would be too slow
         self._in_use: WeakValueDictionary[UUID, AesDataKey] = WeakValueDictionary()
         self._guard = threading.Lock()
 
@@ -40,8 +41,10 @@ class KeyCache:
             # Whoever has it since before it was put out of here must see the end of it too.
             known.data_key = self._in_use.setdefault(key_id, known.data_key)
             self._known[key_id] = known
+            if known.parent is not None:
+                self._made_under.setdefault(known.parent, set()).add(key_id)
             if len(self._known) > CACHED_KEYS:
-                self._known.popitem(last=False)
+                self._put_out(next(iter(self._known)))
         return known
 
     def at_hand(self) -> Collection[UUID]:
@@ -52,15 +55,24 @@ class KeyCache:
     def forget(self, key_id: UUID) -> None:
         """Have it no longer at hand."""
         with self._guard:
-            self._known.pop(key_id, None)
+            self._put_out(key_id)
 
     def destroy(self, key_ids: Iterable[UUID]) -> None:
         """End these keys, and those that were made under them."""
         with self._guard:
-            doomed = set(key_ids)
-            while below := {key_id for key_id, known in self._known.items() if known.parent in doomed} - doomed:
-                doomed |= below
-            for key_id in doomed:
+            doomed = list(key_ids)
+            while doomed:
+                key_id = doomed.pop()
+                doomed.extend(self._made_under.get(key_id, ()))
                 if (data_key := self._in_use.pop(key_id, None)) is not None:
                     data_key.destroy()
-                self._known.pop(key_id, None)
+                self._put_out(key_id)
+
+    def _put_out(self, key_id: UUID) -> None:
+        known = self._known.pop(key_id, None)
+        if known is None or known.parent is None:
+            return
+        siblings = self._made_under[known.parent]
+        siblings.discard(key_id)
+        if not siblings:
+            del self._made_under[known.parent]

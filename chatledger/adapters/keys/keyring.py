@@ -21,12 +21,11 @@ from chatledger.adapters.keys.cipher import (
 from chatledger.adapters.keys.key_store import GONE, KeyStore, KeyStoreWriting, Row
 from chatledger.adapters.keys.master import MasterKeyError, MasterKeyFile
 from chatledger.application.ports.clock import IdFactory
-from chatledger.application.ports.keys import SECONDS_TO_BE_KNOWN, KeyDestroyedError, NewKey, SealBrokenError
+from chatledger.application.ports.keys import LONGEST_SILENCE, KeyDestroyedError, NewKey, SealBrokenError
 from chatledger.application.ports.storage import StorageUnavailableError
 
 PAGE = 1_000
 
-LONGEST_SILENCE = 0.9 * SECONDS_TO_BE_KNOWN
 SECONDS_BETWEEN_TRIES = 0.5
 """To read a shared key store that is away. Whoever asks in between is told so at once."""
 

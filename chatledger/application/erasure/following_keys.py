@@ -6,10 +6,12 @@ from contextlib import suppress
 
 from chatledger.application.erasure.destroying import let_go, let_go_of_all
 from chatledger.application.ports.erasure import Forgetful
-from chatledger.application.ports.keys import Keyring, SigningKeys
+from chatledger.application.ports.keys import LONGEST_SILENCE, SECONDS_TO_BE_KNOWN, Keyring, SigningKeys
 from chatledger.application.ports.storage import StorageUnavailableError
 
 SECONDS_BETWEEN_LOOKS = 0.5
+SECONDS_BETWEEN_CHECKS = (SECONDS_TO_BE_KNOWN - LONGEST_SILENCE) / 2
+"""Of whether the last look is too long ago: no more than two numbers are compared."""
 
 
 class FollowingKeys:
@@ -45,7 +47,7 @@ class FollowingKeys:
         while True:
             if not self._keyring.is_current:
                 let_go_of_all(self._forgetful)
-            await asyncio.sleep(SECONDS_BETWEEN_LOOKS)
+            await asyncio.sleep(SECONDS_BETWEEN_CHECKS)
 
     async def _look(self) -> None:
         last = await asyncio.to_thread(self._keyring.catch_up)

@@ -10,6 +10,9 @@ import msgspec
 SECONDS_TO_BE_KNOWN = 1.0
 """After which every process that shares a key store knows what one of them has destroyed, or commits nothing."""
 
+LONGEST_SILENCE = 0.9 * SECONDS_TO_BE_KNOWN
+"""Without a look at the key store. What is left of the second is for letting go of content in memory."""
+
 
 class KeyDestroyedError(LookupError):
     """The key is gone for good; what it sealed cannot be read again."""
