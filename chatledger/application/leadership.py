@@ -108,9 +108,9 @@ class Post:
 
     async def _change(self) -> None:
         """Wait until something is different, or the lease ends."""
-        left = self._until - self._clock.monotonic()
+        left = max(0.0, self._until - self._clock.monotonic()) if math.isfinite(self._until) else None
         with suppress(TimeoutError):
-            async with asyncio.timeout(left if 0 < left < math.inf else None):
+            async with asyncio.timeout(left):
                 await self._changed.wait()
         self._changed.clear()
 

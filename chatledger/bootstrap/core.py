@@ -44,6 +44,7 @@ class Core(msgspec.Struct, frozen=True):
     codec: EventCodec
     seals: RowSeals
     projections: Projections
+    catching_up: CatchingUp
     views: SqlViews
     writer: GroupCommitWriter
     ledger: Ledger
@@ -72,7 +73,8 @@ async def open_core(stack: AsyncExitStack, settings: Settings, *, hot_messages: 
     await reader.query(lambda connection: _settle_keys(connection, keyring))
     codec, seals = EventCodec(keyring), RowSeals(keyring)
     projections = Projections(seals)
-    await asyncio.to_thread(CatchingUp(store, codec, projections).run)
+    catching_up = CatchingUp(store, codec, projections)
+    await asyncio.to_thread(catching_up.run)
     if not settings.is_shared:
         await asyncio.to_thread(forget_operational_state, store)
     writer = GroupCommitWriter(store, codec, keyring, projections, clock, asyncio.get_running_loop())
@@ -97,6 +99,7 @@ async def open_core(stack: AsyncExitStack, settings: Settings, *, hot_messages: 
         codec=codec,
         seals=seals,
         projections=projections,
+        catching_up=catching_up,
         views=SqlViews(reader, seals),
         writer=writer,
         ledger=Ledger(store, codec, keyring, writer, new_id, hot_messages=hot_messages, is_shared=settings.is_shared),

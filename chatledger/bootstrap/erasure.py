@@ -5,7 +5,6 @@ from contextlib import AbstractAsyncContextManager
 
 import msgspec
 
-from chatledger.adapters.persistence.store import Reader, SqlLedgerStore
 from chatledger.adapters.persistence.views.erasure import SqlErasureViews
 from chatledger.application.audit.reads import ContentReads
 from chatledger.application.background import Background
@@ -16,15 +15,13 @@ from chatledger.application.erasure.following_keys import FollowingKeys
 from chatledger.application.erasure.holding import LegalHolds
 from chatledger.application.erasure.retaining import Retaining
 from chatledger.application.leadership import Post
-from chatledger.application.ledger.ledger import Ledger
-from chatledger.application.ledger.sealed_rows import RowSeals
 from chatledger.application.ledger.writer import GroupCommitWriter
-from chatledger.application.ports.clock import Clock
 from chatledger.application.ports.erasure import Forgetful
 from chatledger.application.ports.files import BlobStore
 from chatledger.application.ports.keys import SigningKeys
 from chatledger.application.search.indexing import Indexer
 from chatledger.application.system_clock import new_id
+from chatledger.bootstrap.core import Core
 
 
 class Forgetting(msgspec.Struct, frozen=True):
@@ -51,13 +48,9 @@ class Forgetting(msgspec.Struct, frozen=True):
 
 
 def open_forgetting(
-    ledger: Ledger,
-    store: SqlLedgerStore,
-    reader: Reader,
-    writer: GroupCommitWriter,
+    core: Core,
     stopping: Stopping,
     blobs: BlobStore,
-    clock: Clock,
     reads: ContentReads,
     *,
     forgetful: Sequence[Forgetful],
@@ -66,12 +59,13 @@ def open_forgetting(
     is_shared: bool,
 ) -> Forgetting:
     """All of it, not yet running."""
-    views = SqlErasureViews(reader, RowSeals(ledger.keyring))
-    destroying = Destroying(store, ledger.keyring, writer.run_alone, forgetful, is_shared=is_shared)
+    ledger, views = core.ledger, SqlErasureViews(core.reader, core.seals)
+    run_alone = core.writer.run_alone
+    destroying = Destroying(core.store, core.catching_up, core.keyring, run_alone, forgetful, is_shared=is_shared)
     return Forgetting(
         Erasing(ledger, views, stopping, destroying, blobs, new_id, indexer),
-        Retaining(ledger, views, destroying, blobs, clock, new_id),
+        Retaining(ledger, views, destroying, blobs, core.clock, new_id),
         LegalHolds(ledger, views, reads, new_id),
-        FollowingKeys(ledger.keyring, forgetful, signing_keys) if is_shared else None,
+        FollowingKeys(core.keyring, forgetful, signing_keys) if is_shared else None,
         indexer,
     )

@@ -213,13 +213,9 @@ async def open_chatledger(
         )
         notary = await open_notary(settings, ledger, reader, keyring, clock, stack)
         forgetting = open_forgetting(
-            ledger,
-            store,
-            reader,
-            writer,
+            core,
             stopping,
             blobs,
-            clock,
             reads,
             forgetful=(ledger, tail, conversation_tail, disclosing),
             indexer=indexer,

@@ -7,7 +7,7 @@ from functools import partial
 
 import pytest
 
-from chatledger.application.leadership import Leadership, Work
+from chatledger.application.leadership import Leadership, Post, Work
 from chatledger.application.ports.leases import Lease
 from chatledger.application.ports.storage import StorageUnavailableError
 from chatledger.application.system_clock import SystemClock
@@ -156,6 +156,31 @@ async def test_a_lease_that_comes_when_its_time_is_nearly_over_is_asked_for_anew
     await node.journal.says("a begins")
     assert node.post.fence() in answers[1]
     await node.close()
+
+
+class StoppedClock(SystemClock):
+    """The process is stopped between two looks at it, and goes on long after."""
+
+    def __init__(self, looks_before: int) -> None:
+        self._looks_before = looks_before
+
+    def monotonic(self) -> float:
+        self._looks_before -= 1
+        return 0.0 if self._looks_before >= 0 else 1_000.0
+
+
+@pytest.mark.parametrize("looks", range(6))
+async def test_who_is_stopped_between_two_looks_at_the_clock_notices_that_the_lease_is_over(nodes, looks):
+    journal, post = Journal(), Post("work", nodes[0], StoppedClock(looks))
+    async with post.filled(partial(journal.work, "a")):
+        (lease,) = await nodes[0].acquire(["work"], "a", SECONDS)
+        post.take(lease, 0.1)
+
+        async def has_let_go() -> bool:
+            return post.fence() is None
+
+        await until(has_let_go)
+        assert await nodes[1].acquire(["work"], "b", SECONDS)
 
 
 async def test_what_another_has_taken_is_left_to_it_at_the_next_beat(nodes):

@@ -1,6 +1,7 @@
 """Two nodes on one ledger: by whose clock they go, and what they do while the queue is away."""
 
 import asyncio
+from collections.abc import Sequence
 from contextlib import AsyncExitStack, aclosing
 from datetime import datetime, timedelta
 from uuid import UUID
@@ -11,6 +12,8 @@ import sqlalchemy as sa
 from chatledger.adapters.persistence.tables import LEASES
 from chatledger.adapters.queue.in_process import InProcessTaskQueue
 from chatledger.application.generation.taking import listen_or_look
+from chatledger.application.ledger.envelope import Envelope
+from chatledger.application.ledger.neighbours import Neighbours
 from chatledger.application.system_clock import SystemClock
 from tests.application.chat import Chat, until
 from tests.contracts.items import an_item
@@ -75,6 +78,18 @@ async def test_what_is_sent_while_nats_is_away_is_answered_once_and_does_not_wai
 
 class MovingQueue(InProcessTaskQueue):
     is_away = False
+
+
+async def test_whoever_fails_at_what_other_nodes_have_done_keeps_it_from_nobody(chat, caplog):
+    def fail(_changes: Sequence[Envelope]) -> None:
+        raise RuntimeError
+
+    heard, ledger = list[Envelope](), chat.running.ledger
+    observers = (fail, heard.extend)
+    neighbours = Neighbours(ledger._store, ledger._codec, 0, observers=observers, forget=(), wake=())
+    await neighbours.look()
+    assert chat.app.app_id in {change.stream_id for change in heard}
+    assert "RuntimeError" in caplog.text
 
 
 async def test_a_worker_looks_for_itself_only_while_the_queue_is_away(open_chat):

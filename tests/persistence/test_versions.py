@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager, closing
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any
+from uuid import UUID
 
 import psycopg
 import pytest
@@ -16,6 +17,7 @@ from chatledger.adapters.persistence.rebuild_turn import as_the_only_one
 from chatledger.adapters.persistence.store import Reader, SqlLedgerStore
 from chatledger.adapters.persistence.transaction import EventTypes
 from chatledger.adapters.persistence.versions import SqlVersions
+from chatledger.application.erasure.destroying import Destroying
 from chatledger.application.errors import RebuildRunningError
 from chatledger.application.ledger import catching_up, side_by_side
 from chatledger.application.ledger.catching_up import CatchingUp
@@ -23,7 +25,7 @@ from chatledger.application.ledger.hand_ins import HandIn, NotUniqueError
 from chatledger.application.ledger.projections import READ_MODELS, READ_MODELS_VERSION
 from chatledger.application.ledger.side_by_side import SideBySide
 from chatledger.application.ledger.writer import GroupCommitWriter
-from chatledger.application.ports.storage import Increase, StorageUnavailableError, UniqueGuard
+from chatledger.application.ports.storage import Increase, StorageUnavailableError, Transaction, UniqueGuard
 from chatledger.application.ports.versions import SeenVersions
 from chatledger.application.system_clock import SystemClock
 from tests.persistence.stores import Store, open_rebuilding, running_writer
@@ -250,6 +252,22 @@ async def test_a_node_whose_tables_were_dropped_while_it_was_away_makes_them_ane
         assert read_models(store) == live
         await traffic.run(5)
     assert (await rebuild(store)).differences == 0
+
+
+async def test_what_keys_may_go_is_decided_where_all_that_others_have_committed_is_shown(store: Store) -> None:
+    await keep_busy(store, 3, 30)
+    ((person,), *_) = store.query("SELECT end_user_id FROM messages WHERE ended_position IS NULL")
+    catching_up = CatchingUp(store.ledger, store.codec, store.projections)
+    destroying = Destroying(store.ledger, catching_up, store.keyring, asyncio.to_thread, ())
+    fall_behind(store)
+    found = list[bool]()
+
+    def choose(transaction: Transaction) -> Sequence[UUID]:
+        found.append(transaction.has_unended(UUID(bytes=person) if isinstance(person, bytes) else person))
+        return ()
+
+    await destroying.destroy(choose)
+    assert found == [True]
 
 
 class SomeVersions:

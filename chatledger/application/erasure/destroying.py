@@ -5,6 +5,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Seq
 from typing import Protocol, TypeVar
 from uuid import UUID
 
+from chatledger.application.ledger.catching_up import CatchingUp
 from chatledger.application.ports.erasure import Forgetful
 from chatledger.application.ports.keys import SECONDS_TO_BE_KNOWN, Keyring
 from chatledger.application.ports.storage import LedgerStore, StorageUnavailableError, Transaction
@@ -31,6 +32,7 @@ class Destroying:
     """Whatever is handed in later meets destroyed keys; whatever was committed before is there to be seen.
 
     Args:
+        catching_up: what may go is read where all that nodes of another release have committed is shown.
         forgetful: what keeps content in memory.
         is_shared: whether other processes have the keys at hand: then what follows waits until all know of it.
     """
@@ -38,6 +40,7 @@ class Destroying:
     def __init__(
         self,
         store: LedgerStore,
+        catching_up: CatchingUp,
         keyring: Keyring,
         run_alone: RunAlone,
         forgetful: Sequence[Forgetful],
@@ -46,6 +49,7 @@ class Destroying:
     ) -> None:
         self._seconds_to_be_known = SECONDS_TO_BE_KNOWN if is_shared else 0
         self._store = store
+        self._catching_up = catching_up
         self._keyring = keyring
         self._run_alone = run_alone
         self._forgetful = forgetful
@@ -61,13 +65,12 @@ class Destroying:
             StorageUnavailableError: the ledger or the key store is in trouble; asking again finishes it.
         """
 
-        def work() -> Collection[UUID]:
-            with self._store.write() as transaction:
-                chosen = choose(transaction)
-                self._keyring.destroy(chosen)
+        def work(transaction: Transaction) -> Collection[UUID]:
+            chosen = choose(transaction)
+            self._keyring.destroy(chosen)
             return chosen
 
-        chosen = await self._run_alone(work)
+        chosen = await self._run_alone(lambda: self._catching_up.at_the_head(work))
         if chosen:
             let_go(self._forgetful, self._keyring)
         return chosen

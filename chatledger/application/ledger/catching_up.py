@@ -1,11 +1,14 @@
 """Read models that lag behind the ledger: a release with others has appended since, or they are new."""
 
 from collections.abc import Callable
+from typing import TypeVar
 
 from chatledger.application.ledger.codec import EventCodec
 from chatledger.application.ledger.projections import InlineProjections
 from chatledger.application.ledger.rebuild import Progress, Replay
 from chatledger.application.ports.storage import LedgerStore, Transaction
+
+T = TypeVar("T")
 
 PAGE = 500
 """Events that are moved in one transaction, and that others may have to wait for."""
@@ -48,6 +51,25 @@ class CatchingUp:
         """Move them to the head, under the ledger's lock; False where more than ``most`` events are left."""
         return catch_up(transaction, self._codec, self._projections, most)
 
+    def at_the_head(self, work: Callable[[Transaction], T], progress: Progress = lambda _done, _total: None) -> T:
+        """The result of work in a write transaction whose read models show all that is committed.
+
+        Raises:
+            StorageUnavailableError: the store is in trouble; they are moved as far as they came.
+            SchemaError: there are none of this release.
+        """
+        results = list[T]()
+
+        def has_worked(most: int | None) -> bool:
+            with self._store.write() as transaction:
+                if not self.finish(transaction, most):
+                    return False
+                results.append(work(transaction))
+            return True
+
+        self.before(has_worked, progress)
+        return results[-1]
+
     def before(self, work: Callable[[int | None], bool], progress: Progress = lambda _done, _total: None) -> None:
         """Have work done that begins with :meth:`finish`, of so many events, and is tried again where that failed.
 
@@ -88,8 +110,4 @@ class CatchingUp:
             StorageUnavailableError: the store is in trouble; they are moved as far as they came.
             SchemaError: there are none of this release.
         """
-        self.before(self._has_finished, progress)
-
-    def _has_finished(self, most: int | None) -> bool:
-        with self._store.write() as transaction:
-            return self.finish(transaction, most)
+        self.at_the_head(lambda _transaction: None, progress)

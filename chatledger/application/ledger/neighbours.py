@@ -7,7 +7,7 @@ from contextlib import suppress
 
 from chatledger.application.ledger.codec import EventCodec
 from chatledger.application.ledger.envelope import Envelope
-from chatledger.application.ledger.writer import Observer
+from chatledger.application.ledger.writer import Observer, tell
 from chatledger.application.ports.storage import LedgerReading, StorageUnavailableError
 
 log = logging.getLogger(__name__)
@@ -88,6 +88,6 @@ class Neighbours:
                 forget()
         elif changes:
             for observe in self._observers:
-                observe(changes)
+                tell(observe, changes)
         for wake in self._wake:
             wake(head)

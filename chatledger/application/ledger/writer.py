@@ -379,7 +379,7 @@ class GroupCommitWriter:
             if committed:
                 self._head_position = max(self._head_position, committed[-1].position)
                 for observer in self._observers:
-                    _tell(observer, committed)
+                    tell(observer, committed)
         finally:
             for member in group:
                 if member.error is None:
@@ -400,10 +400,11 @@ def _admit(members: Sequence[_Member], admission: Admission) -> list[_Member]:
     return [member for member in members if member.error is None]
 
 
-def _tell(observer: Observer, committed: Sequence[Envelope]) -> None:
+def tell(observer: Observer, committed: Sequence[Envelope]) -> None:
+    """Tell an observer; one that fails keeps nothing from the others."""
     try:
         observer(committed)
-    except Exception as error:  # noqa: BLE001 - the other observers have to hear of it all the same
+    except Exception as error:  # noqa: BLE001 - the others have to hear of it all the same
         log.critical("an observer of commits failed: %s", describe(error))
 
 
