@@ -4,6 +4,7 @@ import sqlite3
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
+from uuid import UUID
 
 import pytest
 
@@ -14,7 +15,7 @@ from chatledger.adapters.keys.notary_memory import StoredNotaryMemory
 from chatledger.adapters.keys.postgres import PostgresKeyStore
 from chatledger.adapters.keys.signing import StoredSigningKeys
 from chatledger.adapters.keys.sqlite import SqliteKeyStore
-from chatledger.application.ports.keys import KeyDestroyedError
+from chatledger.application.ports.keys import KeyDestroyedError, SigningKey
 from chatledger.application.system_clock import SystemClock, new_id
 from tests.support.databases import ON_POSTGRES
 from tests.support.master_keys import master_key
@@ -82,6 +83,24 @@ def test_all_goes_along_and_what_is_destroyed_stays_so(places: tuple[Open, Open]
         memory = StoredNotaryMemory(target)
         assert (memory.incarnation(), memory.recall("log")) == (ledger, b"note")
         assert copied.rotate_master_key() == 3  # nothing is left that the other master key wraps
+
+
+def test_what_two_have_opened_at_once_and_never_used_gives_way(places: tuple[Open, Open], tmp_path: Path) -> None:
+    with closing(places[0]()) as source, closing(places[1]()) as target, closing(places[1]()) as beside:
+        keyring, first, second = opened(source, tmp_path), opened(target, tmp_path), opened(beside, tmp_path)
+
+        class Outrun(StoredSigningKeys):
+            """Sees that there are none, and then somebody else makes the first one."""
+
+            def _load(self) -> dict[UUID, SigningKey]:
+                known = super()._load()
+                self.faster = None if known else StoredSigningKeys(second, SystemClock(), "passports")
+                return known
+
+        assert Outrun(first, SystemClock(), "passports").newest()
+        signing = StoredSigningKeys(keyring, SystemClock(), "passports").newest()
+        assert copy_keys(source, target, no_progress) == 2
+        assert StoredSigningKeys(opened(target, tmp_path), SystemClock(), "passports").newest() == signing
 
 
 def test_other_keys_are_left_alone_and_later_ones_stay(places: tuple[Open, Open], tmp_path: Path) -> None:

@@ -131,13 +131,21 @@ class StoredKeyring:
         new_keys = list(keys)
         if not new_keys:
             return
-        with self._writing() as writing:
-            for parent in {new.parent for new in new_keys if new.parent} - {new.key_id for new in new_keys}:
-                self._stored(parent)
-            rows = [self._row(new) for new in new_keys]
-            if writing.execute_many(_INSERT, rows) < len(rows):
-                for new in new_keys:
-                    self._stored(new.key_id)
+        with self.writing() as writing:
+            self.add(new_keys, writing)
+
+    def add(self, new_keys: Sequence[NewKey], writing: KeyStoreWriting) -> None:
+        """Have new keys durable once this transaction is committed.
+
+        Raises:
+            KeyDestroyedError: one of them is gone, or what it was to stand under.
+        """
+        for parent in {new.parent for new in new_keys if new.parent} - {new.key_id for new in new_keys}:
+            self._stored(parent)
+        rows = [self._row(new) for new in new_keys]
+        if writing.execute_many(_INSERT, rows) < len(rows):
+            for new in new_keys:
+                self._stored(new.key_id)
 
     def destroy(self, key_ids: Iterable[UUID]) -> int:
         """Destroy keys and all that stand under them, for good; how many were there. Blocks.
@@ -149,7 +157,7 @@ class StoredKeyring:
         if not doomed:
             return 0
         with self.store.turn:
-            with self._writing() as writing:
+            with self.writing() as writing:
                 writing.execute_many(_INSERT, [(key_id.bytes, None, GONE) for key_id in doomed])
                 statement = _DESTROY.format(marks=", ".join(["(?)"] * len(doomed)))
                 rows = writing.execute(statement, *(key_id.bytes for key_id in doomed), GONE, GONE)
@@ -190,7 +198,7 @@ class StoredKeyring:
             StorageUnavailableError: the key store is in trouble. Rotate once more: the former secret may be left.
         """
         with self.store.turn:
-            with self._writing() as writing:
+            with self.writing() as writing:
                 known = self._find(key_id)
                 renewed = sealing_half(known.secret) + os.urandom(KEY_BYTES)
                 wrapped = wrap(self._wrapping_key(known.parent), renewed, _place(key_id, known.parent))
@@ -210,7 +218,7 @@ class StoredKeyring:
             StorageUnavailableError: the key store is in trouble. Rotate once more: the former key may open some of it.
         """
         with self.store.turn:
-            with self._writing() as writing:
+            with self.writing() as writing:
                 # Not before: whoever catches up with a rotation removes all master keys but the present one.
                 successor = self._master.propose()
                 wrapping = subkey(successor.read_bytes(), b"wrapping")
@@ -368,7 +376,7 @@ class StoredKeyring:
         return int(number)
 
     @contextmanager
-    def _writing(self) -> Iterator[KeyStoreWriting]:
+    def writing(self) -> Iterator[KeyStoreWriting]:
         """A transaction that knows all that others have done before it."""
         with self.store.write() as writing:
             self.catch_up()

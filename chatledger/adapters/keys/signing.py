@@ -81,10 +81,10 @@ class StoredSigningKeys:
 
     def _add(self, *, is_first: bool = False) -> None:
         """Put a new key on record and retire the earlier ones, whoever made them; or leave it to who was faster."""
-        new = self._keyring.new_key(None)
-        self._keyring.make_durable([new])
-        with self._keyring.store.write() as writing:
+        with self._keyring.writing() as writing:
             if not (is_first and writing.execute(_NEWEST, self._purpose)):
+                new = self._keyring.new_key(None)
+                self._keyring.add([new], writing)
                 writing.execute(_RETIRE, to_microseconds(self._clock.now()), self._purpose)
                 writing.execute("INSERT INTO signing_keys VALUES (?, ?, NULL)", new.key_id.bytes, self._purpose)
                 self._keyring.tell("signing", [new.key_id], writing)
