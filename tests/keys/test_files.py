@@ -3,6 +3,8 @@
 import random
 import sqlite3
 import threading
+from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -10,6 +12,7 @@ import pytest
 from chatledger.adapters.keys import cache
 from chatledger.adapters.keys.cache import CACHED_KEYS
 from chatledger.adapters.keys.copying import copy_key_store
+from chatledger.adapters.keys.key_store import Row
 from chatledger.adapters.keys.keyring import StoredKeyring
 from chatledger.adapters.keys.master import MasterKeyError, MasterKeyFile
 from chatledger.adapters.keys.sqlite import SqliteKeyStore
@@ -276,3 +279,52 @@ def test_a_copy_of_before_is_replaced_and_nothing_else_is(keyring: StoredKeyring
         with pytest.raises(FileExistsError):
             copy_key_store(keyring.store, other)
         assert other.read_bytes() == before
+
+
+def test_a_copy_of_before_a_destruction_and_rotations_is_replaced(
+    keyring: StoredKeyring, path: Path, tmp_path: Path
+) -> None:
+    target, person = tmp_path / "copy", keyring.new_key(None)
+    keyring.make_durable([person, keyring.new_key(person.key_id), doomed := keyring.new_key(None)])
+    for change in (
+        lambda: keyring.destroy([doomed.key_id]),
+        lambda: keyring.rotate_key(person.key_id),
+        keyring.rotate_master_key,
+    ):
+        copy_key_store(keyring.store, target)
+        change()
+    copy_key_store(keyring.store, target)
+    assert wraps_in(target) == wraps_in(path)
+
+
+def test_a_key_store_is_not_replaced_by_its_own_copy_nor_by_one_that_has_less(
+    keyring: StoredKeyring, path: Path, tmp_path: Path
+) -> None:
+    keyring.make_durable([keyring.new_key(None)])
+    copy_key_store(keyring.store, tmp_path / "earlier")
+    keyring.make_durable([keyring.new_key(None)])
+    copy_key_store(keyring.store, tmp_path / "later")
+    with closing(SqliteKeyStore(tmp_path / "earlier", read_only=True)) as earlier:
+        for source, target in ((keyring.store, path), (earlier, tmp_path / "later")):
+            before = target.stat().st_ino, wraps_in(target)
+            with pytest.raises(FileExistsError):
+                copy_key_store(source, target)
+            assert (target.stat().st_ino, wraps_in(target)) == before
+
+
+def test_keys_are_copied_and_compared_page_by_page(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("chatledger.adapters.keys.copying.PAGE", 3)
+
+    class Watched(SqliteKeyStore):
+        most = 0
+
+        def read(self, query: str, *values: object) -> Sequence[Row]:
+            rows = super().read(query, *values)
+            self.most = max(self.most, len(rows))
+            return rows
+
+    with closing(StoredKeyring(Watched(path), master_key(tmp_path, MASTER), new_id)) as keyring:
+        keyring.make_durable([keyring.new_key(None) for _ in range(10)])
+        for _ in range(2):
+            copy_key_store(keyring.store, tmp_path / "copy")
+        assert keyring.store.most == 3

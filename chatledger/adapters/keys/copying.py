@@ -8,7 +8,7 @@ from pathlib import Path
 
 from chatledger.adapters.keys.key_store import GONE, SMALL_TABLES, KeyStore, KeyStoreWriting, Row
 from chatledger.adapters.keys.keyring import LOOKUP_KEY
-from chatledger.adapters.keys.sqlite import SQLITE_SCHEMA, TIMEOUT_MS, key_store_errors
+from chatledger.adapters.keys.sqlite import SQLITE_SCHEMA, TIMEOUT_MS, SqliteKeyStore, key_store_errors
 from chatledger.adapters.sqlite_files import connect_to_read
 
 PAGE = 1_000
@@ -52,7 +52,7 @@ def copy_keys(source: KeyStore, target: KeyStore, progress: Progress) -> int:
                 _destroy_what_gives_way(source, target, writing)
                 _copy_small_tables(source, writing)
             done = 0
-            for rows in _pages(source):
+            for rows in _pages(source.read):
                 writing.execute_many(_PUT, [(*row[1:], GONE) for row in rows])
                 done += len(rows)
                 progress(done, total)
@@ -68,7 +68,7 @@ def has_all_keys(target: KeyStore, source: KeyStore) -> bool:
     Raises:
         StorageUnavailableError: one of them cannot be read.
     """
-    for rows in _pages(source):
+    for rows in _pages(source.read):
         wanted = {key_id: (parent_id, wrapped) for _, key_id, parent_id, wrapped in rows if wrapped != GONE}
         query = _OF_IDS.format(marks=", ".join("?" * len(wanted)))
         for key_id, parent_id, wrapped in target.read(query, *wanted) if wanted else ():
@@ -104,21 +104,21 @@ def _copy_small_tables(source: KeyStore, writing: KeyStoreWriting) -> None:
 def copy_key_store(source: KeyStore, target: Path) -> None:
     """Copy a key store as it stands into a file, beside whoever writes to it. The master key is not in it. Blocks.
 
-    A copy of an earlier time is replaced: whatever was to be done after it may not have been.
+    A copy of an earlier time is replaced, whatever was destroyed or rotated since.
 
     Raises:
-        FileExistsError: the target is there already, and is something else.
+        FileExistsError: the target is there already, and is something else, or the key store itself.
         OSError: the copy cannot be written.
         StorageUnavailableError: the key store cannot be read, or the copy cannot be written.
     """
-    if target.exists() and not _is_copy(target, source):
+    if target.exists() and (_is_itself(target, source) or not _is_copy(target, source)):
         raise FileExistsError(f"{target} is there already")
     part = target.with_name(f"{target.name}.part")
     part.unlink(missing_ok=True)
     part.touch(0o600)
     with key_store_errors(), closing(sqlite3.connect(part)) as copy, source.snapshot(), copy:
         copy.executescript(SQLITE_SCHEMA)
-        for rows in _pages(source):
+        for rows in _pages(source.read):
             copy.executemany("INSERT INTO keys (number, key_id, parent_id, wrapped) VALUES (?, ?, ?, ?)", rows)
         for table, columns in SMALL_TABLES.items():
             rows = source.read(f"SELECT {', '.join(columns)} FROM {table}")  # noqa: S608 - names of our own
@@ -128,22 +128,39 @@ def copy_key_store(source: KeyStore, target: Path) -> None:
     _sync(target.parent)
 
 
-def _pages(source: KeyStore) -> Iterator[Sequence[Row]]:
+def _pages(read: Callable[..., Sequence[Row]]) -> Iterator[Sequence[Row]]:
     number = 0
-    while rows := source.read(_PAGE, number, PAGE):
+    while rows := read(_PAGE, number, PAGE):
         yield rows
         number = rows[-1][0]
 
 
+def _is_itself(target: Path, source: KeyStore) -> bool:
+    return isinstance(source, SqliteKeyStore) and target.samefile(source.place)
+
+
 def _is_copy(target: Path, source: KeyStore) -> bool:
-    """Whether it has keys, and none but those of the key store."""
-    keys = "SELECT key_id, wrapped FROM keys"
+    """Whether it has keys, and none but those of the key store, be they destroyed since, or wrapped anew."""
+    is_ours = False
     try:
         with closing(connect_to_read(target, timeout=TIMEOUT_MS / 1000)) as copy:
-            copied = set(copy.execute(keys))
+
+            def read(query: str, *values: object) -> Sequence[Row]:
+                return copy.execute(query, values).fetchall()
+
+            for rows in _pages(read):
+                copied = {key_id: wrapped for _, key_id, _, wrapped in rows}
+                query = _OF_IDS.format(marks=", ".join("?" * len(copied)))
+                known = {key_id: wrapped for key_id, _, wrapped in source.read(query, *copied)}
+                if known.keys() != copied.keys():
+                    return False
+                # Every key store has a key of lookups, under the same id.
+                is_ours |= any(
+                    key_id != LOOKUP_KEY.bytes or wrapped == known[key_id] for key_id, wrapped in copied.items()
+                )
     except sqlite3.DatabaseError:
         return False
-    return bool(copied) and copied <= set(source.read(keys))
+    return is_ours
 
 
 def _sync(path: Path) -> None:
