@@ -3,7 +3,8 @@
 import logging
 import select
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from itertools import zip_longest
 from socket import socketpair
 from typing import Any, Literal, LiteralString, TypeVar, cast
@@ -11,6 +12,7 @@ from typing import Any, Literal, LiteralString, TypeVar, cast
 import psycopg
 from psycopg.abc import PQGen
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
+from psycopg.generators import send
 
 from chatledger.application.ports.storage import SchemaError, StorageUnavailableError
 
@@ -21,6 +23,9 @@ log = logging.getLogger(__name__)
 OLDEST_SERVER = 14
 
 PATIENCE = 30.0
+
+SECONDS_TO_STAND_STILL = 5.0
+"""A node that is frozen in the middle of a transaction holds others up for so long: they wait longer for the lock."""
 
 SECONDS_BETWEEN_LISTENERS = 0.5
 LONGEST_SILENCE = 30.0
@@ -66,6 +71,26 @@ class BoundedConnection(psycopg.Connection[Any]):
                 raise
             self.pgconn.finish()
             raise psycopg.OperationalError(f"no answer from the database within {self.patience:g} s") from None
+
+    @contextmanager
+    def pipeline(self) -> Iterator[psycopg.Pipeline]:
+        """One round trip for all statements inside. The server times a transaction that is idle after them."""
+        if self._pipeline is None and not self.closed:
+            self._pipeline = _TimedPipeline(self)
+        with super().pipeline() as pipeline:
+            yield pipeline
+
+
+class _TimedPipeline(psycopg.Pipeline):
+    def _exit_gen(self) -> PQGen[None]:
+        # The library asks for a flush behind the end of the pipeline, which makes the server send what it sends anyway.
+        # To the server that is the beginning of the next statement: it ends no session as idle any more.
+        try:
+            self._enqueue_sync()
+            yield from self._communicate_gen()
+        finally:
+            yield from send(self.pgconn)
+            yield from self._fetch_gen(flush=False)
 
 
 class PostgresAddress:
@@ -137,6 +162,12 @@ def require_durable(connection: BoundedConnection, durability: Literal["full", "
             "the server runs without fsync or full_page_writes: a power cut would cost what was acknowledged; "
             "set them to on, or set durability to relaxed"
         )
+
+
+def end_if_still(connection: BoundedConnection) -> None:
+    """Have the server end the session once its client has stood still in a transaction for some seconds."""
+    bound = f"{SECONDS_TO_STAND_STILL * 1000:.0f}ms"
+    connection.execute("SELECT set_config('idle_in_transaction_session_timeout', %s, false)", (bound,))
 
 
 def _first_line(error: Exception) -> str:

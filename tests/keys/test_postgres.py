@@ -2,7 +2,7 @@
 
 import sqlite3
 import threading
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -11,8 +11,10 @@ from uuid import UUID
 import psycopg
 import pytest
 
+from chatledger.adapters import postgres_connections
 from chatledger.adapters.keys.cipher import WRAPPED_BYTES
 from chatledger.adapters.keys.copying import copy_key_store
+from chatledger.adapters.keys.key_store import KeyStoreWriting
 from chatledger.adapters.keys.keyring import StoredKeyring
 from chatledger.adapters.keys.master import GivenMasterKeyFile, MasterKeyError
 from chatledger.adapters.keys.postgres import PostgresKeyStore
@@ -219,6 +221,31 @@ def test_one_that_is_away_says_so_and_is_used_again_when_it_is_back(
         assert keyring.catch_up() == 0
         beside.execute(end)
         keyring.destroy([stored.key_id])
+
+
+def begin(_writing: KeyStoreWriting) -> None:
+    """And no more."""
+
+
+def insert(writing: KeyStoreWriting) -> None:
+    writing.execute_many("INSERT INTO keys (key_id, parent_id, wrapped) VALUES (?, ?, ?)", [(b"1", None, b"2")])
+
+
+@pytest.mark.parametrize("work", [begin, insert])
+def test_one_that_stands_still_in_the_middle_of_writing_lets_go(
+    url: str, monkeypatch: pytest.MonkeyPatch, work: Callable[[KeyStoreWriting], None]
+) -> None:
+    def stand_still() -> None:
+        with still.write() as writing:
+            work(writing)
+            beside.require_writable()
+
+    with closing(PostgresKeyStore(url, "relaxed")) as beside:
+        monkeypatch.setattr(postgres_connections, "SECONDS_TO_STAND_STILL", 0.2)
+        still = PostgresKeyStore(url, "relaxed")
+        with closing(still), pytest.raises(StorageUnavailableError, match="idle-in-transaction"):
+            stand_still()
+        assert beside.read("SELECT count(*) FROM keys") == [(0,)]
 
 
 # The master key of many nodes

@@ -21,9 +21,9 @@ from chatledger.adapters.persistence.errors import is_gone, storage_errors
 from chatledger.adapters.persistence.postgres import COPY_FROM
 from chatledger.adapters.persistence.statements import statements_of
 from chatledger.adapters.persistence.store import Reader, SqlLedgerStore, write_transaction
-from chatledger.adapters.persistence.transaction import EventTypes
+from chatledger.adapters.persistence.transaction import EventTypes, SqlTransaction
 from chatledger.adapters.postgres_connections import BoundedConnection
-from chatledger.application.ports.storage import SchemaError, StorageUnavailableError, StoreBusyError
+from chatledger.application.ports.storage import SchemaError, StorageUnavailableError, StoreBusyError, Update
 from chatledger.application.system_clock import new_id
 from tests.persistence.stores import a_row
 from tests.support.toxic import ToxicProxy
@@ -128,16 +128,28 @@ def test_a_node_that_lost_its_part_to_who_is_alone_does_not_write(url):
         assert append(node) == [3]
 
 
-@pytest.mark.parametrize("kind", ["a node", "its leases"])
-def test_a_node_that_stands_still_in_the_middle_of_a_transaction_lets_go(url, monkeypatch, kind):
-    monkeypatch.setattr(postgres, "SECONDS_TO_STAND_STILL", 0.2)
+def lock(connection: sa.Connection) -> None:
+    SqlTransaction(connection).lock()
+
+
+def change(connection: sa.Connection) -> None:
+    transaction = SqlTransaction(connection)
+    transaction.lock()
+    transaction.apply([Update("messages", {"message_id": new_id()}, {"state": "stopping"}) for _ in range(3)])
+
+
+@pytest.mark.parametrize(
+    ("kind", "work"), [("a node", lock), ("a node", change), ("its leases", lock)], ids=["lock", "change", "leases"]
+)
+def test_a_node_that_stands_still_in_the_middle_of_a_transaction_lets_go(url, monkeypatch, kind, work):
     database = database_at(url, "relaxed")
     with ExitStack() as stack:
+        beside = stack.enter_context(database.as_node())
+        monkeypatch.setattr(postgres_connections, "SECONDS_TO_STAND_STILL", 0.2)
         still = stack.enter_context(database.as_node()) if kind == "a node" else database.beside("leases")
         stack.callback(still.dispose)
         connection = stack.enter_context(still.connect())
-        connection.exec_driver_sql("SELECT ledger_lock()")
-        beside = stack.enter_context(database.as_node())
+        work(connection)
         assert append(beside) == [1]
         with pytest.raises(sa.exc.DBAPIError):
             connection.exec_driver_sql("SELECT 1")

@@ -10,7 +10,7 @@ import psycopg
 
 from chatledger.adapters.keys.key_store import SMALL_TABLES, NoKeyStoreError, Row, schema_of
 from chatledger.adapters.keys.postgres_parts import SCHEMA, WRITERS_LOCK, note_overwritten, rewrite_overwritten
-from chatledger.adapters.postgres_connections import BoundedConnection, PostgresAddress, require_durable
+from chatledger.adapters.postgres_connections import BoundedConnection, PostgresAddress, end_if_still, require_durable
 from chatledger.application.ports.storage import SchemaError, StorageUnavailableError
 
 T = TypeVar("T")
@@ -141,7 +141,7 @@ class PostgresKeyStore:
             StorageUnavailableError: it cannot.
         """
         with self.write() as writing:
-            # A row that nobody reads; the next one takes its place.
+            # Position 0 says no more than no row: that nothing is agreed.
             writing.execute("INSERT INTO agreement VALUES (1, 0) ON CONFLICT (singleton) DO UPDATE SET singleton = 1")
 
     def remove(self) -> None:
@@ -177,6 +177,7 @@ class PostgresKeyStore:
         try:
             if not self.is_read_only:
                 self._require_durable(connection)
+                end_if_still(connection)
             for statement in (_USE_SCHEMA, _DURABLE, *((_READ_ONLY,) if self.is_read_only else ())):
                 connection.execute(statement)
         except BaseException:
@@ -210,7 +211,8 @@ class _Writing:
 
     def execute_many(self, statement: str, rows: Sequence[Row]) -> int:
         with self._connection.cursor() as cursor:
-            cursor.executemany(_marked(statement), rows)
+            with self._connection.pipeline():  # or the driver makes one that is not timed
+                cursor.executemany(_marked(statement), rows)
             return cursor.rowcount
 
     def execute_all(self, statements: str) -> None:

@@ -18,6 +18,7 @@ from chatledger.adapters.postgres_connections import (
     BoundedConnection,
     PostgresAddress,
     PostgresListener,
+    end_if_still,
     require_durable,
 )
 from chatledger.application.ledger.projections import READ_MODELS_VERSION
@@ -31,9 +32,6 @@ SECONDS_TO_BE_ALONE = 3
 """A server that was killed lets go of its lock once the database has noticed."""
 SECONDS_TO_BE_A_NODE = 5
 """Who waits to be alone stands before a node that comes later, and gives up sooner."""
-
-SECONDS_TO_STAND_STILL = 5.0
-"""A node that is frozen in the middle of a transaction holds others up for so long: they wait longer for the lock."""
 
 _DURABLE: LiteralString = (
     "SELECT set_config('synchronous_commit', 'on', false) "
@@ -188,7 +186,7 @@ class PostgresDatabase:
                 _take_the_servers_lock(connection, self.place, holding)
             if holding == "as a node":
                 _come(connection)
-                _end_if_still(connection)
+                end_if_still(connection)
             connection.execute(_DURABLE)
             connection.autocommit = False
             # Under any other level a transaction would read what stood before it waited for the lock.
@@ -222,7 +220,7 @@ class PostgresDatabase:
         @sa.event.listens_for(engine, "connect")
         def _prepare(connection: BoundedConnection, _record: object) -> None:
             connection.execute("SELECT set_config('statement_timeout', %s, false)", (f"{PATIENCE:.0f}s",))
-            _end_if_still(connection)
+            end_if_still(connection)
             connection.autocommit = False
 
         return engine
@@ -298,11 +296,6 @@ def _come(connection: BoundedConnection) -> None:
     in_use = connection.execute(cast("LiteralString", _VERSIONS_IN_USE)).fetchall()
     if any(version != READ_MODELS_VERSION for (version,) in in_use):
         time.sleep(SECONDS_TO_BE_NOTICED)
-
-
-def _end_if_still(connection: BoundedConnection) -> None:
-    bound = f"{SECONDS_TO_STAND_STILL * 1000:.0f}ms"
-    connection.execute("SELECT set_config('idle_in_transaction_session_timeout', %s, false)", (bound,))
 
 
 @cache
