@@ -43,6 +43,13 @@ def open_server(
     return opened
 
 
+@pytest.fixture
+def in_one_process(request: pytest.FixtureRequest) -> None:
+    """Skips what is told in the process that does it, or at once there alone."""
+    if request.config.getoption("--shape") != "in_process":
+        pytest.skip("who answers is another process")
+
+
 @pytest.fixture(scope="session")
 def queue(request: pytest.FixtureRequest) -> Iterator[dict[str, str]]:
     """The settings that name the queue."""

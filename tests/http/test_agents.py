@@ -163,6 +163,7 @@ async def test_an_agent_of_an_ordinary_chat_shows_no_thoughts_on_the_way(server,
     assert [each["tool"] for each in (await message_of(client, events[0]))["agent_thoughts"]] == ["calculate", ""]
 
 
+@pytest.mark.usefixtures("in_one_process")
 async def test_a_stop_in_the_middle_of_a_step_ends_the_providers_work(server, provider):
     client = await new_agent(server, provider)
     provider.then(calling(SUM, saying=("Let me see.",)), Stream([token("It "), Stall()]))

@@ -181,6 +181,7 @@ async def test_embeddings_that_nobody_makes_are_refused(chat):
 # Answers
 
 
+@pytest.mark.usefixtures("in_one_process")
 async def test_an_equal_question_is_answered_without_the_model(chat):
     added = await add(chat, "When do you open?", "From nine.")
     assert (await ask(chat, "When do you open?"))["answer"] == "t0 t1 t2 ", "not before it is enabled"
@@ -213,6 +214,7 @@ async def test_an_equal_question_is_answered_without_the_model(chat):
     ]
 
 
+@pytest.mark.usefixtures("in_one_process")
 async def test_a_change_counts_from_the_next_question_on(chat):
     added = await add(chat, "When?", "Now.")
     await enable(chat)
@@ -236,6 +238,7 @@ async def test_a_question_that_may_not_be_asked_is_no_question_for_an_annotation
     assert (await ask(chat, "a secret?"))["answer"] == "No."
 
 
+@pytest.mark.usefixtures("in_one_process")
 async def test_annotations_are_read_once_for_many_questions(chat, monkeypatch):
     read: list[str] = []
     monkeypatch.setattr(annotations, "essence_of", lambda question: read.append(question) or question)

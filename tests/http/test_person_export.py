@@ -89,11 +89,10 @@ async def test_completions_are_among_it(server, auditor):
 async def test_a_read_is_on_record_before_it_begins(server, auditor):
     app = await server.new_app(text="an answer")
     await ask(server.client(app.api_key), user="ada")
+    now = (await auditor.get("/v1/events", params={"after": "now"})).json()["cursor"]
     document = await exported(auditor, app)
-    reads = [
-        event["data"]
-        for event in (await auditor.get("/v1/events", params={"limit": 100, "types": "ContentRead"})).json()["data"]
-    ]
+    feed = (await auditor.get("/v1/events", params={"types": "ContentRead", "after": now})).json()["data"]
+    reads = [event["data"] for event in feed]
     assert {"subject": "end_user", "subject_id": document["person"]["id"]} in reads
 
 
