@@ -271,6 +271,9 @@ MessageEvent = (
 TERMINAL_EVENTS = (MessageCompleted, MessageStopped, MessageErrored)
 """A message has exactly one of these, and no generation event after it."""
 
+AS_WELL_AFTER_TEXT = (StopRequested,)
+"""What was decided on a message holds as well after :class:`AnswerChunkAppended` events that came in between."""
+
 
 # A conversation.
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import threading
+from contextlib import asynccontextmanager
 
 import pytest
 
@@ -13,11 +14,98 @@ from chatledger.application.ports.storage import StorageUnavailableError, StoreB
 from chatledger.domain.message import Message
 from chatledger.domain.values import Resource
 from tests.application.chat import text_of, until, words
+from tests.support.databases import ON_SQLITE
 
 
 def saying(chat, generate):
     """The app's generator says this instead."""
     chat.running.worker._generators["scripted"].generate = generate
+
+
+@asynccontextmanager
+async def one_group(chat):
+    """What is handed in meanwhile goes into one commit; gives what waits until so many have handed in."""
+    is_busy, writer_may_go_on = threading.Event(), threading.Event()
+
+    def keep_busy():
+        is_busy.set()
+        writer_may_go_on.wait(10)
+
+    busy = asyncio.create_task(chat.running.writer.run_alone(keep_busy))
+    await asyncio.to_thread(is_busy.wait, 10)
+    size = chat.running.writer._inbox.qsize
+    yield lambda number: until(lambda: asyncio.sleep(0, size() == number))
+    writer_may_go_on.set()
+    await busy
+
+
+async def says_when_told(chat, *texts):
+    """A message whose generator says each of these when it is told, and then nothing; and what tells it."""
+    told = asyncio.Semaphore(0)
+
+    async def generate(request):
+        for text in texts:
+            await told.acquire()
+            yield Text(text)
+        await told.acquire()
+
+    saying(chat, generate)
+    sent = await chat.send()
+    await until(lambda: asyncio.sleep(0, sent.message_id in chat.running.worker._running))
+    return sent, told.release
+
+
+@ON_SQLITE
+@pytest.mark.parametrize("first", ["stop", "text"])
+async def test_neither_a_stop_nor_text_costs_the_other_a_commit_of_its_own(open_chat, first):
+    async with open_chat() as chat:
+        sent, say = await says_when_told(chat, "x")
+        async with one_group(chat) as handed_in:
+            if first == "text":
+                say()
+                await handed_in(1)
+            stopping = asyncio.create_task(chat.application.stopping.stop(chat.caller(), sent.task_id))
+            await handed_in(1 if first == "stop" else 2)
+            if first == "stop":
+                say()
+                await handed_in(2)
+        await stopping
+        seen = await chat.to_the_end(sent)
+        commits = [
+            {type(envelope.body).__name__ for envelope in seen if envelope.recorded_at == at}
+            for at in sorted({envelope.recorded_at for envelope in seen})
+        ]
+        assert text_of(seen) == "x"
+        if first == "stop":
+            assert commits[-2:] == [{"StopRequested"}, {"AnswerChunkAppended", "MessageStopped"}]
+        else:
+            assert commits[-2:] == [{"AnswerChunkAppended", "StopRequested"}, {"MessageStopped"}]
+
+
+@pytest.mark.parametrize("between", ["text", "text and a rating"])
+async def test_a_stop_that_was_decided_before_holds_after_text_and_after_nothing_else(open_chat, between):
+    async with open_chat() as chat:
+        sent, say = await says_when_told(chat, "x")
+        known = await chat.running.ledger.load(Message, sent.message_id)
+        batches = chat.batches(sent)
+        say()
+        await chat.first_text(batches)
+        if "rating" in between:
+            await chat.application.rating.rate(chat.caller(), sent.message_id, "like", "")
+        known.aggregate.request_stop("user")
+        context = Context(actor=SYSTEM, correlation_id=chat.application.new_id())
+        if between == "text":
+            (requested,) = await chat.running.ledger.hand_in(known, context=context)
+            before = [
+                envelope for envelope in await chat.events(sent.message_id) if envelope.version < requested.version
+            ]
+            assert text_of(before) == "x"
+        else:
+            with pytest.raises(VersionConflictError):
+                await chat.running.ledger.hand_in(known, context=context)
+            await chat.application.stopping.stop(chat.caller(), sent.task_id)
+        assert [batch async for batch in batches]
+        assert (await chat.view(sent.message_id)).state == "stopped"
 
 
 async def test_a_stop_that_comes_between_leaves_nothing_in_the_row_that_no_event_holds(open_chat):
@@ -32,21 +120,12 @@ async def test_a_stop_that_comes_between_leaves_nothing_in_the_row_that_no_event
         saying(chat, generate)
         sent = await chat.send()
         await until(lambda: asyncio.sleep(0, sent.message_id in chat.running.worker._running))
-        is_busy, writer_may_go_on = threading.Event(), threading.Event()
-
-        def keep_busy():
-            is_busy.set()
-            writer_may_go_on.wait(10)
-
-        busy = asyncio.create_task(chat.running.writer.run_alone(keep_busy))
-        await asyncio.to_thread(is_busy.wait, 10)
-        handed_in = chat.running.writer._inbox.qsize
-        stopping = asyncio.create_task(chat.application.stopping.stop(chat.caller(), sent.task_id))
-        await until(lambda: asyncio.sleep(0, handed_in() == 1))
-        go_on.set()
-        await until(lambda: asyncio.sleep(0, handed_in() == 2))
-        writer_may_go_on.set()
-        await asyncio.gather(busy, stopping)
+        async with one_group(chat) as handed_in:
+            stopping = asyncio.create_task(chat.application.stopping.stop(chat.caller(), sent.task_id))
+            await handed_in(1)
+            go_on.set()
+            await handed_in(2)
+        await stopping
         await chat.to_the_end(sent)
         on_ledger = (await chat.running.ledger.load(Message, sent.message_id)).aggregate
         view = await chat.view(sent.message_id)

@@ -113,6 +113,14 @@ class Attempt:
             self.stopped_by = by
             self._interrupt()
 
+    def hear_stop(self, by: StoppedBy, staged: Staged[Message] | None = None) -> None:
+        """Somebody has asked for the end. ``staged`` is the message off the ledger with that, where it is at hand."""
+        if staged is not None and self._commit is None and staged.aggregate.version > self.message.version:
+            self._staged, self._is_stale = staged, False
+        else:
+            self._is_stale = True
+        self.stop(by)
+
     def leave(self) -> None:
         """Ask the producer to end, for another worker to go on."""
         self.is_left = True
@@ -285,6 +293,8 @@ class Attempt:
         self._cancel_timer()
         if self._commit is not None or not self._pending or self._failure is not None:
             return
+        if self.stopped_by is not None:  # it goes with the end, which would wait for it
+            return
         self._set_next_due()
         text = self._take_pending()
         try:
@@ -318,14 +328,23 @@ class Attempt:
         if isinstance(error, Exception):
             self.fail(error)
             return
+        if not (envelopes := commit.result()):
+            return
         self.has_answered = True
-        self._publish(commit.result())
+        self._publish(envelopes)
         if self._pending:
             self._flush_when_due()
 
     async def _decide_again(self, text: str) -> Sequence[Envelope]:
-        self._is_stale = True
-        return await self._hand_in(lambda message: message.append_chunk(self.number, text))
+        """Hand in text once more; where the race was lost to a request to stop, the text goes with the end."""
+        await self._reload()
+        by = self.message.stop_requested_by
+        if by is None or self._failure is not None:
+            return await self._hand_in(lambda message: message.append_chunk(self.number, text))
+        self._pending.insert(0, text)
+        self._pending_length += len(text)
+        self.stop(by)
+        return ()
 
     async def _record(self, decide: Callable[[Message], None], *, ends: bool = False) -> None:
         """Commit the pending text together with what ``decide`` records."""

@@ -216,7 +216,7 @@ class Worker:
             if isinstance(envelope.body, StopRequested):
                 attempt = self._running.get(envelope.stream_id)
                 if attempt is not None:
-                    attempt.stop(envelope.body.by)
+                    attempt.hear_stop(envelope.body.by)
 
     async def keep_leases(self) -> None:
         """Renew the leases of all running generations, and hear what signals were lost: one beat after another."""
@@ -254,10 +254,10 @@ class Worker:
         self._orphans = held.keys() - self._tasks.keys()
 
     async def _hear_stop(self, attempt: Attempt) -> None:
-        """Learn from the ledger who asked for the end: the signal was lost."""
+        """Learn from the ledger who asked for the end."""
         staged = await self._ledger.load(Message, attempt.message.id)
         if staged is not None and (by := staged.aggregate.stop_requested_by) is not None:
-            attempt.stop(by)
+            attempt.hear_stop(by, staged)
 
     def _lease_end(self) -> int:
         return to_microseconds(self._clock.now()) + int(self._settings.lease * 1_000_000)

@@ -23,8 +23,10 @@ from chatledger.application.ports.storage import (
     UniqueGuard,
 )
 from chatledger.domain.aggregate import Recorded
-from chatledger.domain.events import TERMINAL_EVENTS, MessageCreated
+from chatledger.domain.events import AS_WELL_AFTER_TEXT, REGISTRY, TERMINAL_EVENTS, AnswerChunkAppended, MessageCreated
 from chatledger.domain.message import Message
+
+_TEXT = REGISTRY.of(AnswerChunkAppended).name
 
 
 class VersionConflictError(Exception):
@@ -119,6 +121,7 @@ class Admission:
         self._streams: dict[UUID, StoredStream] = {}
         self._taken: set[Guard] = set()
         self._begun: Counter[UUID] = Counter()  # by app and by conversation
+        self._admitted: list[HandIn] = []
         self._replayed: set[UUID] = set()
 
     def look_up(self, hand_ins: Iterable[HandIn]) -> None:
@@ -128,6 +131,29 @@ class Admission:
             touched.update(event.recorded.originator_id for event in hand_in.events)
             touched.update(hand_in.expected)
         self._streams = dict(self._transaction.streams(touched))
+
+    def moved(self, hand_in: HandIn) -> HandIn:
+        """The same after text that was added meanwhile, where it holds there as well."""
+        if len(hand_in.events) != 1 or not isinstance(hand_in.events[0].recorded.body, AS_WELL_AFTER_TEXT):
+            return hand_in
+        (event,) = hand_in.events
+        stream_id, version = event.recorded.originator_id, event.recorded.originator_version
+        stored = self._streams.get(stream_id)
+        if stored is None or stored.version < version or not self._is_text(stream_id, version, stored.version):
+            return hand_in
+        recorded = msgspec.structs.replace(event.recorded, originator_version=stored.version + 1)
+        return msgspec.structs.replace(hand_in, events=[msgspec.structs.replace(event, recorded=recorded)])
+
+    def _is_text(self, stream_id: UUID, first: int, last: int) -> bool:
+        """Whether a stream has got nothing but text at these versions, by what is stored and what was just admitted."""
+        between = [row.name == _TEXT for row in self._transaction.read_stream(stream_id, first - 1)]
+        between += [
+            isinstance(event.recorded.body, AnswerChunkAppended)
+            for hand_in in self._admitted
+            for event in hand_in.events
+            if event.recorded.originator_id == stream_id
+        ]
+        return len(between) == last - first + 1 and all(between)
 
     def admit(self, hand_in: HandIn) -> Exception | None:
         """What keeps a hand-in from being committed; None where it holds, and counts from here on."""
@@ -139,6 +165,7 @@ class Admission:
                 )
                 self._count(event.recorded, hand_in)
             self._taken.update(hand_in.guards)
+            self._admitted.append(hand_in)
         return objection
 
     def _of_versions(self, hand_in: HandIn) -> Exception | None:

@@ -396,6 +396,7 @@ def _admit(members: Sequence[_Member], admission: Admission) -> list[_Member]:
     """Those that hold, each counted on top of the ones before it; the others get their error."""
     admission.look_up(member.hand_in for member in members)
     for member in members:
+        member.hand_in = admission.moved(member.hand_in)
         member.error = admission.admit(member.hand_in)
     return [member for member in members if member.error is None]
 

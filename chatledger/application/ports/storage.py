@@ -271,8 +271,8 @@ class Transaction(Protocol):
         """Move read models and operational state, in order."""
         ...
 
-    def read_stream(self, stream_id: UUID) -> list[EventRow]:
-        """All rows of a stream, this transaction's included."""
+    def read_stream(self, stream_id: UUID, after: int = 0) -> list[EventRow]:
+        """All rows of a stream after a version, this transaction's included."""
         ...
 
     def read_log(self, after: int, limit: int) -> list[EventRow]:
