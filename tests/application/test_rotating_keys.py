@@ -1,14 +1,18 @@
 """Rotating keys: all that was said is read as before, and what is said meanwhile too."""
 
 import asyncio
+from pathlib import Path
 
 import pytest
 
 from chatledger.application.errors import NotFoundError
 from chatledger.application.ports.keys import KeyDestroyedError
+from chatledger.application.ports.storage import StorageUnavailableError
 from chatledger.application.system_clock import new_id
 from chatledger.domain.events import EndUserKeyRotated, MasterKeyRotated
 from chatledger.domain.key_store import KEY_STORE_ID
+from tests.application.test_erasing_on_nodes import held_parts, open_node, parts_to_write
+from tests.support.databases import ON_POSTGRES
 from tests.support.server import a_context
 
 
@@ -60,3 +64,29 @@ async def test_the_key_of_nobody_is_rotated(open_chat):
         await chat.application.erasing.request(ada, a_context())
         with pytest.raises(KeyDestroyedError):
             await rotating.rotate_key_of(ada, a_context())
+
+
+@ON_POSTGRES
+async def test_what_is_left_of_former_wraps_keeps_no_rotation_off_the_record(
+    tmp_path: Path, database_url: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever ordered it is told that it is not done, and orders it again."""
+    monkeypatch.setattr("chatledger.adapters.keys.postgres_parts.SECONDS_TO_TRY", 0)
+    async with open_node(tmp_path / "one", database_url) as chat:
+        (tmp_path / "one" / "data" / "master.key.next.b").write_bytes(bytes(range(32)))
+        view = await chat.answered("text=before")
+        ada, rotating = await person(chat), chat.application.rotating_keys
+        with held_parts(database_url):
+            for rotate in (rotating.rotate_master_key(a_context()), rotating.rotate_key_of(ada, a_context())):
+                with pytest.raises(StorageUnavailableError):
+                    await rotate
+        for again in range(2):
+            of_store, of_person = await chat.events(KEY_STORE_ID), await chat.events(ada)
+            assert [type(envelope.body) for envelope in of_store] == [MasterKeyRotated] * (1 + again)
+            assert [type(envelope.body) for envelope in of_person[1:]] == [EndUserKeyRotated] * (1 + again)
+            if not again:
+                await rotating.rotate_master_key(a_context())
+                await rotating.rotate_key_of(ada, a_context())
+        with held_parts(database_url) as beside:
+            assert not parts_to_write(beside)
+        assert (await chat.view(view.message_id)).answer == "before"

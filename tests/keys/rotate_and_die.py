@@ -47,6 +47,7 @@ def main(folder: Path, which: str, where: str) -> None:
         keyring.rotate_master_key()
     else:
         keyring.rotate_key(UUID(which))
+    keyring.scrub()
 
 
 if __name__ == "__main__":

@@ -99,6 +99,7 @@ def test_of_a_destroyed_or_rotated_key_no_byte_is_left_in_the_databases_files(
         rotated = families[20:]
         keyring.rotate_key(rotated[0][0].key_id)
         keyring.rotate_master_key()
+        keyring.scrub()
         former = [wraps[family[0].key_id.bytes] for family in rotated]
         assert not left_of(former, files_of(postgres_server, url))
     for family in rotated:
@@ -269,6 +270,25 @@ def test_no_node_makes_a_master_key_and_whoever_is_alone_makes_one(url: str, tmp
         (tmp_path / "master.key").unlink()
         with pytest.raises(MasterKeyError, match="is there, but its master key"):
             StoredKeyring(store, GivenMasterKeyFile(tmp_path / "master.key", is_alone=True), new_id)
+
+
+def test_a_rotation_is_ordered_again_until_the_successor_is_in_place(url: str, tmp_path: Path) -> None:
+    """By whoever was not told that it is done, as a process has ended: on the same node, or on another."""
+    for name in ("one", "other"):
+        given(tmp_path / name, MASTER)
+        (tmp_path / name / "master.key.next.b").write_bytes(NEXT)
+    with closing(PostgresKeyStore(url, "relaxed")) as store, closing(PostgresKeyStore(url, "relaxed")) as beside:
+        keyring = StoredKeyring(store, given(tmp_path / "one", None), new_id)
+        following = StoredKeyring(beside, given(tmp_path / "other", None), new_id)
+        keyring.make_durable([stored := keyring.new_key(None)])
+        assert keyring.rotate_master_key() == 2
+        for again in (keyring, following, StoredKeyring(store, given(tmp_path / "one", None), new_id)):
+            assert again.rotate_master_key() == 2
+        (tmp_path / "one" / "master.key").write_bytes(NEXT)
+        for ordered in (again, StoredKeyring(store, given(tmp_path / "one", None), new_id)):
+            with pytest.raises(SuccessorError, match="here are 0"):
+                ordered.rotate_master_key()
+            assert ordered.key(stored.key_id)
 
 
 def test_a_successor_is_taken_by_each_node_that_has_it_and_none_is_taken_by_guessing(url: str, tmp_path: Path) -> None:

@@ -103,7 +103,8 @@ class GivenMasterKeyFile(MasterKeyFile):
     """One that the operator has put on each of many nodes, as they will a successor. Nodes write nothing of it.
 
     The successor lies beside it, named ``master.key.next.`` and whatever tells it from others, on every node before
-    the rotation; after it the operator may put it in the place of the former key.
+    the rotation; after it the operator may put it in the place of the former key. Until then the rotation may be
+    ordered again, by whoever was not told that it is done.
     """
 
     def __init__(self, path: Path, *, is_alone: bool = False) -> None:
@@ -123,13 +124,17 @@ class GivenMasterKeyFile(MasterKeyFile):
         self._read()
 
     def propose(self) -> Path:
-        """The one successor that is beside it.
+        """The one successor that is beside it, or else the present key itself, if it is not in place yet.
 
         Raises:
             SuccessorError: there is none, or several, or it does not hold 32 bytes.
         """
         with _file_errors():
-            successors = {path: secret for path in self._others() if (secret := path.read_bytes()) != self._present}
+            others = {path: path.read_bytes() for path in self._others()}
+            is_in_place = self.path.exists() and self.path.read_bytes() == self._present
+        successors = {path: secret for path, secret in others.items() if secret != self._present}
+        if not successors and not is_in_place:
+            successors = others
         if len(successors) != 1:
             raise SuccessorError(
                 f"put one new master key of {KEY_BYTES} random bytes on each node first, as {self.path}{_SUCCESSOR}*; "

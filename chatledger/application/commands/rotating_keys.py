@@ -15,8 +15,9 @@ from chatledger.domain.key_store import KEY_STORE_ID, KeyStore
 class RotatingKeys:
     """The use cases of whoever fears that a key has got into other hands, or changes it from time to time.
 
-    The key store comes first and the event after it: where a process ends in between, whoever ordered it was told of
-    no success, and orders it again.
+    The key store comes first, the event after it, and at last its files are rid of what the former secrets open: where
+    a process ends in between, whoever ordered it was told of no success, and orders it again. What is in the files
+    then is gone with whatever is erased or rotated next, at the latest when retention looks.
     """
 
     def __init__(self, ledger: Ledger) -> None:
@@ -39,6 +40,7 @@ class RotatingKeys:
             staged = await self._ledger.load(KeyStore, KEY_STORE_ID) or Staged(KeyStore(KEY_STORE_ID), None)
             staged.aggregate.rotate_master_key(keys)
             await self._ledger.hand_in(staged, context=context)
+            await asyncio.to_thread(self._ledger.keyring.scrub)
             return keys
 
     async def rotate_key_of(self, end_user_id: UUID, context: Context) -> int:
@@ -61,4 +63,5 @@ class RotatingKeys:
                 )
             except ErasedError as error:
                 raise KeyDestroyedError(str(end_user_id)) from error
+            await asyncio.to_thread(self._ledger.keyring.scrub)
             return keys

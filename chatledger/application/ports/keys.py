@@ -133,22 +133,26 @@ class Keyring(Protocol):
     def rotate_key(self, key_id: UUID) -> int:
         """Wrap the keys under a key by a new secret; how many. Blocks.
 
-        What a key seals by stays: what it has sealed is on the ledger for good.
+        What a key seals by stays: what it has sealed is on the ledger for good. The former secret is left in files
+        until :meth:`scrub`.
 
         Raises:
             KeyDestroyedError: there is no such key.
             SealBrokenError: it does not open, or one under it; nothing has changed.
-            StorageUnavailableError: the key store is in trouble. Rotate once more: the former secret may be left.
+            StorageUnavailableError: the key store is in trouble. Rotate once more: it may have changed nothing.
         """
         ...
 
     def rotate_master_key(self) -> int:
         """Wrap by a new master key what the present one wraps, and put it in its place; how many keys. Blocks.
 
+        What the former one opens is left in files until :meth:`scrub`. Rotated once more before the operator has put
+        one that they gave in its place, all is wrapped by that once more.
+
         Raises:
             SuccessorError: the new one has to be given by the operator, and is not.
             SealBrokenError: a key does not open; nothing has changed.
-            StorageUnavailableError: the key store is in trouble. Rotate once more: the former key may open some of it.
+            StorageUnavailableError: the key store is in trouble. Rotate once more: it may have changed nothing.
         """
         ...
 
