@@ -5,7 +5,7 @@ from contextlib import AsyncExitStack
 from functools import partial
 
 import msgspec
-from sqlalchemy import Connection, Engine
+from sqlalchemy import Engine
 
 from chatledger.adapters.keys.keyring import StoredKeyring
 from chatledger.adapters.keys.signing import StoredSigningKeys
@@ -67,10 +67,12 @@ async def open_core(stack: AsyncExitStack, settings: Settings, *, hot_messages: 
     lent = lent_ledger(settings.ledger_url, database, settings.durability, writing, clock, new_id)
     stack.enter_context(lent)
     keyring, signing_keys = await asyncio.to_thread(stack.enter_context, open_keys(settings, clock))
-    reader = Reader(database.reading())
+    reading = database.reading()
+    reader = Reader(reading)
     store = SqlLedgerStore(writing, reader, has_one_writer=database.has_one_writer)
     stack.push_async_callback(store.close)
-    await reader.query(lambda connection: _settle_keys(connection, keyring))
+    await reader.query(lambda connection: require_keys(connection, keyring))
+    await asyncio.to_thread(destroy_erased_keys, reading, keyring)
     codec, seals = EventCodec(keyring), RowSeals(keyring)
     projections = Projections(seals)
     catching_up = CatchingUp(store, codec, projections)
@@ -104,8 +106,3 @@ async def open_core(stack: AsyncExitStack, settings: Settings, *, hot_messages: 
         writer=writer,
         ledger=Ledger(store, codec, keyring, writer, new_id, hot_messages=hot_messages, is_shared=settings.is_shared),
     )
-
-
-def _settle_keys(connection: Connection, keyring: StoredKeyring) -> None:
-    require_keys(connection, keyring)
-    destroy_erased_keys(connection, keyring)

@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, closing
+from functools import partial
 from uuid import UUID
 
 import msgspec
@@ -111,7 +112,7 @@ async def open_for_reading(settings: Settings, *, may_lag: bool = False) -> Asyn
         stack.push_async_callback(asyncio.to_thread, reader.close)
         if not may_lag:
             await _require_all_shown(reader)
-        await reader.query(lambda connection: destroy_erased_keys(connection, keyring))
+        await asyncio.to_thread(destroy_erased_keys, engine, keyring)
         seals, codec = RowSeals(keyring), EventCodec(keyring)
 
         async def read(stream_id: UUID) -> Sequence[Envelope]:
@@ -171,14 +172,15 @@ async def open_for_repair(settings: Settings) -> AsyncIterator[Rebuilding]:
         _require_store(settings)
         database = database_of(settings)
         writing = await asyncio.to_thread(stack.enter_context, alone(settings, database))
-        reader = Reader(database.reading(patience=SECONDS_FOR_A_COMMAND))
+        reading = database.reading(patience=SECONDS_FOR_A_COMMAND)
+        reader = Reader(reading)
         store = SqlLedgerStore(writing, reader)
         stack.push_async_callback(store.close)
         await asyncio.to_thread(upgrade, writing)
         keyring = stack.enter_context(open_keyring(settings))
         # With another ledger's keys everything would be made anew as if it were erased.
         await reader.query(lambda connection: require_keys(connection, keyring))
-        await reader.query(lambda connection: destroy_erased_keys(connection, keyring, from_events=True))
+        await asyncio.to_thread(partial(destroy_erased_keys, reading, keyring, from_events=True))
         codec, projections = EventCodec(keyring), Projections(RowSeals(keyring))
         yield await stack.enter_async_context(
             open_rebuilding(store, writing, database, asyncio.to_thread, codec, projections, SystemClock())
@@ -230,8 +232,8 @@ async def open_for_import(settings: Settings) -> AsyncIterator[ForImport]:
         await asyncio.to_thread(_take_key_store, writing, keyring)
 
         def finish() -> bool:
+            destroy_erased_keys(writing, keyring)
             with writing.connect() as connection:
-                destroy_erased_keys(connection, keyring)
                 try:
                     require_keys(connection, keyring)
                 except MasterKeyError:
@@ -286,7 +288,7 @@ def migrate(settings: Settings) -> tuple[str | None, str]:
         keyring = stack.enter_context(open_keyring(settings, is_alone=True))
         with engine.connect() as connection:
             require_keys(connection, keyring)
-            destroy_erased_keys(connection, keyring, from_events=True)
+        destroy_erased_keys(engine, keyring, from_events=True)
         store = SqlLedgerStore(engine, stack.enter_context(closing(Reader(engine))))
         CatchingUp(store, EventCodec(keyring), Projections(RowSeals(keyring))).run()
     return before, HEAD_REVISION

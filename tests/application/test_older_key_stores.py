@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 from uuid import UUID
 
+import psycopg
 import pytest
 
 from chatledger.adapters.cli.doctor import doctor
@@ -23,6 +24,11 @@ from chatledger.domain.conversation import Conversation
 from chatledger.settings import Settings
 from tests.application.chat import DEADLINE
 from tests.support.databases import ON_SQLITE
+
+_IDLE = """
+SELECT FROM pg_stat_activity
+WHERE datname = current_database() AND state = 'idle in transaction' AND pid <> pg_backend_pid()
+"""
 
 
 async def served(settings) -> None:
@@ -95,10 +101,26 @@ async def erased(open_chat):
     return erased
 
 
-async def test_an_older_key_store_revives_nobody(erased) -> None:
+async def test_an_older_key_store_revives_nobody(erased, database_url, monkeypatch: pytest.MonkeyPatch) -> None:
+    """To be rid of keys may take longer than a transaction of the ledger may be idle: meanwhile there is none."""
+    idle: list[int] = []
+
+    def observed(work):
+        def observing(*arguments):
+            if database_url:
+                with psycopg.connect(database_url) as beside:
+                    idle.append(beside.execute(_IDLE).rowcount)
+            return work(*arguments)
+
+        return observing
+
+    for name in ("scrub", "agree"):
+        monkeypatch.setattr(StoredKeyring, name, observed(getattr(StoredKeyring, name)))
     for opened in (served, repaired, migrated):
         erased.restore()
+        idle.clear()
         await opened(erased.settings)
+        assert idle[:2] == ([0, 0] if database_url else [])
         assert (erased.has(erased.gone), erased.has(erased.kept)) == (False, True)
 
 

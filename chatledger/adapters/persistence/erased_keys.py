@@ -5,6 +5,7 @@ from uuid import UUID
 
 import sqlalchemy as sa
 
+from chatledger.adapters.persistence.errors import storage_errors
 from chatledger.adapters.persistence.tables import ERASED_KEYS, EVENT_TYPES, EVENTS, STREAMS
 from chatledger.adapters.persistence.transaction import SqlTransaction
 from chatledger.domain.events import REGISTRY, ConversationErased, EndUserErased, FileErased
@@ -21,18 +22,28 @@ _OF_EVENTS = (
 
 
 class ErasedKeys:
-    """Read from the read model; or from the events themselves, where it is of another version, behind or in doubt."""
+    """Read from the read model; or from the events themselves, where it is of another version, behind or in doubt.
 
-    def __init__(self, connection: sa.Connection, *, from_events: bool = False) -> None:
-        self._connection = connection
-        ledger = SqlTransaction(connection)
-        self.head = ledger.position()
-        self._from_events = from_events or ledger.lags_behind()
+    Each read is a transaction of its own: whoever destroys keys in between may take long, and no erasure is put on
+    record at an earlier position.
+    """
+
+    def __init__(self, engine: sa.Engine, *, from_events: bool = False) -> None:
+        self._engine = engine
+        self._from_events = from_events
+
+    def head(self) -> int:
+        """The last position of the ledger."""
+        with storage_errors(), self._engine.begin() as connection:
+            return SqlTransaction(connection).position()
 
     def page(self, after: int, limit: int) -> Sequence[tuple[int, UUID]]:
         """The position of each erasure beyond one, and the key that it destroyed."""
-        query, position = (
-            (_OF_EVENTS, EVENTS.c.position) if self._from_events else (_OF_READ_MODEL, ERASED_KEYS.c.position)
-        )
-        found = self._connection.execute(query.where(position > after).order_by(position).limit(limit))
-        return [(erased_at, key_id) for erased_at, key_id in found]
+        with storage_errors(), self._engine.begin() as connection:
+            query, position = (
+                (_OF_EVENTS, EVENTS.c.position)
+                if self._from_events or SqlTransaction(connection).lags_behind()
+                else (_OF_READ_MODEL, ERASED_KEYS.c.position)
+            )
+            found = connection.execute(query.where(position > after).order_by(position).limit(limit))
+            return [(erased_at, key_id) for erased_at, key_id in found]
