@@ -56,7 +56,7 @@ def open_for_audit(database: Database) -> Iterator[AuditedLedger]:
     """
     if not database.exists():
         raise NoStoreError(f"there is no ledger at {database.place}")
-    engine = database.reading(1, patience=SECONDS_FOR_A_COMMAND)
+    engine = database.reading(2, patience=SECONDS_FOR_A_COMMAND)
     try:
         require_current(engine)
         with (

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from chatledger.application.audit.findings import Findings
 from chatledger.application.audit.rows import RowCheck
 from chatledger.application.ledger.leaf import leaf_hash
-from chatledger.application.ports.audit import ALGORITHMS, RawRow, RawStream
-from chatledger.application.ports.storage import EventRow
+from chatledger.application.ports.audit import RawStream
+from chatledger.application.ports.storage import ALGORITHMS, EventRow, RawRow
 from tests.audit.test_export_lines import ROWS
 
 

@@ -53,6 +53,9 @@ async def test_rows_come_back_as_they_went_in(ledger_store) -> None:
         assert transaction.head() == Head(3, rows[2].recorded_at)
         assert transaction.read_stream(first) == [rows[0], rows[2]]
         assert transaction.read_log(1, 1) == [rows[1]]
+        raw = transaction.read_raw_log(0, 2)
+        assert [raw.event(row) for row in raw.rows] == rows[:2]
+        assert [row[3] for row in raw.rows] == [row.event_id.bytes for row in rows[:2]]
     assert await log(ledger_store) == rows
     assert await ledger_store.head() == Head(3, rows[2].recorded_at)
     assert await ledger_store.stream(first, rows_of) == [rows[0], rows[2]]

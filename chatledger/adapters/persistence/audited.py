@@ -1,23 +1,19 @@
 """A ledger in a database, read as its auditor does: column by column, in one snapshot."""
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Generator, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from functools import cached_property
 from typing import Any
 
 import sqlalchemy as sa
 
-from chatledger.adapters.persistence.statements import statements_of
+from chatledger.adapters.persistence.statements import raw_columns, statements_of
 from chatledger.adapters.persistence.transaction import IDS_PER_STATEMENT
-from chatledger.application.ports.audit import ClaimedCheckpoint, RawHead, RawRow, RawStream
+from chatledger.application.ports.audit import ClaimedCheckpoint, RawHead, RawStream
+from chatledger.application.ports.storage import RawRow
 
 ROWS_PER_PAGE = 1_000
 
-_PAGES = """
-SELECT position, stream, version, {event_id}, type, recorded_at, public, sealed, algorithm, context_position, context,
-       leaf
-FROM events ORDER BY position
-"""
 _STREAMS = "SELECT number, {stream_id}, category, {key_id} FROM streams WHERE number IN ({marks})"
 
 
@@ -32,13 +28,7 @@ class SqlAuditedLedger:
     def __init__(self, connection: sa.Connection, place: str) -> None:
         self.place = place
         self._statements = statements_of(connection)
-        self._driver: Any = connection.connection.driver_connection
         self._opened = ExitStack()
-        self._is_sqlite = connection.dialect.name == "sqlite"
-
-    def _id(self, column: str) -> str:
-        """An id's column as bytes."""
-        return column if self._is_sqlite else f"uuid_send({column})"
 
     def expected(self) -> int:
         """What the head says, if it says a number."""
@@ -46,7 +36,8 @@ class SqlAuditedLedger:
 
     def heads(self) -> Sequence[RawHead]:
         """Its head: one, unless somebody was at it."""
-        sql = f"SELECT position, recorded_at, last_stream, {self._id('incarnation')} FROM head"  # noqa: S608 - ours
+        incarnation = self._statements.id_as_bytes("incarnation")
+        sql = f"SELECT position, recorded_at, last_stream, {incarnation} FROM head"  # noqa: S608 - names of our own
         return [RawHead(*row) for row in self._statements.execute(sql)]
 
     def event_types(self) -> Mapping[int, tuple[str, int]]:
@@ -68,11 +59,11 @@ class SqlAuditedLedger:
 
     def streams(self, numbers: Collection[int]) -> Mapping[int, RawStream]:
         """Those that there are of these numbers."""
-        wanted, found = list(numbers), dict[int, RawStream]()
+        wanted, found, id_as_bytes = list(numbers), dict[int, RawStream](), self._statements.id_as_bytes
         for start in range(0, len(wanted), IDS_PER_STATEMENT):
             page = wanted[start : start + IDS_PER_STATEMENT]
             sql = _STREAMS.format(
-                stream_id=self._id("stream_id"), key_id=self._id("key_id"), marks=", ".join("?" * len(page))
+                stream_id=id_as_bytes("stream_id"), key_id=id_as_bytes("key_id"), marks=", ".join("?" * len(page))
             )
             for number, stream_id, category, key_id in self._statements.execute(sql, page):
                 found[number] = RawStream(stream_id, category, key_id)
@@ -80,15 +71,12 @@ class SqlAuditedLedger:
 
     def pages(self) -> Iterator[Sequence[RawRow]]:
         """All events, by their positions."""
-        return self._fetched(_PAGES.format(event_id=self._id("event_id")), "audited_events")
+        sql = f"SELECT {raw_columns(self._statements)} FROM events ORDER BY position"  # noqa: S608 - names of our own
+        return self._closed_at_the_end(self._statements.pages_ahead(sql, ROWS_PER_PAGE))
 
-    def _fetched(self, sql: str, name: str) -> Iterator[Sequence[Any]]:
-        """The rows page by page. PostgreSQL would send all of them at once, had the cursor no name."""
-        cursor = self._driver.cursor() if self._is_sqlite else self._driver.cursor(name, binary=True)
-        self._opened.callback(cursor.close)
-        cursor.execute(sql)
-        while page := cursor.fetchmany(ROWS_PER_PAGE):
-            yield page
+    def _closed_at_the_end(self, pages: Generator[Sequence[Any], None, None]) -> Iterator[Sequence[Any]]:
+        self._opened.callback(pages.close)
+        return pages
 
     def close(self) -> None:
         """Let go of what is being read, if it was broken off."""
@@ -97,7 +85,7 @@ class SqlAuditedLedger:
     def checkpoints(self) -> Iterator[ClaimedCheckpoint]:
         """Those that it keeps of itself, by their sizes."""
         sql = "SELECT number, origin, size, note FROM checkpoints ORDER BY size, number"
-        for page in self._fetched(sql, "audited_checkpoints"):
+        for page in self._closed_at_the_end(self._statements.pages(sql, ROWS_PER_PAGE)):
             for number, origin, size, note in page:
                 yield ClaimedCheckpoint(number, origin, size, note.encode() if isinstance(note, str) else note)
 

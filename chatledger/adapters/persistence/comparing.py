@@ -8,12 +8,13 @@ from uuid import UUID
 import msgspec
 import sqlalchemy as sa
 
-from chatledger.adapters.persistence.tables import METADATA
+from chatledger.adapters.persistence.statements import statements_of
+from chatledger.adapters.persistence.tables import METADATA, CompactUuid
 from chatledger.adapters.persistence.transaction import SqlTransaction
 from chatledger.application.ledger.projections import READ_MODELS
 from chatledger.application.ports.read_models import ComparedTable, Comparison
 
-ROWS_PER_FETCH = 500
+ROWS_PER_PAGE = 500
 
 MOST_NAMED = 5
 """Rows that differ and are named by their keys, of each table."""
@@ -22,7 +23,7 @@ ID_BYTES = 16
 
 Row = Sequence[Any]
 
-_line = msgspec.json.Encoder().encode
+_lines = msgspec.json.Encoder().encode_lines
 
 
 def compare(
@@ -75,13 +76,14 @@ class _Rows:
         schema = METADATA.tables[name]
         key = list(schema.primary_key.columns)
         columns = [*key, *(column for column in schema.columns if not column.primary_key)]
-        order = [_in_order(column, connection.dialect.name) for column in key]
+        dialect = connection.dialect.name
+        selected = ", ".join(_as_sqlite_has_it(column, dialect) for column in columns)
+        order = ", ".join(_in_order(column, dialect) for column in key)
         self.keys = len(key)
         self.count = 0
         self._digest = hashlib.sha256()
-        self._connection = connection
-        names = ", ".join(column.name for column in columns)
-        self._query = f"SELECT {names} FROM {stored_as} ORDER BY {', '.join(order)}"  # noqa: S608 - names of our own
+        self._statements = statements_of(connection)
+        self._query = f"SELECT {selected} FROM {stored_as} ORDER BY {order}"  # noqa: S608 - names of our own
 
     @property
     def digest(self) -> str:
@@ -89,13 +91,10 @@ class _Rows:
         return self._digest.hexdigest()
 
     def __iter__(self) -> Iterator[Row]:
-        result = self._connection.exec_driver_sql(self._query, execution_options={"stream_results": True})
-        while page := result.fetchmany(ROWS_PER_FETCH):
-            for row in page:
-                plain = tuple(map(_as_sqlite_has_it, row))
-                self.count += 1
-                self._digest.update(_line(plain) + b"\n")
-                yield plain
+        for page in self._statements.pages(self._query, ROWS_PER_PAGE):
+            self.count += len(page)
+            self._digest.update(_lines(page))
+            yield from page
 
 
 def _in_order(column: sa.Column[Any], dialect: str) -> str:
@@ -104,10 +103,12 @@ def _in_order(column: sa.Column[Any], dialect: str) -> str:
     return f'{column.name} COLLATE "C"' if is_text and dialect != "sqlite" else column.name
 
 
-def _as_sqlite_has_it(value: Any) -> Any:
-    if isinstance(value, UUID):
-        return value.bytes
-    return int(value) if isinstance(value, bool) else value
+def _as_sqlite_has_it(column: sa.Column[Any], dialect: str) -> str:
+    if dialect == "sqlite":
+        return column.name
+    if isinstance(column.type, CompactUuid):
+        return f"uuid_send({column.name})"
+    return f"{column.name}::int" if isinstance(column.type, sa.Boolean) else column.name
 
 
 _ORDER_OF_TYPES = {type(None): 0, int: 1, float: 1, str: 2, bytes: 3}

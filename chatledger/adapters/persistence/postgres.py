@@ -1,9 +1,10 @@
 """PostgreSQL: one ledger in the schema that a connection begins with, and any number of processes."""
 
 import time
-from collections.abc import Collection, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Collection, Generator, Iterator, Sequence
+from contextlib import AbstractContextManager, closing, contextmanager
 from functools import cache
+from itertools import count, islice
 from typing import Any, Literal, LiteralString, cast
 from uuid import UUID
 
@@ -24,6 +25,9 @@ from chatledger.adapters.postgres_connections import (
 from chatledger.application.ledger.projections import READ_MODELS_VERSION
 from chatledger.application.ports.read_models import ReadersInTheWayError
 from chatledger.application.ports.storage import StoreBusyError
+
+ROWS_PER_CHUNK = 250
+"""Of a stream: what the driver takes at a time."""
 
 COPY_FROM = 64
 """Events in one commit from which on COPY is cheaper than one call with arrays."""
@@ -345,6 +349,8 @@ SELECT NOT EXISTS (
 _TIME_FOR_LOCKS: LiteralString = "SELECT set_config('statement_timeout', '50ms', true)"
 """Enough for usual reads to end, and less than what the server takes to look for a deadlock: it would let one of the
 readers fail."""
+_CURSORS = count(1)
+_SHARE_SNAPSHOT = "SELECT pg_export_snapshot(), set_config('idle_in_transaction_session_timeout', '0', true)"
 _USUAL_TIME = cast("LiteralString", f"SELECT set_config('statement_timeout', '{SESSION['statement_timeout']}', true)")
 
 
@@ -354,6 +360,7 @@ class PostgresStatements:
     no_limit: int | None = None
 
     def __init__(self, connection: sa.Connection) -> None:
+        self._engine = connection.engine
         self._driver = cast("BoundedConnection", connection.connection.driver_connection)
 
     @property
@@ -367,6 +374,11 @@ class PostgresStatements:
         return value
 
     @staticmethod
+    def id_as_bytes(column: str) -> str:
+        """The driver would make a UUID of each."""
+        return f"uuid_send({column})"
+
+    @staticmethod
     def shared_id(raw: UUID) -> UUID:
         """An id, which the driver has made already."""
         return raw
@@ -377,6 +389,32 @@ class PostgresStatements:
         if self._driver.pgconn.pipeline_status or cursor.description is None:
             return ()
         return cursor.fetchall()
+
+    def pages(self, sql: str, size: int) -> Generator[Sequence[Row], None, None]:
+        """Its rows, so many at a time. The server would send all of them at once, had the cursor no name."""
+        with self._driver.cursor(f"pages_{next(_CURSORS)}", binary=True) as cursor:
+            cursor.execute(_marked(sql))
+            while page := cursor.fetchmany(size):
+                yield page
+
+    def pages_ahead(self, sql: str, size: int) -> Generator[Sequence[Row], None, None]:
+        """The same, as one stream, which takes another connection: it sends until the network holds no more."""
+        chunk = ROWS_PER_CHUNK if psycopg.capabilities.has_stream_chunked() else 1
+        with self._in_same_snapshot() as other:
+            stream = other.cursor().stream(_marked(sql), binary=True, size=chunk)
+            with closing(cast("Generator[Row, None, None]", stream)) as rows:
+                while page := list(islice(rows, size)):
+                    yield page
+
+    @contextmanager
+    def _in_same_snapshot(self) -> Iterator[BoundedConnection]:
+        """Another connection, for one statement of any length. This one may wait for its next statement meanwhile."""
+        ((snapshot, _),) = self.execute(_SHARE_SNAPSHOT)
+        with self._engine.connect() as connection:
+            other = cast("BoundedConnection", connection.connection.driver_connection)
+            other.execute(cast("LiteralString", f"SET TRANSACTION SNAPSHOT '{snapshot}'"))
+            other.execute("SET LOCAL statement_timeout TO 0")
+            yield other
 
     def batch(self) -> AbstractContextManager[object]:
         """One round trip for all statements run inside."""

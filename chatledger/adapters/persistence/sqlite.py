@@ -2,8 +2,8 @@
 
 import os
 import sqlite3
-from collections.abc import Collection, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from collections.abc import Collection, Generator, Iterator, Sequence
+from contextlib import AbstractContextManager, closing, contextmanager, nullcontext, suppress
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, cast
@@ -175,6 +175,11 @@ class SqliteStatements:
         return bytearray(value) if kind is bytes else value
 
     @staticmethod
+    def id_as_bytes(column: str) -> str:
+        """The column as it is."""
+        return column
+
+    @staticmethod
     def shared_id(raw: bytes) -> UUID:
         """An id that many rows have."""
         return _shared_id(raw)
@@ -182,6 +187,16 @@ class SqliteStatements:
     def execute(self, sql: str, parameters: Sequence[Any] = ()) -> Sequence[Row]:
         """Run a statement; its rows."""
         return self._driver.execute(sql, parameters).fetchall()
+
+    def pages(self, sql: str, size: int) -> Generator[Sequence[Row], None, None]:
+        """Its rows, so many at a time."""
+        with closing(self._driver.execute(sql)) as cursor:
+            while page := cursor.fetchmany(size):
+                yield page
+
+    def pages_ahead(self, sql: str, size: int) -> Generator[Sequence[Row], None, None]:
+        """The same: whoever looks at these rows has made them."""
+        return self.pages(sql, size)
 
     def batch(self) -> AbstractContextManager[object]:
         """Statements run one after the other: there is nobody to wait for."""

@@ -1,6 +1,6 @@
 """What a transaction asks of a connection, and where the databases differ."""
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Generator, Iterator, Sequence
 from contextlib import AbstractContextManager
 from functools import cache
 from typing import Any, NamedTuple, Protocol
@@ -75,12 +75,27 @@ class Statements(Protocol):
         """A parameter as the driver takes it quickest."""
         ...
 
+    def id_as_bytes(self, column: str) -> str:
+        """What selects an id as bytes."""
+        ...
+
     def shared_id(self, raw: Any) -> UUID:
         """An id that many rows have, from what the driver gives."""
         ...
 
     def execute(self, sql: str, parameters: Sequence[Any] = ()) -> Sequence[Row]:
         """Run a statement; its rows."""
+        ...
+
+    def pages(self, sql: str, size: int) -> Generator[Sequence[Row], None, None]:
+        """The rows of a statement, so many at a time; others may run in between."""
+        ...
+
+    def pages_ahead(self, sql: str, size: int) -> Generator[Sequence[Row], None, None]:
+        """The same, in the same snapshot; the database makes the next rows while these are looked at, if it can.
+
+        What nobody has asked for yet is a part of a page, and what the network holds.
+        """
         ...
 
     def batch(self) -> AbstractContextManager[object]:
@@ -194,6 +209,11 @@ def statements_of(connection: sa.Connection) -> Statements:
     from chatledger.adapters.persistence.postgres import PostgresStatements  # noqa: PLC0415 - psycopg is an extra
 
     return PostgresStatements(connection)
+
+
+def raw_columns(statements: Statements) -> str:
+    """What selects the columns of :data:`chatledger.application.ports.storage.RawRow`."""
+    return ", ".join(statements.id_as_bytes(name) if name == "event_id" else name for name in EVENT_COLUMNS)
 
 
 def insert_rows(table: str, columns: tuple[str, ...], rows: Sequence[Row]) -> Iterator[tuple[str, list[Any]]]:

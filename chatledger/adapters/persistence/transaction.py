@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from functools import cache
 from types import MappingProxyType
-from typing import Any
+from typing import Any, cast
 from uuid import UUID
 
 import msgspec
@@ -16,12 +16,13 @@ from chatledger.adapters.persistence.statements import (
     HeadRow,
     Row,
     insert_rows,
+    raw_columns,
     statements_of,
 )
 from chatledger.adapters.persistence.tables import METADATA, successor_of
 from chatledger.application.ledger.projections import READ_MODELS, READ_MODELS_VERSION
-from chatledger.application.ports.audit import ALGORITHMS
 from chatledger.application.ports.storage import (
+    ALGORITHMS,
     LAST_POSITION,
     Beginning,
     Change,
@@ -30,6 +31,9 @@ from chatledger.application.ports.storage import (
     Head,
     Increase,
     Insert,
+    RawRow,
+    RawRows,
+    RowsStream,
     SchemaError,
     StoredStream,
     UniqueGuard,
@@ -43,7 +47,8 @@ ROOM = 8 * 1024 * 1024
 """Bytes. Work that begins again with less on the disk is soon broken off again."""
 
 _SELECT_ROWS = f"SELECT {', '.join(EVENT_COLUMNS)} FROM events WHERE "
-_SELECT_LOG = f"{_SELECT_ROWS}position > ? ORDER BY position LIMIT ?"
+_IN_THE_LOG = "position > ? ORDER BY position LIMIT ?"
+_SELECT_LOG = _SELECT_ROWS + _IN_THE_LOG
 _SELECT_CHANGES = f"""
 {_SELECT_ROWS}position IN (
     SELECT position FROM ledger WHERE position > ? AND position <= ? AND (
@@ -91,9 +96,6 @@ PRIMARY_KEYS = {table.name: tuple(column.name for column in table.primary_key) f
 PRIMARY_KEYS |= {successor: PRIMARY_KEYS[name] for name, successor in SUCCESSORS.items()}
 
 _RowKey = tuple[str, tuple[Any, ...]]
-
-_Stream = tuple[UUID, str, UUID | None]
-"""Its id, category and key."""
 
 _UNIQUE_COLUMNS = {
     "end_user": ("end_users", ("app_id", "kind", "lookup")),
@@ -462,20 +464,25 @@ class SqlTransaction:
         number, category, key_id = stream[0]
         most = self._statements.no_limit if limit is None else limit
         found = self._statements.execute(_SELECT_STREAM, (number, after, beyond, up_to, most))
-        return self._event_rows(found, {number: (stream_id, category, self._shared_id(key_id))})
+        return self._event_rows(found, {number: RowsStream(stream_id, category, self._shared_id(key_id))})
 
     def read_streams(self, wanted: Sequence[tuple[UUID, int]], most: int) -> list[list[EventRow]]:
         """For each stream and version the rows after it, so many versions on at most."""
         found: list[list[Row]] = [[] for _ in wanted]
-        streams: dict[int, _Stream] = {}
+        streams: dict[int, RowsStream] = {}
         for place, category, key_id, *event in self._statements.select_streams(wanted, most):
             found[place].append(tuple(event))
-            streams[event[1]] = wanted[place][0], category, self._shared_id(key_id)
+            streams[event[1]] = RowsStream(wanted[place][0], category, self._shared_id(key_id))
         return [self._event_rows(rows, streams) for rows in found]
 
     def read_log(self, after: int, limit: int) -> list[EventRow]:
         """Rows in order of position."""
         return self._log_rows(self._statements.execute(_SELECT_LOG, (after, limit)))
+
+    def read_raw_log(self, after: int, limit: int) -> RawRows:
+        """The same as they are stored."""
+        select = f"SELECT {raw_columns(self._statements)} FROM events WHERE {_IN_THE_LOG}"
+        return self._raw_log_rows(self._statements.execute(select, (after, limit)))
 
     def read_changes(self, after: int, up_to: int) -> list[EventRow]:
         """The rows between two positions that tell of changes to apps, people and webhooks, or of an erasure."""
@@ -490,31 +497,28 @@ class SqlTransaction:
         return rows
 
     def _log_rows(self, found: Sequence[Row]) -> list[EventRow]:
+        raw = self._raw_log_rows(found)
+        return [raw.event(row) for row in raw.rows]
+
+    def _raw_log_rows(self, found: Sequence[Row]) -> RawRows:
         """What the events of a stream share is read once: to join it to each of them takes as long as to read them."""
-        streams: dict[int, _Stream] = {}
+        streams: dict[int, RowsStream] = {}
         wanted = list({row[1] for row in found})
         for start in range(0, len(wanted), IDS_PER_STATEMENT):
             page = wanted[start : start + IDS_PER_STATEMENT]
             for number, stream_id, category, key_id in self._statements.execute(_select_numbered(len(page)), page):
-                streams[number] = self._statements.shared_id(stream_id), category, self._shared_id(key_id)
-        return self._event_rows(found, streams)
+                stream = RowsStream(self._statements.shared_id(stream_id), category, self._shared_id(key_id))
+                streams[number] = stream
+        return self._raw_rows(found, streams)
 
-    def _event_rows(self, found: Sequence[Row], streams: Mapping[int, _Stream]) -> list[EventRow]:
-        names = self.types.names
-        if not names.keys() >= {row[4] for row in found}:
+    def _event_rows(self, found: Sequence[Row], streams: Mapping[int, RowsStream]) -> list[EventRow]:
+        raw = self._raw_rows(found, streams)
+        return [raw.event(row) for row in raw.rows]
+
+    def _raw_rows(self, found: Sequence[Row], streams: Mapping[int, RowsStream]) -> RawRows:
+        if not self.types.names.keys() >= {row[4] for row in found}:
             self._read_types()
-        rows: list[EventRow] = []
-        for position, stream, version, event_id, kind, at, public, sealed, algorithm, place, context, leaf in found:
-            stream_id, category, key_id = streams[stream]
-            name, schema = names[kind]
-            if isinstance(event_id, bytes):
-                event_id = UUID(bytes=event_id)  # noqa: PLW2901 - the driver may have made it
-            row = EventRow(
-                position, stream_id, category, version, event_id, name, schema, at, public, sealed, key_id,
-                ALGORITHMS[algorithm], place, context, leaf,
-            )  # fmt: skip
-            rows.append(row)
-        return rows
+        return RawRows(cast("Sequence[RawRow]", found), streams, self.types.names)
 
     def position_at(self, moment: int) -> int:
         """The last position that was recorded at a time or before: times never fall from one to the next."""

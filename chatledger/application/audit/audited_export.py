@@ -13,8 +13,8 @@ from chatledger.application.audit.export_reader import BadExportError, ExportRea
 from chatledger.application.audit.findings import Findings
 from chatledger.application.audit.trust import Trust
 from chatledger.application.audit.verification import SEALED_CONTENT, Progress, Report, verify
-from chatledger.application.ports.audit import ALGORITHMS, ClaimedCheckpoint, RawHead, RawRow, RawStream
-from chatledger.application.ports.storage import EventRow
+from chatledger.application.ports.audit import ClaimedCheckpoint, RawHead, RawStream
+from chatledger.application.ports.storage import ALGORITHMS, EventRow, RawRow
 
 ROWS_PER_PAGE = 1_000
 LONGEST_END = 1024 * 1024

@@ -13,8 +13,8 @@ import msgspec
 from chatledger.application.audit.findings import FindingKind, Findings
 from chatledger.application.audit.notes import NoteError, VerifierKey
 from chatledger.application.ledger.leaf import leaf_hash
-from chatledger.application.ports.audit import ALGORITHMS, AuditedLedger, RawRow, RawStream
-from chatledger.application.ports.storage import Category, EventRow
+from chatledger.application.ports.audit import AuditedLedger, RawStream
+from chatledger.application.ports.storage import ALGORITHMS, Category, EventRow, RawRow
 from chatledger.domain.events import NotaryKeyIntroduced
 
 NOTARY: Category = "notary"

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from functools import cache, cached_property
-from typing import Any, get_type_hints
+from typing import Any, TypeAlias, get_type_hints
 from uuid import UUID
 
 import msgspec
@@ -14,6 +14,9 @@ from chatledger.domain.events import REGISTRY, Event, MessageEvent
 from chatledger.domain.message import Message
 from chatledger.domain.registry import EventRegistry, EventType, UnknownEventError
 from chatledger.domain.visibility import visibilities
+
+StoredBody: TypeAlias = tuple[str, int, bytes, bytes, bytes | None]
+"""What an event's body is read from: name, schema, event id, public and sealed part."""
 
 
 class EncodedBody(msgspec.Struct, frozen=True):
@@ -74,6 +77,10 @@ def _merge(public: bytes, sealed: bytes | None) -> bytes:
     return public[:-1] + b"," + sealed[1:]
 
 
+def _stored_body(row: EventRow) -> StoredBody:
+    return row.name, row.schema, row.event_id.bytes, row.public, row.sealed
+
+
 def _envelope(row: EventRow, body: Event, *, is_erased: bool = False) -> Envelope:
     return Envelope(
         row.position,
@@ -91,7 +98,11 @@ def _envelope(row: EventRow, body: Event, *, is_erased: bool = False) -> Envelop
 
 def associated_data(stream_id: UUID, event_id: UUID, name: str, schema: int) -> bytes:
     """What binds a sealed part to its event. The position is not known yet when it is sealed; the leaf binds that."""
-    return stream_id.bytes + event_id.bytes + _kind(name, schema)
+    return _associated_data(stream_id.bytes, event_id.bytes, name, schema)
+
+
+def _associated_data(stream_id: bytes, event_id: bytes, name: str, schema: int) -> bytes:
+    return stream_id + event_id + _kind(name, schema)
 
 
 @cache
@@ -129,16 +140,12 @@ class EventCodec:
 
     def knows(self, row: EventRow) -> bool:
         """Whether this release knows an event's type and schema."""
-        codec = self._by_name.get(row.name)
-        return codec is not None and 1 <= row.schema <= codec.event_type.schema
+        return self.kind_of(row.name, row.schema) is not None
 
-    def kind_of(self, row: EventRow) -> type[msgspec.Struct]:
-        """The type of a row's event, which is not opened for that.
-
-        Raises:
-            UnknownEventError: this release does not know it.
-        """
-        return self._type_of(row).event_type.body
+    def kind_of(self, name: str, schema: int) -> type[msgspec.Struct] | None:
+        """The type of events that are stored so; None where this release does not know it."""
+        codec = self._by_name.get(name)
+        return codec.event_type.body if codec is not None and 1 <= schema <= codec.event_type.schema else None
 
     def decode(self, row: EventRow) -> Envelope:
         """The event of a row, upcast to the newest schema of its type.
@@ -158,7 +165,7 @@ class EventCodec:
         try:
             return self.decode(row)
         except KeyDestroyedError:
-            body = self._type_of(row).decode_erased(row.schema, row.public)
+            body = self._type_of(row.name).decode_erased(row.schema, row.public)
             return _envelope(row, body, is_erased=True)
 
     def decode_all_or_erased(self, rows: Sequence[EventRow]) -> list[Envelope]:
@@ -169,43 +176,50 @@ class EventCodec:
         """:meth:`decode_or_erased` for each row that this release knows: a newer one may have written others."""
         return [self.decode_or_erased(row) for row in rows if self.knows(row)]
 
-    def bodies_or_erased(self, rows: Sequence[EventRow]) -> list[Event]:
-        """The events of rows of one stream, without their envelopes; empty where sealed as in :meth:`decode_or_erased`.
+    def bodies_or_erased(self, stream_id: UUID, key_id: UUID | None, stored: Sequence[StoredBody]) -> list[Event]:
+        """Events of one stream, without their envelopes; empty where sealed as in :meth:`decode_or_erased`.
 
         Raises:
             UnknownEventError: this release does not know an event's type or schema.
         """
-        key_id = next((row.key_id for row in rows if row.sealed is not None), None)
+        raw_id, is_sealed = stream_id.bytes, any(each[-1] is not None for each in stored)
         try:
-            key = None if key_id is None else self._keyring.key(key_id)
-            return [self._body(row, key) for row in rows]
+            key = self._keyring.key(key_id) if is_sealed and key_id is not None else None
+            return [self._body(raw_id, key, each) for each in stored]
         except KeyDestroyedError:
-            return [self.decode_or_erased(row).body for row in rows]
+            return [
+                self._type_of(name).decode(schema, public, None)
+                if sealed is None
+                else self._type_of(name).decode_erased(schema, public)
+                for name, schema, _, public, sealed in stored
+            ]
 
     def _key_of(self, row: EventRow) -> DataKey | None:
         return None if row.sealed is None or row.key_id is None else self._keyring.key(row.key_id)
 
-    def _type_of(self, row: EventRow) -> _TypeCodec:
-        codec = self._by_name.get(row.name)
+    def _type_of(self, name: str) -> _TypeCodec:
+        codec = self._by_name.get(name)
         if codec is None:
-            raise UnknownEventError(row.name)
+            raise UnknownEventError(name)
         return codec
 
     def _decode(self, row: EventRow, key: DataKey | None) -> Envelope:
-        return _envelope(row, self._body(row, key))
+        return _envelope(row, self._body(row.stream_id.bytes, key, _stored_body(row)))
 
-    def _body(self, row: EventRow, key: DataKey | None) -> Event:
-        codec = self._type_of(row)
+    def _body(self, stream_id: bytes, key: DataKey | None, stored: StoredBody) -> Event:
+        name, schema, event_id, public, sealed = stored
+        codec = self._type_of(name)
         plaintext = None
-        if row.sealed is not None and key is not None:
-            plaintext = key.open(row.sealed, associated_data(row.stream_id, row.event_id, row.name, row.schema))
-        body: Event = codec.decode(row.schema, row.public, plaintext)
+        if sealed is not None and key is not None:
+            plaintext = key.open(sealed, _associated_data(stream_id, event_id, name, schema))
+        body: Event = codec.decode(schema, public, plaintext)
         return body
 
     def message(self, rows: Sequence[EventRow], version: int) -> Message:
         """The message of a stream as it stood at a version."""
-        bodies = self.bodies_or_erased([row for row in rows if row.version <= version])
-        return Message.fold(rows[0].stream_id, (body for body in bodies if isinstance(body, MessageEvent)))
+        first, stored = rows[0], [_stored_body(row) for row in rows if row.version <= version]
+        bodies = self.bodies_or_erased(first.stream_id, first.key_id, stored)
+        return Message.fold(first.stream_id, (body for body in bodies if isinstance(body, MessageEvent)))
 
     def decode_all(self, rows: Sequence[EventRow]) -> list[Envelope]:
         """:meth:`decode` for each row. Rows that follow each other mostly share a key: it is sought once."""

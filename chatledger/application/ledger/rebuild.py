@@ -4,10 +4,17 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from uuid import UUID
 
-from chatledger.application.ledger.codec import EventCodec
+from chatledger.application.ledger.codec import EventCodec, StoredBody
 from chatledger.application.ledger.projected.messages import CHANGES_NOTHING
 from chatledger.application.ledger.projections import InlineProjections
-from chatledger.application.ports.storage import LAST_POSITION, LIBRARY, Change, EventRow, Transaction
+from chatledger.application.ports.storage import (
+    LAST_POSITION,
+    LIBRARY,
+    Change,
+    EventRow,
+    RawRows,
+    Transaction,
+)
 from chatledger.domain.events import MessageCreated, MessageEvent
 from chatledger.domain.message import Message
 
@@ -35,7 +42,7 @@ class Replay:
     def __init__(self, codec: EventCodec, projections: InlineProjections, position: int = 0) -> None:
         self._codec = codec
         self._projections = projections
-        self._running: dict[UUID, _Running] = {}
+        self._running: dict[int, _Running] = {}
         self.position = position
 
     def read_on(self, source: Transaction, limit: int, most_bytes: int = sys.maxsize) -> Sequence[Change]:
@@ -45,15 +52,13 @@ class Replay:
         """
         changes: list[Change] = []
         while limit > 0 and most_bytes > 0:
-            rows = source.read_log(self.position, min(limit, READ))
-            if not rows:
+            log = source.read_raw_log(self.position, min(limit, READ))
+            if not log.rows:
                 break
-            for row in rows:
-                if not row.category.startswith(LIBRARY) and self._codec.knows(row):
-                    changes += self._changes(row, source)
-                self.position = row.position
-                most_bytes -= len(row.public) + len(row.sealed or b"")
-            limit -= len(rows)
+            changes += self._changes(log, source)
+            self.position = log.rows[-1][0]
+            most_bytes -= sum(len(row[6]) + len(row[7] or b"") for row in log.rows)
+            limit -= len(log.rows)
         return changes
 
     def pages(self, source: Transaction, last: int = LAST_POSITION) -> Iterator[Sequence[Change]]:
@@ -63,22 +68,31 @@ class Replay:
             before = self.position
             yield self.read_on(source, min(PAGE, last - before))
 
-    def _changes(self, row: EventRow, source: Transaction) -> Sequence[Change]:
-        running = self._running.get(row.stream_id)
-        kind = self._codec.kind_of(row)
-        if kind in CHANGES_NOTHING:
-            if running is not None:
-                running.unopened.append(row)
+    def _changes(self, log: RawRows, source: Transaction) -> Sequence[Change]:
+        changes: list[Change] = []
+        pieces = {number: kind for number, kind in log.types.items() if self._codec.kind_of(*kind) in CHANGES_NOTHING}
+        running, piece_of = self._running, pieces.get
+        for row in log.rows:
+            stream, kind = row[1], piece_of(row[4])
+            if kind is None:
+                changes += self._changes_of(log.event(row), stream, source)
+            elif stream in running:
+                running[stream].unopened.append((*kind, row[3], row[6], row[7]))
+        return changes
+
+    def _changes_of(self, row: EventRow, stream: int, source: Transaction) -> Sequence[Change]:
+        if row.category.startswith(LIBRARY) or not self._codec.knows(row):
             return ()
         envelope = self._codec.decode_or_erased(row)
         body = envelope.body
         if isinstance(body, MessageCreated):
-            running = self._running[row.stream_id] = _Running(row.stream_id)
+            self._running[stream] = _Running(row.stream_id, row.key_id)
+        running = self._running.get(stream)
         if running is None or not isinstance(body, MessageEvent):
             return self._projections.changes(envelope, lambda: self._as_stored(row, source))
         message = running.fold_on(self._codec, body)
         if message.has_ended:
-            del self._running[row.stream_id]
+            del self._running[stream]
         return self._projections.changes(envelope, lambda: message)
 
     def _as_stored(self, row: EventRow, source: Transaction) -> Message:
@@ -89,15 +103,16 @@ class Replay:
 class _Running:
     """A message without its terminal event, and the pieces of its answer that nobody has asked for yet."""
 
-    __slots__ = ("_message", "unopened")
+    __slots__ = ("_key_id", "_message", "unopened")
 
-    def __init__(self, message_id: UUID) -> None:
+    def __init__(self, message_id: UUID, key_id: UUID | None) -> None:
         self._message = Message(message_id)
-        self.unopened: list[EventRow] = []
+        self._key_id = key_id
+        self.unopened: list[StoredBody] = []
 
     def fold_on(self, codec: EventCodec, body: MessageEvent) -> Message:
         """The message after these pieces, and after this event."""
-        pieces = codec.bodies_or_erased(self.unopened)
+        pieces = codec.bodies_or_erased(self._message.id, self._key_id, self.unopened)
         self.unopened.clear()
-        self._message.fold_on(piece for piece in pieces if isinstance(piece, MessageEvent))
+        self._message.fold_on(piece for piece in pieces if isinstance(piece, CHANGES_NOTHING))
         return self._message.fold_on((body,))

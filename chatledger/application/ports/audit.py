@@ -1,21 +1,11 @@
 """A ledger as its auditor reads it: the columns as they are stored, in order, without any of the writer's rules."""
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from typing import Literal, NamedTuple, Protocol, TypeAlias
+from typing import Literal, NamedTuple, Protocol
 
 import msgspec
 
-from chatledger.application.ports.storage import Algorithm
-
-ALGORITHMS: tuple[Algorithm, ...] = ("none", "aes-256-gcm")
-"""Stored as the index in this tuple."""
-
-RawRow: TypeAlias = tuple[int, int, int, bytes, int, int, bytes, bytes | None, int, int, bytes | None, bytes]
-"""An event's columns in the order of its table.
-
-Position, stream, version, event id, type, time, public part, sealed part, algorithm, context position, context, leaf.
-Stream, type and algorithm are numbers. What is stored may be of any other type: nobody has looked.
-"""
+from chatledger.application.ports.storage import RawRow
 
 
 class RawStream(NamedTuple):
@@ -90,7 +80,7 @@ class AuditedLedger(Protocol):
         ...
 
     def pages(self) -> Iterator[Sequence[RawRow]]:
-        """All events, by their positions."""
+        """All events, by their positions. What a column holds may be of any type: nobody has looked."""
         ...
 
     def checkpoints(self) -> Iterator[ClaimedCheckpoint]:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from typing import Any, Literal, Protocol, TypeVar
+from typing import Any, Literal, NamedTuple, Protocol, TypeAlias, TypeVar
 from uuid import UUID
 
 import msgspec
@@ -10,6 +10,9 @@ import msgspec
 T = TypeVar("T")
 
 Algorithm = Literal["none", "aes-256-gcm"]
+ALGORITHMS: tuple[Algorithm, ...] = ("none", "aes-256-gcm")
+"""Stored as the index in this tuple."""
+
 Category = Literal["message", "conversation", "app", "end_user", "file", "operator", "notary", "key_store", "webhook"]
 
 LAST_POSITION = 2**63 - 1
@@ -64,6 +67,48 @@ class EventRow(msgspec.Struct, frozen=True, gc=False):
     context_position: int
     context: bytes | None
     leaf: bytes = b""
+
+
+RawRow: TypeAlias = tuple[int, int, int, bytes, int, int, bytes, bytes | None, int, int, bytes | None, bytes]
+"""An event's columns in the order of its table.
+
+Position, stream, version, event id, type, time, public part, sealed part, algorithm, context position, context, leaf.
+Stream, type and algorithm are numbers.
+"""
+
+
+class RowsStream(NamedTuple):
+    """What the events of a stream share."""
+
+    stream_id: UUID
+    category: str
+    key_id: UUID | None
+
+
+class RawRows(msgspec.Struct, frozen=True):
+    """Events as they are stored: an :class:`EventRow` takes as long as to read one, and not each of them is wanted.
+
+    Attributes:
+        rows: the events.
+        streams: theirs, by their numbers.
+        types: names and schemas of events by their numbers, theirs among them.
+    """
+
+    rows: Sequence[RawRow]
+    streams: Mapping[int, RowsStream]
+    types: Mapping[int, tuple[str, int]]
+
+    def event(self, row: RawRow) -> EventRow:
+        """One of them."""
+        position, stream, version, event_id, kind, at, public, sealed, algorithm, place, context, leaf = row
+        stream_id, category, key_id = self.streams[stream]
+        name, schema = self.types[kind]
+        if isinstance(event_id, bytes):  # else the driver has made it
+            event_id = UUID(bytes=event_id)
+        return EventRow(
+            position, stream_id, category, version, event_id, name, schema, at, public, sealed, key_id,
+            ALGORITHMS[algorithm], place, context, leaf,
+        )  # fmt: skip
 
 
 class Head(msgspec.Struct, frozen=True):
@@ -277,6 +322,10 @@ class Transaction(Protocol):
 
     def read_log(self, after: int, limit: int) -> list[EventRow]:
         """Rows in order of position."""
+        ...
+
+    def read_raw_log(self, after: int, limit: int) -> RawRows:
+        """The same as they are stored."""
         ...
 
     def clear(self, tables: Iterable[str]) -> None:
