@@ -1,6 +1,7 @@
 """From the request to stop, at one API process, to the end of the stream at another; a third process is answering."""
 
 import statistics
+from collections.abc import Sequence
 from contextlib import ExitStack
 
 from benchmarks.figure import Figure, at_most, median_ratio, percentile, spread
@@ -13,12 +14,18 @@ from benchmarks.stores import Options, empty_store
 NAME = "stop to end of stream across nodes"
 DATABASES = MEASURED_ON
 BOUND_MS = 150
+APART = 0.15
+"""Seconds from one stop to the next, where they come one after another: one has ended before the next, mostly."""
 
 
 def measure(options: Options) -> list[Figure]:
-    """The same streams as those of ``stop_latency``, on one process and across nodes in turn."""
+    """The same streams as those of ``stop_latency``, on one process and across nodes in turn.
+
+    First they are stopped one after another, while the others go on; then all within half a second.
+    """
     streams = options.choose(full=25, quick=25, tiny=3)
     rounds = options.choose(full=4, quick=2, tiny=1)
+    turns = options.choose(full=4, quick=2, tiny=1)
     script = {"tokens": TOKENS, "interval_ms": INTERVAL_MS}
     with ExitStack() as running:
         queues = running.enter_context(each_queue(options))
@@ -27,25 +34,32 @@ def measure(options: Options) -> list[Figure]:
         pairs = [(one, one), *((started.apis[0], started.apis[1]) for started in many)]
         for pair in pairs:
             _stop_many(pair, streams, 1)
-        turns = [
-            [_stop_many(pair, streams, rounds) for pair in pairs]
-            for _ in range(options.choose(full=4, quick=2, tiny=1))
-        ]
-    of_one, *across = zip(*turns, strict=True)
-    return [_figure(queue, found, of_one) for queue, found in zip(queues, across, strict=True)]
+        apart = [[_stop_many(pair, streams, 1, APART) for pair in pairs] for _ in range(turns)]
+        at_once = [[_stop_many(pair, streams, rounds) for pair in pairs] for _ in range(turns)]
+    return [
+        *_figures(f"one of {streams} at a time", queues, apart),
+        *_figures(f"{streams} within half a second", queues, at_once),
+    ]
 
 
-def _stop_many(pair: tuple[Server, Server], streams: int, rounds: int) -> list[Stop]:
+def _figures(how: str, queues: Sequence[Queue], runs: Sequence[Sequence[list[Stop]]]) -> list[Figure]:
+    of_one, *across = zip(*runs, strict=True)
+    return [
+        _figure(f"{how}, over {queue.name}", queue, found, of_one) for queue, found in zip(queues, across, strict=True)
+    ]
+
+
+def _stop_many(pair: tuple[Server, Server], streams: int, rounds: int, apart: float | None = None) -> list[Stop]:
     followed, asked = pair
-    return run(lambda: stop_many(followed, streams, rounds, asked=asked))
+    return run(lambda: stop_many(followed, streams, rounds, asked=asked, apart=apart))
 
 
-def _figure(queue: Queue, across: tuple[list[Stop], ...], of_one: tuple[list[Stop], ...]) -> Figure:
+def _figure(how: str, queue: Queue, across: tuple[list[Stop], ...], of_one: tuple[list[Stop], ...]) -> Figure:
     p99, p99_of_one = ([percentile([stop.end for stop in stops], 0.99) for stops in runs] for runs in (across, of_one))
     p50, p50_of_one = (statistics.median(stop.end for stops in runs for stop in stops) for runs in (across, of_one))
     answer = statistics.median(stop.answer for stops in across for stop in stops)
     return Figure(
-        name=f"{NAME}, over {queue.name}, p99",
+        name=f"{NAME}, {how}, p99",
         measured=f"{spread(p99, '.1f')} ms; p50 {p50:.1f}; the answer to the request itself p50 {answer:.1f}",
         floor=f"one process: {spread(p99_of_one, '.1f')} ms; p50 {p50_of_one:.1f}",
         ratio=median_ratio(p99, p99_of_one),

@@ -56,8 +56,12 @@ def measure(options: Options) -> list[Figure]:
     ]
 
 
-async def stop_many(server: Server, streams: int, rounds: int, *, asked: Server | None = None) -> list[Stop]:
+async def stop_many(
+    server: Server, streams: int, rounds: int, *, asked: Server | None = None, apart: float | None = None
+) -> list[Stop]:
     """Rounds of streams on a server, each stopped by a request to ``asked``, which is the same server if none is named.
+
+    All of a round are stopped within half a second, or one after another, so many seconds ``apart``.
 
     Raises:
         ValueError: a stream did not end by its stop.
@@ -65,15 +69,20 @@ async def stop_many(server: Server, streams: int, rounds: int, *, asked: Server 
     asked = asked or server
     stops: list[Stop] = []
     for _ in range(rounds):
-        stops += await asyncio.gather(*(_stop_one(server, asked, f"user {number}") for number in range(streams)))
+        moments = [
+            random.uniform(EARLIEST, LATEST) if apart is None else LATEST + number * apart for number in range(streams)
+        ]
+        stops += await asyncio.gather(
+            *(_stop_one(server, asked, f"user {number}", moment) for number, moment in enumerate(moments))
+        )
     return stops
 
 
-async def _stop_one(server: Server, asked: Server, user: str) -> Stop:
+async def _stop_one(server: Server, asked: Server, user: str, moment: float) -> Stop:
     stream = await send_message(server, user)
     events = stream.events()
     task_id = (await until_text(events))["task_id"]
-    stopping = asyncio.create_task(_stop_later(asked, user, task_id))
+    stopping = asyncio.create_task(_stop_later(asked, user, task_id, moment))
     words, last = 1, ""
     async for event in events:
         last = event["event"]
@@ -86,8 +95,8 @@ async def _stop_one(server: Server, asked: Server, user: str) -> Stop:
     return Stop(1000 * (ended_at - asked_at), 1000 * (answered_at - asked_at))
 
 
-async def _stop_later(server: Server, user: str, task_id: str) -> tuple[float, float]:
-    await asyncio.sleep(random.uniform(EARLIEST, LATEST))
+async def _stop_later(server: Server, user: str, task_id: str, moment: float) -> tuple[float, float]:
+    await asyncio.sleep(moment)
     asked_at = time.perf_counter()
     answer = await Connection.ask(server, "POST", f"/v1/chat-messages/{task_id}/stop", {"user": user})
     answered_at = time.perf_counter()
