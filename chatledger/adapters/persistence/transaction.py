@@ -43,6 +43,8 @@ from chatledger.application.ports.storage import (
 
 IDS_PER_STATEMENT = 500
 
+MOST_STREAMS_AT_HAND = 20_000
+
 ROOM = 8 * 1024 * 1024
 """Bytes. Work that begins again with less on the disk is soon broken off again."""
 
@@ -153,6 +155,7 @@ class SqlTransaction:
         self._statements = statements_of(connection)
         self._known_heads = known_heads
         self._looked_up: set[UUID] = set()
+        self._by_number: dict[int, RowsStream] = {}
         self._head: HeadRow | None = None
         self.types = types or EventTypes()
         self.heads: dict[UUID, StreamHead] = {}
@@ -502,8 +505,10 @@ class SqlTransaction:
 
     def _raw_log_rows(self, found: Sequence[Row]) -> RawRows:
         """What the events of a stream share is read once: to join it to each of them takes as long as to read them."""
-        streams: dict[int, RowsStream] = {}
-        wanted = list({row[1] for row in found})
+        if len(self._by_number) > MOST_STREAMS_AT_HAND:
+            self._by_number = {}
+        streams = self._by_number
+        wanted = list({row[1] for row in found} - streams.keys())
         for start in range(0, len(wanted), IDS_PER_STATEMENT):
             page = wanted[start : start + IDS_PER_STATEMENT]
             for number, stream_id, category, key_id in self._statements.execute(_select_numbered(len(page)), page):
