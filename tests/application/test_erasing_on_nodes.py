@@ -82,7 +82,9 @@ async def test_a_node_that_cannot_know_what_is_erased_shows_nothing_until_it_can
     assert (await history.message(other.caller("ada"), erased.message_id)).answer
 
     address, store._address = store._address, PostgresAddress("postgresql://nobody@127.0.0.1:1/nothing")
-    store.close()
+    with store.turn:
+        assert store._connection is not None
+        store._connection.close()
 
     async def shows_nothing() -> bool:
         try:

@@ -4,7 +4,7 @@ import sqlite3
 import threading
 from collections.abc import Callable, Collection, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import closing, contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager
 from pathlib import Path
 from uuid import UUID
 
@@ -18,10 +18,14 @@ from chatledger.adapters.keys.key_store import KeyStoreWriting
 from chatledger.adapters.keys.keyring import StoredKeyring
 from chatledger.adapters.keys.master import GivenMasterKeyFile, MasterKeyError
 from chatledger.adapters.keys.postgres import PostgresKeyStore
-from chatledger.adapters.keys.postgres_parts import rewrite_overwritten
+from chatledger.adapters.keys.postgres_parts import WRITERS_LOCK, rewrite_overwritten
+from chatledger.adapters.persistence.database import database_at
+from chatledger.adapters.persistence.store import write_transaction
+from chatledger.adapters.persistence.transaction import EventTypes
 from chatledger.application.ports.keys import KeyDestroyedError, SuccessorError
 from chatledger.application.ports.storage import StorageUnavailableError
 from chatledger.application.system_clock import new_id
+from tests.persistence.stores import a_row
 from tests.support.databases import ON_POSTGRES
 from tests.support.master_keys import master_key
 from tests.support.postgres import PostgresServer
@@ -33,6 +37,7 @@ WAITING = """
 SELECT pid FROM pg_locks JOIN pg_database ON pg_database.oid = pg_locks.database
 WHERE NOT granted AND datname = current_database()
 """
+DEADLINE = 20.0
 MASTER, NEXT = bytes(range(100, 132)), bytes(range(200, 232))
 
 
@@ -247,6 +252,80 @@ def test_one_that_stands_still_in_the_middle_of_writing_lets_go(
         with closing(still), pytest.raises(StorageUnavailableError, match="idle-in-transaction"):
             stand_still()
         assert beside.read("SELECT count(*) FROM keys") == [(0,)]
+
+
+@contextmanager
+def another_thread_writing(keyring: StoredKeyring, _url: str) -> Iterator[None]:
+    is_at_it, done = threading.Event(), threading.Event()
+
+    def write() -> None:
+        with keyring.store.turn:
+            is_at_it.set()
+            done.wait(DEADLINE)
+
+    thread = threading.Thread(target=write)
+    thread.start()
+    is_at_it.wait()
+    yield
+    done.set()
+    thread.join()
+
+
+@contextmanager
+def another_process_writing(_keyring: StoredKeyring, url: str) -> Iterator[None]:
+    with database(url) as other, other.transaction():
+        other.execute("SET LOCAL search_path TO chatledger_keys")
+        other.execute(WRITERS_LOCK)
+        yield
+
+
+@pytest.mark.parametrize("elsewhere", [another_thread_writing, another_process_writing])
+def test_who_waits_for_it_under_the_ledgers_lock_ends_in_good_time(
+    url: str,
+    migrated_database: str,
+    postgres_server: PostgresServer,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    elsewhere: Callable[[StoredKeyring, str], AbstractContextManager[None]],
+) -> None:
+    """A commit with a new key is told so, and the others in it come through."""
+    monkeypatch.setattr(postgres_connections, "SECONDS_TO_STAND_STILL", 1.0)
+    ledger = postgres_server.fresh_database(migrated_database)
+    keyring = StoredKeyring(PostgresKeyStore(url, "relaxed"), master_key(tmp_path, MASTER), new_id)
+    with closing(keyring), database_at(ledger, "relaxed").as_node() as engine:
+        with elsewhere(keyring, url), write_transaction(engine, EventTypes()) as transaction:
+            with pytest.raises(StorageUnavailableError, match=r"lock timeout|in use for long"):
+                keyring.make_durable([keyring.new_key(None)])
+            transaction.append([a_row(1, new_id(), 1)])
+        keyring.make_durable([keyring.new_key(None)])
+    postgres_server.drop_database(ledger)
+
+
+def test_once_it_is_closed_nobody_opens_it_again(keyring: StoredKeyring, url: str) -> None:
+    """A thread that was at it would leave a connection that nobody closes."""
+    with database(url) as beside:
+        keyring.close()
+        with pytest.raises(StorageUnavailableError, match="closed"):
+            keyring.catch_up()
+        own = "SELECT FROM pg_stat_activity WHERE datname = current_database() AND application_name = 'chatledger'"
+        until(lambda: not beside.execute(own).rowcount)
+
+
+def test_who_waits_for_another_that_writes_parts_anew_ends_when_it_is_closed(
+    keyring: StoredKeyring, url: str, tmp_path: Path
+) -> None:
+    one, two = keyring.new_key(None), keyring.new_key(None)
+    keyring.make_durable([one, two])
+    other = StoredKeyring(PostgresKeyStore(url, "relaxed"), master_key(tmp_path, MASTER), new_id)
+    with held_while_scrubbing(keyring, url, one.key_id) as done, ThreadPoolExecutor() as pool, database(url) as beside:
+        other.destroy([two.key_id])
+        waiting = pool.submit(other.scrub)
+        until(lambda: beside.execute(f"{WAITING} AND locktype = 'advisory'").rowcount)
+        other.close()
+        with pytest.raises(StorageUnavailableError, match="closed"):
+            waiting.result(DEADLINE)
+        assert not done.done()
+    done.result(DEADLINE)
 
 
 # The master key of many nodes

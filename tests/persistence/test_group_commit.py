@@ -5,7 +5,7 @@ import random
 import sqlite3
 import threading
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager, closing
+from contextlib import asynccontextmanager, closing, contextmanager
 from pathlib import Path
 from uuid import UUID
 
@@ -19,7 +19,7 @@ from chatledger.application.context import Actor, Context
 from chatledger.application.ledger.envelope import Envelope
 from chatledger.application.ledger.hand_ins import HandIn, NewEvent, NotUniqueError, VersionConflictError
 from chatledger.application.ledger.leaf import leaf_hash
-from chatledger.application.ledger.writer import LOOK_AGAIN, GroupCommitWriter
+from chatledger.application.ledger.writer import LOOK_AGAIN, LOOKS_AT_KEYS, GroupCommitWriter
 from chatledger.application.ports.keys import KeyDestroyedError
 from chatledger.application.ports.storage import Insert, StorageUnavailableError, UniqueGuard
 from chatledger.application.system_clock import new_id
@@ -28,6 +28,8 @@ from chatledger.domain.end_user import EndUser
 from chatledger.domain.events import AnswerChunkAppended, FeedbackGiven, StopRequested
 from chatledger.domain.message import Message
 from tests.persistence.stores import Store, a_question, running_writer
+
+DEADLINE = 10.0
 
 REFUSALS = {"sqlite": sqlite3.IntegrityError, "postgresql": psycopg.errors.UniqueViolation}
 
@@ -524,3 +526,65 @@ async def test_a_message_that_nobody_has_at_hand_is_folded_from_the_ledger(
     conversation_id = message.created.conversation_id.bytes
     assert store.query("SELECT state, enters_prompts, ended_position FROM messages") == [("errored", 1, 4)]
     assert store.query("SELECT conversation_id, position FROM feedbacks") == [(conversation_id, 5)]
+
+
+# A key store that others use, too
+
+
+@pytest.fixture
+def looks(store: Store, monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """What is known of the key store is always old at first; each look into it is noted here."""
+    keyring, looks = store.keyring, []
+    monkeypatch.setattr(keyring, "_is_shared", True)
+    monkeypatch.setattr(keyring, "_looked_at", -DEADLINE)
+    catch_up = keyring.catch_up
+    monkeypatch.setattr(keyring, "catch_up", lambda: looks.append(keyring._looked_at) or catch_up())
+    return looks
+
+
+async def test_nobody_waits_for_the_key_store_of_one_that_commits(store, writer, looks, monkeypatch):
+    is_asked, answers = threading.Event(), threading.Event()
+    read = store.keyring.store.read
+
+    def read_slowly(*query):
+        is_asked.set()
+        answers.wait(DEADLINE)
+        return read(*query)
+
+    monkeypatch.setattr(store.keyring.store, "read", read_slowly)
+    committed = writer.hand_in(simple())
+    assert await asyncio.to_thread(is_asked.wait, DEADLINE)
+
+    def write_beside():
+        with store.ledger.write() as transaction:
+            return transaction.position()
+
+    beside = asyncio.create_task(asyncio.to_thread(write_beside))
+    try:
+        assert await asyncio.wait_for(asyncio.shield(beside), DEADLINE / 2) == 0
+    finally:
+        answers.set()
+    assert len(await committed) == 1
+    await beside
+
+
+@pytest.mark.parametrize("waits", [1, LOOKS_AT_KEYS])
+async def test_what_was_known_before_a_long_wait_for_the_lock_is_asked_anew(store, writer, looks, monkeypatch, waits):
+    write, left = store.ledger.write, [waits]
+
+    @contextmanager
+    def write_after_a_wait():
+        with write() as transaction:
+            if left[0]:
+                left[0] -= 1
+                store.keyring._looked_at = -DEADLINE
+            yield transaction
+
+    monkeypatch.setattr(store.ledger, "write", write_after_a_wait)
+    committed = writer.hand_in(simple())
+    if waits < LOOKS_AT_KEYS:
+        assert len(await committed) == 1
+    else:
+        with pytest.raises(StorageUnavailableError, match="others have destroyed"):
+            await committed
+    assert len(looks) == min(waits + 1, LOOKS_AT_KEYS)

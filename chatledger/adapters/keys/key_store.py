@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
-from threading import RLock
 from typing import Any, Protocol
 
 from chatledger.adapters.keys.cipher import WRAPPED_BYTES
@@ -92,8 +91,12 @@ class KeyStore(Protocol):
         ...
 
     @property
-    def turn(self) -> RLock:
-        """Held by who uses the connection. Whoever reads and then keeps what it read holds it over both."""
+    def turn(self) -> AbstractContextManager[object]:
+        """Held by who uses the connection. Whoever reads and then keeps what it read holds it over both.
+
+        Raises:
+            StorageUnavailableError: on entering, where another thread has had it for too long.
+        """
         ...
 
     def read(self, query: str, *values: Any) -> Sequence[Row]:

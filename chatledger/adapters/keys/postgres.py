@@ -8,6 +8,7 @@ from typing import Any, Literal, LiteralString, TypeVar, cast
 
 import psycopg
 
+from chatledger.adapters import postgres_connections
 from chatledger.adapters.keys.key_store import SMALL_TABLES, NoKeyStoreError, Row, schema_of
 from chatledger.adapters.keys.postgres_parts import SCHEMA, WRITERS_LOCK, note_overwritten, rewrite_overwritten
 from chatledger.adapters.postgres_connections import BoundedConnection, PostgresAddress, end_if_still, require_durable
@@ -52,7 +53,7 @@ class PostgresKeyStore:
         self._is_open = False
         self.place = f"the key store in {self._address.place}"
         self.is_read_only = read_only
-        self.turn = threading.RLock()
+        self.turn = _Turn()
         self._connection: BoundedConnection | None = None
         self._is_inside = False
         self._is_closed = threading.Event()
@@ -156,7 +157,7 @@ class PostgresKeyStore:
     def close(self) -> None:
         """Give the connection back, and have :meth:`scrub` end at its next step, wherever it runs."""
         self._is_closed.set()
-        with self.turn:
+        with self.turn.lock:
             if self._connection is not None:
                 self._connection.close()
                 self._connection = None
@@ -169,6 +170,8 @@ class PostgresKeyStore:
             except psycopg.OperationalError:
                 if self._is_inside or not self._connection.closed:
                     raise
+        if self._is_closed.is_set():  # nobody would close it again
+            raise StorageUnavailableError("key store: it is closed")
         self._connection = self._connect()
         return work(self._connection)
 
@@ -178,6 +181,7 @@ class PostgresKeyStore:
             if not self.is_read_only:
                 self._require_durable(connection)
                 end_if_still(connection)
+                connection.execute("SELECT set_config('lock_timeout', %s, false)", (f"{_seconds_to_wait():g}s",))
             for statement in (_USE_SCHEMA, _DURABLE, *((_READ_ONLY,) if self.is_read_only else ())):
                 connection.execute(statement)
         except BaseException:
@@ -200,6 +204,25 @@ class PostgresKeyStore:
                 self._connection.rollback()
             except psycopg.Error:
                 self._connection.close()
+
+
+class _Turn:
+    """A lock that a thread may take several times, and waits for as long as for one of the database's."""
+
+    def __init__(self) -> None:
+        self.lock = threading.RLock()
+
+    def __enter__(self) -> None:
+        if not self.lock.acquire(timeout=_seconds_to_wait()):
+            raise StorageUnavailableError("key store: it is in use for long")
+
+    def __exit__(self, *_: object) -> None:
+        self.lock.release()
+
+
+def _seconds_to_wait() -> float:
+    """For the turn, and then for the lock of writers: whoever has the ledger's must not lose it as standing still."""
+    return 0.4 * postgres_connections.SECONDS_TO_STAND_STILL
 
 
 class _Writing:

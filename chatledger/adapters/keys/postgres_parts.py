@@ -137,7 +137,7 @@ def _has_rewritten(connection: BoundedConnection, part: str, is_over: Event) -> 
     """False where more has happened to the keys meanwhile than can be told."""
     _require_time(is_over)
     with connection.transaction():
-        connection.execute(_REWRITERS_LOCK)
+        _lock(connection, _REWRITERS_LOCK, is_over)
         noted = connection.execute("SELECT number FROM overwritten WHERE part = %s", (part,)).fetchone()
         if noted is None:  # another process was at it
             return True
@@ -145,7 +145,7 @@ def _has_rewritten(connection: BoundedConnection, part: str, is_over: Event) -> 
         ((bounds, check),) = connection.execute(_BOUNDS, (part,)).fetchall()
         _run(connection, _BUILD, part=part, check=check)
         last = _copy(connection, part, 0, is_over)
-        _lock(connection, part, is_over)
+        _lock(connection, f"{WRITERS_LOCK}; {_LOCK.format(part=part)}", is_over)
         if connection.execute(_IS_OUTDATED, {"known": known}).fetchone() == (True,):
             raise psycopg.Rollback
         _copy(connection, part, last, is_over)
@@ -166,20 +166,18 @@ def _copy(connection: BoundedConnection, part: str, beyond: int, is_over: Event)
     return beyond
 
 
-def _lock(connection: BoundedConnection, part: str, is_over: Event) -> None:
-    """Keep everybody out until the transaction ends, without having anybody wait for long.
+def _lock(connection: BoundedConnection, locks: str, is_over: Event) -> None:
+    """Take locks until the transaction ends, without having anybody wait behind for long.
 
     Raises:
-        psycopg.errors.LockNotAvailable: somebody has been using the keys all the time.
+        psycopg.errors.LockNotAvailable: somebody else has had one of them all the time.
     """
     last_try = time.monotonic() + SECONDS_TO_TRY
     while True:
         is_last = time.monotonic() >= last_try
         try:
             with connection.transaction():
-                connection.execute(cast("LiteralString", f"SET LOCAL lock_timeout = '{LONGEST_WAIT}'"))
-                connection.execute(WRITERS_LOCK)
-                _run(connection, _LOCK, part=part)
+                _run(connection, f"SET LOCAL lock_timeout = '{LONGEST_WAIT}'; {locks}")
                 return
         except psycopg.errors.LockNotAvailable:
             if is_last:

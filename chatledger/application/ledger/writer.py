@@ -5,8 +5,8 @@ import logging
 import queue
 import re
 import threading
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from typing import Any, TypeVar
 
 import msgspec
@@ -32,6 +32,9 @@ MAX_WAITING = 20_000
 
 LOOK_AGAIN = 0.5
 """Seconds between two looks at a store in trouble. In between nothing is tried: it would eat what room there is."""
+
+LOOKS_AT_KEYS = 5
+"""Each is good for a moment. Where processes share the keys, others look as well all the time."""
 
 _NUMBERS = re.compile(r"\d+")
 
@@ -253,8 +256,7 @@ class GroupCommitWriter:
 
     def _has_written(self, members: Sequence[_Member], most: int | None) -> bool:
         """False where others, with read models of another version, are more than so many events ahead of these."""
-        with self._store.write() as transaction:
-            self._keyring.require_current()
+        with self._current_transaction() as transaction:
             head = transaction.head()
             if not self._catching_up.finish(transaction, most):
                 return False
@@ -275,6 +277,23 @@ class GroupCommitWriter:
             transaction.apply(changes)
         self._left_at = position
         return True
+
+    @contextmanager
+    def _current_transaction(self) -> Iterator[Transaction]:
+        """One in which all is known that others had destroyed for long.
+
+        The key store is looked into before it: under the ledger's lock every process would wait for one that cannot
+        reach it.
+        """
+        for _ in range(LOOKS_AT_KEYS):
+            self._keyring.require_current()
+            with self._store.write() as transaction:
+                if self._keyring.is_current:  # still, for the lock may have been waited for
+                    yield transaction
+                    return
+        raise StorageUnavailableError(
+            "too many commit: by each turn, what others have destroyed was known for too long"
+        )
 
     def _admit_with_keys(self, members: Sequence[_Member], admission: Callable[[], Admission]) -> list[_Member]:
         """Those that hold and whose new keys are durable; the others get their error.

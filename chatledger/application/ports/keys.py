@@ -168,13 +168,16 @@ class Keyring(Protocol):
 
     @property
     def is_current(self) -> bool:
-        """Whether all is known here that others did until :data:`SECONDS_TO_BE_KNOWN` ago. Never blocks."""
+        """Whether all is known here that others did until :data:`SECONDS_TO_BE_KNOWN` ago. Never blocks.
+
+        What is committed while it is, under the ledger's lock, is sealed by no key that was destroyed earlier.
+        """
         ...
 
     def require_current(self) -> None:
         """Pass if all is known here that others did until :data:`SECONDS_TO_BE_KNOWN` ago. Blocks if it was not.
 
-        To be called under the ledger's lock: what is committed there is sealed by no key that was destroyed earlier.
+        Not to be called under the ledger's lock, for which all others would wait as long.
 
         Raises:
             StorageUnavailableError: the key store is in trouble.
