@@ -92,7 +92,7 @@ class NatsTaskQueue:
         self._made_on: Client | None = None
         self._making = asyncio.Lock()
         self._inbox = ""
-        self._asked = 0
+        self._asked = self._missing = 0
         self._answer: asyncio.Future[str | None] | None = None
         self._waiters: deque[asyncio.Future[Delivery | None]] = deque()
         self._is_hungry = asyncio.Event()
@@ -224,7 +224,7 @@ class NatsTaskQueue:
         delivery.put_back(0)
 
     async def pull(self) -> None:
-        """Ask for one work after another, for as long as somebody here waits for one."""
+        """Ask again and again for as much as is waited for here, for as long as it is."""
         while True:
             await self._is_hungry.wait()
             if not self._waiters:
@@ -241,11 +241,12 @@ class NatsTaskQueue:
             self._tell(reason)
 
     async def _ask(self, client: Client) -> str | None:
-        """Ask for one, and wait until it is there or none was. Returns what else was answered."""
+        """Ask for as much as is waited for, and wait until it is there or there was less. Returns any other answer."""
         await self._make(client)
         self._asked += 1
+        self._missing = max(1, len(self._waiters))
         self._answer = asyncio.get_running_loop().create_future()
-        request = msgspec.json.encode({"batch": 1, "expires": int(ASK_FOR * 1e9)})
+        request = msgspec.json.encode({"batch": self._missing, "expires": int(ASK_FOR * 1e9)})
         await client.publish(
             f"$JS.API.CONSUMER.MSG.NEXT.{self._stream}.{CONSUMER}", request, reply=f"{self._inbox}.{self._asked}"
         )
@@ -265,7 +266,9 @@ class NatsTaskQueue:
         status = headers.get("Status")
         if status is None:
             self._take(message)
-            self._answered(None)
+            self._missing -= 1
+            if self._missing <= 0:
+                self._answered(None)
         elif message.subject == f"{self._inbox}.{self._asked}":
             self._answered(None if status in NOTHING_THERE else f"{status} {headers.get('Description', '')}")
 

@@ -46,6 +46,9 @@ log = logging.getLogger(__name__)
 SECONDS_TO_GIVE_UP = 1.0
 """What a generator has that was cancelled."""
 
+TAKERS = 8
+"""Tasks that a worker asks for at once, where there may be others: many that come together are taken together."""
+
 PUT_BACK = 1.0
 """Seconds until work that could not be begun is tried again, here or elsewhere."""
 
@@ -117,16 +120,20 @@ class Worker:
 
     async def run(self) -> None:
         """Take tasks until the queue ends listening."""
-        async with aclosing(self._deliveries()) as deliveries:
+        if self._settings.is_alone:
+            await self._take_from(self._queue.listen())
+            return
+        looking = listen_or_look(self._queue, self._views, self._clock, interval=self._settings.heartbeat)
+        async with asyncio.TaskGroup() as taking:
+            for deliveries in (looking, *(self._queue.listen() for _ in range(TAKERS - 1))):
+                taking.create_task(self._take_from(deliveries))
+
+    async def _take_from(self, listening: AsyncGenerator[Delivery, None]) -> None:
+        async with aclosing(listening) as deliveries:
             # A place first: what waits for one here could be another worker's.
             while await self._places.acquire() and (delivery := await anext(deliveries, None)) is not None:
                 if not await self._take(delivery):
                     self._places.release()
-
-    def _deliveries(self) -> AsyncGenerator[Delivery, None]:
-        if self._settings.is_alone:
-            return self._queue.listen()
-        return listen_or_look(self._queue, self._views, self._clock, interval=self._settings.heartbeat)
 
     async def _take(self, delivery: Delivery) -> bool:
         """Work on it from now on; else it is over, or it is for later or others."""
