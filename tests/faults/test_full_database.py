@@ -118,12 +118,12 @@ def ask_for_log(server: PostgresServer) -> None:
 
     Whether its last words are heard or only the end of the connection, it is the store that is in trouble.
     """
-    with closing(psycopg.connect(server.dsn, autocommit=True)) as connection, pytest.raises(StorageUnavailableError):
-        write_for_ever(connection)
+    with pytest.raises(StorageUnavailableError):
+        write_until_it_dies(server)
 
 
-def write_for_ever(connection: psycopg.Connection) -> None:
-    with storage_errors():
+def write_until_it_dies(server: PostgresServer) -> None:
+    with storage_errors(), closing(psycopg.connect(server.dsn, autocommit=True)) as connection:
         while True:
             connection.execute("SELECT pg_logical_emit_message(false, 'x', repeat('x', 100000)), pg_switch_wal()")
 

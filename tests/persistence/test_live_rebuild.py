@@ -81,7 +81,9 @@ async def test_commits_and_reads_go_on_and_no_row_is_lost_or_doubled(store: Stor
 
     async def look() -> None:
         query = "SELECT (SELECT position FROM head), count(*), count(DISTINCT position) FROM messages"
-        while not is_over.is_set():
+        is_last = False
+        while not is_last:
+            is_last = is_over.is_set()
             position, rows, distinct = await store.ledger._reader.query(lambda c: tuple(c.exec_driver_sql(query).one()))
             assert rows == distinct
             seen.append((position, rows))

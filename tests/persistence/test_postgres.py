@@ -145,7 +145,7 @@ def test_a_node_that_stands_still_in_the_middle_of_a_transaction_lets_go(url, mo
     database = database_at(url, "relaxed")
     with ExitStack() as stack:
         beside = stack.enter_context(database.as_node())
-        monkeypatch.setattr(postgres_connections, "SECONDS_TO_STAND_STILL", 0.2)
+        monkeypatch.setattr(postgres_connections, "SECONDS_TO_STAND_STILL", 1.0)
         still = stack.enter_context(database.as_node()) if kind == "a node" else database.beside("leases")
         stack.callback(still.dispose)
         connection = stack.enter_context(still.connect())
@@ -159,7 +159,6 @@ def test_a_server_that_was_killed_lets_go(url):
     program = """
 import sys
 from chatledger.adapters.persistence.database import database_at
-from chatledger.adapters.persistence.errors import is_gone, storage_errors
 with database_at(sys.argv[1], "relaxed").alone():
     print("alone", flush=True)
     sys.stdin.readline()

@@ -49,7 +49,7 @@ from chatledger.application.ledger.hand_ins import VersionConflictError
 from chatledger.application.ports.files import BlobMissingError
 from chatledger.application.ports.generator import GeneratorError
 from chatledger.application.ports.keys import KeyDestroyedError
-from chatledger.application.ports.storage import CommitInDoubtError, StorageUnavailableError
+from chatledger.application.ports.storage import CommitInDoubtError, SchemaError, StorageUnavailableError
 from chatledger.domain.events import MessageErrored
 from chatledger.domain.values import ErrorCode
 
@@ -310,6 +310,7 @@ _TABLE: dict[type[Exception], Callable[[Any], HttpError]] = {
         503, "It is not known whether this was stored: look before you repeat it, unless it has an Idempotency-Key."
     ),
     StorageUnavailableError: lambda _: unavailable(),
+    SchemaError: lambda _: unavailable(),  # the read models were dropped while this node was away: it makes them anew
     ClosedError: lambda _: unavailable(),
     VersionConflictError: lambda _: unavailable(),
     HTTPException: _framework,

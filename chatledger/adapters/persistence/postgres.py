@@ -350,7 +350,7 @@ _TIME_FOR_LOCKS: LiteralString = "SELECT set_config('statement_timeout', '50ms',
 """Enough for usual reads to end, and less than what the server takes to look for a deadlock: it would let one of the
 readers fail."""
 _CURSORS = count(1)
-_SHARE_SNAPSHOT = "SELECT pg_export_snapshot(), set_config('idle_in_transaction_session_timeout', '0', true)"
+_SHARE_SNAPSHOT = "SELECT pg_export_snapshot(), set_config('idle_in_transaction_session_timeout', ?, true)"
 _USUAL_TIME = cast("LiteralString", f"SELECT set_config('statement_timeout', '{SESSION['statement_timeout']}', true)")
 
 
@@ -408,12 +408,17 @@ class PostgresStatements:
 
     @contextmanager
     def _in_same_snapshot(self) -> Iterator[BoundedConnection]:
-        """Another connection, for one statement of any length. This one may wait for its next statement meanwhile."""
-        ((snapshot, _),) = self.execute(_SHARE_SNAPSHOT)
+        """Another connection, for one statement of any length. This one may wait for its next statement meanwhile.
+
+        Whoever takes nothing more for as long as a connection has patience is let go of, and the snapshot with it.
+        """
+        patience = f"{self._driver.patience:.0f}s"
+        ((snapshot, _),) = self.execute(_SHARE_SNAPSHOT, (patience,))
         with self._engine.connect() as connection:
             other = cast("BoundedConnection", connection.connection.driver_connection)
             other.execute(cast("LiteralString", f"SET TRANSACTION SNAPSHOT '{snapshot}'"))
             other.execute("SET LOCAL statement_timeout TO 0")
+            other.execute("SELECT set_config('tcp_user_timeout', %s, true)", (patience,))
             yield other
 
     def batch(self) -> AbstractContextManager[object]:
