@@ -1,7 +1,7 @@
 """A person is erased on one node: what another node of the ledger had at hand of them is gone, too."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Collection, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
 from datetime import timedelta
 from functools import partial
@@ -12,11 +12,12 @@ from uuid import UUID
 import psycopg
 import pytest
 
+from chatledger.adapters import postgres_connections
 from chatledger.adapters.keys.keyring import StoredKeyring
 from chatledger.adapters.keys.postgres import PostgresKeyStore
 from chatledger.adapters.postgres_connections import PostgresAddress
 from chatledger.application.ports.keys import KeyDestroyedError
-from chatledger.application.ports.storage import StorageUnavailableError
+from chatledger.application.ports.storage import LAST_POSITION, StorageUnavailableError, Transaction
 from chatledger.domain.message import Message
 from tests.application.chat import DEADLINE, Chat, open_chat, until
 from tests.application.test_erasing import erase, is_erased, names_of, person, said
@@ -127,6 +128,38 @@ async def test_what_one_node_rotates_the_other_checks_by(nodes: tuple[Chat, Chat
     for chat in nodes:
         for view in (message, again):
             assert (await chat.application.history.message(chat.caller(), view.message_id)).answer == view.answer
+
+
+@pytest.fixture
+def soon_taken_for_still(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(postgres_connections, "SECONDS_TO_STAND_STILL", 0.5)
+
+
+@pytest.mark.usefixtures("soon_taken_for_still")
+async def test_what_is_held_while_a_node_stands_still_before_it_destroys_the_key_stays(
+    nodes: tuple[Chat, Chat],
+) -> None:
+    one, other = nodes
+    message, ada, loop = await said(one, "held", "ada"), await person(one), asyncio.get_running_loop()
+    key_id = (await one.running.ledger.read(message.conversation_id))[0].key_id
+    assert key_id is not None
+
+    def rested(ledger: Transaction) -> bool:
+        return ledger.is_conversation_at_rest(message.conversation_id, LAST_POSITION)
+
+    def choose(ledger: Transaction) -> Collection[UUID]:
+        assert rested(ledger)
+        placing = other.application.holds.place(ada, "a case", a_context())
+        asyncio.run_coroutine_threadsafe(placing, loop).result(DEADLINE)
+        return {key_id}
+
+    with pytest.raises(StorageUnavailableError):
+        await one.application.erasing._destroying.destroy(choose)
+    for chat in nodes:
+        chat.running.ledger.keyring.catch_up()
+        assert (await chat.application.history.message(chat.caller("ada"), message.message_id)).answer == "held"
+    chosen = await one.application.erasing._destroying.destroy(lambda ledger: {key_id} if rested(ledger) else ())
+    assert not chosen
 
 
 connect = partial(psycopg.connect, autocommit=True)

@@ -182,6 +182,22 @@ async def test_a_destroyed_key_is_of_no_use_to_who_has_it_in_hand(keyring) -> No
                 use()
 
 
+async def test_none_is_destroyed_where_that_is_wrong_at_the_last_moment(open_keyring) -> None:
+    def refuse() -> None:
+        raise StorageUnavailableError("somebody else decides now")
+
+    async with open_keyring(MASTER) as keyring:
+        person, never_stored = keyring.new_key(None), keyring.new_key(None)
+        child = keyring.new_key(person.key_id)
+        keyring.make_durable([person, child])
+        with pytest.raises(StorageUnavailableError, match="somebody else"):
+            keyring.destroy([person.key_id, never_stored.key_id], refuse)
+        assert_there(keyring, person, child, never_stored)
+        keyring.make_durable([never_stored])
+    async with open_keyring() as keyring:
+        assert_there(keyring, person, child, never_stored)
+
+
 async def test_nothing_brings_a_destroyed_key_back(open_keyring) -> None:
     async with open_keyring(MASTER) as keyring:
         person, other = keyring.new_key(None), keyring.new_key(None)

@@ -2,7 +2,7 @@
 
 import os
 import time
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Literal
 from uuid import UUID
@@ -147,8 +147,12 @@ class StoredKeyring:
             for new in new_keys:
                 self._stored(new.key_id)
 
-    def destroy(self, key_ids: Iterable[UUID]) -> int:
+    def destroy(self, key_ids: Iterable[UUID], before_commit: Callable[[], object] = lambda: None) -> int:
         """Destroy keys and all that stand under them, for good; how many were there. Blocks.
+
+        Args:
+            key_ids: which.
+            before_commit: the last that is done before there is no way back. Where it raises, none is destroyed.
 
         Raises:
             StorageUnavailableError: the key store is in trouble. Some of them may be gone: destroy them once more.
@@ -165,6 +169,7 @@ class StoredKeyring:
                 doomed.update(UUID(bytes=key_id) for key_id in gone)
                 writing.shred([key_id for key_id, parent_id in rows if parent_id not in gone])
                 self.tell("destroyed", doomed, writing)
+                before_commit()
             self._cache.destroy(doomed)
         return len(rows)
 

@@ -10,6 +10,7 @@ from uuid import UUID
 import msgspec
 import sqlalchemy as sa
 
+from chatledger.adapters.persistence.errors import storage_errors
 from chatledger.adapters.persistence.statements import (
     EVENT_COLUMNS,
     SELECT_HEAD,
@@ -277,6 +278,15 @@ class SqlTransaction:
     def _count(self, sql: str, of: UUID) -> int:
         count: int = self._statements.execute(sql, self._values((of,)))[0][0]
         return count
+
+    def require_lock(self) -> None:
+        """Pass where the ledger's lock is still held: a database takes it from whoever has stood still.
+
+        Raises:
+            StorageUnavailableError: it is not; what was found under it may not hold any more.
+        """
+        with storage_errors():
+            self._statements.execute("SELECT 1")
 
     def try_out(self, *, with_room: bool) -> None:
         """Write what changes nothing, for the commit to show whether it can be written."""

@@ -65,12 +65,19 @@ class Destroying:
             StorageUnavailableError: the ledger or the key store is in trouble; asking again finishes it.
         """
 
-        def work(transaction: Transaction) -> Collection[UUID]:
+        def destroy_chosen(transaction: Transaction) -> Collection[UUID]:
+            if not self._keyring.is_current:  # nobody waits for a key store that went away meanwhile
+                raise StorageUnavailableError("the key store has said nothing for long")
             chosen = choose(transaction)
-            self._keyring.destroy(chosen)
+            # Who stood still until here may have lost the lock, and somebody else decided otherwise since.
+            self._keyring.destroy(chosen, transaction.require_lock)
             return chosen
 
-        chosen = await self._run_alone(lambda: self._catching_up.at_the_head(work))
+        def work() -> Collection[UUID]:
+            self._keyring.require_current()
+            return self._catching_up.at_the_head(destroy_chosen)
+
+        chosen = await self._run_alone(work)
         if chosen:
             let_go(self._forgetful, self._keyring)
         return chosen

@@ -1,6 +1,6 @@
 """Keys: what seals what a person wrote and is destroyed to forget it, and what signs what is given out."""
 
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from datetime import datetime
 from typing import Protocol
 from uuid import UUID
@@ -99,12 +99,16 @@ class Keyring(Protocol):
         """
         ...
 
-    def destroy(self, key_ids: Iterable[UUID]) -> int:
+    def destroy(self, key_ids: Iterable[UUID], before_commit: Callable[[], object] = ...) -> int:
         """Destroy keys and all that stand under them, for good; how many were there. Blocks.
 
         Whoever has one of them in hand can do nothing more with it. Keys that are gone already are no error. To be
         called between two commits: then no event is committed that one of them has sealed. The bytes are left in files
         until :meth:`scrub`, which need not be called by the same process.
+
+        Args:
+            key_ids: which.
+            before_commit: the last that is done before there is no way back. Where it raises, none is destroyed.
 
         Raises:
             StorageUnavailableError: the key store is in trouble. Some of them may be gone: destroy them once more.
@@ -170,14 +174,15 @@ class Keyring(Protocol):
     def is_current(self) -> bool:
         """Whether all is known here that others did until :data:`SECONDS_TO_BE_KNOWN` ago. Never blocks.
 
-        What is committed while it is, under the ledger's lock, is sealed by no key that was destroyed earlier.
+        What is committed while it is, under the ledger's lock, may be sealed by a key that somebody has destroyed
+        since; but it comes before whatever puts that on record.
         """
         ...
 
     def require_current(self) -> None:
         """Pass if all is known here that others did until :data:`SECONDS_TO_BE_KNOWN` ago. Blocks if it was not.
 
-        Not to be called under the ledger's lock, for which all others would wait as long.
+        To be called before the ledger's lock is taken: under it all others would wait as long.
 
         Raises:
             StorageUnavailableError: the key store is in trouble.

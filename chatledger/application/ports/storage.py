@@ -309,6 +309,14 @@ class Transaction(Protocol):
         """Whether a file is from before a time, no conversation shows it, and nobody holds it."""
         ...
 
+    def require_lock(self) -> None:
+        """Pass where the ledger's lock is still held: a database takes it from whoever has stood still.
+
+        Raises:
+            StorageUnavailableError: it is not; what was found under it may not hold any more.
+        """
+        ...
+
     def append(self, rows: Sequence[EventRow]) -> None:
         """Insert rows and move the head."""
         ...
