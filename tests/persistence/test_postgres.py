@@ -18,7 +18,7 @@ from chatledger.adapters import postgres_connections
 from chatledger.adapters.persistence import postgres
 from chatledger.adapters.persistence.database import database_at
 from chatledger.adapters.persistence.errors import is_gone, storage_errors
-from chatledger.adapters.persistence.postgres import COPY_FROM
+from chatledger.adapters.persistence.postgres_statements import COPY_FROM
 from chatledger.adapters.persistence.statements import statements_of
 from chatledger.adapters.persistence.store import Reader, SqlLedgerStore, write_transaction
 from chatledger.adapters.persistence.transaction import EventTypes, SqlTransaction

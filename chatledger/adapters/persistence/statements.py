@@ -206,7 +206,7 @@ def statements_of(connection: sa.Connection) -> Statements:
         from chatledger.adapters.persistence.sqlite import SqliteStatements  # noqa: PLC0415
 
         return SqliteStatements(connection)
-    from chatledger.adapters.persistence.postgres import PostgresStatements  # noqa: PLC0415 - psycopg is an extra
+    from chatledger.adapters.persistence.postgres_statements import PostgresStatements  # noqa: PLC0415 - psycopg is an extra
 
     return PostgresStatements(connection)
 
