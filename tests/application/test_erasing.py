@@ -10,6 +10,7 @@ from uuid import UUID
 
 import pytest
 
+from chatledger.adapters.persistence.transaction import SqlTransaction
 from chatledger.adapters.persistence.views.erasure import SqlErasureViews
 from chatledger.application.caller import Auditor
 from chatledger.application.erasure.destroying import Destroying
@@ -93,6 +94,15 @@ async def test_all_that_was_a_persons_is_erased_and_nobody_elses(chat):
 
     assert (await chat.application.history.message(chat.caller("bob"), other.message_id)).answer == "other"
     await require_equal_replay(chat)
+
+
+async def test_a_persons_keys_go_though_they_are_so_many_that_the_ledgers_lock_is_lost(chat, monkeypatch):
+    def has_lost_it(_: SqlTransaction) -> None:
+        raise StorageUnavailableError("it took too long")
+
+    await said(chat, "secret")
+    monkeypatch.setattr(SqlTransaction, "require_lock", has_lost_it)
+    await erase(chat)
 
 
 async def test_who_comes_back_under_the_same_name_is_a_new_person(chat):

@@ -56,10 +56,14 @@ class Destroying:
         self._scrubbing = asyncio.Lock()
         self._settling = asyncio.Lock()
 
-    async def destroy(self, choose: Choose) -> Collection[UUID]:
+    async def destroy(self, choose: Choose, *, is_final: bool = False) -> Collection[UUID]:
         """Destroy the keys that may go, with all that they wrap; which those were. Those that are gone stay gone.
 
         They are of no use here from then on. Nothing is put on record before :meth:`settle`.
+
+        Args:
+            choose: says which may go.
+            is_final: whether they may go whatever is committed later: so many that the lock is lost on the way, too.
 
         Raises:
             StorageUnavailableError: the ledger or the key store is in trouble; asking again finishes it.
@@ -69,8 +73,10 @@ class Destroying:
             if not self._keyring.is_current:  # nobody waits for a key store that went away meanwhile
                 raise StorageUnavailableError("the key store has said nothing for long")
             chosen = choose(transaction)
-            # Who stood still until here may have lost the lock, and somebody else decided otherwise since.
-            self._keyring.destroy(chosen, transaction.require_lock)
+            if is_final:
+                self._keyring.destroy(chosen)
+            else:  # who stood still until here may have lost the lock, and somebody else decided otherwise since
+                self._keyring.destroy(chosen, transaction.require_lock)
             return chosen
 
         def work() -> Collection[UUID]:

@@ -254,7 +254,7 @@ class Erasing:
         def choose(transaction: Transaction) -> Collection[UUID]:
             return () if transaction.has_unended(erasure.end_user_id) else (erasure.key_id,)
 
-        return bool(await self._destroying.destroy(choose))
+        return bool(await self._destroying.destroy(choose, is_final=True))
 
     async def _each(
         self,
