@@ -271,8 +271,8 @@ MessageEvent = (
 TERMINAL_EVENTS = (MessageCompleted, MessageStopped, MessageErrored)
 """A message has exactly one of these, and no generation event after it."""
 
-AS_WELL_AFTER_TEXT = (StopRequested,)
-"""What was decided on a message holds as well after :class:`AnswerChunkAppended` events that came in between."""
+HOLDS_AFTER_TEXT = (StopRequested,)
+"""What is decided on a message and holds all the same after further :class:`AnswerChunkAppended` events."""
 
 
 # A conversation.

@@ -11,6 +11,7 @@ from chatledger.application.errors import UnauthorizedError
 from chatledger.application.ledger.hand_ins import VersionConflictError
 from chatledger.application.ports.generator import Finish, Retrieved, Text
 from chatledger.application.ports.storage import StorageUnavailableError, StoreBusyError
+from chatledger.domain.events import MessageStopped
 from chatledger.domain.message import Message
 from chatledger.domain.values import Resource
 from tests.application.chat import text_of, until, words
@@ -20,6 +21,13 @@ from tests.support.databases import ON_SQLITE
 def saying(chat, generate):
     """The app's generator says this instead."""
     chat.running.worker._generators["scripted"].generate = generate
+
+
+def lost_race():
+    """What the writer gives where somebody else was faster."""
+    lost = asyncio.get_running_loop().create_future()
+    lost.set_exception(VersionConflictError("somebody else was faster"))
+    return lost
 
 
 @asynccontextmanager
@@ -82,6 +90,62 @@ async def test_neither_a_stop_nor_text_costs_the_other_a_commit_of_its_own(open_
             assert commits[-2:] == [{"AnswerChunkAppended", "StopRequested"}, {"MessageStopped"}]
 
 
+@ON_SQLITE
+@pytest.mark.parametrize("lost", [0, 1])
+async def test_text_that_lost_to_a_stop_is_there_once_however_often_the_end_loses(open_chat, lost):
+    async with open_chat() as chat:
+        sent, say = await says_when_told(chat, "x")
+        attempt, hand_in, ends = chat.running.worker._running[sent.message_id], chat.running.writer.hand_in, 0
+
+        def losing(member):
+            nonlocal ends
+            if any(isinstance(event.recorded.body, MessageStopped) for event in member.events):
+                ends += 1
+                if ends <= lost:
+                    return lost_race()
+            return hand_in(member)
+
+        async with one_group(chat) as handed_in:
+            stopping = asyncio.create_task(chat.application.stopping.stop(chat.caller(), sent.task_id))
+            await handed_in(1)
+            say()
+            await handed_in(2)
+            chat.running.writer.hand_in = losing
+            attempt.leave()
+            await until(lambda: asyncio.sleep(0, attempt._settled))
+        await stopping
+        seen = await chat.to_the_end(sent)
+        view = await chat.view(sent.message_id)
+        assert (view.stopped_by, view.answer, text_of(seen), ends) == ("user", "x", "x", lost + 1)
+
+
+@ON_SQLITE
+@pytest.mark.parametrize("flushes", [False, True], ids=["at rest", "with text in its commit"])
+async def test_a_stop_of_this_process_has_its_attempt_read_nothing(open_chat, flushes):
+    async with open_chat() as chat:
+        sent, say = await says_when_told(chat, "x", "y")
+        batches = chat.batches(sent)
+        say()
+        await chat.first_text(batches)
+        load, loads = chat.running.ledger.load, []
+
+        async def counted(kind, aggregate_id, **options):
+            loads.append(aggregate_id)
+            return await load(kind, aggregate_id, **options)
+
+        chat.running.ledger.load = counted
+        async with one_group(chat) as handed_in:
+            if flushes:
+                say()
+                await handed_in(1)
+            stopping = asyncio.create_task(chat.application.stopping.stop(chat.caller(), sent.task_id))
+            await handed_in(2 if flushes else 1)
+        await stopping
+        assert [batch async for batch in batches]
+        assert (await chat.view(sent.message_id)).answer == ("xy" if flushes else "x")
+        assert loads == [sent.message_id]  # by the request
+
+
 @pytest.mark.parametrize("between", ["text", "text and a rating"])
 async def test_a_stop_that_was_decided_before_holds_after_text_and_after_nothing_else(open_chat, between):
     async with open_chat() as chat:
@@ -141,9 +205,7 @@ async def test_text_survives_any_number_of_lost_races(open_chat, races):
             nonlocal left
             if left and len(member.events) == 1 and hasattr(member.events[0].recorded.body, "text"):
                 left -= 1
-                lost = asyncio.get_running_loop().create_future()
-                lost.set_exception(VersionConflictError("somebody else was faster"))
-                return lost
+                return lost_race()
             return hand_in(member)
 
         chat.running.writer.hand_in = losing

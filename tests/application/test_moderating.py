@@ -24,9 +24,11 @@ from chatledger.domain.configuration import AppConfiguration, ModerationOfStage,
 from chatledger.domain.events import AnswerReplaced
 from chatledger.domain.inputs import InputVariable
 from chatledger.domain.message import Message
-from tests.application.chat import DEADLINE, Chat, until
+from tests.application.chat import DEADLINE, Chat, text_of, until
 from tests.application.chat import open_chat as open_chat_in
 from tests.application.test_agents import Acting
+from tests.application.test_contention import one_group, says_when_told
+from tests.support.databases import ON_SQLITE
 from tests.support.fake_openai import FakeOpenAI, Received, answer, moderation
 
 PRESET = "Let us talk about something else."
@@ -112,6 +114,31 @@ async def test_a_worker_that_was_fenced_out_replaces_nothing(quick_leases):
             seen += batch
         assert not any(isinstance(envelope.body, AnswerReplaced) for envelope in seen)
         assert (await chat.view(sent.message_id)).state == "completed"
+
+
+@ON_SQLITE
+@pytest.mark.parametrize("is_stopped", [False, True])
+async def test_of_what_may_not_be_said_nothing_is_told_that_is_still_in_hand(open_chat, is_stopped):
+    """That is what waits for a commit, and text that was handed in and has lost to a stop."""
+    async with open_chat(flush_interval_ms=0) as chat:
+        await moderate(chat, outputs_config=ON, keywords="secret")
+        sent, say = await says_when_told(chat, "a ", "se", "cret")
+        attempt, stopping = chat.running.worker._running[sent.message_id], None
+        async with one_group(chat) as handed_in:
+            if is_stopped:
+                stopping = asyncio.create_task(chat.application.stopping.stop(chat.caller(), sent.task_id))
+                await handed_in(1)
+            say()
+            await handed_in(2 if is_stopped else 1)
+            say()
+            say()
+            await until(lambda: asyncio.sleep(0, attempt._settled))
+        if stopping is not None:
+            await stopping
+        seen = await chat.to_the_end(sent)
+        view = await chat.view(sent.message_id)
+        told = "" if is_stopped else "a "
+        assert (view.stopped_by, view.answer, text_of(seen)) == ("moderation", PRESET, told)
 
 
 class Halting:

@@ -25,7 +25,7 @@ from chatledger.application.ports.storage import Insert, StorageUnavailableError
 from chatledger.application.system_clock import new_id
 from chatledger.domain.aggregate import Recorded
 from chatledger.domain.end_user import EndUser
-from chatledger.domain.events import AnswerChunkAppended, FeedbackGiven, StopRequested
+from chatledger.domain.events import AnswerChunkAppended, Event, FeedbackGiven, ModerationHit, StopRequested
 from chatledger.domain.message import Message
 from tests.persistence.stores import Store, a_question, running_writer
 
@@ -222,6 +222,60 @@ async def test_a_waiter_that_gave_up_harms_nobody(store: Store, writer: GroupCom
         futures[1].cancel()
     assert [envelope.position for envelope in await futures[2]] == [3]
     assert store.positions() == [1, 2, 3]
+
+
+# A stop and text
+
+
+async def stops_after(
+    store: Store, writer: GroupCommitWriter, stored: str, together: str, *, text_is_refused: bool = False
+) -> list[object]:
+    """What becomes of a stop that was decided on version 1, after ``t``ext and other ``e``vents.
+
+    Those ``together`` with it, decided on the last that is stored, are in its group: each has its outcome too.
+    """
+    stream_id, key, row = new_id(), store.keyring.new_key(None), {"key_hash": "hash", "app_id": new_id()}
+    bodies = {"t": AnswerChunkAppended(1, "text"), "e": ModerationHit(attempt=1, stage="output", action="overridden")}
+
+    def one(version: int, body: Event, **options) -> HandIn:
+        return a_hand_in(NewEvent(Recorded(stream_id, version, body), "message", new_id(), key.key_id), **options)
+
+    def a_row() -> list[Insert]:
+        return [Insert("api_keys", row | {"key_id": new_id()})]
+
+    await writer.hand_in(one(1, bodies["t"], new_keys=[key], changes=a_row()))
+    for version, kind in enumerate(stored, 2):
+        await writer.hand_in(one(version, bodies[kind]))
+    first, changes = 2 + len(stored), a_row() if text_is_refused else []
+    return await outcomes(
+        writer,
+        *(
+            one(first if text_is_refused else version, bodies[kind], changes=changes if kind == "t" else [])
+            for version, kind in enumerate(together, first)
+        ),
+        one(2, StopRequested(by="user")),
+    )
+
+
+@pytest.mark.parametrize(
+    ("stored", "together", "holds"),
+    [("t", "", True), ("tt", "tt", True), ("et", "", False), ("te", "t", False), ("t", "et", False), ("", "te", False)],
+)
+async def test_a_stop_stands_behind_text_and_behind_nothing_else(
+    store: Store, writer: GroupCommitWriter, stored: str, together: str, holds: bool
+) -> None:
+    *_, outcome = await stops_after(store, writer, stored, together)
+    assert outcome == ([2 + len(stored + together)] if holds else VersionConflictError)
+
+
+@pytest.mark.parametrize("together", ["t", "te"])
+async def test_a_stop_behind_text_that_is_refused_is_as_it_was_decided(
+    store: Store, writer: GroupCommitWriter, together: str
+) -> None:
+    """In the group it stood behind the text; by itself it is the first, or comes after something else."""
+    refused = REFUSALS[store.writing.dialect.name]
+    expected = {"t": [refused, [2]], "te": [refused, [2], VersionConflictError]}
+    assert await stops_after(store, writer, "", together, text_is_refused=True) == expected[together]
 
 
 # Unique guards

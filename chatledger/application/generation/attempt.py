@@ -15,8 +15,8 @@ from chatledger.application.ports.clock import Clock
 from chatledger.application.ports.keys import DataKey
 from chatledger.application.ports.queue import LiveBus, QueueItem
 from chatledger.application.ports.storage import Delete, StorageUnavailableError
-from chatledger.domain.errors import DomainError
-from chatledger.domain.events import REGISTRY
+from chatledger.domain.errors import DomainError, StopPendingError
+from chatledger.domain.events import REGISTRY, StopRequested
 from chatledger.domain.message import Message
 from chatledger.domain.values import (
     AttachedFile,
@@ -52,8 +52,8 @@ MAX_PENDING = 64 * 1024
 class Attempt:
     """Text that arrives while a commit runs gathers into one event; at most one commit of a message runs at a time.
 
-    An append that conflicts folds what came between and decides again: feedback or a stop request disturbs nothing.
-    Only a newer attempt or a terminal event fences it out.
+    An append that conflicts folds what came between and decides again: feedback disturbs nothing. Text that lost to a
+    request to stop is committed with the end. Only a newer attempt or a terminal event fences it out.
     """
 
     def __init__(
@@ -113,13 +113,22 @@ class Attempt:
             self.stopped_by = by
             self._interrupt()
 
-    def hear_stop(self, by: StoppedBy, staged: Staged[Message] | None = None) -> None:
-        """Somebody has asked for the end. ``staged`` is the message off the ledger with that, where it is at hand."""
-        if staged is not None and self._commit is None and staged.aggregate.version > self.message.version:
+    def hear_stop(self, by: StoppedBy, staged: Staged[Message]) -> None:
+        """Somebody has asked for the end. ``staged`` is the message off the ledger with that."""
+        if self._commit is None and staged.aggregate.version > self.message.version:
             self._staged, self._is_stale = staged, False
         else:
             self._is_stale = True
         self.stop(by)
+
+    def hear_of(self, requested: StopRequested, version: int) -> None:
+        """Somebody has asked for the end by this event, at this version of the message."""
+        if version == self.message.version + 1 and not self._is_stale:
+            # Had something else come before it than text of this attempt, that text conflicts, and all is read anew.
+            self.message.fold_on((requested,))
+        else:
+            self._is_stale = True
+        self.stop(requested.by)
 
     def leave(self) -> None:
         """Ask the producer to end, for another worker to go on."""
@@ -220,8 +229,7 @@ class Attempt:
             message.replace_answer(self.number, text, OUTPUT_MODERATION)
 
         self.is_overridden = True
-        self._take_pending()
-        await self._record(decide)
+        await self._record(decide, replaces=True)
 
     # How it ends
 
@@ -261,8 +269,7 @@ class Attempt:
             message.replace_answer(self.number, text, OUTPUT_MODERATION)
             message.stop(self.number, "moderation", usage, key.fingerprint(message.answer.encode()))
 
-        self._take_pending()
-        await self._record(decide, ends=True)
+        await self._record(decide, ends=True, replaces=True)
 
     async def end_failed(self, code: ErrorCode, reason: str) -> None:
         """The generation failed for good."""
@@ -341,22 +348,29 @@ class Attempt:
         by = self.message.stop_requested_by
         if by is None or self._failure is not None:
             return await self._hand_in(lambda message: message.append_chunk(self.number, text))
-        self._pending.insert(0, text)
-        self._pending_length += len(text)
+        self._put_back(text)
         self.stop(by)
         return ()
 
-    async def _record(self, decide: Callable[[Message], None], *, ends: bool = False) -> None:
-        """Commit the pending text together with what ``decide`` records."""
+    async def _record(self, decide: Callable[[Message], None], *, ends: bool = False, replaces: bool = False) -> None:
+        """Commit the pending text together with what ``decide`` records, or drop it where that ``replaces`` it."""
+        if replaces:  # else it would be committed as soon as the commit that runs has ended
+            self._take_pending()
         await self._settle()
         text = self._take_pending()
+        if replaces:  # this has lost to a request to stop meanwhile
+            text = ""
 
         def both(message: Message) -> None:
             if text:
                 message.append_chunk(self.number, text)
             decide(message)
 
-        envelopes = await self._hand_in(both, ends=ends)
+        try:
+            envelopes = await self._hand_in(both, ends=ends)
+        except StopPendingError:  # the text goes with the end that this asks for
+            self._put_back(text)
+            raise
         self.has_answered = self.has_answered or bool(text)
         self._publish(envelopes)
 
@@ -365,9 +379,10 @@ class Attempt:
         for _ in range(MAX_RACES):
             if self._is_stale:
                 await self._reload()
-            decide(self.message)
-            # Whoever is cancelled or refused below does not know what the ledger holds: equal versions prove nothing.
+            # Where ``decide`` raises, some of it is in the message. Whoever is cancelled or refused further below does
+            # not know what the ledger holds: equal versions prove nothing.
             self._is_stale = True
+            decide(self.message)
             with suppress(VersionConflictError):
                 envelopes = await self._ledger.hand_in(self._staged, context=self._context, changes=changes)
                 self._is_stale = False
@@ -393,6 +408,11 @@ class Attempt:
         self._pending.clear()
         self._pending_length = 0
         return text
+
+    def _put_back(self, text: str) -> None:
+        if text:
+            self._pending.insert(0, text)
+            self._pending_length += len(text)
 
     def _cancel_timer(self) -> None:
         if self._timer is not None:

@@ -223,7 +223,7 @@ class Worker:
             if isinstance(envelope.body, StopRequested):
                 attempt = self._running.get(envelope.stream_id)
                 if attempt is not None:
-                    attempt.hear_stop(envelope.body.by)
+                    attempt.hear_of(envelope.body, envelope.version)
 
     async def keep_leases(self) -> None:
         """Renew the leases of all running generations, and hear what signals were lost: one beat after another."""

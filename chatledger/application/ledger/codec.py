@@ -165,8 +165,7 @@ class EventCodec:
         try:
             return self.decode(row)
         except KeyDestroyedError:
-            body = self._type_of(row.name).decode_erased(row.schema, row.public)
-            return _envelope(row, body, is_erased=True)
+            return _envelope(row, self._erased_body(_stored_body(row)), is_erased=True)
 
     def decode_all_or_erased(self, rows: Sequence[EventRow]) -> list[Envelope]:
         """:meth:`decode_or_erased` for each row."""
@@ -187,12 +186,7 @@ class EventCodec:
             key = self._keyring.key(key_id) if is_sealed and key_id is not None else None
             return [self._body(raw_id, key, each) for each in stored]
         except KeyDestroyedError:
-            return [
-                self._type_of(name).decode(schema, public, None)
-                if sealed is None
-                else self._type_of(name).decode_erased(schema, public)
-                for name, schema, _, public, sealed in stored
-            ]
+            return [self._body(raw_id, None, each) if each[-1] is None else self._erased_body(each) for each in stored]
 
     def _key_of(self, row: EventRow) -> DataKey | None:
         return None if row.sealed is None or row.key_id is None else self._keyring.key(row.key_id)
@@ -213,6 +207,11 @@ class EventCodec:
         if sealed is not None and key is not None:
             plaintext = key.open(sealed, _associated_data(stream_id, event_id, name, schema))
         body: Event = codec.decode(schema, public, plaintext)
+        return body
+
+    def _erased_body(self, stored: StoredBody) -> Event:
+        name, schema, _, public, _ = stored
+        body: Event = self._type_of(name).decode_erased(schema, public)
         return body
 
     def message(self, rows: Sequence[EventRow], version: int) -> Message:

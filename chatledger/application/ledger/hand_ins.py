@@ -1,7 +1,7 @@
 """What is handed in to be committed, and whether it holds."""
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, assert_never
 from uuid import UUID
 
@@ -23,7 +23,7 @@ from chatledger.application.ports.storage import (
     UniqueGuard,
 )
 from chatledger.domain.aggregate import Recorded
-from chatledger.domain.events import AS_WELL_AFTER_TEXT, REGISTRY, TERMINAL_EVENTS, AnswerChunkAppended, MessageCreated
+from chatledger.domain.events import HOLDS_AFTER_TEXT, REGISTRY, TERMINAL_EVENTS, AnswerChunkAppended, MessageCreated
 from chatledger.domain.message import Message
 
 _TEXT = REGISTRY.of(AnswerChunkAppended).name
@@ -94,7 +94,8 @@ class HandIn(msgspec.Struct, frozen=True, kw_only=True):
     """What is committed whole or not at all.
 
     Attributes:
-        events: may touch several streams; within one stream their versions continue what is stored.
+        events: may touch several streams; within one stream their versions continue what is stored. One alone that
+            holds after text may continue what was stored before it: see :meth:`Admission.behind_text`.
         context: the metadata of all of them, or the position of the row that holds it already.
         expected: versions that further streams must have for the hand-in to hold.
         guards: what must be free, or below its ceiling.
@@ -118,10 +119,11 @@ class Admission:
     def __init__(self, transaction: Transaction, recorded_at: int) -> None:
         self._transaction = transaction
         self._recorded_at = recorded_at
-        self._streams: dict[UUID, StoredStream] = {}
+        self._stored: Mapping[UUID, StoredStream] = {}
+        self._streams: dict[UUID, StoredStream] = {}  # with what was admitted
+        self._last_others: dict[UUID, int] = {}  # by stream, the version of the last that was admitted and is no text
         self._taken: set[Guard] = set()
         self._begun: Counter[UUID] = Counter()  # by app and by conversation
-        self._admitted: list[HandIn] = []
         self._replayed: set[UUID] = set()
 
     def look_up(self, hand_ins: Iterable[HandIn]) -> None:
@@ -130,42 +132,41 @@ class Admission:
         for hand_in in hand_ins:
             touched.update(event.recorded.originator_id for event in hand_in.events)
             touched.update(hand_in.expected)
-        self._streams = dict(self._transaction.streams(touched))
+        self._stored = self._transaction.streams(touched)
+        self._streams = dict(self._stored)
 
-    def moved(self, hand_in: HandIn) -> HandIn:
-        """The same after text that was added meanwhile, where it holds there as well."""
-        if len(hand_in.events) != 1 or not isinstance(hand_in.events[0].recorded.body, AS_WELL_AFTER_TEXT):
+    def behind_text(self, hand_in: HandIn) -> HandIn:
+        """The same at the end of its stream, where it holds after text and nothing else has come since its decision."""
+        if len(hand_in.events) != 1 or not isinstance(hand_in.events[0].recorded.body, HOLDS_AFTER_TEXT):
             return hand_in
         (event,) = hand_in.events
         stream_id, version = event.recorded.originator_id, event.recorded.originator_version
-        stored = self._streams.get(stream_id)
-        if stored is None or stored.version < version or not self._is_text(stream_id, version, stored.version):
+        last = self._streams.get(stream_id)
+        if last is None or last.version < version or not self._is_only_text(stream_id, version):
             return hand_in
-        recorded = msgspec.structs.replace(event.recorded, originator_version=stored.version + 1)
+        recorded = msgspec.structs.replace(event.recorded, originator_version=last.version + 1)
         return msgspec.structs.replace(hand_in, events=[msgspec.structs.replace(event, recorded=recorded)])
 
-    def _is_text(self, stream_id: UUID, first: int, last: int) -> bool:
-        """Whether a stream has got nothing but text at these versions, by what is stored and what was just admitted."""
-        between = [row.name == _TEXT for row in self._transaction.read_stream(stream_id, first - 1)]
-        between += [
-            isinstance(event.recorded.body, AnswerChunkAppended)
-            for hand_in in self._admitted
-            for event in hand_in.events
-            if event.recorded.originator_id == stream_id
-        ]
-        return len(between) == last - first + 1 and all(between)
+    def _is_only_text(self, stream_id: UUID, first: int) -> bool:
+        """Whether a stream has got nothing but text from this version on, stored or admitted."""
+        if self._last_others.get(stream_id, 0) >= first:
+            return False
+        stored = self._stored.get(stream_id)
+        if stored is None or stored.version < first:
+            return True
+        return all(row.name == _TEXT for row in self._transaction.read_stream(stream_id, first - 1))
 
     def admit(self, hand_in: HandIn) -> Exception | None:
         """What keeps a hand-in from being committed; None where it holds, and counts from here on."""
         objection = self._of_versions(hand_in) or self._of_guards(hand_in.guards)
         if objection is None:
             for event in hand_in.events:
-                self._streams[event.recorded.originator_id] = StoredStream(
-                    event.recorded.originator_version, event.key_id
-                )
+                stream_id, version = event.recorded.originator_id, event.recorded.originator_version
+                self._streams[stream_id] = StoredStream(version, event.key_id)
+                if not isinstance(event.recorded.body, AnswerChunkAppended):
+                    self._last_others[stream_id] = version
                 self._count(event.recorded, hand_in)
             self._taken.update(hand_in.guards)
-            self._admitted.append(hand_in)
         return objection
 
     def _of_versions(self, hand_in: HandIn) -> Exception | None:

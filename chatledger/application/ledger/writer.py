@@ -40,12 +40,15 @@ _NUMBERS = re.compile(r"\d+")
 
 
 class _Member:
-    """One hand-in on its way through a commit."""
+    """One hand-in on its way through a commit.
 
-    __slots__ = ("bodies", "envelopes", "error", "future", "hand_in")
+    ``placed`` is the same as the last admission had it, behind text perhaps: the next one may have it elsewhere.
+    """
+
+    __slots__ = ("bodies", "envelopes", "error", "future", "hand_in", "placed")
 
     def __init__(self, hand_in: HandIn, future: "asyncio.Future[list[Envelope]]") -> None:
-        self.hand_in = hand_in
+        self.hand_in = self.placed = hand_in
         self.future = future
         self.bodies: list[EncodedBody] = []
         self.envelopes: list[Envelope] = []
@@ -314,7 +317,7 @@ class GroupCommitWriter:
         context_position = context if isinstance(context, int) else position + 1
         context_bytes = None if isinstance(context, int) else msgspec.json.encode(context)
         member.envelopes = []
-        for event, body in zip(member.hand_in.events, member.bodies, strict=True):
+        for event, body in zip(member.placed.events, member.bodies, strict=True):
             position += 1
             recorded = event.recorded
             row = EventRow(
@@ -415,8 +418,8 @@ def _admit(members: Sequence[_Member], admission: Admission) -> list[_Member]:
     """Those that hold, each counted on top of the ones before it; the others get their error."""
     admission.look_up(member.hand_in for member in members)
     for member in members:
-        member.hand_in = admission.moved(member.hand_in)
-        member.error = admission.admit(member.hand_in)
+        member.placed = admission.behind_text(member.hand_in)
+        member.error = admission.admit(member.placed)
     return [member for member in members if member.error is None]
 
 
