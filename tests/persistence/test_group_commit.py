@@ -28,6 +28,7 @@ from chatledger.domain.end_user import EndUser
 from chatledger.domain.events import AnswerChunkAppended, Event, FeedbackGiven, ModerationHit, StopRequested
 from chatledger.domain.message import Message
 from tests.persistence.stores import Store, a_question, running_writer
+from tests.support.databases import ON_SQLITE
 
 DEADLINE = 10.0
 
@@ -257,6 +258,7 @@ async def stops_after(
     )
 
 
+@ON_SQLITE
 @pytest.mark.parametrize(
     ("stored", "together", "holds"),
     [("t", "", True), ("tt", "tt", True), ("et", "", False), ("te", "t", False), ("t", "et", False), ("", "te", False)],
