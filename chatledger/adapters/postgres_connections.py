@@ -28,7 +28,7 @@ SECONDS_TO_STAND_STILL = 5.0
 """A node that is frozen in the middle of a transaction holds others up for so long: they wait longer for the lock."""
 
 SECONDS_BETWEEN_LISTENERS = 0.5
-LONGEST_SILENCE = 30.0
+SECONDS_BETWEEN_PINGS = 30.0
 
 _CONNECTION = {
     "application_name": "chatledger",
@@ -221,7 +221,7 @@ class PostgresListener:
         poll = select.poll()
         for readable in (connection.fileno(), self._its.fileno()):
             poll.register(readable, select.POLLIN)
-        ready = [descriptor for descriptor, _ in poll.poll(1_000 * LONGEST_SILENCE)]
+        ready = [descriptor for descriptor, _ in poll.poll(1_000 * SECONDS_BETWEEN_PINGS)]
         if connection.fileno() in ready:
             connection.pgconn.consume_input()
             told = list(iter(connection.pgconn.notifies, None))

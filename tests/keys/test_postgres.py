@@ -266,9 +266,11 @@ def another_thread_writing(keyring: StoredKeyring, _url: str) -> Iterator[None]:
     thread = threading.Thread(target=write)
     thread.start()
     is_at_it.wait()
-    yield
-    done.set()
-    thread.join()
+    try:
+        yield
+    finally:
+        done.set()
+        thread.join()
 
 
 @contextmanager
@@ -289,7 +291,7 @@ def test_who_waits_for_it_under_the_ledgers_lock_ends_in_good_time(
     elsewhere: Callable[[StoredKeyring, str], AbstractContextManager[None]],
 ) -> None:
     """A commit with a new key is told so, and the others in it come through."""
-    monkeypatch.setattr(postgres_connections, "SECONDS_TO_STAND_STILL", 1.0)
+    monkeypatch.setattr(postgres_connections, "SECONDS_TO_STAND_STILL", 3.0)
     ledger = postgres_server.fresh_database(migrated_database)
     keyring = StoredKeyring(PostgresKeyStore(url, "relaxed"), master_key(tmp_path, MASTER), new_id)
     with closing(keyring), database_at(ledger, "relaxed").as_node() as engine:
@@ -299,6 +301,26 @@ def test_who_waits_for_it_under_the_ledgers_lock_ends_in_good_time(
             transaction.append([a_row(1, new_id(), 1)])
         keyring.make_durable([keyring.new_key(None)])
     postgres_server.drop_database(ledger)
+
+
+def test_while_others_who_write_are_waited_for_what_they_destroy_is_seen(
+    keyring: StoredKeyring, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And who has the ledger's lock does not wait for them."""
+    monkeypatch.setattr(postgres_connections, "SECONDS_TO_STAND_STILL", 50.0)
+    keyring.make_durable([stored := keyring.new_key(None)])
+    with ThreadPoolExecutor() as pool, database(url) as beside:
+        with another_process_writing(keyring, url):
+            waiting = pool.submit(keyring.require_writable)
+            until(lambda: beside.execute(f"{WAITING} AND locktype = 'advisory'").rowcount)
+            keyring.catch_up()
+            assert not waiting.done()
+            for work in (lambda: keyring.make_durable([keyring.new_key(None)]), lambda: keyring.destroy([new_id()])):
+                with pytest.raises(StorageUnavailableError, match="lock timeout"):
+                    work()
+            assert not waiting.done()
+            assert keyring.key(stored.key_id)
+        waiting.result(DEADLINE)
 
 
 def test_once_it_is_closed_nobody_opens_it_again(keyring: StoredKeyring, url: str) -> None:

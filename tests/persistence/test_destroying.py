@@ -32,6 +32,17 @@ async def test_the_ledgers_lock_is_not_asked_for_where_the_key_store_is_away(
         await destroying.destroy(choose)
 
 
+async def test_the_ledgers_lock_is_not_taken_where_others_write_to_the_key_store_for_long(
+    destroying: Destroying, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def is_busy(_: StoredKeyring) -> None:
+        raise StorageUnavailableError("others are at it")
+
+    monkeypatch.setattr(StoredKeyring, "require_writable", is_busy)
+    with pytest.raises(StorageUnavailableError, match="others are at it"):
+        await destroying.destroy(choose)
+
+
 async def test_a_key_store_that_went_away_while_the_lock_was_waited_for_is_not_asked(
     destroying: Destroying, monkeypatch: pytest.MonkeyPatch
 ) -> None:

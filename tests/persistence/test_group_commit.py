@@ -20,7 +20,7 @@ from chatledger.application.ledger.envelope import Envelope
 from chatledger.application.ledger.hand_ins import HandIn, NewEvent, NotUniqueError, VersionConflictError
 from chatledger.application.ledger.leaf import leaf_hash
 from chatledger.application.ledger.writer import LOOK_AGAIN, LOOKS_AT_KEYS, GroupCommitWriter
-from chatledger.application.ports.keys import KeyDestroyedError
+from chatledger.application.ports.keys import KeyDestroyedError, NewKey
 from chatledger.application.ports.storage import Insert, StorageUnavailableError, UniqueGuard
 from chatledger.application.system_clock import new_id
 from chatledger.domain.aggregate import Recorded
@@ -389,6 +389,59 @@ async def test_nobody_counts_on_a_hand_in_whose_keys_have_no_room(store: Store, 
         simple(stream_id),
         simple(guards=guards),
     ) == [StorageUnavailableError, VersionConflictError, [1], [2]]
+
+
+async def test_a_key_store_in_trouble_is_waited_for_before_the_ledgers_lock_is_taken(
+    store: Store, writer: GroupCommitWriter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By each node for itself: under the lock they would wait for each other's waiting."""
+    steps, failing, make_durable = list[str](), {"keys": 1, "wait": 0}, store.keyring.make_durable
+    for step in ("begin", "commit", "rollback"):
+        sa.event.listen(store.writing, step, lambda _, step=step: steps.append(step))
+
+    def note(step: str) -> None:
+        steps.append(step)
+        if failing[step]:
+            failing[step] -= 1
+            raise StorageUnavailableError(f"no {step}")
+
+    def bring(keys: Sequence[NewKey]) -> None:
+        if keys:
+            note("keys")
+        make_durable(keys)
+
+    def with_key() -> HandIn:
+        return simple(new_keys=[store.keyring.new_key(None)])
+
+    monkeypatch.setattr(store.keyring, "make_durable", bring)
+    monkeypatch.setattr(store.keyring, "require_writable", lambda: note("wait"))
+    assert await outcomes(writer, with_key(), simple()) == [[1], [2]]
+    assert steps == ["begin", "keys", "rollback", "wait", "begin", "keys", "commit"]
+
+    steps.clear()
+    failing |= {"keys": 1, "wait": 2}
+    assert await outcomes(writer, with_key(), simple()) == [StorageUnavailableError, [3]]
+    assert await outcomes(writer, simple()) == [[4]]
+    assert await outcomes(writer, with_key(), simple()) == [StorageUnavailableError, [5]]
+    assert steps == [
+        "begin",
+        "keys",
+        "rollback",
+        "wait",
+        "begin",
+        "commit",
+        *["begin", "commit"],
+        "wait",
+        "begin",
+        "commit",
+    ]
+
+    steps.clear()
+    failing |= {"keys": 1}
+    assert await outcomes(writer, with_key(), simple()) == [StorageUnavailableError, [6]]
+    assert await outcomes(writer, with_key()) == [[7]]
+    assert await outcomes(writer, with_key()) == [[8]]
+    assert steps == ["wait", "begin", "keys", "commit", "wait", "begin", "keys", "commit", "begin", "keys", "commit"]
 
 
 def durable_keys(folder: Path) -> set[UUID]:

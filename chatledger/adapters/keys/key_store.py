@@ -115,8 +115,11 @@ class KeyStore(Protocol):
         """
         ...
 
-    def write(self) -> AbstractContextManager[KeyStoreWriting]:
-        """A transaction, durable once it is left.
+    def write(self, *, briefly: bool = False) -> AbstractContextManager[KeyStoreWriting]:
+        """A transaction, durable once it is left. While others are waited for, the turn may be somebody else's.
+
+        Args:
+            briefly: whether to wait for other processes for a moment only.
 
         Raises:
             StorageUnavailableError: the key store cannot be written; nothing has changed, but where the connection

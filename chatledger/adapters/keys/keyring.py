@@ -131,7 +131,7 @@ class StoredKeyring:
         new_keys = list(keys)
         if not new_keys:
             return
-        with self.writing() as writing:
+        with self.writing(briefly=True) as writing:
             self.add(new_keys, writing)
 
     def add(self, new_keys: Sequence[NewKey], writing: KeyStoreWriting) -> None:
@@ -161,7 +161,7 @@ class StoredKeyring:
         if not doomed:
             return 0
         with self.store.turn:
-            with self.writing() as writing:
+            with self.writing(briefly=True) as writing:
                 writing.execute_many(_INSERT, [(key_id.bytes, None, GONE) for key_id in doomed])
                 statement = _DESTROY.format(marks=", ".join(["(?)"] * len(doomed)))
                 rows = writing.execute(statement, *(key_id.bytes for key_id in doomed), GONE, GONE)
@@ -274,7 +274,7 @@ class StoredKeyring:
             writing.execute(_AGREE, position)
 
     def require_writable(self) -> None:
-        """Pass where new keys could be brought to the disk. Blocks.
+        """Pass where new keys could be brought to the disk. Blocks: others who write are waited for.
 
         Raises:
             StorageUnavailableError: the key store cannot be written.
@@ -383,9 +383,9 @@ class StoredKeyring:
         return int(number)
 
     @contextmanager
-    def writing(self) -> Iterator[KeyStoreWriting]:
-        """A transaction that knows all that others have done before it."""
-        with self.store.write() as writing:
+    def writing(self, *, briefly: bool = False) -> Iterator[KeyStoreWriting]:
+        """A transaction that knows all that others have done before it; ``briefly`` it waits for a moment only."""
+        with self.store.write(briefly=briefly) as writing:
             self.catch_up()
             yield writing
 

@@ -1,6 +1,7 @@
 """The key store as a schema in PostgreSQL, for any number of processes."""
 
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from functools import cache
@@ -22,6 +23,11 @@ SELECT set_config('search_path', quote_ident(
 ), false)
 """
 """Beside the tables of the ledger that the same address leads to: a database may hold several, in schemas."""
+
+SECONDS_IN_LINE = 0.25
+"""For the lock of writers. Then those who read get the connection, and have to see often what others destroy."""
+
+SECONDS_TO_GIVE_WAY = 0.02
 
 _IS_THERE: LiteralString = "SELECT to_regclass('last_notes') IS NOT NULL"
 _DURABLE: LiteralString = "SELECT set_config('synchronous_commit', 'on', false)"
@@ -96,25 +102,40 @@ class PostgresKeyStore:
         Raises:
             StorageUnavailableError: the key store cannot be read.
         """
-        with self._transaction(_begin_snapshot):
+        with self._transaction(lambda: self._first(_begin_snapshot)):
             yield
 
     @contextmanager
-    def write(self) -> Iterator["_Writing"]:
-        """A transaction, durable once it is left.
+    def write(self, *, briefly: bool = False) -> Iterator["_Writing"]:
+        """A transaction, durable once it is left. While others are waited for, the turn may be somebody else's.
+
+        Args:
+            briefly: whether to wait for a moment only: whoever has the ledger's lock keeps all others waiting.
 
         Raises:
             StorageUnavailableError: the key store cannot be written; nothing has changed, but where the connection
                 was lost at the very end.
         """
-        with self._transaction(_begin) as connection:
+        with self._transaction(lambda: self._begin(0 if briefly else _seconds_to_wait())) as connection:
             yield _Writing(connection)
 
+    def _begin(self, seconds: float) -> BoundedConnection:
+        """With the lock of writers, for which to stand in line so long, or once."""
+        last_try = time.monotonic() + seconds
+        while True:
+            try:
+                return self._first(_begin)
+            except psycopg.errors.LockNotAvailable:
+                self._undo()
+                if time.monotonic() >= last_try:
+                    raise
+            self.turn.give_way()
+
     @contextmanager
-    def _transaction(self, begin: Callable[[BoundedConnection], BoundedConnection]) -> Iterator[BoundedConnection]:
+    def _transaction(self, begin: Callable[[], BoundedConnection]) -> Iterator[BoundedConnection]:
         with self.turn, _errors():
             try:
-                connection = self._first(begin)
+                connection = begin()
                 self._is_inside = True
                 yield connection
                 connection.execute("COMMIT")
@@ -211,6 +232,11 @@ class _Turn:
 
     def __init__(self) -> None:
         self.lock = threading.RLock()
+        self._condition = threading.Condition(self.lock)
+
+    def give_way(self) -> None:
+        """Let others have it for a moment, however often this thread has taken it."""
+        self._condition.wait(SECONDS_TO_GIVE_WAY)
 
     def __enter__(self) -> None:
         if not self.lock.acquire(timeout=_seconds_to_wait()):
@@ -221,7 +247,7 @@ class _Turn:
 
 
 def _seconds_to_wait() -> float:
-    """For the turn, and then for the lock of writers: whoever has the ledger's must not lose it as standing still."""
+    """For the turn, and for locks of the database: whoever has the ledger's must not lose it as standing still."""
     return 0.4 * postgres_connections.SECONDS_TO_STAND_STILL
 
 
@@ -250,6 +276,7 @@ class _Writing:
 def _begin(connection: BoundedConnection) -> BoundedConnection:
     with connection.pipeline():
         connection.execute("BEGIN")
+        connection.execute("SELECT set_config('lock_timeout', %s, true)", (f"{SECONDS_IN_LINE:g}s",))
         connection.execute(WRITERS_LOCK)
     return connection
 

@@ -103,7 +103,7 @@ class SqliteKeyStore:
                 self._connection.execute("ROLLBACK")
 
     @contextmanager
-    def write(self) -> Iterator["_Writing"]:
+    def write(self, *, briefly: bool = False) -> Iterator["_Writing"]:  # noqa: ARG002 - no other process is there
         """A transaction, durable once it is left.
 
         Raises:

@@ -55,6 +55,7 @@ class Destroying:
         self._forgetful = forgetful
         self._scrubbing = asyncio.Lock()
         self._settling = asyncio.Lock()
+        self._asking = asyncio.Lock()
 
     async def destroy(self, choose: Choose, *, is_final: bool = False) -> Collection[UUID]:
         """Destroy the keys that may go, with all that they wrap; which those were. Those that are gone stay gone.
@@ -83,6 +84,8 @@ class Destroying:
             self._keyring.require_current()
             return self._catching_up.at_the_head(destroy_chosen)
 
+        async with self._asking:  # so that nobody waits for the key store under the ledger's lock
+            await asyncio.to_thread(self._keyring.require_writable)
         chosen = await self._run_alone(work)
         if chosen:
             let_go(self._forgetful, self._keyring)

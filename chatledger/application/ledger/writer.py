@@ -55,6 +55,10 @@ class _Member:
         self.error: BaseException | None = None
 
 
+class _NoKeysError(Exception):
+    """New keys were not to be had at once, and nothing was written."""
+
+
 Observer = Callable[[Sequence[Envelope]], None]
 
 
@@ -91,6 +95,7 @@ class GroupCommitWriter:
         self._is_closed = False
         self._trouble: str | None = None
         self._looked_at = -LOOK_AGAIN
+        self._waits_for_keys = False
         self._thread = threading.Thread(target=self._run, name="ledger-writer", daemon=True)
 
     def hear_of(self, position: int) -> None:
@@ -255,7 +260,30 @@ class GroupCommitWriter:
         return True
 
     def _write(self, members: Sequence[_Member]) -> None:
-        self._catching_up.before(lambda most: self._has_written(members, most))
+        try:
+            self._write_with_keys(members)
+        except _NoKeysError:
+            self._write_with_keys(members)
+
+    def _write_with_keys(self, members: Sequence[_Member]) -> None:
+        """Where the last new keys were not had at once, the next are waited for before the ledger's lock is taken.
+
+        Under it all processes would wait, for one after the other.
+        """
+        if self._waits_for_keys:
+            members = self._that_may_have_keys(members)
+        if members:
+            self._catching_up.before(lambda most: self._has_written(members, most))
+
+    def _that_may_have_keys(self, members: Sequence[_Member]) -> Sequence[_Member]:
+        """Those that need no new keys, and the others once the key store can be written; else they get its error."""
+        if not any(member.hand_in.new_keys for member in members):
+            return members
+        try:
+            self._keyring.require_writable()
+        except StorageUnavailableError as error:
+            return _refuse_new_keys(members, error)
+        return members
 
     def _has_written(self, members: Sequence[_Member], most: int | None) -> bool:
         """False where others, with read models of another version, are more than so many events ahead of these."""
@@ -295,21 +323,27 @@ class GroupCommitWriter:
                     yield transaction
                     return
         raise StorageUnavailableError(
-            "too many commit: by each turn, what others have destroyed was known for too long"
+            f"the ledger's lock took too long, {LOOKS_AT_KEYS} times: what others have destroyed is not known any more"
         )
 
     def _admit_with_keys(self, members: Sequence[_Member], admission: Callable[[], Admission]) -> list[_Member]:
         """Those that hold and whose new keys are durable; the others get their error.
 
         A key store in trouble is no matter of those that have no new keys: they hold, or do not, without the rest.
+
+        Raises:
+            _NoKeysError: it is in trouble, and was not when it was asked last.
         """
         admitted = _admit(members, admission())
+        new_keys = [key for member in admitted for key in member.hand_in.new_keys]
         try:
-            self._keyring.make_durable([key for member in admitted for key in member.hand_in.new_keys])
+            self._keyring.make_durable(new_keys)
         except StorageUnavailableError as error:
-            for member in members:
-                member.error = error if member.hand_in.new_keys else None
-            admitted = _admit([member for member in members if member.error is None], admission())
+            if not self._waits_for_keys:
+                self._waits_for_keys = True
+                raise _NoKeysError from error
+            return _admit(_refuse_new_keys(members, error), admission())
+        self._waits_for_keys = self._waits_for_keys and not new_keys
         return admitted
 
     def _number(self, member: _Member, position: int, recorded_at: int, rows: list[EventRow]) -> int:
@@ -420,6 +454,13 @@ def _admit(members: Sequence[_Member], admission: Admission) -> list[_Member]:
     for member in members:
         member.placed = admission.behind_text(member.hand_in)
         member.error = admission.admit(member.placed)
+    return [member for member in members if member.error is None]
+
+
+def _refuse_new_keys(members: Sequence[_Member], error: StorageUnavailableError) -> list[_Member]:
+    """Those that have none; the others get the error."""
+    for member in members:
+        member.error = error if member.hand_in.new_keys else None
     return [member for member in members if member.error is None]
 
 

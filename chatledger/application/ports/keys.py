@@ -190,7 +190,9 @@ class Keyring(Protocol):
         ...
 
     def require_writable(self) -> None:
-        """Pass where new keys could be brought to the disk. Blocks.
+        """Pass where new keys could be brought to the disk. Blocks: others who write are waited for.
+
+        :meth:`make_durable` and :meth:`destroy`, which come under the ledger's lock, wait for them for a moment only.
 
         Raises:
             StorageUnavailableError: the key store is in trouble.
