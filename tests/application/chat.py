@@ -7,12 +7,16 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
+import msgspec
+
 from chatledger.application.caller import Caller
 from chatledger.application.commands.new_message import NewMessage, Sent
 from chatledger.application.context import SYSTEM, Context
+from chatledger.application.generation.worker import Worker
 from chatledger.application.ledger.envelope import Envelope
 from chatledger.application.ledger.subscription import Handler
 from chatledger.application.ports.generator import Generator
+from chatledger.application.ports.queue import TaskQueue
 from chatledger.application.ports.views import AppView, MessageView, Page
 from chatledger.bootstrap import Running, open_chatledger
 from chatledger.domain.configuration import AppConfiguration
@@ -114,6 +118,23 @@ async def open_chat(
         apps = await running.application.views.apps()
         chat.app = apps[0] if apps else await chat.new_app()
         yield chat
+
+
+def worker_like(worker: Worker, queue: TaskQueue, **changed: Any) -> Worker:
+    """Another one on the same ledger, with a queue of its own and with some of its settings changed."""
+    return Worker(
+        msgspec.structs.replace(worker._settings, **changed),
+        worker._ledger,
+        worker._views,
+        queue,
+        worker._bus,
+        worker._generators,
+        worker._gates,
+        worker._clock,
+        store_made_file=worker._store_made_file,
+        prompts=worker._prompts,
+        audience=worker._audience,
+    )
 
 
 async def until(condition: Any) -> Any:

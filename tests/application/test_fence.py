@@ -5,7 +5,6 @@ from collections.abc import AsyncIterator
 from contextlib import aclosing, asynccontextmanager
 from functools import partial
 
-import msgspec
 import pytest
 import sqlalchemy as sa
 
@@ -24,7 +23,8 @@ from chatledger.application.ports.storage import StorageUnavailableError, Update
 from chatledger.application.ports.views import UnfinishedTask
 from chatledger.domain.events import TERMINAL_EVENTS, GenerationStarted
 from chatledger.domain.message import Message
-from tests.application.chat import DEADLINE, Chat, text_of, until, words
+from tests.application.chat import DEADLINE, Chat, text_of, until, words, worker_like
+from tests.contracts.items import listen
 from tests.support.databases import ON_SQLITE
 
 TOKENS = 40
@@ -36,19 +36,7 @@ async def another_worker(chat: Chat) -> AsyncIterator[Worker]:
     """Beside the chat's own, with a queue and a sweeper of its own: it gets nothing but what nobody works on."""
     first = chat.running.worker
     queue = InProcessTaskQueue()
-    worker = Worker(
-        msgspec.structs.replace(first._settings, name="another"),
-        first._ledger,
-        first._views,
-        queue,
-        first._bus,
-        first._generators,
-        first._gates,
-        first._clock,
-        store_made_file=first._store_made_file,
-        prompts=first._prompts,
-        audience=first._audience,
-    )
+    worker = worker_like(first, queue, name="another")
     sweeper = sweeper_of(chat, queue, first._clock)
     chat.running.writer.observe(worker.committed)
     work = [asyncio.create_task(each()) for each in (worker.run, worker.keep_leases, sweeper.run)]
@@ -125,7 +113,7 @@ async def test_a_task_is_offered_when_its_lease_ends_and_not_before(quick_leases
         assert await sweeper.sweep() == 0
         clock.microseconds = ends
         assert await sweeper.sweep() == 1
-        item = (await anext(queue.listen())).item
+        item = (await anext(listen(queue))).item
         assert (item.message_id, item.attempt) == (sent.message_id, 1)
 
 
@@ -143,7 +131,7 @@ async def test_a_node_offers_what_it_has_put_back_itself_and_nothing_else(open_c
             attempt = staged.aggregate.start_attempt("told to go")
             staged.aggregate.requeue(attempt, "handed_over", "", chat.application.clock.now())
 
-        async with asyncio.timeout(DEADLINE), aclosing(queue.listen()) as deliveries:
+        async with asyncio.timeout(DEADLINE), aclosing(listen(queue)) as deliveries:
             for one in (sent[2], sent[1]):
                 await chat.running.ledger.decide(Message, one.message_id, put_back, context)
                 assert (await anext(deliveries)).item.message_id == one.message_id

@@ -1,6 +1,7 @@
+from collections.abc import AsyncGenerator
 from uuid import UUID
 
-from chatledger.application.ports.queue import QueueItem
+from chatledger.application.ports.queue import Delivery, QueueItem, TaskQueue
 from chatledger.application.system_clock import new_id
 
 
@@ -14,3 +15,9 @@ def an_item(message_id: UUID | None = None, **changed: object) -> QueueItem:
         "source": "pipeline",
     }
     return QueueItem(**(plain | changed))
+
+
+async def listen(queue: TaskQueue) -> AsyncGenerator[Delivery, None]:
+    """Take work, one delivery at a time, until the queue gives no more."""
+    while taken := await queue.take(1):
+        yield taken[0]

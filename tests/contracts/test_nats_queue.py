@@ -19,7 +19,7 @@ from chatledger.application.ports.queue import QueueItem, QueueUnavailableError,
 from chatledger.application.system_clock import new_id
 from chatledger.bootstrap.queues import Queues, nats_queues
 from tests.contracts.adapters import NatsPlace
-from tests.contracts.items import an_item
+from tests.contracts.items import an_item, listen
 from tests.contracts.test_task_queue import take
 from tests.support.certificates import Authority
 
@@ -166,7 +166,7 @@ async def test_what_a_process_has_that_says_nothing_another_gets(open_queues: Op
     async with asyncio.timeout(SOON), open_queues() as other:
         with monkeypatch.context() as hanging:
             hanging.setattr(NatsTaskQueue, "keep_alive", say_nothing)
-            async with open_queues() as silent, aclosing(silent.tasks.listen()) as deliveries:
+            async with open_queues() as silent, aclosing(listen(silent.tasks)) as deliveries:
                 await silent.tasks.publish(item)
                 assert (await anext(deliveries)).item == item
                 assert await take(other.tasks, 1) == [item]
@@ -174,7 +174,7 @@ async def test_what_a_process_has_that_says_nothing_another_gets(open_queues: Op
 
 async def test_what_comes_back_again_and_again_is_given_up(open_queues: Open) -> None:
     item, last = an_item(), an_item()
-    async with asyncio.timeout(SOON), open_queues() as queues, aclosing(queues.tasks.listen()) as deliveries:
+    async with asyncio.timeout(SOON), open_queues() as queues, aclosing(listen(queues.tasks)) as deliveries:
         await queues.tasks.publish(item)
         for _ in range(MAX_DELIVERIES):
             delivery = await anext(deliveries)
@@ -185,6 +185,42 @@ async def test_what_comes_back_again_and_again_is_given_up(open_queues: Open) ->
         assert delivery.item == last
         delivery.done()
         assert await queues.tasks.publish(item) is True
+
+
+async def test_many_that_wait_are_asked_for_at_once(open_queues: Open) -> None:
+    taken = 0
+    async with asyncio.timeout(SOON), open_queues() as queues:
+        for _ in range(24):
+            await queues.tasks.publish(an_item())
+        while taken < 24:
+            taken += len(await queues.tasks.take(8))
+        assert queues.tasks._asked <= 4
+
+
+async def test_what_comes_to_a_process_that_takes_no_more_does_not_come_to_it_again(
+    open_queues: Open, nats_place
+) -> None:
+    item, stream = an_item(), nats_place.root.replace(".", "-")
+    async with (
+        asyncio.timeout(SOON),
+        open_queues() as draining,
+        open_queues() as other,
+        await nats.connect(nats_place.urls[0]) as operator,
+    ):
+
+        async def deliveries() -> int:
+            return (await operator.jetstream().consumer_info(stream, "workers")).delivered.consumer_seq
+
+        waiting = asyncio.create_task(draining.tasks.take(8))
+        while not draining.tasks._missing:  # noqa: ASYNC110 - it tells nobody that it has asked
+            await asyncio.sleep(0.01)
+        await draining.tasks.stop_taking()
+        await waiting
+        await other.tasks.publish(item)
+        while not await deliveries():  # noqa: ASYNC110 - nor the server of what it has delivered
+            await asyncio.sleep(0.01)
+        assert await take(other.tasks, 1) == [item]
+        assert await deliveries() == 2
 
 
 async def test_two_ledgers_on_one_server_never_meet(open_queues: Open, nats_place) -> None:
@@ -213,13 +249,13 @@ async def test_a_server_that_hangs_holds_nobody_up(new_nats) -> None:
                     await queues.tasks.publish(an_item())
                 for _ in range(20_000):
                     queues.bus.publish(an_item())
+                waiting.cancel()
             finally:
                 server.thaw()
-            await published(queues.tasks, an_item())
-            await waiting
-            await works(queues)
+            # Which is noticed though nobody waits for work.
             while queues.tasks.is_away:  # noqa: ASYNC110
                 await asyncio.sleep(0.01)
+            await works(queues)
 
 
 # Who asks

@@ -10,7 +10,7 @@ from chatledger.adapters.queue.postgres_link import PostgresLink
 from chatledger.adapters.queue.postgres_tasks import PostgresTaskQueue
 from chatledger.application.ports.queue import QueueFullError, QueueItem, QueueUnavailableError, TaskQueue
 from chatledger.bootstrap.queues import postgres_queues
-from tests.contracts.items import an_item
+from tests.contracts.items import an_item, listen
 from tests.contracts.test_task_queue import take, take_all
 from tests.support.databases import connection_to
 from tests.support.server import until
@@ -27,7 +27,7 @@ async def die_of_the_next(url: str, deliveries: int = 10) -> QueueItem:
     queue = PostgresTaskQueue(link, lease=LEASE, deliveries=deliveries)
     running = asyncio.create_task(queue.run())
     async with asyncio.timeout(20):
-        item = (await anext(queue.listen())).item
+        item = (await anext(listen(queue))).item
     running.cancel()
     await asyncio.wait([running])
     await link.close()
@@ -94,7 +94,7 @@ async def test_what_processes_die_of_is_left_out_at_last_and_may_be_published_ag
         assert taken.empty()
         assert await queue.publish(deadly) is True
         assert await taken.get() == deadly
-        await queue.stop_listen()
+        await queue.stop_taking()
         await listening
     running.cancel()
     await asyncio.wait([running])
@@ -106,7 +106,7 @@ async def test_what_a_process_that_ends_had_taken_is_let_go_of_at_once(queue_dat
     async with asyncio.timeout(20), postgres_queues(queue_database, lease=60) as others:
         async with postgres_queues(queue_database, lease=60) as leaving:
             await leaving.tasks.publish(item)
-            await anext(leaving.tasks.listen())
+            await anext(listen(leaving.tasks))
         assert await take(others.tasks, 1) == [item]
 
 
@@ -135,7 +135,7 @@ async def test_what_is_put_back_while_the_same_waits_is_one(queue_database: str)
     item = an_item()
     async with asyncio.timeout(20), postgres_queues(queue_database, lease=LEASE) as queues:
         await queues.tasks.publish(item)
-        held = await anext(queues.tasks.listen())
+        held = await anext(listen(queues.tasks))
         assert await queues.tasks.publish(item) is True
         held.put_back(0)
         await until_left(queue_database, 1)
@@ -224,7 +224,7 @@ async def test_what_was_done_while_the_database_was_away_is_settled_later(postgr
         postgres_queues(url, lease=20) as queues,
     ):
         await queues.tasks.publish(an_item())
-        held = await anext(queues.tasks.listen())
+        held = await anext(listen(queues.tasks))
         proxy.refuse = True
         proxy.cut()
         held.done()

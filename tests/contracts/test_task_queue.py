@@ -8,12 +8,12 @@ import pytest
 
 from chatledger.application.ports.queue import QueueFullError, QueueItem, TaskQueue
 from tests.contracts.conftest import LEASE
-from tests.contracts.items import an_item
+from tests.contracts.items import an_item, listen
 
 
 async def take(queue: TaskQueue, count: int) -> list[QueueItem]:
     taken: list[QueueItem] = []
-    async with aclosing(queue.listen()) as items:
+    async with aclosing(listen(queue)) as items:
         async for delivery in items:
             taken.append(delivery.item)
             delivery.done()
@@ -23,7 +23,7 @@ async def take(queue: TaskQueue, count: int) -> list[QueueItem]:
 
 
 async def take_all(queue: TaskQueue, into: "asyncio.Queue[QueueItem]") -> None:
-    async for delivery in queue.listen():
+    async for delivery in listen(queue):
         into.put_nowait(delivery.item)
         delivery.done()
 
@@ -34,6 +34,21 @@ async def test_first_in_first_out(open_queue) -> None:
     for item in items:
         assert await queue.publish(item) is True
     assert await take(queue, 5) == items
+
+
+async def test_many_are_taken_at_once_and_never_more_than_was_asked_for(open_queue) -> None:
+    queue, taken = await open_queue(), []
+    items = [an_item() for _ in range(7)]
+    for item in items:
+        await queue.publish(item)
+    async with asyncio.timeout(10):
+        while len(taken) < len(items):
+            deliveries = await queue.take(3)
+            assert 1 <= len(deliveries) <= 3
+            for delivery in deliveries:
+                taken.append(delivery.item)
+                delivery.done()
+    assert taken == items
 
 
 async def test_an_item_arrives_whole(open_queue) -> None:
@@ -73,7 +88,7 @@ async def test_what_was_taken_may_be_published_again(open_queue) -> None:
 async def test_what_is_put_back_comes_again(open_queue) -> None:
     queue = await open_queue()
     item, others = an_item(), [an_item() for _ in range(2)]
-    async with asyncio.timeout(20), aclosing(queue.listen()) as deliveries:
+    async with asyncio.timeout(20), aclosing(listen(queue)) as deliveries:
         await queue.publish(item)
         first = await anext(deliveries)
         first.put_back(0.05)
@@ -108,7 +123,7 @@ async def test_a_waiting_listener_gets_what_comes(open_queue) -> None:
         item = an_item()
         await queue.publish(item)
         assert await taken.get() == item
-        await queue.stop_listen()
+        await queue.stop_taking()
 
 
 async def test_listeners_share_the_work(open_queue) -> None:
@@ -116,12 +131,12 @@ async def test_listeners_share_the_work(open_queue) -> None:
     items, taken, all_busy = [an_item() for _ in range(3)], [], asyncio.Barrier(3)
 
     async def work() -> None:
-        async for delivery in queue.listen():
+        async for delivery in listen(queue):
             taken.append(delivery.item)
             delivery.done()
             # Opens once each of them holds one.
             if await all_busy.wait() == 0:
-                await queue.stop_listen()
+                await queue.stop_taking()
 
     async with asyncio.timeout(10), asyncio.TaskGroup() as tasks:
         for _ in range(3):
@@ -140,7 +155,7 @@ async def test_each_item_goes_to_one_listener(open_queue) -> None:
         for item in items:
             await queue.publish(item)
         found = [await taken.get() for _ in items]
-        await queue.stop_listen()
+        await queue.stop_taking()
     assert sorted(item.task_id for item in found) == sorted(item.task_id for item in items)
     assert taken.empty()
 
@@ -171,18 +186,18 @@ async def test_a_listener_that_is_cancelled_when_work_comes_takes_nothing_with_i
         assert (taken if isinstance(taken, list) else await take(queue, 1)) == [item]
 
 
-async def test_stop_listen_ends_those_that_wait_and_those_that_work(open_queue) -> None:
+async def test_stop_taking_ends_those_that_wait_and_those_that_work(open_queue) -> None:
     queue = await open_queue()
     item, has_taken, may_go_on, ended = an_item(), asyncio.Event(), asyncio.Event(), asyncio.Queue()
 
     async def work() -> None:
-        async for _ in queue.listen():
+        async for _ in listen(queue):
             has_taken.set()
             await may_go_on.wait()
         ended.put_nowait("worker")
 
     async def wait() -> None:
-        async for _ in queue.listen():
+        async for _ in listen(queue):
             pytest.fail("took something")
         ended.put_nowait("waiter")
 
@@ -192,22 +207,22 @@ async def test_stop_listen_ends_those_that_wait_and_those_that_work(open_queue) 
         await has_taken.wait()
         tasks.create_task(wait())
         await asyncio.sleep(0)
-        await queue.stop_listen()
+        await queue.stop_taking()
         assert await ended.get() == "waiter"
         may_go_on.set()
         assert await ended.get() == "worker"
 
 
-async def test_stop_listen_loses_nothing_of_what_was_not_taken(open_queue) -> None:
+async def test_stop_taking_loses_nothing_of_what_was_not_taken(open_queue) -> None:
     queue = await open_queue()
     items, taken = [an_item() for _ in range(3)], []
     for item in items:
         await queue.publish(item)
     async with asyncio.timeout(10):
-        async for delivery in queue.listen():
+        async for delivery in listen(queue):
             taken.append(delivery.item)
             delivery.done()
-            await queue.stop_listen()
+            await queue.stop_taking()
     assert taken == items[:1]
     # Waiting still: the same work is not accepted a second time, what was taken is.
     assert [await queue.publish(item) for item in items] == [True, False, False]
@@ -216,8 +231,8 @@ async def test_stop_listen_loses_nothing_of_what_was_not_taken(open_queue) -> No
 async def test_whoever_listens_after_the_end_gets_nothing(open_queue) -> None:
     queue = await open_queue()
     await queue.publish(an_item())
-    await queue.stop_listen()
-    await queue.stop_listen()
+    await queue.stop_taking()
+    await queue.stop_taking()
     taken: asyncio.Queue[QueueItem] = asyncio.Queue()
     async with asyncio.timeout(10):
         await take_all(queue, taken)
@@ -236,7 +251,7 @@ async def test_work_is_taken_by_whichever_process_listens(open_process) -> None:
                 item = an_item()
                 await here.tasks.publish(item)
                 assert await taken.get() == item
-            await there.tasks.stop_listen()
+            await there.tasks.stop_taking()
 
 
 async def test_the_same_work_waits_once_for_all_processes(open_process) -> None:
@@ -259,7 +274,7 @@ async def test_each_item_goes_to_one_process(open_process) -> None:
             await here.tasks.publish(item)
         found = [await taken.get() for _ in items]
         for one in (here, there):
-            await one.tasks.stop_listen()
+            await one.tasks.stop_taking()
     assert sorted(item.task_id for item in found) == sorted(item.task_id for item in items)
     assert taken.empty()
 
@@ -270,7 +285,7 @@ async def test_what_a_process_has_taken_is_its_own_for_longer_than_the_lease(ope
         asyncio.timeout(20),
         open_process() as here,
         open_process() as there,
-        aclosing(here.tasks.listen()) as mine,
+        aclosing(listen(here.tasks)) as mine,
     ):
         await here.tasks.publish(first)
         held = await anext(mine)
@@ -283,14 +298,14 @@ async def test_what_a_process_has_taken_is_its_own_for_longer_than_the_lease(ope
             assert await taken.get() == first
             await there.tasks.publish(second)
             assert await taken.get() == second
-            await there.tasks.stop_listen()
+            await there.tasks.stop_taking()
     assert taken.empty()
 
 
 async def test_what_a_process_that_ends_had_taken_another_gets(open_process) -> None:
     items = [an_item() for _ in range(2)]
     async with asyncio.timeout(20), open_process() as there:
-        async with open_process() as here, aclosing(here.tasks.listen()) as mine:
+        async with open_process() as here, aclosing(listen(here.tasks)) as mine:
             for item in items:
                 await here.tasks.publish(item)
             (await anext(mine)).done()

@@ -1,7 +1,7 @@
 """The task queue and the live bus of one process. Both may forget everything: the ledger does not."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import Callable, Sequence
 from uuid import UUID
 
 import msgspec
@@ -23,7 +23,7 @@ class InProcessTaskQueue:
         self._items: asyncio.Queue[QueueItem | None] = asyncio.Queue()
         self._bound = bound
         self._waiting: set[_Key] = set()
-        self._listeners = 0
+        self._takers = 0
         self._is_stopped = False
 
     @property
@@ -46,15 +46,18 @@ class InProcessTaskQueue:
         self._items.put_nowait(item)
         return True
 
-    async def listen(self) -> AsyncGenerator[Delivery, None]:
-        """Take work, one delivery at a time, until :meth:`stop_listen`. Several listeners share the work."""
-        self._listeners += 1
+    async def take(self, most: int) -> Sequence[Delivery]:
+        """Wait for work, and take ``most`` of it or what there is; nothing after :meth:`stop_taking`."""
+        taken: list[Delivery] = []
+        self._takers += 1
         try:
-            while not self._is_stopped and (item := await self._items.get()) is not None:
-                self._waiting.discard(_key(item))
-                yield _Taken(item, self._offer_again)
+            while not self._is_stopped and len(taken) < most and not (taken and self._items.empty()):
+                if (item := await self._items.get()) is not None:
+                    self._waiting.discard(_key(item))
+                    taken.append(_Taken(item, self._offer_again))
         finally:
-            self._listeners -= 1
+            self._takers -= 1
+        return taken
 
     def _offer_again(self, item: QueueItem) -> None:
         """Unless it is there already, or there is no room: then it is left to the sweeper."""
@@ -63,10 +66,10 @@ class InProcessTaskQueue:
             self._waiting.add(key)
             self._items.put_nowait(item)
 
-    async def stop_listen(self) -> None:
-        """End every :meth:`listen`. What was not taken stays queued."""
+    async def stop_taking(self) -> None:
+        """End every :meth:`take`. What was not taken stays queued."""
         self._is_stopped = True
-        for _ in range(self._listeners):
+        for _ in range(self._takers):
             self._items.put_nowait(None)
 
 

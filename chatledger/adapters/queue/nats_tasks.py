@@ -10,8 +10,7 @@ or a consumer that is not there is made anew, whenever that is noticed.
 
 import asyncio
 import logging
-from collections import deque
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 
 import msgspec
@@ -22,6 +21,7 @@ from nats.js.api import AckPolicy, ConsumerConfig, DiscardPolicy, RetentionPolic
 from nats.js.errors import APIError, BadRequestError, NoStreamResponseError, NotFoundError
 
 from chatledger.adapters.queue.nats_connection import TROUBLE, NatsConnection
+from chatledger.adapters.queue.takers import Takers
 from chatledger.application.ports.queue import Delivery, QueueFullError, QueueItem, QueueUnavailableError
 
 log = logging.getLogger(__name__)
@@ -94,9 +94,8 @@ class NatsTaskQueue:
         self._inbox = ""
         self._asked = self._missing = 0
         self._answer: asyncio.Future[str | None] | None = None
-        self._waiters: deque[asyncio.Future[Delivery | None]] = deque()
+        self._takers = Takers()
         self._is_hungry = asyncio.Event()
-        self._is_stopped = False
         self._taken: dict[str, _Taken] = {}
         self._settling: set[asyncio.Task[None]] = set()
         self._unusable_until = 0.0
@@ -190,44 +189,20 @@ class NatsTaskQueue:
 
     # Taking
 
-    async def listen(self) -> AsyncGenerator[Delivery, None]:
-        """Take work, one delivery at a time, until :meth:`stop_listen`. Several listeners share the work."""
-        while not self._is_stopped and (delivery := await self._next()) is not None:
-            yield delivery
-
-    async def _next(self) -> Delivery | None:
-        waiter: asyncio.Future[Delivery | None] = asyncio.get_running_loop().create_future()
-        self._waiters.append(waiter)
+    async def take(self, most: int) -> Sequence[Delivery]:
+        """Wait for work, and take ``most`` of it or what there is; nothing after :meth:`stop_taking`."""
         self._is_hungry.set()
-        try:
-            return await waiter
-        except asyncio.CancelledError:
-            if waiter.done() and not waiter.cancelled() and (delivery := waiter.result()) is not None:
-                delivery.put_back(0)
-            raise
+        return await self._takers.wait(most)
 
-    async def stop_listen(self) -> None:
-        """End every :meth:`listen` of this process. What was not taken stays queued."""
-        self._is_stopped = True
-        while self._waiters:
-            waiter = self._waiters.popleft()
-            if not waiter.done():
-                waiter.set_result(None)
-
-    def _hand(self, delivery: Delivery) -> None:
-        """To who has waited longest; without anybody, back to where others take it."""
-        while self._waiters:
-            waiter = self._waiters.popleft()
-            if not waiter.done():
-                waiter.set_result(delivery)
-                return
-        delivery.put_back(0)
+    async def stop_taking(self) -> None:
+        """End every :meth:`take` of this process. What was not taken stays queued."""
+        self._takers.stop()
 
     async def pull(self) -> None:
-        """Ask again and again for as much as is waited for here, for as long as it is."""
+        """Ask again and again for as much as is waited for here, for as long as it is, or until an answer comes."""
         while True:
             await self._is_hungry.wait()
-            if not self._waiters:
+            if not (self._takers.wanted or self._is_told):
                 self._is_hungry.clear()
                 continue
             client = await self._connection.up()
@@ -244,7 +219,7 @@ class NatsTaskQueue:
         """Ask for as much as is waited for, and wait until it is there or there was less. Returns any other answer."""
         await self._make(client)
         self._asked += 1
-        self._missing = max(1, len(self._waiters))
+        self._missing = max(1, self._takers.wanted)
         self._answer = asyncio.get_running_loop().create_future()
         request = msgspec.json.encode({"batch": self._missing, "expires": int(ASK_FOR * 1e9)})
         await client.publish(
@@ -265,8 +240,8 @@ class NatsTaskQueue:
         headers = message.headers or {}
         status = headers.get("Status")
         if status is None:
-            self._take(message)
             self._missing -= 1
+            self._take(message)
             if self._missing <= 0:
                 self._answered(None)
         elif message.subject == f"{self._inbox}.{self._asked}":
@@ -289,7 +264,9 @@ class NatsTaskQueue:
             return
         taken = _Taken(item, message.reply, self._end)
         self._taken[message.reply] = taken
-        self._hand(taken)
+        if not self._takers.hand(taken):
+            # At once it would come back as more of what was asked for, again and again.
+            taken.put_back(ASK_FOR if self._missing > 0 else 0)
 
     def _tell(self, reason: str | None) -> None:
         if reason is not None and not self._is_told:
@@ -327,7 +304,7 @@ class NatsTaskQueue:
 
     async def close(self) -> None:
         """Take no more, and put back what was taken and is not done."""
-        await self.stop_listen()
+        await self.stop_taking()
         for taken in list(self._taken.values()):
             taken.put_back(0)
         if self._settling:

@@ -2,8 +2,7 @@
 
 import asyncio
 import logging
-from collections import deque
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Any, LiteralString
 from uuid import UUID
@@ -12,6 +11,7 @@ import msgspec
 
 from chatledger.adapters.queue.in_process import MAX_QUEUED
 from chatledger.adapters.queue.postgres_link import PAUSE, PostgresLink, Told
+from chatledger.adapters.queue.takers import Takers
 from chatledger.application.ports.queue import Delivery, QueueFullError, QueueItem, QueueUnavailableError
 
 log = logging.getLogger(__name__)
@@ -116,7 +116,7 @@ class _Offer(msgspec.Struct, frozen=True):
 
 
 class PostgresTaskQueue:
-    """Takes as much as listeners wait for, and no more: what is not taken may be another process's.
+    """Takes as much as is waited for here, and no more: what is not taken may be another process's.
 
     What was taken is this process's for a lease by the database's clock, which is renewed until the task is let go of.
     """
@@ -136,13 +136,12 @@ class PostgresTaskQueue:
         self._offers: dict[tuple[UUID, int, int], _Offer] = {}
         self._offering = asyncio.Lock()
         self._room, self._count_at = 0, 0.0
-        self._listeners: deque[asyncio.Future[_Taken | None]] = deque()
+        self._takers = Takers()
         self._held: set[int] = set()
         self._let_go: dict[int, float | None] = {}
         self._may_find = True
         self._renew_at = 0.0
         self._news = asyncio.Event()
-        self._is_stopped = False
 
     @property
     def is_away(self) -> bool:
@@ -210,31 +209,14 @@ class PostgresTaskQueue:
             self.look()
         return [is_offered if is_no_fault else QueueFullError() for is_offered, is_no_fault, *_ in rows]
 
-    async def listen(self) -> AsyncGenerator[Delivery, None]:
-        """Take work, one delivery at a time, until :meth:`stop_listen`. Several listeners share the work."""
-        while (taken := await self._next()) is not None:
-            yield taken
-
-    async def _next(self) -> _Taken | None:
-        if self._is_stopped:
-            return None
-        given: asyncio.Future[_Taken | None] = asyncio.get_running_loop().create_future()
-        self._listeners.append(given)
+    async def take(self, most: int) -> Sequence[Delivery]:
+        """Wait for work, and take ``most`` of it or what there is; nothing after :meth:`stop_taking`."""
         self._news.set()
-        try:
-            return await given
-        except asyncio.CancelledError:
-            with suppress(ValueError):
-                self._listeners.remove(given)
-            if given.done() and not given.cancelled() and (taken := given.result()) is not None:
-                taken.put_back(0)
-            raise
+        return await self._takers.wait(most)
 
-    async def stop_listen(self) -> None:
-        """End every :meth:`listen`. What was not taken stays queued."""
-        self._is_stopped = True
-        while self._listeners:
-            self._give(None)
+    async def stop_taking(self) -> None:
+        """End every :meth:`take`. What was not taken stays queued."""
+        self._takers.stop()
 
     def look(self) -> None:
         """There may be work."""
@@ -242,7 +224,7 @@ class PostgresTaskQueue:
         self._news.set()
 
     async def run(self) -> None:
-        """Let go of what is done, take for those who listen, and keep what was taken alive, until cancelled."""
+        """Let go of what is done, take for those who wait, and keep what was taken alive, until cancelled."""
         while True:
             self._news.clear()
             try:
@@ -259,8 +241,8 @@ class PostgresTaskQueue:
                 self._may_find = True
 
     async def close(self) -> None:
-        """End every :meth:`listen`, and let others have what was taken and not let go of."""
-        await self.stop_listen()
+        """End every :meth:`take`, and let others have what was taken and not let go of."""
+        await self.stop_taking()
         self._let_go = dict.fromkeys(self._held, 0.0) | self._let_go
         with suppress(QueueUnavailableError):
             await self._settle()
@@ -283,8 +265,8 @@ class PostgresTaskQueue:
             asyncio.get_running_loop().call_later(delay + JUST_AFTER, self.look)
 
     async def _take(self) -> None:
-        """For each who listens; less than that means that there is no more."""
-        count = sum(not given.done() for given in self._listeners)
+        """As much as is waited for; less than that means that there is no more."""
+        count = self._takers.wanted
         if not (count and self._may_find):
             return
         rows = await self._link.run(
@@ -301,16 +283,8 @@ class PostgresTaskQueue:
             return  # another release's, which takes it after the lease
         self._held.add(sequence)
         taken = _Taken(decoded, sequence, self._settle_later)
-        if not self._give(taken):
+        if not self._takers.hand(taken):
             taken.put_back(0)
-
-    def _give(self, taken: _Taken | None) -> bool:
-        while self._listeners:
-            given = self._listeners.popleft()
-            if not given.done():
-                given.set_result(taken)
-                return True
-        return False
 
     async def _keep_alive(self) -> None:
         now = asyncio.get_running_loop().time()

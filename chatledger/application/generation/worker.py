@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import aclosing, suppress
 from datetime import datetime
 from functools import partial
@@ -21,17 +21,14 @@ from chatledger.application.generation.moderating import Gates
 from chatledger.application.generation.prompts import Prompts
 from chatledger.application.generation.reading import Reading
 from chatledger.application.generation.steps import Steps
-from chatledger.application.generation.taking import listen_or_look
+from chatledger.application.generation.taking import take_or_look
 from chatledger.application.generation.tally import Tally
 from chatledger.application.grace import Grace
 from chatledger.application.ledger.envelope import Envelope, to_microseconds
 from chatledger.application.ledger.hand_ins import VersionConflictError
 from chatledger.application.ledger.ledger import Ledger, Staged
 from chatledger.application.ports.clock import Clock
-from chatledger.application.ports.generator import (
-    Generator,
-    GeneratorError,
-)
+from chatledger.application.ports.generator import Generator, GeneratorError
 from chatledger.application.ports.keys import DataKey
 from chatledger.application.ports.queue import Delivery, LiveBus, QueueItem, TaskQueue
 from chatledger.application.ports.storage import Delete, StorageUnavailableError, Update, Upsert
@@ -45,9 +42,6 @@ log = logging.getLogger(__name__)
 
 SECONDS_TO_GIVE_UP = 1.0
 """What a generator has that was cancelled."""
-
-TAKERS = 8
-"""Tasks that a worker asks for at once, where there may be others: many that come together are taken together."""
 
 PUT_BACK = 1.0
 """Seconds until work that could not be begun is tried again, here or elsewhere."""
@@ -108,7 +102,7 @@ class Worker:
         self._running: dict[UUID, Attempt] = {}
         self._tasks: dict[UUID, asyncio.Task[None]] = {}
         self._taken: dict[UUID, int] = {}
-        self._places = asyncio.Semaphore(settings.concurrency)
+        self._has_ended = asyncio.Event()
         self._orphans: set[UUID] = set()
         self._asked_to_stop: set[UUID] = set()
         self._has_been_asked = asyncio.Event()
@@ -119,36 +113,33 @@ class Worker:
     # Taking work
 
     async def run(self) -> None:
-        """Take tasks until the queue ends listening."""
-        if self._settings.is_alone:
-            await self._take_from(self._queue.listen())
-            return
-        looking = listen_or_look(self._queue, self._views, self._clock, interval=self._settings.heartbeat)
-        async with asyncio.TaskGroup() as taking:
-            for deliveries in (looking, *(self._queue.listen() for _ in range(TAKERS - 1))):
-                taking.create_task(self._take_from(deliveries))
+        """Take tasks until the queue gives no more."""
+        taking = take_or_look(self._queue, self._views, self._clock, self._room, interval=self._settings.heartbeat)
+        async with aclosing(taking):
+            async for deliveries in taking:
+                takes_more = await self._takes_more()
+                for delivery in deliveries:
+                    self._take(delivery, takes_more=takes_more)
 
-    async def _take_from(self, listening: AsyncGenerator[Delivery, None]) -> None:
-        async with aclosing(listening) as deliveries:
-            # A place first: what waits for one here could be another worker's.
-            while await self._places.acquire() and (delivery := await anext(deliveries, None)) is not None:
-                if not await self._take(delivery):
-                    self._places.release()
+    async def _room(self) -> int:
+        """For how many more there is room, once there is for one."""
+        while (room := self._settings.concurrency - len(self._tasks)) <= 0:
+            self._has_ended.clear()
+            await self._has_ended.wait()
+        return room
 
-    async def _take(self, delivery: Delivery) -> bool:
+    def _take(self, delivery: Delivery, *, takes_more: bool) -> None:
         """Work on it from now on; else it is over, or it is for later or others."""
         message_id, attempt = delivery.item.message_id, delivery.item.attempt
         is_under_way = message_id in self._tasks
         if is_under_way and attempt <= self._taken[message_id]:
             delivery.done()
-        elif is_under_way or not await self._takes_more():
+        elif is_under_way or not takes_more:
             delivery.put_back(LOOK_AGAIN)
         else:
             self._taken[message_id] = attempt
             self._tasks[message_id] = task = asyncio.create_task(self._guarded(delivery))
             task.add_done_callback(lambda _: self._leave(message_id))
-            return True
-        return False
 
     async def _takes_more(self) -> bool:
         return not self._is_leaving and (
@@ -157,7 +148,7 @@ class Worker:
 
     def _leave(self, message_id: UUID) -> None:
         del self._tasks[message_id], self._taken[message_id]
-        self._places.release()
+        self._has_ended.set()
 
     async def drain(self, grace: Grace) -> None:
         """Let running generations end within the grace, then hand them over.
@@ -172,10 +163,10 @@ class Worker:
             return
         self._is_draining = True
         if not self._settings.is_alone:
-            await self._queue.stop_listen()
+            await self._queue.stop_taking()
         await grace.wait_for(self._until_answered())
         self._is_leaving = True
-        await self._queue.stop_listen()
+        await self._queue.stop_taking()
         for attempt in list(self._running.values()):
             attempt.leave()
         with suppress(TimeoutError):

@@ -1,6 +1,6 @@
 """Work for the generators, and news for those who listen."""
 
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import Callable, Sequence
 from typing import Literal, Protocol
 from uuid import UUID
 
@@ -84,15 +84,15 @@ class TaskQueue(Protocol):
         """
         ...
 
-    def listen(self) -> AsyncGenerator[Delivery, None]:
-        """Take work, one delivery at a time, until :meth:`stop_listen`. Several listeners share the work.
+    async def take(self, most: int) -> Sequence[Delivery]:
+        """Wait for work, and take ``most`` of it or what there is; nothing after :meth:`stop_taking`.
 
-        A queue that cannot be reached is waited for.
+        Several takers share the work. A queue that cannot be reached is waited for. Whoever is cancelled takes nothing.
         """
         ...
 
-    async def stop_listen(self) -> None:
-        """End every :meth:`listen` of this process. What was not taken stays queued."""
+    async def stop_taking(self) -> None:
+        """End every :meth:`take` of this process. What was not taken stays queued."""
         ...
 
 
