@@ -249,13 +249,21 @@ async def test_a_server_that_hangs_holds_nobody_up(new_nats) -> None:
                     await queues.tasks.publish(an_item())
                 for _ in range(20_000):
                     queues.bus.publish(an_item())
-                waiting.cancel()
             finally:
                 server.thaw()
-            # Which is noticed though nobody waits for work.
+            await published(queues.tasks, an_item())
+            await waiting
+            await works(queues)
             while queues.tasks.is_away:  # noqa: ASYNC110
                 await asyncio.sleep(0.01)
-            await works(queues)
+
+
+async def test_that_work_comes_again_is_noticed_though_nobody_waits_for_it(open_queues: Open) -> None:
+    async with asyncio.timeout(SOON), open_queues() as queues:
+        queues.tasks._tell("as after an answer that was none")
+        queues.tasks._is_hungry.set()
+        while queues.tasks.is_away:  # noqa: ASYNC110 - it is a question, not an event
+            await asyncio.sleep(0.01)
 
 
 # Who asks

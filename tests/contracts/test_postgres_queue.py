@@ -71,6 +71,21 @@ async def test_many_are_offered_at_once_and_what_waits_is_not_counted_each_time(
     await link.close()
 
 
+async def test_many_that_wait_are_taken_in_one_statement(queue_database: str) -> None:
+    link, items = Counting(queue_database), [an_item() for _ in range(8)]
+    queue = PostgresTaskQueue(link, lease=LEASE)
+    async with asyncio.timeout(20):
+        await asyncio.gather(*map(queue.publish, items))
+        taking = asyncio.create_task(queue.take(8))
+        await asyncio.sleep(0)
+        link.statements = 0
+        await queue._take()
+        taken = [delivery.item.task_id for delivery in await taking]
+    assert sorted(taken) == sorted(item.task_id for item in items)
+    assert link.statements == 1
+    await link.close()
+
+
 async def test_what_a_dead_process_had_taken_is_delivered_again(queue_database: str) -> None:
     item = an_item()
     async with asyncio.timeout(20), postgres_queues(queue_database, lease=LEASE) as queues:
