@@ -182,7 +182,8 @@ class Keyring(Protocol):
     def require_current(self) -> None:
         """Pass if all is known here that others did until :data:`SECONDS_TO_BE_KNOWN` ago. Blocks if it was not.
 
-        To be called before the ledger's lock is taken: under it all others would wait as long.
+        To be called before the ledger's lock is taken: under it all others would wait as long. :meth:`key` asks for it
+        once more, under the lock too, where a commit takes so long.
 
         Raises:
             StorageUnavailableError: the key store is in trouble.
