@@ -20,7 +20,7 @@ from chatledger.domain.message import Message
 
 PAGE = 1_000
 
-READ = 500
+READ = 1_000
 """Events that are in memory at a time, sealed."""
 
 Progress = Callable[[int, int], None]
