@@ -54,6 +54,7 @@ class DeletedConversations:
         except Exception as error:  # noqa: BLE001 - the next look finds them
             log.warning("answers in deleted conversations are stopped later: %s", describe(error))
             return
+        # The newest first: what waits would begin when what runs has ended.
         for message_id in found:
             try:
                 await self._stopping.stop_for("user", message_id)

@@ -462,7 +462,7 @@ class Views(Protocol):
         ...
 
     async def unseen(self, limit: int) -> list[UUID]:
-        """Messages of deleted conversations whose answers nobody has asked to end, oldest first."""
+        """Messages of deleted conversations whose answers nobody has asked to end, newest first."""
         ...
 
     async def interrupted(self, limit: int, conversations: Collection[UUID] | None = None) -> list[Interruption]:

@@ -67,12 +67,12 @@ class SqlTaskViews(SqlReading):
         return None if found is None else KnownRequest(*found[:3], is_deleted=bool(found[3]))
 
     async def unseen(self, limit: int) -> list[UUID]:
-        """Messages of deleted conversations whose answers nobody has asked to end, oldest first."""
+        """Messages of deleted conversations whose answers nobody has asked to end, newest first."""
         table = MESSAGES.c
         query = (
             sa.select(table.message_id)
             .where(table.ended_position.is_(None), table.state != "stopping", sa.not_(_LIVING_CONVERSATION))
-            .order_by(table.position)
+            .order_by(table.position.desc())
             .limit(limit)
         )
         return await self._reader.query(lambda c: list(c.execute(query).scalars()))
