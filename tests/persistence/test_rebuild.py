@@ -399,7 +399,7 @@ async def test_a_page_ends_earlier_where_events_are_long(busy_store: Store, monk
     assert sum(sizes) > 5 * most
     monkeypatch.setattr(rebuilding, "PAGE_BYTES", most)
     monkeypatch.setattr(rebuilding, "NEAR", 0)
-    monkeypatch.setattr(replaying, "READ", read_at_once)
+    monkeypatch.setattr(replaying, "PAGE", read_at_once)
     ends = [0]
     async with open_rebuilding(busy_store) as rebuilds:
         report = await rebuilds.rebuild(lambda done, _total: ends.append(done))

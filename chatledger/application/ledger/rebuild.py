@@ -7,20 +7,11 @@ from uuid import UUID
 from chatledger.application.ledger.codec import EventCodec, StoredBody
 from chatledger.application.ledger.projected.messages import CHANGES_NOTHING
 from chatledger.application.ledger.projections import InlineProjections
-from chatledger.application.ports.storage import (
-    LAST_POSITION,
-    LIBRARY,
-    Change,
-    EventRow,
-    RawRows,
-    Transaction,
-)
+from chatledger.application.ports.storage import LAST_POSITION, LIBRARY, Change, EventRow, RawRows, Transaction
 from chatledger.domain.events import MessageCreated, MessageEvent
 from chatledger.domain.message import Message
 
 PAGE = 1_000
-
-READ = 1_000
 """Events that are in memory at a time, sealed."""
 
 Progress = Callable[[int, int], None]
@@ -52,7 +43,7 @@ class Replay:
         """
         changes: list[Change] = []
         while limit > 0 and most_bytes > 0:
-            log = source.read_raw_log(self.position, min(limit, READ))
+            log = source.read_raw_log(self.position, min(limit, PAGE))
             if not log.rows:
                 break
             changes += self._changes(log, source)

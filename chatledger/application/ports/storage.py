@@ -73,8 +73,8 @@ RawRow: TypeAlias = tuple[int, int, int, bytes, int, int, bytes, bytes | None, i
 """An event's columns in the order of its table.
 
 Position, stream, version, event id, type, time, public part, sealed part, algorithm, context position, context, leaf.
-Stream, type and algorithm are numbers. The event id is bytes where rows are read to stay
-raw; else it is what the driver makes of it, and :meth:`RawRows.event` takes either.
+Stream, type and algorithm are numbers. The event id is bytes where rows are read to stay raw; else it is what the
+driver makes of it, and :meth:`RawRows.event` takes either.
 """
 
 
